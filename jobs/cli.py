@@ -1,0 +1,48 @@
+"""`asr-batch`: the group of commands. Each command's module is imported only when it is called."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+
+import click
+
+COMMANDS: dict[str, str] = {
+    "run": "asr_batch.jobs.commands.run:run",
+    "plan": "asr_batch.jobs.commands.plan:plan",
+    "status": "asr_batch.jobs.commands.status:status",
+    "retry": "asr_batch.jobs.commands.retry:retry",
+    "verify": "asr_batch.jobs.commands.verify:verify",
+    "export": "asr_batch.jobs.commands.export:export",
+    "report": "asr_batch.jobs.commands.report:report",
+    "diff": "asr_batch.jobs.commands.diff:diff",
+    "compact": "asr_batch.jobs.commands.compact:compact",
+    "manifest": "asr_batch.jobs.commands.manifest:manifest",
+    "models": "asr_batch.jobs.commands.models:models",
+    "schedule": "asr_batch.jobs.commands.schedule:schedule",
+    "bench": "asr_batch.jobs.commands.bench:bench",
+    "doctor": "asr_batch.jobs.commands.doctor:doctor",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported on use, so that `--help` and cron lines start fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command, or None for an unknown name."""
+        target = COMMANDS.get(cmd_name)
+        if target is None:
+            return None
+        module, _, attribute = target.partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("asr-batch"), prog_name="asr-batch")
+def main() -> None:
+    """Transcribe a manifest of audio files into one Parquet data set, every second accounted for."""

@@ -1,0 +1,109 @@
+"""The error tree of asr-batch, named by consequence.
+
+::
+
+    AsrBatchError
+    ├── ConfigError            bad usage, config, manifest or model: nothing is started, exit 2
+    │   ├── ManifestError      lists every unusable line (first 20)
+    │   └── ModelError         a model folder that cannot be used: expected and found, per file or tensor
+    ├── OutputHeldError        another run holds the output folder, exit 5
+    ├── ItemError              becomes a row with status `failed` (or `partial`), a code and a sentence
+    ├── RetryableError         the unit goes back to the queue, at most 3 times
+    └── WorkerFatalError       this worker is of no more use: it is retired, its units go elsewhere
+
+Every message is one sentence for a person: what is wrong, the value, and what would be right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+ErrorCode = Literal[
+    "not_found",
+    "unreadable",
+    "unsupported_codec",
+    "empty_file",
+    "too_short",
+    "bad_span",
+    "bad_channel",
+    "bad_language",
+    "unsupported_option",
+    "fetch_failed",
+    "decode_failed",
+    "uncovered_speech",
+    "out_of_memory",
+    "worker_crashed",
+    "timeout",
+    "internal_error",
+]
+"""The closed list of `error_code` values; docs/troubleshooting.md has a paragraph for each."""
+
+ERROR_CODES: frozenset[str] = frozenset(get_args(ErrorCode))
+
+
+class AsrBatchError(Exception):
+    """Base of every error that asr-batch raises on purpose."""
+
+
+class ConfigError(AsrBatchError):
+    """Something the user gave cannot be used; raised before any work starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One unusable place of a manifest: where, what stands there, what would be right."""
+
+    line: int
+    column: str
+    value: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}, column {self.column!r}: {self.value!r}; expected {self.expected}"
+
+
+class ManifestError(ConfigError):
+    """A manifest that cannot be used, with all its unusable lines (the message shows the first 20)."""
+
+    shown = 20
+
+    def __init__(self, path: str, problems: Sequence[Problem]) -> None:
+        self.path = path
+        self.problems = tuple(problems)
+        lines = [f"{path}: {problem}" for problem in self.problems[: self.shown]]
+        if len(self.problems) > self.shown:
+            lines.append(f"{path}: and {len(self.problems) - self.shown} more")
+        super().__init__("\n".join(lines))
+
+    def __reduce__(self) -> tuple[type[ManifestError], tuple[str, tuple[Problem, ...]]]:
+        return type(self), (self.path, self.problems)
+
+
+class ModelError(ConfigError):
+    """A model folder, file or graph that cannot be used."""
+
+
+class OutputHeldError(AsrBatchError):
+    """Another run holds the output folder."""
+
+
+class ItemError(AsrBatchError):
+    """One row cannot be transcribed; `code` is one of :data:`ERROR_CODES`, `message` one sentence."""
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code: ErrorCode = code
+        self.message = message
+
+    def __reduce__(self) -> tuple[type[ItemError], tuple[ErrorCode, str]]:
+        return type(self), (self.code, self.message)
+
+
+class RetryableError(AsrBatchError):
+    """The unit may succeed when it is tried again (a cut connection, a device that is busy)."""
+
+
+class WorkerFatalError(AsrBatchError):
+    """The worker that raised this cannot go on; its units are run elsewhere."""

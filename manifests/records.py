@@ -1,0 +1,198 @@
+"""The records that travel between the rooms: frozen, slotted, small, without arrays.
+
+The way of one row: :class:`AudioItem` (manifest) → one or several :class:`Unit` (driver) →
+:class:`SpanResult` each (worker) → one :class:`Transcript` (assembled by the pipeline's stitcher, written
+by the driver). All times are seconds of the audio file, as float.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from asr_batch.manifests.errors import ErrorCode
+
+Status = Literal["ok", "empty", "partial", "failed"]
+Cut = Literal["silence", "valley", "forced", "end"]
+
+
+@dataclass(frozen=True, slots=True)
+class AudioItem:
+    """One manifest row: what to transcribe and how this row differs from the job's defaults.
+
+    `audio` is the text of the manifest, `location` the absolute path or URL it means. `channel` is `mix`,
+    `split` or a channel number as text. `extra` are the other manifest columns, passed through; they stay
+    with the driver and are dropped from what is sent to workers. `line` is the manifest line, for messages.
+    """
+
+    id: str
+    audio: str
+    location: str
+    start: float | None = None
+    end: float | None = None
+    channel: str = "mix"
+    language: str | None = None
+    task: str | None = None
+    prompt: str | None = None
+    reference: str | None = None
+    line: int = 0
+    extra: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """The unit of work: one row, or one span of a long row that several workers share.
+
+    `start` and `end` are the span's borders (`end` None: to the end of the audio). A border with
+    `soft_start` / `soft_end` is nominal: both neighbours move it to the same quiet place near it, by the
+    same rule from the same samples, so that spans tile the row whoever decodes them.
+    `seconds` is the expected length of the audio (0.0 if unknown), `alone` asks for a worker without any
+    other unit (a suspect of a crash), `deadline` is the wall time in seconds after which it counts as hung.
+    `payload` holds the compressed file when the worker cannot see `item.location`.
+    """
+
+    item: AudioItem
+    index: int = 0
+    count: int = 1
+    start: float = 0.0
+    end: float | None = None
+    soft_start: bool = False
+    soft_end: bool = False
+    seconds: float = 0.0
+    attempt: int = 1
+    alone: bool = False
+    deadline: float = 0.0
+    payload: bytes | None = field(default=None, repr=False)
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Identity of the unit within a job: (row id, span index)."""
+        return self.item.id, self.index
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word with its time; `prob` is the mean probability of its tokens."""
+
+    start: float
+    end: float
+    word: str
+    prob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of transcript as it goes into the column `segments` (contract: output.md)."""
+
+    start: float
+    end: float
+    text: str
+    channel: int
+    avg_logprob: float
+    no_speech_prob: float
+    compression_ratio: float
+    temperature: float
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """One decoding of a window that was not kept: which try or model said what."""
+
+    source: str
+    text: str
+    avg_logprob: float
+    compression_ratio: float
+    temperature: float
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRecord:
+    """One decoded (or skipped) window: a row of windows/*.parquet.
+
+    `segments` are the window's pieces in file time (from timestamp tokens, else one piece), `words` its
+    words in file time; both already cut to [keep_start, keep_end). `speech` are seconds the audit holds to
+    be speech, `uncovered` the speech seconds without accepted text. `channel` is -1 for a mix.
+    """
+
+    index: int
+    start: float
+    end: float
+    keep_start: float
+    keep_end: float
+    cut: Cut
+    text: str
+    tokens: tuple[int, ...] = ()
+    avg_logprob: float = 0.0
+    no_speech_prob: float = 0.0
+    compression_ratio: float = 0.0
+    temperature: float = 0.0
+    speech: float = 0.0
+    words_per_second: float = 0.0
+    flags: tuple[str, ...] = ()
+    encoder_backend: str = "cpu"
+    node: str = ""
+    batch: int = 0
+    channel: int = -1
+    language: str | None = None
+    uncovered: tuple[tuple[float, float], ...] = ()
+    segments: tuple[Segment, ...] = ()
+    words: tuple[Word, ...] | None = None
+    hypotheses: tuple[Hypothesis, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a unit has no transcript: a code of the closed list and one sentence."""
+
+    code: ErrorCode
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpanResult:
+    """What a worker returns for one unit. With `failure` set there are no windows.
+
+    `start`, `end` are the exact borders that the windows tile. `audio_sha256` is of the file's bytes, empty
+    when the worker did not read the whole file. `language_prob` is None when nothing was detected.
+    """
+
+    key: tuple[str, int]
+    start: float = 0.0
+    end: float = 0.0
+    windows: tuple[WindowRecord, ...] = ()
+    language: str | None = None
+    language_prob: float | None = None
+    audio_sha256: str = ""
+    model_sha256: str = ""
+    node: str = ""
+    decode_seconds: float = 0.0
+    decoded_seconds: float = 0.0
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """One finished row, ready for transcripts/*.parquet (contract: output.md)."""
+
+    id: str
+    audio: str
+    status: Status
+    error_code: ErrorCode | None = None
+    error_message: str | None = None
+    text: str = ""
+    segments: tuple[Segment, ...] = ()
+    words: tuple[Word, ...] | None = None
+    language: str | None = None
+    language_prob: float | None = None
+    duration: float = 0.0
+    speech: float = 0.0
+    coverage: float = 1.0
+    uncovered: tuple[tuple[float, float], ...] = ()
+    encoder_backend: str = "cpu"
+    node: str = ""
+    attempts: int = 1
+    decode_seconds: float = 0.0
+    audio_sha256: str = ""
+    model_sha256: str = ""
+    windows: tuple[WindowRecord, ...] = ()

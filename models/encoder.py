@@ -1,0 +1,60 @@
+"""The seam inside the Whisper family: log-mel windows in, encoder hidden states out; CPU or NPU.
+
+Asynchronous, because an NPU works while the CPU decodes: `start` hands a batch over, `EncoderJob.result`
+waits for it. A CPU encoder computes in `start` and `result` returns at once.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+
+
+class EncoderJob(Protocol):
+    """A batch of windows on its way through the encoder."""
+
+    def done(self) -> bool:
+        """Whether `result` returns without waiting."""
+
+    def result(self) -> Float32:
+        """Hidden states [batch, positions, width], float32.
+
+        Raises RetryableError (the same windows may be started again) or WorkerFatalError.
+        """
+
+
+class Encoder(Protocol):
+    """Encodes windows of one fixed length."""
+
+    @property
+    def backend(self) -> str:
+        """`cpu` or `hailo`: what encodes now (an NPU that was given up says `cpu` from then on)."""
+
+    @property
+    def frames(self) -> int:
+        """Log-mel frames of a window (100 a second): 1000 for 10 s."""
+
+    @property
+    def n_mels(self) -> int:
+        """Mel bins: 80 or 128."""
+
+    @property
+    def depth(self) -> int:
+        """How many jobs may be in flight so that the device never waits (1 on a CPU)."""
+
+    @property
+    def max_batch(self) -> int:
+        """The largest batch of one job (1 where a device takes single windows)."""
+
+    def start(self, log_mel: Float32) -> EncoderJob:
+        """Encode `log_mel` [batch, n_mels, frames], float32, C-contiguous; each row one window."""
+
+    def confirm(self) -> bool:
+        """See `Recognizer.confirm`."""
+
+    def close(self) -> None:
+        """Release the device."""

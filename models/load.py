@@ -1,0 +1,57 @@
+"""From a model folder to a loaded recognizer: finds the family whose layout the folder has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Literal, cast
+
+from asr_batch.manifests.errors import ModelError
+from asr_batch.models.recognizer import Recognizer
+
+FAMILIES: tuple[str, ...] = (
+    "asr_batch.models.whisper.compiled",
+    "asr_batch.models.whisper.published",
+    "asr_batch.models.qwen3.layout",
+)
+"""Modules of the known layouts, asked in this order. Each has
+`matches(path: Path) -> bool` (looks at file names only) and
+`load(path: Path, options: LoadOptions) -> Recognizer` (raises ModelError)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How a model is loaded. `threads` 0: all cores; `batch_size` 0: the engine's choice; `window` None:
+    the model's own length in seconds.
+    """
+
+    precision: Literal["auto", "fp32", "int8", "int4"] = "auto"
+    provider: str = "auto"
+    encoder: Literal["auto", "cpu", "hailo"] = "auto"
+    decoder: Literal["auto", "cpu", "npu"] = "auto"
+    threads: int = 0
+    batch_size: int = 0
+    window: float | None = None
+    probe_minutes: float = 1.0
+
+
+def load_recognizer(path: str | Path, options: LoadOptions | None = None) -> Recognizer:
+    """Load the model in folder `path`.
+
+    Raises ModelError when no family knows the layout or the files do not fit it.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise ModelError(f"{folder}: no such model folder; `asr-batch models list` shows what there is")
+    for name in FAMILIES:
+        module = import_module(name)
+        if module.matches(folder):
+            load = cast(Callable[[Path, LoadOptions], Recognizer], module.load)
+            return load(folder, options or LoadOptions())
+    found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:12]) or "nothing"
+    raise ModelError(
+        f"{folder}: not a model folder of a known layout (found {found}); expected bundle.json, a Whisper "
+        "ONNX folder as on the hub, or encoder.onnx with decoder_init.onnx and decoder_step.onnx"
+    )

@@ -1,0 +1,161 @@
+"""The seam between pipeline and models: windows in, one result per window out.
+
+A recognizer is push-and-poll so that a decoding guard can put a window back into the *running* batch with
+other options: the pipeline submits windows of any files while `room()` says so, and `poll()` advances the
+engine until at least one of them is finished. Batching happens inside; results come in any order, each
+with the `key` of its request; every submitted request comes back exactly once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLE_RATE = 16_000
+"""Samples per second of everything behind this seam."""
+
+Samples = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a loaded model is and can do; all that the other rooms know about a family.
+
+    `window` is the longest window in seconds, `sha256` covers every file that decides its output,
+    `languages` are the codes it knows (empty: not told), `capabilities` a subset of `timestamps`,
+    `word_timestamps`, `language_detection`, `translate`, `prompt`, `no_speech`, `temperature`, `beam`.
+    `warning` is one sentence for the person who uses it (the demonstration model has one).
+    `batch` is the number of windows that decode together.
+    """
+
+    name: str
+    family: str
+    path: str
+    sha256: str
+    precision: str
+    window: float
+    languages: tuple[str, ...] = ()
+    capabilities: frozenset[str] = frozenset()
+    encoder_backend: str = "cpu"
+    provider: str = "cpu"
+    batch: int = 1
+    warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeOptions:
+    """How one window is decoded; windows with different options share a running batch.
+
+    `seed` makes a draw at `temperature` > 0 depend on the window alone, never on the order of work.
+    `suppress_first_eot` forbids end-of-text as first token (for windows that hold speech); `None` follows
+    the model's own generation config. `max_new_tokens` None: as many as the model's context allows.
+    `plain` decodes exactly as `transformers.generate` does (greedy, `<|notimestamps|>`, only the ids
+    suppressed that generation_config names).
+    """
+
+    language: str | None = None
+    task: str | None = None
+    prompt: str | None = None
+    timestamps: bool = False
+    word_timestamps: bool = False
+    temperature: float = 0.0
+    seed: int = 0
+    beam_size: int = 1
+    max_new_tokens: int | None = None
+    suppress_first_eot: bool | None = None
+    plain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRequest:
+    """One window: `samples` float32 in [-1, 1], mono, 16 kHz, at most `ModelInfo.window` seconds long."""
+
+    key: Hashable
+    samples: Samples
+    options: DecodeOptions = DecodeOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class TimedText:
+    """A piece of text with start and end in seconds from the start of the window."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimedWord:
+    """A word with start and end in seconds from the start of the window and its mean token probability."""
+
+    start: float
+    end: float
+    word: str
+    prob: float
+
+
+@dataclass(frozen=True, slots=True)
+class WindowResult:
+    """The outcome of one window.
+
+    `tokens` are the generated ids without prompt and without end-of-text; `avg_logprob` is the mean natural
+    log-probability over them and end-of-text, under temperature 1; `no_speech_prob` is NaN where the
+    family has none. `segments` is empty unless timestamps were asked for and are consistent; `words` is
+    None unless word times were asked for and the graph gives attentions. `truncated`: the token cap ended
+    it. `error` is set, and the text empty, when the engine gave NaN or failed on this window alone.
+    """
+
+    key: Hashable
+    text: str
+    tokens: tuple[int, ...]
+    avg_logprob: float
+    no_speech_prob: float
+    temperature: float
+    truncated: bool = False
+    language: str | None = None
+    segments: tuple[TimedText, ...] = ()
+    words: tuple[TimedWord, ...] | None = None
+    encoder_backend: str = "cpu"
+    batch: int = 0
+    flags: tuple[str, ...] = ()
+    error: str | None = None
+
+
+class Recognizer(Protocol):
+    """A loaded model. Not thread-safe: one thread submits and polls."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """What this model is and can do."""
+
+    def room(self) -> int:
+        """How many more windows it wants now so that its slots stay full (0: poll first)."""
+
+    def submit(self, request: WindowRequest) -> None:
+        """Take a window in. Raises ItemError for options this family cannot honour (unknown language)."""
+
+    def pending(self) -> int:
+        """How many submitted windows have not come back from `poll`."""
+
+    def poll(self) -> list[WindowResult]:
+        """Work until at least one window is finished; return all finished ones ([] only if none pending)."""
+
+    def detect_language(self, windows: Sequence[Samples]) -> list[dict[str, float]]:
+        """Probability of each language code for each window ([] of empty dicts if it cannot detect)."""
+
+    def confirm(self) -> bool:
+        """Check that all windows since the last confirmation can be trusted (NPU parity probe).
+
+        True on a CPU. False: the results since the last True are suspect and must be decoded again; the
+        recognizer has already moved to an encoder that can be trusted.
+        """
+
+    def occupancy(self) -> tuple[int, int]:
+        """Slot-steps used and slot-steps available since loading (their ratio: how full the slots were)."""
+
+    def close(self) -> None:
+        """Release devices and memory; no other call afterwards."""

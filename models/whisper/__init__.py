@@ -1,0 +1,1 @@
+"""The Whisper family: published ONNX layouts as they are, and our own compiled graphs."""

@@ -1,0 +1,35 @@
+"""Settings of the pipeline: one frozen record, built by the job's config and passed down.
+
+Every field decides the text that comes out, so all of them go into the settings fingerprint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineOptions:
+    """How rows are cut, decoded, guarded and repaired. Times in seconds.
+
+    `window` None: the model's own. `plain` switches everything off that a reference implementation does
+    not have (contract: cli.md). `languages` restricts detection.
+    """
+
+    language: str | None = None
+    languages: tuple[str, ...] = ()
+    task: str = "transcribe"
+    planner: Literal["silence", "stride"] = "silence"
+    window: float | None = None
+    plain: bool = False
+    timestamps: bool = False
+    word_timestamps: bool = False
+    beam_size: int = 1
+    max_new_tokens: int | None = None
+    temperatures: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    logprob_threshold: float = -1.0
+    compression_ratio_threshold: float = 2.4
+    no_speech_threshold: float = 0.6
+    repair_budget: float = 0.1
+    drop_hallucinations: bool = False

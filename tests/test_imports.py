@@ -1,0 +1,73 @@
+"""The direction between rooms and the homes of vendor packages, read from the source by `ast`."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ["manifests", "models", "pipeline", "workers", "jobs"]  # each may import those before it
+VENDORS = {
+    "ray": ["workers/"],
+    "hailo_platform": ["models/hailo.py"],
+    "onnxruntime": ["models/"],
+    "soundfile": ["pipeline/audio.py"],
+    "av": ["pipeline/audio.py"],
+    "soxr": ["pipeline/audio.py"],
+    "click": ["jobs/"],
+    "rich": ["jobs/"],
+    "pyarrow": ["manifests/reader.py", "workers/fetch.py", "jobs/"],
+}
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.lineno, node.module
+
+
+def sources() -> list[Path]:
+    return sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+
+
+def test_rooms_import_only_to_the_right() -> None:
+    wrong = []
+    for path in sources():
+        room = path.relative_to(ROOT).parts[0]
+        for line, module in imports(path):
+            parts = module.split(".")
+            if parts[0] == "asr_batch" and len(parts) > 1 and ROOMS.index(parts[1]) > ROOMS.index(room):
+                wrong.append(f"{path.relative_to(ROOT)}:{line} imports {module}")
+    assert not wrong
+
+
+@pytest.mark.parametrize("vendor", sorted(VENDORS))
+def test_vendor_packages_stay_at_home(vendor: str) -> None:
+    wrong = []
+    for path in sources():
+        name = path.relative_to(ROOT).as_posix()
+        for line, module in imports(path):
+            if module.split(".")[0] == vendor and not any(name.startswith(home) for home in VENDORS[vendor]):
+                wrong.append(f"{name}:{line}")
+    assert not wrong
+
+
+def test_packages_list_matches_the_tree() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    found = {
+        "asr_batch." + init.parent.relative_to(ROOT).as_posix().replace("/", ".")
+        for room in ROOMS
+        for init in (ROOT / room).rglob("__init__.py")
+    }
+    assert set(listed["packages"]) == found
+    assert set(listed["package-dir"]) == found
+
+
+def test_no_folder_shadows_the_namespace() -> None:
+    assert not (ROOT / "asr_batch").exists()

@@ -1,0 +1,109 @@
+"""The seam between jobs and workers: units in, events out.
+
+The driver alone schedules, retries and commits. A pool only runs units and tells what became of them;
+it never retries one by itself. The same protocol is met in-process (`--no-ray`) and by Ray actors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from asr_batch.manifests.records import SpanResult, Unit
+from asr_batch.models.load import LoadOptions
+from asr_batch.models.recognizer import ModelInfo
+from asr_batch.pipeline.options import PipelineOptions
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """All that a worker needs to load its models; small and picklable.
+
+    `model` and `second_model` are folders as the driver sees them; a remote node fetches what it lacks.
+    """
+
+    model: str
+    load: LoadOptions = field(default_factory=LoadOptions)
+    pipeline: PipelineOptions = field(default_factory=PipelineOptions)
+    second_model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnitDone:
+    """A unit came back: with windows, or with the `failure` that makes it a row."""
+
+    result: SpanResult
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnitsLost:
+    """Units whose worker went away before they came back.
+
+    `culpable`: the worker's process died (or hung) while its node lived, so one of `units` may be to
+    blame; with a single unit it is. A cut-off or killed node is nobody's fault: `culpable` is False.
+    """
+
+    units: tuple[Unit, ...]
+    reason: Literal["crashed", "hung", "out_of_memory", "node_lost", "retryable", "worker_fatal"]
+    culpable: bool
+    message: str
+    worker: str
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnitProgress:
+    """Audio seconds of a unit decoded so far (for the bar; a long file says so every few seconds)."""
+
+    key: tuple[str, int]
+    seconds: float
+    worker: str
+
+
+PoolEvent = UnitDone | UnitsLost | UnitProgress
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """One line of the node table: what a node is and does."""
+
+    node: str
+    address: str
+    alive: bool
+    workers: int
+    encoder_backend: str
+    audio_seconds: float = 0.0
+    decode_seconds: float = 0.0
+    occupancy: float = 0.0
+    note: str = ""
+    temperature: float | None = None
+
+
+class Pool(Protocol):
+    """Workers that run units."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model that the workers loaded (the same on all of them)."""
+
+    def room(self) -> int:
+        """How many more units it wants now to keep every worker busy."""
+
+    def submit(self, unit: Unit) -> None:
+        """Hand a unit over. A unit with `alone` runs on a worker that holds no other unit."""
+
+    def open_units(self) -> tuple[Unit, ...]:
+        """Units handed over that have not come back."""
+
+    def wait(self, timeout: float) -> list[PoolEvent]:
+        """Events that happened, waiting at most `timeout` seconds for the first.
+
+        Raises WorkerFatalError when no worker is left and none can be started.
+        """
+
+    def nodes(self) -> list[NodeStatus]:
+        """The node table as it stands."""
+
+    def close(self) -> None:
+        """End all workers; units still open are dropped without an event."""
