@@ -1,0 +1,101 @@
+"""Log-mel features as Whisper and Qwen3-ASR expect them, in numpy.
+
+Equal to `transformers.WhisperFeatureExtractor` (25 ms periodic Hann window, 10 ms hop, centred frames with
+reflect padding, last frame dropped, Slaney mel filters, log10 clamped to 8 below the window's maximum,
+(x + 4) / 4) within 1e-4; `tests/models/test_features.py` compares them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr_batch.models.recognizer import SAMPLE_RATE, Samples
+
+N_FFT = 400
+HOP = 160
+FRAMES_PER_SECOND = SAMPLE_RATE // HOP
+_BLOCK = 64  # frames transformed at a time, so that the work stays in the cache
+_FLOOR = 1e-10  # power below this is silence to the extractor
+_BREAK_HZ, _LINEAR_STEP, _LOG_STEP = 1000.0, 200.0 / 3.0, np.log(6.4) / 27.0  # Slaney's mel scale
+
+
+def _hz_to_mel(hz: float) -> float:
+    if hz < _BREAK_HZ:
+        return hz / _LINEAR_STEP
+    return float(_BREAK_HZ / _LINEAR_STEP + np.log(hz / _BREAK_HZ) / _LOG_STEP)
+
+
+def _mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
+    knee = _BREAK_HZ / _LINEAR_STEP
+    high = _BREAK_HZ * np.exp(_LOG_STEP * (np.maximum(mel, knee) - knee))
+    return np.where(mel < knee, mel * _LINEAR_STEP, high)
+
+
+@cache
+def mel_filters(n_mels: int) -> NDArray[np.float32]:
+    """Triangular filters [201, n_mels] from 0 to 8000 Hz, Slaney scale, each of unit area (Slaney norm)."""
+    bins = np.linspace(0.0, SAMPLE_RATE / 2, N_FFT // 2 + 1)
+    edges = _mel_to_hz(np.linspace(0.0, _hz_to_mel(SAMPLE_RATE / 2), n_mels + 2))
+    width = np.diff(edges)
+    rising = (bins[:, None] - edges[None, :-2]) / width[None, :-1]
+    falling = (edges[None, 2:] - bins[:, None]) / width[None, 1:]
+    filters = np.maximum(0.0, np.minimum(rising, falling)) * (2.0 / (edges[2:] - edges[:-2]))
+    return filters.astype(np.float32)
+
+
+@cache
+def _hann() -> NDArray[np.float64]:
+    return 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(N_FFT) / N_FFT)
+
+
+def log_mel(samples: Samples, n_mels: int, n_samples: int | None = None) -> NDArray[np.float32]:
+    """Log-mel spectrogram [n_mels, frames] of mono 16 kHz `samples` in [-1, 1].
+
+    With `n_samples` the audio is padded with zeros or cut to that length first, as Whisper wants it, and
+    frames = n_samples // 160; without, frames = len(samples) // 160 (Qwen3-ASR). Audio of 200 samples or
+    fewer cannot be reflected: it is continued with zeros to 201 first.
+    """
+    total = len(samples) if n_samples is None else n_samples
+    audio = np.asarray(samples[:total], dtype=np.float32)
+    frames = total // HOP
+    # Frames that see nothing but padding need no transform: they are at the floor.
+    heard = min(frames, (len(audio) + N_FFT // 2) // HOP + 1)
+    out = np.full((n_mels, frames), np.log10(_FLOOR), dtype=np.float32)
+    if frames and heard:
+        out[:, :heard] = _log_power(_padded(audio, total), n_mels, heard)
+        np.maximum(out, out.max() - 8.0, out=out)
+    out += 4.0
+    out *= 0.25
+    return out
+
+
+def _padded(audio: Samples, total: int) -> Samples:
+    """`audio` continued with zeros to `total` samples, with 200 reflected samples on both sides."""
+    room = max(total, N_FFT // 2 + 1) - len(audio)
+    if room > 0:
+        audio = np.concatenate([audio, np.zeros(room, np.float32)])
+    return np.pad(audio, N_FFT // 2, mode="reflect")
+
+
+def _log_power(padded: Samples, n_mels: int, frames: int) -> NDArray[np.float32]:
+    """log10 of the mel power [n_mels, frames] of the first `frames` frames."""
+    windows = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP][:frames]
+    power = np.empty((frames, N_FFT // 2 + 1), np.float32)
+    for at in range(0, frames, _BLOCK):
+        # float64: a bin 8 decades below its frame's loudest would drown in the error of a float32 transform.
+        spectrum = np.fft.rfft(windows[at : at + _BLOCK] * _hann(), axis=-1)
+        power[at : at + _BLOCK] = spectrum.real**2 + spectrum.imag**2
+    mel = power @ mel_filters(n_mels)
+    return np.log10(np.maximum(mel, _FLOOR)).T
+
+
+def log_mel_batch(windows: Sequence[Samples], n_mels: int, n_samples: int) -> NDArray[np.float32]:
+    """`log_mel` of several windows, each padded or cut to `n_samples`: [batch, n_mels, n_samples // 160]."""
+    out = np.empty((len(windows), n_mels, n_samples // HOP), np.float32)
+    for row, samples in zip(out, windows, strict=True):
+        row[:] = log_mel(samples, n_mels, n_samples)
+    return out
