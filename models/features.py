@@ -89,8 +89,8 @@ def _log_power(padded: Samples, n_mels: int, frames: int) -> NDArray[np.float32]
         # float64: a bin 8 decades below its frame's loudest would drown in the error of a float32 transform.
         spectrum = np.fft.rfft(windows[at : at + _BLOCK] * _hann(), axis=-1)
         power[at : at + _BLOCK] = spectrum.real**2 + spectrum.imag**2
-    mel = power @ mel_filters(n_mels)
-    return np.log10(np.maximum(mel, _FLOOR)).T
+    mel: NDArray[np.float32] = np.maximum(power @ mel_filters(n_mels), np.float32(_FLOOR))
+    return np.asarray(np.log10(mel)).T
 
 
 def log_mel_batch(windows: Sequence[Samples], n_mels: int, n_samples: int) -> NDArray[np.float32]:

@@ -46,7 +46,6 @@ def test_digital_silence_is_flat() -> None:
     found = log_mel(np.zeros(RATE, np.float32), 80, 10 * RATE)
     assert found.shape == (80, 1000)
     assert np.allclose(found, -1.5, atol=1e-6)
-    assert np.ptp(found) == 0.0
 
 
 def test_unpadded_length_is_that_of_the_audio() -> None:
