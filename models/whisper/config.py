@@ -1,0 +1,198 @@
+"""What a Whisper model's JSON files say: sizes, special token ids, suppressed ids, languages.
+
+Nothing is assumed of a particular size: every number comes from `config.json`, `generation_config.json`,
+`preprocessor_config.json` and `tokenizer.json` as `transformers` writes them. Where a file is silent the
+value follows from another file in the order that `transformers.generate` has.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asr_batch.manifests.errors import ModelError
+
+_MAX_JSON = 64 << 20  # a tokenizer.json of large-v3 has 2.5 MB; more is no model's
+_LANGUAGE = re.compile(r"<\|([a-z]{2,3}|jw|yue)\|>")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`; ModelError when it is missing, too large or no object."""
+    if not path.is_file():
+        raise ModelError(f"{path}: missing; a Whisper model folder needs it")
+    if path.stat().st_size > _MAX_JSON:
+        raise ModelError(f"{path}: {path.stat().st_size} bytes; expected at most {_MAX_JSON}")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: not valid JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{path}: holds a {type(value).__name__}; expected a JSON object")
+    return value
+
+
+def _optional_json(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.exists() else {}
+
+
+@dataclass(frozen=True, slots=True)
+class WhisperConfig:
+    """Sizes and ids of one Whisper model.
+
+    `max_source_positions` are the encoder positions the decoder was trained on (50 a second),
+    `max_target_positions` the decoder's context in tokens. `languages` maps a code (`en`) to its token.
+    `suppress` and `begin_suppress` are the ids that generation_config forbids always and as first token.
+    `alignment_heads` are (layer, head) pairs whose cross-attention follows the audio, if the model has them.
+    """
+
+    d_model: int
+    encoder_layers: int
+    encoder_heads: int
+    decoder_layers: int
+    decoder_heads: int
+    encoder_ffn: int
+    decoder_ffn: int
+    n_mels: int
+    vocab_size: int
+    max_source_positions: int
+    max_target_positions: int
+    sot: int
+    eot: int
+    no_timestamps: int | None
+    no_speech: int | None
+    previous: int | None
+    transcribe: int | None
+    translate: int | None
+    languages: Mapping[str, int]
+    multilingual: bool
+    suppress: tuple[int, ...]
+    begin_suppress: tuple[int, ...]
+    max_initial_timestamp: int | None
+    alignment_heads: tuple[tuple[int, int], ...]
+    median_filter_width: int
+    nb_max_frames: int | None
+    scale_embedding: bool = False
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one decoder head."""
+        return self.d_model // self.decoder_heads
+
+    @property
+    def timestamp_begin(self) -> int | None:
+        """Id of `<|0.00|>`; None for a vocabulary without time stamps."""
+        first = None if self.no_timestamps is None else self.no_timestamps + 1
+        return first if first is not None and first < self.vocab_size else None
+
+    @property
+    def trained_seconds(self) -> float:
+        """Seconds of audio that the encoder was trained on."""
+        return self.max_source_positions / 50.0
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> WhisperConfig:
+        """Read the JSON files of `folder`. Raises ModelError naming file, key and what was expected."""
+        config = read_json(folder / "config.json")
+        if config.get("model_type", "whisper") != "whisper":
+            raise ModelError(
+                f"{folder / 'config.json'}: model_type is {config['model_type']!r}, not 'whisper'"
+            )
+        generation = _optional_json(folder / "generation_config.json") or config
+        added = _added_tokens(folder)
+        return cls(
+            **_sizes(folder / "config.json", config),
+            **_ids(folder, config, generation, added),
+            nb_max_frames=_optional_json(folder / "preprocessor_config.json").get("nb_max_frames"),
+            median_filter_width=int(config.get("median_filter_width") or 7),
+            scale_embedding=bool(config.get("scale_embedding", False)),
+        )
+
+
+def _sizes(path: Path, config: Mapping[str, Any]) -> dict[str, int]:
+    keys = {
+        "d_model": "d_model",
+        "encoder_layers": "encoder_layers",
+        "encoder_heads": "encoder_attention_heads",
+        "decoder_layers": "decoder_layers",
+        "decoder_heads": "decoder_attention_heads",
+        "encoder_ffn": "encoder_ffn_dim",
+        "decoder_ffn": "decoder_ffn_dim",
+        "n_mels": "num_mel_bins",
+        "vocab_size": "vocab_size",
+        "max_source_positions": "max_source_positions",
+        "max_target_positions": "max_target_positions",
+    }
+    sizes = {}
+    for name, key in keys.items():
+        value = config.get(key)
+        if not isinstance(value, int) or not 0 < value <= 1 << 20:
+            raise ModelError(f"{path}: {key} is {value!r}; expected a whole number from 1 to {1 << 20}")
+        sizes[name] = value
+    for heads in ("encoder_heads", "decoder_heads"):
+        if sizes["d_model"] % sizes[heads]:
+            raise ModelError(f"{path}: d_model {sizes['d_model']} is no multiple of {sizes[heads]} heads")
+    return sizes
+
+
+def _added_tokens(folder: Path) -> dict[str, int]:
+    """Special tokens by content, from tokenizer.json or added_tokens.json ({} if there are neither)."""
+    tokens = {
+        str(token["content"]): int(token["id"])
+        for token in _optional_json(folder / "tokenizer.json").get("added_tokens", [])
+    }
+    return tokens or {str(k): int(v) for k, v in _optional_json(folder / "added_tokens.json").items()}
+
+
+def _ids(
+    folder: Path, config: Mapping[str, Any], generation: Mapping[str, Any], added: Mapping[str, int]
+) -> dict[str, Any]:
+    def first(key: str, token: str) -> int | None:
+        found = generation.get(key, config.get(key))
+        return added.get(token) if found is None else int(found)
+
+    eot = (
+        first("eos_token_id", "<|endoftext|>")
+        if not isinstance(generation.get("eos_token_id"), list)
+        else None
+    )
+    eot = int(generation["eos_token_id"][0]) if eot is None and generation.get("eos_token_id") else eot
+    sot = first("decoder_start_token_id", "<|startoftranscript|>")
+    if eot is None or sot is None:
+        raise ModelError(
+            f"{folder}: neither config nor tokenizer names decoder_start_token_id and eos_token_id"
+        )
+    languages = _languages(generation, added)
+    tasks = generation.get("task_to_id") or {}
+    no_timestamps = first("no_timestamps_token_id", "<|notimestamps|>")
+    return {
+        "sot": sot,
+        "eot": eot,
+        "no_timestamps": no_timestamps if no_timestamps is not None else _forced_last(generation),
+        "no_speech": added.get("<|nospeech|>", added.get("<|nocaptions|>")),
+        "previous": first("prev_sot_token_id", "<|startofprev|>"),
+        "transcribe": tasks.get("transcribe", added.get("<|transcribe|>")),
+        "translate": tasks.get("translate", added.get("<|translate|>")),
+        "languages": languages,
+        "multilingual": bool(generation.get("is_multilingual", len(languages) > 1)),
+        "suppress": tuple(generation.get("suppress_tokens") or ()),
+        "begin_suppress": tuple(generation.get("begin_suppress_tokens") or ()),
+        "max_initial_timestamp": generation.get("max_initial_timestamp_index"),
+        "alignment_heads": tuple((int(a), int(b)) for a, b in generation.get("alignment_heads") or ()),
+    }
+
+
+def _languages(generation: Mapping[str, Any], added: Mapping[str, int]) -> dict[str, int]:
+    named = generation.get("lang_to_id") or {
+        token: number for token, number in added.items() if _LANGUAGE.fullmatch(token)
+    }
+    return {str(token).strip("<|>"): int(number) for token, number in named.items()}
+
+
+def _forced_last(generation: Mapping[str, Any]) -> int | None:
+    """`<|notimestamps|>` from an old English-only config, which forces it as first token."""
+    forced = generation.get("forced_decoder_ids") or []
+    return int(forced[-1][1]) if forced and forced[-1][1] is not None else None

@@ -1,0 +1,160 @@
+"""From logits to tokens: suppression, time-stamp rules, sampling and log-probabilities.
+
+The rules are those of openai/whisper's decoding.py and of `transformers.generate`, written over numpy rows
+so that windows with different options share one running batch. One :class:`Decoding` is the state of one
+window; :meth:`TokenRules.step` takes the logits of all running windows and gives each its next token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr_batch.models.recognizer import DecodeOptions
+from asr_batch.models.whisper.config import WhisperConfig
+
+Float32 = NDArray[np.float32]
+_BLOCKED = np.float32(-np.inf)
+
+
+@dataclass(slots=True)
+class Decoding:
+    """One window's decoding: what it was asked for and what it has so far.
+
+    `tokens` are the generated ids without prompt and end-of-text, `logprob` the sum of their natural
+    log-probabilities and end-of-text's. `broken` says that the logits held NaN: the text so far stands.
+    """
+
+    options: DecodeOptions
+    prompt: tuple[int, ...]
+    limit: int
+    tokens: list[int] = field(default_factory=list)
+    logprob: float = 0.0
+    no_speech_prob: float = float("nan")
+    done: bool = False
+    truncated: bool = False
+    broken: bool = False
+
+    @property
+    def last(self) -> int:
+        """The id that the next decoder step is fed with."""
+        return self.tokens[-1] if self.tokens else self.prompt[-1]
+
+    @property
+    def avg_logprob(self) -> float:
+        """Mean natural log-probability over the generated ids and end-of-text."""
+        return self.logprob / (len(self.tokens) + 1)
+
+
+class TokenRules:
+    """The rules of one model."""
+
+    def __init__(self, config: WhisperConfig) -> None:
+        self._config = config
+        self._always = np.array([i for i in config.suppress if 0 <= i < config.vocab_size], np.int64)
+        self._begin = np.array([i for i in config.begin_suppress if 0 <= i < config.vocab_size], np.int64)
+
+    def start(self, options: DecodeOptions, prompt: Sequence[int]) -> Decoding:
+        """State of a window that starts with `prompt`; its limit is the model's context or the cap asked for."""
+        context = self._config.max_target_positions - len(prompt)
+        asked = options.max_new_tokens
+        return Decoding(options, tuple(prompt), context if asked is None else max(1, min(asked, context)))
+
+    def no_speech_prob(self, logits: Float32) -> float:
+        """Probability of `<|nospeech|>` from the logits [vocab] behind start-of-transcript; NaN without one."""
+        token = self._config.no_speech
+        return float("nan") if token is None else float(np.exp(logits[token] - _logsumexp(logits[None])[0]))
+
+    def step(self, running: Sequence[Decoding], logits: Float32) -> None:
+        """Give each of the `running` windows its next token from `logits` [len(running), vocab].
+
+        The rows of `logits` are overwritten. A window that ends is marked `done`.
+        """
+        if self._always.size:
+            logits[:, self._always] = _BLOCKED
+        for row, window in zip(logits, running, strict=True):
+            self._forbid(row, window)
+        greedy = logits.argmax(axis=1)
+        norm = _logsumexp(logits)
+        for i, window in enumerate(running):
+            token = int(greedy[i])
+            if window.options.temperature > 0:
+                token = _draw(logits[i], window)
+            self._take(window, token, float(logits[i, token] - norm[i]))
+
+    def _take(self, window: Decoding, token: int, logprob: float) -> None:
+        if np.isnan(logprob):
+            window.broken = window.done = True
+            return
+        window.logprob += logprob
+        if token == self._config.eot:
+            window.done = True
+            return
+        window.tokens.append(token)
+        if len(window.tokens) >= window.limit:
+            window.done = window.truncated = True
+
+    def _forbid(self, row: Float32, window: Decoding) -> None:
+        options = window.options
+        if not window.tokens:
+            self._forbid_first(row, options)
+        if options.timestamps and self._config.timestamp_begin is not None:
+            self._timestamp_rules(row, window.tokens, self._config.timestamp_begin)
+
+    def _forbid_first(self, row: Float32, options: DecodeOptions) -> None:
+        # Stock Whisper forbids end-of-text as first token, which forces text onto silence; a window that
+        # is known to hold speech must not end before it began (both from windows.md).
+        allowed = row[self._config.eot]
+        row[self._begin] = _BLOCKED
+        if options.plain or options.suppress_first_eot is None:
+            return
+        row[self._config.eot] = _BLOCKED if options.suppress_first_eot else allowed
+
+    def _timestamp_rules(self, row: Float32, tokens: Sequence[int], begin: int) -> None:
+        if self._config.no_timestamps is not None:
+            row[self._config.no_timestamps] = _BLOCKED
+        last = bool(tokens) and tokens[-1] >= begin
+        before = len(tokens) < 2 or tokens[-2] >= begin
+        if last and before:  # a pair is complete: text or end follows
+            row[begin:] = _BLOCKED
+        elif last:  # an end time: its twin or end of text follows
+            row[: self._config.eot] = _BLOCKED
+        self._keep_time_moving(row, tokens, begin, last and not before)
+        if not tokens:
+            self._first_timestamp(row, begin)
+        self._prefer_timestamps(row, begin)
+
+    def _keep_time_moving(self, row: Float32, tokens: Sequence[int], begin: int, ending: bool) -> None:
+        stamps = [token for token in tokens if token >= begin]
+        if stamps:
+            row[begin : stamps[-1] + (0 if ending else 1)] = _BLOCKED
+
+    def _first_timestamp(self, row: Float32, begin: int) -> None:
+        row[:begin] = _BLOCKED
+        if self._config.max_initial_timestamp is not None:
+            row[begin + self._config.max_initial_timestamp + 1 :] = _BLOCKED
+
+    def _prefer_timestamps(self, row: Float32, begin: int) -> None:
+        """When all time stamps together are more likely than any word, one of them is due."""
+        if _logsumexp(row[None, begin:])[0] > row[:begin].max():
+            row[:begin] = _BLOCKED
+
+
+def _logsumexp(rows: Float32) -> NDArray[np.float64]:
+    """Log of the summed exponentials of each row [n, vocab]; -inf for a row of -inf, NaN spreads."""
+    top = rows.max(axis=1, keepdims=True)
+    safe = np.where(np.isneginf(top), np.float32(0), top)
+    with np.errstate(divide="ignore"):
+        total = np.log(np.exp(rows - safe).sum(axis=1, dtype=np.float64))
+    return np.asarray(total + safe[:, 0], np.float64)
+
+
+def _draw(row: Float32, window: Decoding) -> int:
+    """A token drawn at the window's temperature; the draw depends on its seed and position alone."""
+    scaled = (row.astype(np.float64) - row.max()) / window.options.temperature
+    cumulative = np.cumsum(np.exp(scaled))
+    point = np.random.default_rng([window.options.seed, len(window.tokens)]).random() * cumulative[-1]
+    return int(np.searchsorted(cumulative, point, side="right"))

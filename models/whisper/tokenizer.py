@@ -1,0 +1,112 @@
+"""Text to ids and back for Whisper, and the ids that a decoding starts with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from asr_batch.manifests.errors import ItemError, ModelError
+from asr_batch.models.recognizer import DecodeOptions
+from asr_batch.models.whisper.config import WhisperConfig, read_json
+
+
+def _load(folder: Path) -> Tokenizer:
+    try:
+        if (folder / "tokenizer.json").is_file():
+            return Tokenizer.from_file(str(folder / "tokenizer.json"))
+        if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+            bpe = models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
+            tokenizer = Tokenizer(bpe)
+            tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+            tokenizer.decoder = decoders.ByteLevel()
+            return tokenizer
+    except Exception as error:
+        raise ModelError(f"{folder}: the tokenizer cannot be read ({error})") from error
+    raise ModelError(f"{folder}: no tokenizer.json, and no vocab.json with merges.txt either")
+
+
+class WhisperTokenizer:
+    """Byte-level BPE of one model.
+
+    Special tokens and time stamps never become text; ids that the tokenizer does not know become nothing.
+    """
+
+    def __init__(self, folder: Path, config: WhisperConfig) -> None:
+        self._tokenizer = _load(folder)
+        self._special = frozenset(_special_ids(folder, self._tokenizer)) | {config.eot, config.sot}
+        self._timestamp_begin = config.timestamp_begin
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of `ids` without special tokens and time stamps."""
+        return str(self._tokenizer.decode(self.text_ids(ids), skip_special_tokens=False))
+
+    def text_ids(self, ids: Sequence[int]) -> list[int]:
+        """`ids` without special tokens and time stamps."""
+        last = self._timestamp_begin
+        return [i for i in ids if i not in self._special and (last is None or i < last)]
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of `text`, without special tokens."""
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def _special_ids(folder: Path, tokenizer: Tokenizer) -> set[int]:
+    added = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    path = folder / "added_tokens.json"
+    if not added and path.is_file():
+        added = {int(number) for number in read_json(path).values()}
+    return added
+
+
+def prompt_ids(config: WhisperConfig, tokenizer: WhisperTokenizer, options: DecodeOptions) -> list[int]:
+    """The ids a window's decoding starts with: context, start of transcript, language, task, time stamps.
+
+    Raises ItemError for a language or a task the model does not know.
+    """
+    ids = _context_ids(config, tokenizer, options.prompt)
+    ids.append(config.sot)
+    if config.multilingual:
+        ids += [_language_id(config, options.language), _task_id(config, options.task)]
+    else:
+        _check_english_only(options)
+    if not options.timestamps and config.no_timestamps is not None:
+        ids.append(config.no_timestamps)
+    return ids
+
+
+def sot_index(config: WhisperConfig, ids: Sequence[int]) -> int:
+    """Where `<|startoftranscript|>` stands in a prompt (its logits give the no-speech probability)."""
+    return list(ids).index(config.sot)
+
+
+def _context_ids(config: WhisperConfig, tokenizer: WhisperTokenizer, prompt: str | None) -> list[int]:
+    if not prompt or not prompt.strip() or config.previous is None:
+        return []
+    keep = config.max_target_positions // 2 - 1  # as transformers and openai/whisper: the end of it counts
+    return [config.previous, *tokenizer.encode(" " + prompt.strip())[-keep:]]
+
+
+def _language_id(config: WhisperConfig, language: str | None) -> int:
+    if language is None:
+        raise ItemError("bad_language", "the model is multilingual and no language was given or detected")
+    found = config.languages.get(language)
+    if found is None:
+        known = ", ".join(sorted(config.languages))
+        raise ItemError("bad_language", f"language {language!r} is unknown to the model; it knows {known}")
+    return found
+
+
+def _task_id(config: WhisperConfig, task: str | None) -> int:
+    found = config.translate if task == "translate" else config.transcribe
+    if found is None:
+        raise ItemError("unsupported_option", f"the model has no token for the task {task or 'transcribe'!r}")
+    return found
+
+
+def _check_english_only(options: DecodeOptions) -> None:
+    if options.language not in (None, "en"):
+        raise ItemError("bad_language", f"language {options.language!r}, but the model knows English only")
+    if options.task == "translate":
+        raise ItemError("unsupported_option", "an English-only model cannot translate")
