@@ -6,7 +6,8 @@ waits for it. A CPU encoder computes in `start` and `result` returns at once.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,14 @@ class EncoderJob(Protocol):
 
         Raises RetryableError (the same windows may be started again) or WorkerFatalError.
         """
+
+    @property
+    def backend(self) -> str:
+        """What encoded this batch, `cpu` or `hailo`; known once `result` returned. Goes with each window."""
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Flags for each window of the batch: `fallback_encoder` when the CPU stood in for an NPU."""
 
 
 class Encoder(Protocol):
@@ -58,3 +67,11 @@ class Encoder(Protocol):
 
     def close(self) -> None:
         """Release the device."""
+
+
+@runtime_checkable
+class Monitored(Protocol):
+    """An encoder or recognizer with something to tell to `status` and the metrics (an NPU has)."""
+
+    def stats(self) -> Mapping[str, float]:
+        """Counters and readings by name: `jobs`, `retries`, `temperature`, `clock_mhz`, ..."""

@@ -24,7 +24,8 @@ FAMILIES: tuple[str, ...] = (
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
     """How a model is loaded. `threads` 0: all cores; `batch_size` 0: the engine's choice; `window` None:
-    the model's own length in seconds.
+    the model's own length in seconds. `npu_service`: share the NPU with other processes through the
+    vendor's service (docs/hailo.md) instead of holding it alone.
     """
 
     precision: Literal["auto", "fp32", "int8", "int4"] = "auto"
@@ -35,6 +36,7 @@ class LoadOptions:
     batch_size: int = 0
     window: float | None = None
     probe_minutes: float = 1.0
+    npu_service: bool = False
 
 
 def load_recognizer(path: str | Path, options: LoadOptions | None = None) -> Recognizer:
