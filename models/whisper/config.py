@@ -112,7 +112,7 @@ class WhisperConfig:
         )
 
 
-def _sizes(path: Path, config: Mapping[str, Any]) -> dict[str, int]:
+def _sizes(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     keys = {
         "d_model": "d_model",
         "encoder_layers": "encoder_layers",
@@ -126,7 +126,7 @@ def _sizes(path: Path, config: Mapping[str, Any]) -> dict[str, int]:
         "max_source_positions": "max_source_positions",
         "max_target_positions": "max_target_positions",
     }
-    sizes = {}
+    sizes: dict[str, Any] = {}
     for name, key in keys.items():
         value = config.get(key)
         if not isinstance(value, int) or not 0 < value <= 1 << 20:
@@ -152,19 +152,13 @@ def _ids(
 ) -> dict[str, Any]:
     def first(key: str, token: str) -> int | None:
         found = generation.get(key, config.get(key))
+        found = found[0] if isinstance(found, list) and found else found
         return added.get(token) if found is None else int(found)
 
-    eot = (
-        first("eos_token_id", "<|endoftext|>")
-        if not isinstance(generation.get("eos_token_id"), list)
-        else None
-    )
-    eot = int(generation["eos_token_id"][0]) if eot is None and generation.get("eos_token_id") else eot
+    eot = first("eos_token_id", "<|endoftext|>")
     sot = first("decoder_start_token_id", "<|startoftranscript|>")
     if eot is None or sot is None:
-        raise ModelError(
-            f"{folder}: neither config nor tokenizer names decoder_start_token_id and eos_token_id"
-        )
+        raise ModelError(f"{folder}: no decoder_start_token_id and eos_token_id in config or tokenizer")
     languages = _languages(generation, added)
     tasks = generation.get("task_to_id") or {}
     no_timestamps = first("no_timestamps_token_id", "<|notimestamps|>")

@@ -58,13 +58,13 @@ class TokenRules:
         self._begin = np.array([i for i in config.begin_suppress if 0 <= i < config.vocab_size], np.int64)
 
     def start(self, options: DecodeOptions, prompt: Sequence[int]) -> Decoding:
-        """State of a window that starts with `prompt`; its limit is the model's context or the cap asked for."""
+        """State of a window that starts with `prompt`; the model's context and the cap asked for limit it."""
         context = self._config.max_target_positions - len(prompt)
         asked = options.max_new_tokens
         return Decoding(options, tuple(prompt), context if asked is None else max(1, min(asked, context)))
 
     def no_speech_prob(self, logits: Float32) -> float:
-        """Probability of `<|nospeech|>` from the logits [vocab] behind start-of-transcript; NaN without one."""
+        """Probability of `<|nospeech|>` from the logits [vocab] of start-of-transcript; NaN without one."""
         token = self._config.no_speech
         return float("nan") if token is None else float(np.exp(logits[token] - _logsumexp(logits[None])[0]))
 
