@@ -1,0 +1,224 @@
+"""The recognizer of the family: windows in, results out, encoder and decoder at work at the same time.
+
+One background thread makes log-mel, audio features and prefill of the next windows while the caller's
+thread, in `poll`, steps all running windows together.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr_batch.manifests.errors import ItemError
+from asr_batch.models.features import log_mel
+from asr_batch.models.qwen3.answer import TAG, Answer, loops, parse
+from asr_batch.models.qwen3.config import QwenConfig
+from asr_batch.models.qwen3.decoding import Decoding, NotFiniteError, token_cap
+from asr_batch.models.qwen3.graphs import Graphs, Prefill
+from asr_batch.models.qwen3.languages import NAMES, language_code
+from asr_batch.models.qwen3.prompt import PromptWriter
+from asr_batch.models.qwen3.steppers import Stepper
+from asr_batch.models.recognizer import SAMPLE_RATE, ModelInfo, Samples, WindowRequest, WindowResult
+
+LEAST_SAMPLES = SAMPLE_RATE // 2
+"""Shorter windows are continued with silence to this length, as transformers' feature extractor does."""
+
+AHEAD = 2
+"""Windows prepared beyond the slots, so that a slot that falls free is filled at once."""
+
+
+@dataclass(slots=True)
+class _Running:
+    request: WindowRequest
+    decoding: Decoding
+    next: int
+
+
+class QwenRecognizer:
+    """See `Recognizer`."""
+
+    def __init__(
+        self, info: ModelInfo, config: QwenConfig, graphs: Graphs, stepper: Stepper, writer: PromptWriter
+    ) -> None:
+        self._info = info
+        self._config = config
+        self._graphs = graphs
+        self._stepper = stepper
+        self._writer = writer
+        self._front = ThreadPoolExecutor(1, "qwen-encode")
+        self._coming: deque[tuple[WindowRequest, Future[Prefill | None]]] = deque()
+        self._running: dict[int, _Running] = {}
+        self._finished: list[WindowResult] = []
+        self._used = 0
+        self._available = 0
+
+    @property
+    def info(self) -> ModelInfo:
+        """See Recognizer."""
+        return self._info
+
+    def room(self) -> int:
+        """See Recognizer."""
+        return max(0, self._info.batch + AHEAD - self.pending())
+
+    def submit(self, request: WindowRequest) -> None:
+        """See Recognizer."""
+        _check_options(request)
+        self._coming.append((request, self._front.submit(self._prepare, request)))
+
+    def pending(self) -> int:
+        """See Recognizer."""
+        return len(self._coming) + len(self._running) + len(self._finished)
+
+    def poll(self) -> list[WindowResult]:
+        """See Recognizer."""
+        while not self._finished and self.pending():
+            self._fill()
+            if self._running:
+                self._step()
+        finished, self._finished = self._finished, []
+        return finished
+
+    def detect_language(self, windows: Sequence[Samples]) -> list[dict[str, float]]:
+        """See Recognizer; judged by the decoder's next token after the word `language`."""
+        return [self._language_of(samples) for samples in windows]
+
+    def confirm(self) -> bool:
+        """See Recognizer: nothing here but a CPU."""
+        return True
+
+    def occupancy(self) -> tuple[int, int]:
+        """See Recognizer."""
+        return self._used, self._available
+
+    def close(self) -> None:
+        """See Recognizer."""
+        self._front.shutdown(cancel_futures=True)
+        self._stepper.close()
+
+    # -- front: samples to a window that is ready to decode (background thread)
+
+    def _features(self, samples: Samples) -> NDArray[np.float32]:
+        if len(samples) < LEAST_SAMPLES:
+            samples = np.pad(samples, (0, LEAST_SAMPLES - len(samples)))
+        return self._graphs.encode(log_mel(samples, self._config.n_mels, None))
+
+    def _prepare(self, request: WindowRequest) -> Prefill | None:
+        """Features and prefill; None for a window without samples."""
+        if not len(request.samples):
+            return None
+        features = self._features(request.samples)
+        options = request.options
+        language = language_code(options.language) if options.language else None
+        prompt = self._writer.write(features.shape[1], options.prompt or "", language)
+        return self._graphs.prefill(prompt, features)
+
+    def _language_of(self, samples: Samples) -> dict[str, float]:
+        features = self._features(samples)
+        prompt = self._writer.write(features.shape[1])
+        start = self._writer.start_ids()
+        asked = type(prompt)((*prompt.ids, *start), prompt.audio_offset, prompt.audio_count)
+        logits = self._graphs.prefill(asked, features).logits.astype(np.float64)
+        share = np.exp(logits - logits.max())
+        share /= share.sum()
+        first = {code: self._writer.language_ids(code)[len(start)] for code in NAMES}
+        twins = list(first.values())
+        return {code: float(share[token]) / twins.count(token) for code, token in first.items()}
+
+    # -- decoding (the caller's thread)
+
+    def _fill(self) -> None:
+        """Put windows that are ready into free slots; wait for one when nothing else is to be done."""
+        while self._coming and len(self._running) < self._info.batch:
+            request, future = self._coming[0]
+            if self._running and not future.done():
+                return
+            self._coming.popleft()
+            self._admit(request, future)
+
+    def _admit(self, request: WindowRequest, future: Future[Prefill | None]) -> None:
+        decoding = self._decoding(request)
+        try:
+            prefill = future.result()
+            token = None if prefill is None else decoding.take(prefill.logits)
+        except Exception as error:  # noqa: BLE001  one window fails alone, whatever the runtime raised
+            self._finish(request, decoding, f"{type(error).__name__}: {error}")
+            return
+        if prefill is None or token is None:
+            self._finish(request, decoding)
+            return
+        slot = min(set(range(self._info.batch)) - self._running.keys())
+        self._stepper.admit(slot, prefill)
+        self._running[slot] = _Running(request, decoding, token)
+
+    def _decoding(self, request: WindowRequest) -> Decoding:
+        cap = token_cap(len(request.samples) / SAMPLE_RATE, request.options)
+        return Decoding(request.options, cap, frozenset(self._config.eos), self._writer.asr_text)
+
+    def _step(self) -> None:
+        rows = self._stepper.step({slot: one.next for slot, one in self._running.items()})
+        self._used += len(rows)
+        self._available += self._info.batch
+        for slot, logits in rows.items():
+            self._advance(slot, logits)
+
+    def _advance(self, slot: int, logits: NDArray[np.float32]) -> None:
+        one = self._running[slot]
+        error = None
+        try:
+            token = one.decoding.take(logits)
+        except NotFiniteError as wrong:
+            token, error = None, str(wrong)
+        if token is not None:
+            one.next = token
+            return
+        del self._running[slot]
+        self._stepper.release(slot)
+        self._finish(one.request, one.decoding, error)
+
+    def _finish(self, request: WindowRequest, decoding: Decoding, error: str | None = None) -> None:
+        hint = language_code(request.options.language) if request.options.language else None
+        answer = parse("", hint) if error else self._answer(decoding.tokens, hint)
+        self._finished.append(
+            WindowResult(
+                key=request.key,
+                text=answer.text,
+                tokens=tuple(decoding.tokens),
+                avg_logprob=decoding.avg_logprob,
+                no_speech_prob=float("nan"),
+                temperature=request.options.temperature,
+                truncated=decoding.truncated,
+                language=answer.language,
+                encoder_backend=self._info.encoder_backend,
+                batch=self._info.batch,
+                flags=("repetition",) if loops(answer.text) else (),
+                error=error,
+            )
+        )
+
+    def _answer(self, tokens: list[int], hint: str | None) -> Answer:
+        """Take the answer apart at the id of the text tag, however the tokenizer would print it."""
+        tag = self._writer.asr_text
+        if hint is not None or tag not in tokens:
+            return parse(self._writer.decode(tokens), hint)
+        at = tokens.index(tag)
+        head, text = self._writer.decode(tokens[:at]), self._writer.decode(tokens[at + 1 :])
+        return parse(f"{head}{TAG}{text}", None)
+
+
+def _check_options(request: WindowRequest) -> None:
+    """Raises ItemError for what the family cannot do."""
+    options: Any = request.options
+    if options.language and language_code(options.language) is None:
+        raise ItemError(
+            "bad_language",
+            f"language {options.language!r} is not one of this model's: {', '.join(sorted(NAMES))}",
+        )
+    if options.task not in (None, "transcribe"):
+        raise ItemError("unsupported_option", f"task {options.task!r}: this model can only transcribe")
