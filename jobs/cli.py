@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.metadata import version
+from typing import Any
 
 import click
+
+from asr_batch.manifests.errors import ConfigError, OutputHeldError
 
 COMMANDS: dict[str, str] = {
     "run": "asr_batch.jobs.commands.run:run",
@@ -40,6 +43,14 @@ class LazyGroup(click.Group):
         module, _, attribute = target.partition(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an error for the user becomes one sentence on stderr and its exit code."""
+        try:
+            return super().invoke(ctx)
+        except (ConfigError, OutputHeldError) as error:
+            click.echo(f"asr-batch: {error}", err=True)
+            raise SystemExit(5 if isinstance(error, OutputHeldError) else 2) from error
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

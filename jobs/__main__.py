@@ -1,0 +1,8 @@
+"""`python -m asr_batch.jobs` is the command `asr-batch`."""
+
+from __future__ import annotations
+
+from asr_batch.jobs.cli import main
+
+if __name__ == "__main__":
+    main()

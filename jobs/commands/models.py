@@ -1,0 +1,234 @@
+"""`asr-batch models`: the model store, looking into models, compiling them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from asr_batch.models.store import Store, StoredModel
+from asr_batch.models.store_catalogue import KnownModel
+from asr_batch.models.store_names import DEFAULT_ROOT, split_name
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+PRECISIONS = ("auto", "int8", "fp32", "int4")
+TARGETS = ("cpu", "hailo8", "hailo8l", "hailo10h")
+
+
+def _store_option(command: Command) -> Command:
+    """`--store DIR`, the same for every command of the group."""
+    return click.option(
+        "--store",
+        "root",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=None,
+        help=f"Where models are kept (default {DEFAULT_ROOT}).",
+    )(command)
+
+
+def _example(*lines: str) -> str:
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _say(message: str) -> None:
+    click.echo(message, err=True)
+
+
+@click.group()
+def models() -> None:
+    """List, pull, inspect, verify, remove and compile speech models.
+
+    \b
+    Example:
+      asr-batch models list
+    """
+
+
+@models.command("list", epilog=_example("asr-batch models list", "asr-batch models list --json"))
+@_store_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON array on standard output.")
+def list_models(root: Path | None, as_json: bool) -> None:
+    """Show the bundled, the stored and all known models with repository, licence, size and languages."""
+    store = Store(root)
+    rows = [_stored_row(model) for model in store.stored()] + [_known_row(model) for model in store.known()]
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    width = None if sys.stdout.isatty() else 160
+    Console(width=width, soft_wrap=False).print(_table(rows))
+
+
+def _stored_row(model: StoredModel) -> dict[str, Any]:
+    from asr_batch.models.store_catalogue import find
+
+    base, _ = split_name(model.name)
+    known = find(base)
+    record = model.record
+    return {
+        "name": model.name,
+        "state": model.state,
+        "kind": record.kind if record else ("bundle" if model.state == "bundled" else "unknown"),
+        "repository": record.source if record else None,
+        "revision": record.revision if record else None,
+        "licence": known.licence if known else ("MIT" if model.state == "bundled" else None),
+        "megabytes": round(model.megabytes, 1),
+        "window": known.window if known else (10.0 if model.state == "bundled" else None),
+        "languages": known.languages if known else ("English" if model.state == "bundled" else None),
+        "note": "demonstration, synthetic speech only" if model.state == "bundled" else "",
+        "path": str(model.path),
+    }
+
+
+def _known_row(model: KnownModel) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "state": "known",
+        "kind": model.kind,
+        "repository": model.repository,
+        "revision": None,
+        "licence": model.licence,
+        "megabytes": model.megabytes,
+        "window": model.window,
+        "languages": model.languages,
+        "note": model.note,
+        "path": None,
+    }
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("name", "state", "repository", "licence", "MB", "window", "languages", "note"):
+        right = column in {"MB", "window"}
+        table.add_column(column, justify="right" if right else "left", no_wrap=column != "note")
+    for row in rows:
+        about = "" if row["state"] != "known" else "~"
+        window = f"{row['window']:g} s" if row["window"] else "?"
+        table.add_row(
+            row["name"],
+            row["state"],
+            row["repository"] or "-",
+            row["licence"] or "?",
+            f"{about}{row['megabytes']:g}",
+            window,
+            row["languages"] or "?",
+            row["note"],
+        )
+    return table
+
+
+@models.command(
+    epilog=_example(
+        "asr-batch models pull whisper-tiny",
+        "asr-batch models pull whisper-tiny --to whisper-tiny.tar      (with network)",
+        "asr-batch models pull whisper-tiny --from whisper-tiny.tar    (without)",
+    )
+)
+@click.argument("name")
+@_store_option
+@click.option(
+    "--precision", type=click.Choice(PRECISIONS), default="auto", help="auto: int8, Qwen3-ASR int4."
+)
+@click.option(
+    "--from", "source", type=click.Path(path_type=Path), help="Take it from this folder or tar, no network."
+)
+@click.option("--to", "target", type=click.Path(path_type=Path), help="Also write it into this new tar file.")
+def pull(name: str, root: Path | None, precision: str, source: Path | None, target: Path | None) -> None:
+    """Get model NAME[@REVISION] or OWNER/REPOSITORY into the store and verify every file of it.
+
+    A download that was cut off goes on where it stopped. HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are
+    respected. Standard output gets the folder of the model.
+    """
+    store = Store(root)
+    if source is not None:
+        folder = store.take(name, source, _say)
+    else:
+        folder = store.pull(name, precision=precision, say=_say)
+    if target is not None:
+        store.export(name, target)
+        _say(f"{name}: written to {target}")
+    click.echo(folder)
+
+
+@models.command(epilog=_example("asr-batch models verify nano.en", "asr-batch models verify --all"))
+@click.argument("names", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every bundled and stored model.")
+@_store_option
+def verify(names: tuple[str, ...], everything: bool, root: Path | None) -> None:
+    """Compare every file of the models NAMES with its recorded sha256; exit 2 if one differs."""
+    store = Store(root)
+    if not names and not everything:
+        raise click.UsageError("name a model, or give --all")
+    chosen = [model.name for model in store.stored()] if everything else list(names)
+    bad = 0
+    for name in chosen:
+        problems = store.verify(name)
+        bad += bool(problems)
+        _say(f"{name}: {'ok' if not problems else '; '.join(problems)}")
+    if bad:
+        raise SystemExit(2)
+
+
+@models.command(epilog=_example("asr-batch models remove whisper-tiny"))
+@click.argument("name")
+@_store_option
+def remove(name: str, root: Path | None) -> None:
+    """Delete model NAME from the store."""
+    folder = Store(root).remove(name)
+    _say(f"{name}: {folder} deleted")
+
+
+@models.command(
+    "compile",
+    epilog=_example(
+        "asr-batch models pull whisper-tiny-source",
+        "asr-batch models compile whisper-tiny-source whisper-tiny-10s --window 10",
+    ),
+)
+@click.argument("src")
+@click.argument("dst", type=click.Path(path_type=Path))
+@_store_option
+@click.option("--window", type=click.FloatRange(1.0, 30.0), default=10.0, show_default=True, help="Seconds.")
+@click.option("--precision", type=click.Choice(("int8", "fp32")), default="int8", show_default=True)
+@click.option("--target", type=click.Choice(TARGETS), default="cpu", show_default=True)
+@click.option(
+    "--calibration-audio",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of audio for the NPU compiler's calibration set (with a Hailo target).",
+)
+def compile_(
+    src: str,
+    dst: Path,
+    root: Path | None,
+    window: float,
+    precision: str,
+    target: str,
+    calibration_audio: Path | None,
+) -> None:
+    """Build bundle DST from SRC: a Hugging Face folder, an OpenAI checkpoint or a pulled -source model.
+
+    With a Hailo target the kit for the vendor's compiler is written into DST/hailo. Needs the extra
+    `compile` (pip install 'asr-batch[compile]').
+    """
+    compile_bundle = import_module("asr_batch.models.whisper.compile").compile_bundle
+    source = Path(src) if Path(src).exists() else Store(root).resolve(src, source=True)
+    extra: dict[str, Any] = {"calibration_audio": calibration_audio} if calibration_audio else {}
+    compile_bundle(source, dst, window=window, precision=precision, target=target, **extra)
+    click.echo(dst)
+
+
+@models.command(
+    "add-hef", epilog=_example("asr-batch models add-hef whisper-tiny-10s whisper-tiny-10s-encoder.hef")
+)
+@click.argument("bundle", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("hef", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def add_hef(bundle: Path, hef: Path) -> None:
+    """Take the compiled encoder HEF into BUNDLE, with its reference for the start-up probe."""
+    import_module("asr_batch.models.hailo").add_hef(bundle, hef)
+    click.echo(bundle)

@@ -1,0 +1,110 @@
+"""Which files a model layout needs: what to pull from a repository, and whether a folder is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+from asr_batch.manifests.errors import ModelError
+
+SUFFIXES = {"fp32": "", "int8": "_quantized", "int4": "_q4"}
+"""Precision to the ending that published Whisper ONNX files carry."""
+
+_WHISPER_SIDE = frozenset(
+    {
+        "config.json",
+        "generation_config.json",
+        "preprocessor_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.json",
+        "merges.txt",
+        "added_tokens.json",
+        "special_tokens_map.json",
+        "normalizer.json",
+    }
+)
+_NEEDED_SIDE = ("config.json", "tokenizer.json")
+
+
+def kind_of(names: Iterable[str]) -> str | None:
+    """The kind of model that files of these names make, None when no layout fits."""
+    found = set(names)
+    if "bundle.json" in found:
+        return "bundle"
+    stems = {PurePosixPath(name).name.split(".")[0] for name in found if name.endswith(".onnx")}
+    if {"decoder_init", "decoder_step"} <= stems and "encoder" in stems:
+        return "qwen3-onnx"
+    if any(stem.startswith("encoder_model") for stem in stems):
+        return "whisper-onnx"
+    if any(name.endswith((".safetensors", "pytorch_model.bin")) for name in found):
+        return "whisper-source"
+    return None
+
+
+def wanted(kind: str, names: Iterable[str], precision: str) -> list[str]:
+    """The files of a repository that a model of this kind needs in one precision.
+
+    `auto` is int8 for Whisper and int4 for Qwen3-ASR. Raises ModelError when the repository lacks them (it
+    then names what it has).
+    """
+    found = sorted(set(names))
+    if precision == "auto":
+        precision = "int4" if kind == "qwen3-onnx" else "int8"
+    if kind == "whisper-onnx":
+        chosen = _whisper_graphs(found, precision) + [name for name in found if name in _WHISPER_SIDE]
+    elif kind == "qwen3-onnx":
+        chosen = _qwen3_files(found, precision)
+    elif kind == "whisper-source":
+        chosen = _source_files(found)
+    else:
+        chosen = [name for name in found if not PurePosixPath(name).name.startswith(".")]
+    lacking = [name for name in _NEEDED_SIDE if kind != "bundle" and name not in chosen]
+    if lacking:
+        raise ModelError(f"the repository lacks {', '.join(lacking)}; a {kind} model needs it")
+    return sorted(chosen)
+
+
+def _with_data(found: list[str], graphs: list[str]) -> list[str]:
+    """The graphs and their external data files (`model.onnx_data`, `model.onnx.data`)."""
+    return graphs + [
+        name for name in found for graph in graphs if name.startswith((graph + "_", graph + "."))
+    ]
+
+
+def _whisper_graphs(found: list[str], precision: str) -> list[str]:
+    if precision not in SUFFIXES:
+        raise ModelError(f"precision {precision!r} is not one of {', '.join(SUFFIXES)}")
+    ending = SUFFIXES[precision]
+    for stems in (("decoder_model_merged",), ("decoder_model", "decoder_with_past_model")):
+        graphs = [f"onnx/{stem}{ending}.onnx" for stem in ("encoder_model", *stems)]
+        if set(graphs) <= set(found):
+            return _with_data(found, graphs)
+    have = ", ".join(name for name in found if name.endswith(".onnx")) or "no ONNX file"
+    raise ModelError(
+        f"the repository has no {precision} graphs (encoder_model{ending}.onnx and decoder): {have}"
+    )
+
+
+def _qwen3_files(found: list[str], precision: str) -> list[str]:
+    side = [name for name in found if "/" not in name and name.endswith((".json", ".bin"))]
+    graphs = []
+    for stem in ("encoder", "decoder_init", "decoder_step"):
+        names = [f"{stem}.{precision}.onnx", f"{stem}.onnx"]
+        if stem == "encoder":  # the published encoder.int4.onnx is a copy of the float one
+            names.reverse()
+        have = [name for name in names if name in found]
+        if not have:
+            raise ModelError(f"the repository lacks {stem}.onnx")
+        graphs.append(have[0])
+    tag = f".{precision}." if any(f".{precision}." in name for name in graphs) else "."
+    data = [name for name in (f"decoder_weights{tag}data",) if name in found]
+    return side + _with_data(found, graphs) + data
+
+
+def _source_files(found: list[str]) -> list[str]:
+    weights = [name for name in found if name.endswith(".safetensors") and "fp32" not in name]
+    if not weights:
+        raise ModelError("the repository has no .safetensors file; weights in pickle files are not read")
+    index = [name for name in found if name == "model.safetensors.index.json"]
+    return weights + index + [name for name in found if name in _WHISPER_SIDE]

@@ -1,0 +1,43 @@
+"""Names of models and the folders they stand for; knows nothing of pulling."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from pathlib import Path
+
+from asr_batch.manifests.errors import ModelError
+
+DEFAULT_ROOT = Path("~/.cache/asr-batch/models")
+"""Where models are kept unless another root is given."""
+
+BUNDLED = ("nano.en",)
+"""Models that come with the package, in `asr_batch.models.bundled`."""
+
+_PART = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_NAME = re.compile(rf"{_PART}(/{_PART})?(@{_PART})?")
+
+
+def split_name(name: str) -> tuple[str, str | None]:
+    """`NAME@REVISION` as name and revision; raises ModelError for a name that cannot be one."""
+    if not _NAME.fullmatch(name):
+        raise ModelError(
+            f"{name!r} is neither a folder nor the name of a model; expected a folder that exists, NAME, "
+            "NAME@REVISION or OWNER/NAME (`asr-batch models list` shows all names)"
+        )
+    base, _, revision = name.partition("@")
+    return base, revision or None
+
+
+def folder_name(name: str) -> str:
+    """The name of the folder that holds the model `name`."""
+    split_name(name)
+    return name.replace("/", "--")
+
+
+def bundled_path(name: str) -> Path | None:
+    """The folder of a model that comes with the package, or None."""
+    if name not in BUNDLED:
+        return None
+    folder = Path(str(files("asr_batch.models.bundled"))) / name
+    return folder if folder.is_dir() else None

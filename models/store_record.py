@@ -1,0 +1,142 @@
+"""What the store remembers of a model: its source and the sha256 of every file, and the check against it.
+
+Two records exist. `.store.json` lies in each model folder and moves with it (also onto a machine without
+network). `lock.json` lies in the store's root and outlives `remove`: a revision that was seen once must
+give the same bytes ever after. Hashes that come with the package stand in `models/bundled/hashes.json`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from asr_batch.manifests.errors import ModelError
+
+RECORD = ".store.json"
+LOCK = "lock.json"
+_CHUNK = 1 << 20
+_MAX_RECORD = 4 << 20  # bytes; a record of ours has about a hundred bytes a file
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Where a stored model came from and what its files are (`files`: relative name to sha256)."""
+
+    name: str
+    source: str
+    revision: str
+    kind: str
+    pulled_at: str
+    files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def lock_key(self) -> str:
+        """Key of the locked hashes: source and revision."""
+        return f"{self.source}@{self.revision}"
+
+
+def now() -> str:
+    """The time for a record, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_CHUNK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def safe_name(name: str) -> PurePosixPath:
+    """A relative file name that stays inside its folder; raises ModelError for any other."""
+    path = PurePosixPath(name)
+    if not name or "\\" in name or "\0" in name or path.is_absolute() or ".." in path.parts:
+        raise ModelError(f"{name!r}: a file name that leads outside the model folder is refused")
+    return path
+
+
+def model_files(folder: Path) -> list[str]:
+    """Relative names of all files of a model folder, sorted, without the record and hidden folders."""
+    names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts))
+
+
+def hash_files(folder: Path, names: Iterable[str] | None = None) -> dict[str, str]:
+    """sha256 of the named files of `folder` (all of them by default)."""
+    wanted = model_files(folder) if names is None else names
+    return {name: sha256_of(folder / safe_name(name)) for name in wanted}
+
+
+def read_json(path: Path) -> Any:
+    """A small JSON file; raises ModelError when it is too large or broken."""
+    try:
+        if path.stat().st_size > _MAX_RECORD:
+            raise ModelError(f"{path}: larger than {_MAX_RECORD} bytes; expected a small JSON file")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: broken JSON ({error})") from error
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Write the record into its model folder."""
+    (folder / RECORD).write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
+
+
+def read_record(folder: Path) -> Record | None:
+    """The record of a model folder; None without one; raises ModelError when it is broken."""
+    path = folder / RECORD
+    if not path.is_file():
+        return None
+    raw = read_json(path)
+    try:
+        hashes = {str(name): str(value) for name, value in raw.pop("files").items()}
+        return Record(**{key: str(value) for key, value in raw.items()}, files=hashes)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path}: not a record of the store ({error})") from error
+
+
+def packaged_hashes(key: str) -> dict[str, str]:
+    """Hashes that come with the package for `key` (a bundled name or SOURCE@REVISION); {} without any."""
+    resource = files("asr_batch.models.bundled") / "hashes.json"
+    if not resource.is_file():
+        return {}
+    table: dict[str, dict[str, str]] = json.loads(resource.read_text(encoding="utf-8"))
+    return table.get(key, {})
+
+
+def locked_hashes(root: Path, key: str) -> dict[str, str]:
+    """Hashes that must hold for `key`: the package's, and those seen by this store before."""
+    path = root / LOCK
+    seen = read_json(path).get(key, {}) if path.is_file() else {}
+    return {**seen, **packaged_hashes(key)}
+
+
+def lock_hashes(root: Path, key: str, hashes: Mapping[str, str]) -> None:
+    """Remember the hashes of `key` (files that were seen before keep their entry)."""
+    path = root / LOCK
+    table = read_json(path) if path.is_file() else {}
+    table[key] = {**hashes, **table.get(key, {})}
+    draft = path.with_suffix(".tmp")
+    draft.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    draft.replace(path)
+
+
+def differences(expected: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    """One sentence for each file that is missing or has other bytes than expected."""
+    problems = []
+    for name, value in expected.items():
+        if name not in found:
+            problems.append(f"{name}: missing")
+        elif found[name] != value:
+            problems.append(f"{name}: sha256 {found[name][:12]}… found, {value[:12]}… expected")
+    return problems
