@@ -1,0 +1,175 @@
+"""Published Whisper folders of any size against `transformers`, and against models that do not fit."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import whisper_reference as reference
+from tiny_whisper import Tiny, publish
+
+from asr_batch.manifests.errors import ItemError, ModelError
+from asr_batch.models.load import LoadOptions, load_recognizer
+from asr_batch.models.recognizer import DecodeOptions, Recognizer, WindowRequest, WindowResult
+
+EXPECTED = json.loads(reference.STORE.read_text())
+PLAIN = DecodeOptions(plain=True, max_new_tokens=reference.CAP)
+
+
+def options_for(spec: Tiny, **changes: object) -> DecodeOptions:
+    language = "de" if spec.multilingual else None
+    return DecodeOptions(**{"plain": True, "max_new_tokens": reference.CAP, "language": language} | changes)
+
+
+def decode(model: Recognizer, requests: list[WindowRequest]) -> dict[object, WindowResult]:
+    waiting, results = list(requests), {}
+    while waiting or model.pending():
+        while waiting and model.room():
+            model.submit(waiting.pop(0))
+        results |= {result.key: result for result in model.poll()}
+    return results
+
+
+def all_clips(model: Recognizer, spec: Tiny) -> list[list[int]]:
+    requests = [WindowRequest(i, clip, options_for(spec)) for i, clip in enumerate(reference.clips(spec))]
+    results = decode(model, requests)
+    return [list(results[i].tokens) for i in range(len(requests))]
+
+
+@pytest.mark.parametrize("layout", ["merged", "split"])
+@pytest.mark.parametrize("spec", reference.SPECS, ids=lambda s: f"seed{s.seed}")
+def test_greedy_tokens_equal_transformers(tmp_path: Path, spec: Tiny, layout: str) -> None:
+    publish(tmp_path, spec, layout, flat=layout == "split")
+    model = load_recognizer(tmp_path)
+    assert model.info.window == spec.window
+    assert all_clips(model, spec) == EXPECTED[str(spec.seed)]["tokens"]
+
+
+@pytest.mark.parametrize("spec", reference.SPECS, ids=lambda s: f"seed{s.seed}")
+def test_logits_equal_transformers(tmp_path: Path, spec: Tiny) -> None:
+    publish(tmp_path, spec)
+    model = load_recognizer(tmp_path)
+    prompt = np.array([EXPECTED[str(spec.seed)]["prompt"]])
+    logits, _ = model._decoder.prefill(prompt, model._encode(reference.clips(spec)[:1]))  # type: ignore[attr-defined]
+    assert np.abs(logits[0, -1, ::7] - EXPECTED[str(spec.seed)]["logits"]).max() < 1e-3
+
+
+@pytest.mark.parametrize("spec", reference.SPECS, ids=lambda s: f"seed{s.seed}")
+def test_stored_reference_is_what_transformers_says(spec: Tiny) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    live, stored = reference.reference(spec), EXPECTED[str(spec.seed)]
+    assert live["tokens"] == stored["tokens"]
+    assert live["prompt"] == stored["prompt"]
+    assert np.allclose(live["logits"], stored["logits"], atol=1e-3)
+
+
+def test_prompts_of_unequal_length_share_a_queue(tmp_path: Path) -> None:
+    spec = reference.SPECS[0]
+    publish(tmp_path, spec)
+    clips = reference.clips(spec)
+    prompts = [None, "ha", "he said", "a much longer context than the others"]
+    requests = [
+        WindowRequest(i, clip, options_for(spec, prompt=prompt))
+        for i, (clip, prompt) in enumerate(zip(clips, prompts, strict=True))
+    ]
+    together = decode(load_recognizer(tmp_path), requests)
+    alone = {r.key: decode(load_recognizer(tmp_path), [r])[r.key] for r in requests}
+    assert {k: r.tokens for k, r in together.items()} == {k: r.tokens for k, r in alone.items()}
+    assert len({r.tokens for r in together.values()}) == 4
+
+
+def test_language_is_needed_known_and_detected(tmp_path: Path) -> None:
+    spec = reference.SPECS[4]
+    publish(tmp_path, spec)
+    model = load_recognizer(tmp_path)
+    clip = reference.clips(spec)[0]
+    with pytest.raises(ItemError, match="no language"):
+        model.submit(WindowRequest(0, clip, DecodeOptions()))
+    with pytest.raises(ItemError, match="'xx' is unknown to the model; it knows de, en, fr"):
+        model.submit(WindowRequest(0, clip, DecodeOptions(language="xx")))
+    found = model.detect_language([clip])[0]
+    assert set(found) == {"de", "en", "fr"}
+    assert math.isclose(sum(found.values()), 1.0, rel_tol=1e-6)
+    translated = decode(model, [WindowRequest(0, clip, options_for(spec, task="translate"))])[0]
+    transcribed = decode(model, [WindowRequest(0, clip, options_for(spec))])[0]
+    assert translated.tokens != transcribed.tokens
+
+
+def test_temperature_draws_depend_on_the_seed_alone(tmp_path: Path) -> None:
+    spec = reference.SPECS[1]
+    publish(tmp_path, spec)
+    clip = reference.clips(spec)[1]
+    hot = [WindowRequest(i, clip, options_for(spec, temperature=1.0, seed=i % 3)) for i in range(6)]
+    first = decode(load_recognizer(tmp_path), hot)
+    second = decode(load_recognizer(tmp_path, LoadOptions(batch_size=2)), hot[::-1])
+    assert {k: r.tokens for k, r in first.items()} == {k: r.tokens for k, r in second.items()}
+    assert first[0].tokens == first[3].tokens
+    assert first[0].tokens != first[1].tokens
+
+
+def test_files_by_precision(tmp_path: Path) -> None:
+    publish(tmp_path, reference.SPECS[0])
+    encoder = tmp_path / "onnx" / "encoder_model.onnx"
+    assert load_recognizer(tmp_path).info.precision == "fp32"
+    with pytest.raises(ModelError, match="precision int8 needs encoder_model and decoder_model_merged"):
+        load_recognizer(tmp_path, LoadOptions(precision="int8"))
+    encoder.rename(encoder.with_name("encoder_model_quantized.onnx"))
+    mixed = load_recognizer(tmp_path)
+    assert mixed.info.precision == "mixed"
+    assert mixed.info.batch == 1
+
+
+def test_graph_that_does_not_fit_names_the_tensors(tmp_path: Path) -> None:
+    publish(tmp_path / "a", reference.SPECS[0])
+    publish(tmp_path / "b", reference.SPECS[1])
+    shutil.copy(tmp_path / "b/onnx/decoder_model_merged.onnx", tmp_path / "a/onnx/decoder_model_merged.onnx")
+    with pytest.raises(ModelError) as caught:
+        load_recognizer(tmp_path / "a")
+    message = str(caught.value)
+    assert "past_key_values.0.decoder.key: expected tensor(float) [?, 2, ?, 16]" in message
+    assert "found tensor(float) [batch_size, 3," in message
+
+
+def test_input_that_nothing_feeds_is_named(tmp_path: Path) -> None:
+    publish(tmp_path, reference.SPECS[0])
+    path = tmp_path / "onnx/encoder_model.onnx"
+    graph = onnx.load(path)
+    graph.graph.input.append(onnx.helper.make_tensor_value_info("dither", onnx.TensorProto.FLOAT, [1]))
+    onnx.save(graph, path)
+    with pytest.raises(ModelError, match="dither: nothing feeds it"):
+        load_recognizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("d_model", None, "d_model is None"),
+        ("d_model", 33, "no multiple of 2 heads"),
+        ("vocab_size", -1, "vocab_size is -1"),
+        ("model_type", "bert", "model_type is 'bert'"),
+    ],
+)
+def test_config_that_cannot_be(tmp_path: Path, key: str, value: object, says: str) -> None:
+    publish(tmp_path, reference.SPECS[0])
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {key: value}))
+    with pytest.raises(ModelError, match=says):
+        load_recognizer(tmp_path)
+
+
+def test_nan_in_the_decoder_is_an_error_not_a_text(tmp_path: Path) -> None:
+    spec = reference.SPECS[0]
+    publish(tmp_path, spec)
+    model = load_recognizer(tmp_path)
+    bad = np.full(16000, np.nan, np.float32)
+    good = reference.clips(spec)[0]
+    results = decode(model, [WindowRequest("bad", bad, PLAIN), WindowRequest("good", good, PLAIN)])
+    assert results["bad"].error == "the decoder gave NaN"
+    assert results["bad"].text == ""
+    assert list(results["good"].tokens) == EXPECTED[str(spec.seed)]["tokens"][0]
