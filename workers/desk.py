@@ -1,0 +1,81 @@
+"""What one worker holds, as the driver's side sees it: the bookkeeping that all pools share."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Literal
+
+from asr_batch.manifests.records import Unit
+from asr_batch.workers.pool import PoolEvent, UnitDone, UnitProgress, UnitsLost
+from asr_batch.workers.worker import Advance
+
+LostReason = Literal["crashed", "hung", "out_of_memory", "node_lost", "retryable", "worker_fatal"]
+Key = tuple[str, int]
+
+
+class Desk:
+    """Units queued for and held by one worker.
+
+    Only results of units that the worker holds are let through: what comes late from a worker whose units
+    have gone elsewhere is dropped here.
+    """
+
+    def __init__(self, worker: str, node: str, room: int) -> None:
+        self.worker, self.node = worker, node
+        self.queued: deque[Unit] = deque()
+        self.held: dict[Key, Unit] = {}
+        self.audio_seconds = 0.0
+        self.decode_seconds = 0.0
+        self.slots = (0, 0)
+        self.backend = "cpu"
+        self._room = room
+        self._progress: dict[Key, float] = {}
+
+    @property
+    def empty(self) -> bool:
+        """Whether it has no units at all."""
+        return not self.held and not self.queued
+
+    def wants(self) -> int:
+        """How many more units it should get now: none while it runs a unit that must be alone."""
+        if any(unit.alone for unit in (*self.queued, *self.held.values())):
+            return 0
+        return max(0, self._room - len(self.queued))
+
+    def take(self) -> list[Unit]:
+        """The queued units, now held: they go out with the next call."""
+        units = list(self.queued)
+        self.queued.clear()
+        self.held.update((unit.key, unit) for unit in units)
+        self._room = max(0, self._room - len(units))
+        return units
+
+    def settle(self, advance: Advance) -> list[PoolEvent]:
+        """Turn what a call brought into events."""
+        events: list[PoolEvent] = []
+        for result in advance.results:
+            if self.held.pop(result.key, None) is not None:
+                self._progress.pop(result.key, None)
+                self.audio_seconds += max(0.0, result.end - result.start)
+                self.decode_seconds += result.decode_seconds
+                events.append(UnitDone(result, self.worker))
+        for back in advance.returned:
+            events += self.lost(back.reason, back.culpable, back.message, back.keys)
+        for key, seconds in advance.progress:
+            if key in self.held and seconds != self._progress.get(key):
+                self._progress[key] = seconds
+                events.append(UnitProgress(key, seconds, self.worker))
+        self._room, self.slots, self.backend = advance.room, advance.slots, advance.backend
+        return events
+
+    def lost(
+        self, reason: LostReason, culpable: bool, message: str, keys: Iterable[Key] | None = None
+    ) -> list[PoolEvent]:
+        """Take the held units with `keys` (None: all) off the desk; queued ones never left and stay."""
+        held = [self.held.pop(key) for key in list(self.held if keys is None else keys) if key in self.held]
+        return [UnitsLost(tuple(held), reason, culpable, message, self.worker, self.node)] if held else []
+
+    def units(self) -> tuple[Unit, ...]:
+        """All its units."""
+        return (*self.held.values(), *self.queued)

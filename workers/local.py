@@ -1,0 +1,97 @@
+"""The pool of `--no-ray`: one worker in this process, in the calling thread, hence deterministic."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from asr_batch.manifests.errors import WorkerFatalError
+from asr_batch.manifests.records import Unit
+from asr_batch.models.recognizer import ModelInfo
+from asr_batch.workers.desk import Desk
+from asr_batch.workers.pool import NodeStatus, PoolEvent, WorkerSpec
+from asr_batch.workers.worker import Worker
+
+SLICE = 1.0
+"""Longest time in seconds that one `wait` decodes, so that signals and the bar are served."""
+
+RELOADS = 3
+"""How often a worker that gave up is loaded anew before the pool gives up too."""
+
+
+class LocalPool:
+    """One worker in this process. A file that hangs or kills its decoder takes the process with it.
+
+    Raises ModelError when the model cannot be used.
+    """
+
+    def __init__(self, spec: WorkerSpec, make: Callable[[WorkerSpec, str], Worker] = Worker) -> None:
+        self._spec, self._make = spec, make
+        self._node = socket.gethostname()
+        self._worker = make(spec, self._node)
+        self._info = self._worker.info
+        self._desk = Desk("local", self._node, self._worker.room())
+        self._alone: deque[Unit] = deque()
+        self._reloads = 0
+
+    @property
+    def info(self) -> ModelInfo:
+        """The loaded model."""
+        return self._info
+
+    def room(self) -> int:
+        """How many more units it wants now."""
+        return 0 if self._alone else self._desk.wants()
+
+    def submit(self, unit: Unit) -> None:
+        """Queue a unit; one with `alone` waits until the worker holds no other."""
+        (self._alone if unit.alone else self._desk.queued).append(unit)
+
+    def open_units(self) -> tuple[Unit, ...]:
+        """Units handed over that have not come back."""
+        return (*self._desk.units(), *self._alone)
+
+    def wait(self, timeout: float) -> list[PoolEvent]:
+        """Decode for up to `timeout` seconds, at least until something happens or a slice is over."""
+        if self._alone and self._desk.empty:
+            self._desk.queued.append(self._alone.popleft())
+        if self._desk.empty:
+            return []
+        advance = self._worker.advance(self._desk.take(), min(timeout, SLICE))
+        events = self._desk.settle(advance)
+        if advance.fatal is not None:
+            self._reload(advance.fatal)
+        return events
+
+    def _reload(self, why: str) -> None:
+        self._reloads += 1
+        if self._reloads > RELOADS:
+            raise WorkerFatalError(f"the worker gave up {self._reloads} times, at last because: {why}")
+        self._worker.close()
+        self._worker = self._make(self._spec, self._node)
+        self._desk = Desk("local", self._node, self._worker.room())
+
+    def nodes(self) -> list[NodeStatus]:
+        """One line: this machine."""
+        return [desk_status(self._desk, f"pid {os.getpid()}")]
+
+    def close(self) -> None:
+        """Release the models."""
+        self._worker.close()
+
+
+def desk_status(desk: Desk, address: str) -> NodeStatus:
+    """The node table's line of a node with one worker."""
+    used, available = desk.slots
+    return NodeStatus(
+        desk.node,
+        address,
+        True,
+        1,
+        desk.backend,
+        desk.audio_seconds,
+        desk.decode_seconds,
+        used / available if available else 0.0,
+    )

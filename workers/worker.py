@@ -1,0 +1,280 @@
+"""One worker: the loaded models, a transcriber, and the units that it holds. A plain class without Ray.
+
+The driver calls :meth:`Worker.advance` again and again, one call at a time; each call brings new units in
+and takes finished ones out, and between calls the decoder's slots keep their windows. So slots stay full
+across units, and a pool needs no second channel to its workers.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+from asr_batch.manifests.errors import ErrorCode, ItemError, RetryableError, WorkerFatalError
+from asr_batch.manifests.records import Failure, SpanResult, Unit
+from asr_batch.models.load import load_recognizer
+from asr_batch.models.recognizer import ModelInfo, Recognizer
+from asr_batch.workers.fetch import Fetcher
+from asr_batch.workers.pool import WorkerSpec
+
+Key = tuple[str, int]
+LostReason = Literal["crashed", "out_of_memory", "retryable", "worker_fatal"]
+
+log = logging.getLogger(__name__)
+
+MIN_SLICE = 0.1
+"""Seconds that a call goes on after the first finished unit, so that tiny files share a call."""
+
+LOOKAHEAD = (1, 64)
+"""Fewest and most units kept beside those in the transcriber, against the time between two calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """Units that the worker gives back unfinished; `culpable` as in `pool.UnitsLost`."""
+
+    keys: tuple[Key, ...]
+    reason: LostReason
+    culpable: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """What a call of :meth:`Worker.advance` brought.
+
+    `progress` are audio seconds decoded of each unit that is still open; `room` is how many units the worker
+    wants next; `slots` are slot-steps used and available since loading. With `fatal` the worker is of no
+    more use.
+    """
+
+    results: tuple[SpanResult, ...] = ()
+    progress: tuple[tuple[Key, float], ...] = ()
+    returned: tuple[Returned, ...] = ()
+    room: int = 0
+    slots: tuple[int, int] = (0, 0)
+    backend: str = "cpu"
+    fatal: str | None = None
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What one call has brought so far."""
+
+    results: list[SpanResult] = field(default_factory=list)
+    returned: list[Returned] = field(default_factory=list)
+    fatal: str | None = None
+
+
+class Worker:
+    """Loaded models and the units they work on. Raises ModelError when the model cannot be used."""
+
+    def __init__(self, spec: WorkerSpec, node: str) -> None:
+        self.node = node
+        self._spec = spec
+        self._fetcher = Fetcher()
+        self._units: dict[Key, Unit] = {}
+        self._backlog: deque[Unit] = deque()
+        self._fetching: dict[Key, Future[Path]] = {}
+        self._held: dict[Key, SpanResult] = {}
+        self._tainted: set[Key] = set()
+        self._lookahead = LOOKAHEAD[0]
+        self._probed = time.monotonic()
+        self._start()
+
+    def _start(self) -> None:
+        self._recognizer: Recognizer = load_recognizer(self._spec.model, self._spec.load)
+        transcriber: Any = import_module("asr_batch.pipeline.transcribe").Transcriber
+        second = self._second if self._spec.second_model is not None else None
+        self._transcriber = transcriber(self._recognizer, self._spec.pipeline, second, self.node)
+
+    def _second(self) -> Recognizer:
+        """The model that settles what the first one cannot, loaded when it is first needed."""
+        assert self._spec.second_model is not None
+        return load_recognizer(self._spec.second_model, self._spec.load)
+
+    @property
+    def info(self) -> ModelInfo:
+        """The loaded model."""
+        return self._recognizer.info
+
+    def room(self) -> int:
+        """How many more units it wants now."""
+        room: int = self._transcriber.room()
+        return max(0, room + self._lookahead - len(self._backlog) - len(self._fetching))
+
+    def advance(self, units: Sequence[Unit], seconds: float) -> Advance:
+        """Take `units` in and work for up to `seconds`, less when units finish and new ones are wanted.
+
+        Never raises for what a unit or the engine does: failures are in the results or in `returned`.
+        """
+        self._units.update((unit.key, unit) for unit in units)
+        self._backlog.extend(units)
+        tally = _Tally()
+        try:
+            self._work(tally, time.monotonic(), seconds)
+        except WorkerFatalError as error:
+            tally.fatal = str(error)
+        except Exception as error:  # noqa: BLE001 - whatever the engine raises, no unit may be lost
+            self._recover(error, tally)
+        return self._retire(tally) if tally.fatal is not None else self._tell(tally)
+
+    def _tell(self, tally: _Tally) -> Advance:
+        results = self._confirmed(tally.results)
+        for result in results:
+            self._drop(result.key)
+        low, high = LOOKAHEAD
+        self._lookahead = min(high, max(low, 2 * len(results)))
+        return Advance(
+            tuple(results),
+            tuple(self._transcriber.progress().items()),
+            tuple(tally.returned),
+            self.room(),
+            self._recognizer.occupancy(),
+            self._recognizer.info.encoder_backend,
+        )
+
+    def _retire(self, tally: _Tally) -> Advance:
+        """Tell what needs no confirmation and give the rest back; the worker takes no more units."""
+        results = tuple(result for result in tally.results if not _by_npu(result))
+        for result in results:
+            self._drop(result.key)
+        self._give_back(tally, list(self._units), "worker_fatal", tally.fatal or "")
+        return Advance(results, returned=tuple(tally.returned), fatal=tally.fatal)
+
+    def _work(self, tally: _Tally, begun: float, seconds: float) -> None:
+        while (left := begun + seconds - time.monotonic()) > 0:
+            self._feed(tally)
+            if self._transcriber.open_units():
+                tally.results += self._transcriber.advance(left)
+            elif self._fetching:
+                wait(self._fetching.values(), timeout=left, return_when="FIRST_COMPLETED")
+            elif not self._backlog:
+                return
+            if tally.results and (time.monotonic() - begun >= MIN_SLICE or self._hungry()):
+                return
+
+    def _hungry(self) -> bool:
+        return not self._backlog and not self._fetching and self._transcriber.room() > 0
+
+    def _feed(self, tally: _Tally) -> None:
+        """Move units whose audio is at hand into the transcriber, as far as it has room."""
+        for key in [key for key, future in self._fetching.items() if future.done()]:
+            self._admit(self._units[key], self._fetching.pop(key), tally)
+        while self._backlog and self._transcriber.room() > 0:
+            unit = self._backlog.popleft()
+            source = self._fetcher.source(unit)
+            if isinstance(source, Future):
+                self._fetching[unit.key] = source
+            else:
+                self._transcriber.add(unit, source)
+
+    def _admit(self, unit: Unit, fetched: Future[Path], tally: _Tally) -> None:
+        try:
+            path = fetched.result()
+        except ItemError as error:
+            tally.results.append(self._failed(unit.key, error.code, error.message))
+        except RetryableError as error:
+            self._give_back(tally, [unit.key], "retryable", str(error))
+        else:
+            self._transcriber.add(unit, path)
+
+    def _failed(self, key: Key, code: ErrorCode, message: str) -> SpanResult:
+        sha256 = self._recognizer.info.sha256
+        return SpanResult(key, node=self.node, model_sha256=sha256, failure=Failure(code, message))
+
+    # -- trust in an NPU ------------------------------------------------------------------------------
+
+    def _confirmed(self, finished: Iterable[SpanResult]) -> list[SpanResult]:
+        """Results that may be told: those an NPU had a part in wait for the next good parity probe."""
+        ready: list[SpanResult] = []
+        for result in finished:
+            tainted = result.key in self._tainted
+            self._tainted.discard(result.key)
+            if not _by_npu(result):
+                ready.append(result)
+            elif tainted:
+                self._again([result.key])
+            else:
+                self._held[result.key] = result
+        idle = not (self._backlog or self._fetching or self._transcriber.open_units())
+        due = time.monotonic() - self._probed >= 60.0 * self._spec.load.probe_minutes
+        return ready + (self._probe() if self._held and (idle or due) else [])
+
+    def _probe(self) -> list[SpanResult]:
+        self._probed = time.monotonic()
+        held, self._held = self._held, {}
+        if self._recognizer.confirm():
+            return list(held.values())
+        log.warning("%s: the NPU's parity probe failed, %d units are decoded again", self.node, len(held))
+        self._tainted.update(unit.key for unit in self._transcriber.open_units())
+        self._again(held)
+        return []
+
+    def _again(self, keys: Iterable[Key]) -> None:
+        self._backlog.extend(self._units[key] for key in keys)
+
+    # -- faults ---------------------------------------------------------------------------------------
+
+    def _recover(self, error: Exception, tally: _Tally) -> None:
+        """Start the engine anew and settle the units that were open when it raised.
+
+        A lone unit is to blame for anything but a retryable error and gets its failure; among several
+        nobody can tell, so they go back to be run alone.
+        """
+        log.warning("%s: the engine raised %r and is started anew", self.node, error, exc_info=error)
+        elsewhere = {unit.key for unit in self._backlog} | set(self._fetching) | set(self._held)
+        elsewhere.update(result.key for result in tally.results)
+        keys = [key for key in self._units if key not in elsewhere]
+        try:
+            self._restart()
+        except Exception as again:  # noqa: BLE001 - a worker that cannot load its model is of no use
+            tally.fatal = f"the model cannot be loaded again after {error!r}: {again}"
+        else:
+            self._settle(error, keys, tally)
+
+    def _settle(self, error: Exception, keys: list[Key], tally: _Tally) -> None:
+        oom = isinstance(error, MemoryError)
+        text = f"{type(error).__name__} while decoding: {error}"
+        if isinstance(error, RetryableError):
+            self._give_back(tally, keys, "retryable", str(error))
+        elif len(keys) == 1:
+            code: ErrorCode = "out_of_memory" if oom else "internal_error"
+            tally.results.append(self._failed(keys[0], code, text))
+        else:
+            self._give_back(tally, keys, "out_of_memory" if oom else "crashed", text, True)
+
+    def _restart(self) -> None:
+        self._transcriber.close()
+        self._recognizer.close()
+        self._start()
+
+    def _give_back(
+        self, tally: _Tally, keys: list[Key], reason: LostReason, message: str, culpable: bool = False
+    ) -> None:
+        for key in keys:
+            self._drop(key)
+        if keys:
+            tally.returned.append(Returned(tuple(keys), reason, culpable, message))
+
+    def _drop(self, key: Key) -> None:
+        unit = self._units.pop(key)
+        self._tainted.discard(key)
+        self._fetcher.release(unit)
+
+    def close(self) -> None:
+        """Release models, devices and temporary files."""
+        self._transcriber.close()
+        self._recognizer.close()
+        self._fetcher.close()
+
+
+def _by_npu(result: SpanResult) -> bool:
+    return any(window.encoder_backend == "hailo" for window in result.windows)
