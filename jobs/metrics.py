@@ -1,0 +1,182 @@
+"""The figures of summary.json as Prometheus metrics: a textfile, and a small endpoint on 127.0.0.1.
+
+Names follow prometheus.io/docs/practices/naming: base units, `_ratio` for shares, `_info` for texts. All
+are gauges: they tell the state of one data set, which a resumed run carries on and a new one begins anew.
+The label `dataset` keeps the files of several jobs apart in one node_exporter folder.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from threading import Thread
+from typing import Any
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from asr_batch.manifests.errors import ConfigError
+
+Summary = Mapping[str, Any]
+
+PLAIN = (
+    ("audio_seconds", "audio_seconds", "Seconds of audio in the rows done."),
+    ("speech_seconds", "speech_seconds", "Seconds of the rows done that the audit holds to be speech."),
+    ("decoded_seconds", "decoded_seconds", "Seconds of audio that went through the recogniser."),
+    ("wall_seconds", "wall_seconds", "Wall time of the last run, in seconds."),
+    ("rtfx", "realtime_factor", "Seconds of audio done per second of wall time in the last run."),
+    ("coverage", "coverage_ratio", "Share of the speech that lies in windows with an accepted transcript."),
+    ("wer", "word_error_ratio", "Word errors over reference words, where the manifest has references."),
+    ("cer", "character_error_ratio", "Character errors over reference characters."),
+    ("occupancy", "decoder_occupancy_ratio", "Share of the decoder's slots that were in use."),
+    ("exit_code", "last_run_exit_code", "Exit code of the last run; absent while it runs."),
+)
+NODE = (
+    ("alive", "node_up", "1 while the node answers, else 0."),
+    ("workers", "node_workers", "Workers on the node."),
+    ("audio_seconds", "node_audio_seconds", "Seconds of audio done on the node."),
+    ("decode_seconds", "node_decode_seconds", "Seconds that workers of the node spent decoding."),
+    ("occupancy", "node_decoder_occupancy_ratio", "Share of the node's decoder slots that were in use."),
+    ("temperature", "node_temperature_celsius", "Temperature of the node's accelerator or processor."),
+)
+GATE = (
+    ("value", "gate_value", "What a gate measured."),
+    ("limit", "gate_limit", "What a gate asks for."),
+    ("held", "gate_held", "1 when the gate held, else 0."),
+)
+
+
+def render(summary: Summary) -> str:
+    """Prometheus text exposition of a summary.json; figures that it lacks are left out."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(SummaryCollector(lambda: summary))
+    return generate_latest(registry).decode("utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsServer:
+    """A running endpoint; `port` is the one it listens on."""
+
+    port: int
+    _server: WSGIServer
+    _thread: Thread
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(timeout=5)
+
+
+def serve(port: int, get_summary: Callable[[], Summary]) -> MetricsServer:
+    """Serve the metrics of a running job at http://127.0.0.1:PORT/metrics (0: any free port).
+
+    `get_summary` is called at every scrape, from another thread. Raises ConfigError for a port in use.
+    """
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(SummaryCollector(get_summary))
+    try:
+        server, thread = start_http_server(port, addr="127.0.0.1", registry=registry)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"--metrics-port {port} cannot be used: {error}; give a free port") from error
+    return MetricsServer(int(server.server_port), server, thread)
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryCollector(Collector):
+    """Turns the summary of the moment into metric families."""
+
+    get_summary: Callable[[], Summary]
+
+    def collect(self) -> Iterator[Metric]:
+        """All families of the summary, each labelled with the data set."""
+        summary = self.get_summary()
+        dataset = str(summary.get("dataset") or "")
+        yield from _plain(summary, dataset)
+        yield from _counts(summary, dataset)
+        yield from _times(summary, dataset)
+        yield from _table(summary.get("nodes"), NODE, "node", "node", dataset)
+        yield from _table(summary.get("gates"), GATE, "gate", "name", dataset)
+        yield _info(summary, dataset)
+
+
+def _plain(summary: Summary, dataset: str) -> Iterator[Metric]:
+    for key, name, text in PLAIN:
+        yield from _family(name, text, ["dataset"], [((dataset,), summary.get(key))])
+
+
+def _counts(summary: Summary, dataset: str) -> Iterator[Metric]:
+    rows = {status: n for status, n in (summary.get("rows") or {}).items() if status != "total"}
+    total = [((dataset,), (summary.get("rows") or {}).get("total"))]
+    yield from _family("manifest_rows", "Rows of the manifest.", ["dataset"], total)
+    yield from _by("rows", "Rows by status.", "status", rows, dataset)
+    errors = summary.get("errors") or {}
+    yield from _by("error_rows", "Failed and partial rows by error code.", "code", errors, dataset)
+
+
+def _by(name: str, text: str, label: str, values: Mapping[str, Any], dataset: str) -> Iterator[Metric]:
+    samples = [((dataset, key), value) for key, value in values.items()]
+    yield from _family(name, text, ["dataset", label], samples)
+
+
+def _times(summary: Summary, dataset: str) -> Iterator[Metric]:
+    for key, what in (("started_at", "started"), ("finished_at", "stopped")):
+        name, text = f"last_run_{what}_timestamp_seconds", f"Unix time at which the last run {what}."
+        yield from _family(name, text, ["dataset"], [((dataset,), _unix(summary.get(key)))])
+
+
+def _table(
+    lines: Iterable[Mapping[str, Any]] | None,
+    columns: Iterable[tuple[str, str, str]],
+    label: str,
+    key: str,
+    dataset: str,
+) -> Iterator[Metric]:
+    # One line per label value, the last wins: a repeated series would make the whole file unreadable.
+    unique = {str(line.get(key) or ""): line for line in lines or ()}
+    for column, name, text in columns:
+        samples = [((dataset, value), line.get(column)) for value, line in unique.items()]
+        yield from _family(name, text, ["dataset", label], samples)
+
+
+def _info(summary: Summary, dataset: str) -> Metric:
+    model = summary.get("model") or {}
+    keys = ("name", "family", "sha256", "precision", "encoder_backend", "provider")
+    labels = {f"model_{key}" if key in ("name", "family", "sha256") else key: model.get(key) for key in keys}
+    labels |= {"dataset": dataset, "version": summary.get("version")}
+    family = InfoMetricFamily("asr_batch_job", "Version and model of the last run.")
+    family.add_metric([], {key: str(value) for key, value in labels.items() if value is not None})
+    return family
+
+
+def _family(
+    name: str, text: str, labels: list[str], samples: Iterable[tuple[tuple[str, ...], Any]]
+) -> Iterator[Metric]:
+    """One gauge, or nothing when no sample is a number."""
+    family = GaugeMetricFamily(f"asr_batch_{name}", text, labels=labels)
+    for values, raw in samples:
+        number = _number(raw)
+        if number is not None:
+            family.add_metric(values, number)
+    if family.samples:
+        yield family
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool | int | float) and math.isfinite(value):
+        return float(value)
+    return None
+
+
+def _unix(value: Any) -> float | None:
+    """Seconds since 1970 of an ISO 8601 text, a datetime or a number."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    return value.timestamp() if isinstance(value, datetime) else _number(value)
