@@ -155,6 +155,7 @@ class SpanResult:
 
     `start`, `end` are the exact borders that the windows tile. `audio_sha256` is of the file's bytes, empty
     when the worker did not read the whole file. `language_prob` is None when nothing was detected.
+    `problem` makes the row `partial` although there are windows (a file cut short, samples that are NaN).
     """
 
     key: tuple[str, int]
@@ -169,6 +170,7 @@ class SpanResult:
     decode_seconds: float = 0.0
     decoded_seconds: float = 0.0
     failure: Failure | None = None
+    problem: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)

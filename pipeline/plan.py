@@ -1,0 +1,181 @@
+"""Cuts a stream of measured samples into windows that tile it exactly.
+
+Two planners: `silence` cuts where nobody speaks and overlaps only where there is no such place; `stride`
+steps by a fixed length with overlap throughout. Both depend on the samples and the settings alone, never
+on how the file was read. Frames are 10 ms (:mod:`asr_batch.pipeline.frames`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr_batch.manifests.records import Cut
+from asr_batch.models.recognizer import Samples
+from asr_batch.pipeline.frames import FRAME, FRAMES_PER_SECOND, Float32, Measured
+
+OVERLAP = 150
+"""Frames that two windows share at a forced cut: 1.5 s."""
+
+SPEECH = 0.5
+"""Silero's probability from which a frame counts as speech for cutting."""
+
+_EARLIEST, _LATEST = 0.55, 0.96  # of the window: where a cut in silence may lie
+_SHORTEST_PAUSE = 10  # frames; stop consonants are shorter
+_VALLEY_FRAMES = 100  # the last second
+_VALLEY_DEPTH = 0.35  # of the local median amplitude
+_QUIET_SHARE = 0.35  # of the way from the window's floor to its loud parts
+_MIN_RANGE = 12.0  # dB between floor and loud parts from which level says anything about pauses
+
+PlannerName = Literal["silence", "stride", "plain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A planned window. `start`, `end` are samples from the span's first one; `cut` tells how it ends.
+
+    `level` (dBFS) and `speech` (probability) are per frame, both of `samples`.
+    """
+
+    index: int
+    start: int
+    end: int
+    cut: Cut
+    samples: Samples
+    level: Float32
+    speech: Float32
+
+
+@dataclass(frozen=True, slots=True)
+class CutPlace:
+    """Where a window ends and where the next one starts, in frames from the window's start."""
+
+    end: int
+    resume: int
+    cut: Cut
+
+
+def smoothed(values: Float32, width: int) -> Float32:
+    """Centred moving mean of odd `width`; at the ends over what there is."""
+    kernel = np.ones(width, np.float32)
+    total = np.convolve(values, kernel, "same")
+    count = np.convolve(np.ones_like(values), kernel, "same")
+    out: Float32 = (total / count).astype(np.float32)
+    return out
+
+
+def pauses(level: Float32, speech: Float32) -> NDArray[np.bool_]:
+    """Which frames of a window are no speech: Silero says so, and the level where it can tell."""
+    quiet = speech < SPEECH
+    floor, loud = np.percentile(level, (10, 90))
+    if loud - floor >= _MIN_RANGE:
+        quiet &= smoothed(level, 3) < floor + _QUIET_SHARE * (loud - floor)
+    return quiet
+
+
+def longest_run(mask: NDArray[np.bool_]) -> tuple[int, int]:
+    """[start, end) of the longest run of True, the earliest of several; (0, 0) if there is none."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], mask.astype(np.int8), [0]))))
+    starts, ends = edges[::2], edges[1::2]
+    if not len(starts):
+        return 0, 0
+    best = int(np.argmax(ends - starts))
+    return int(starts[best]), int(ends[best])
+
+
+def quietest(level: Float32, start: int, end: int) -> int:
+    """The frame border in [start, end) with the least sound around it; of equals the most central one."""
+    around = np.round(smoothed(level, 7)[start:end], 1)
+    places = np.flatnonzero(around == around.min())
+    middle = (end - start) / 2
+    return start + int(places[np.argmin(np.abs(places - middle))])
+
+
+def choose_cut(level: Float32, speech: Float32, frames: int) -> CutPlace:
+    """Where to end a window of at most `frames` frames, given at least so many that go on behind it."""
+    level, speech = level[:frames], speech[:frames]
+    low, high = round(_EARLIEST * frames), round(_LATEST * frames)
+    start, end = longest_run(pauses(level, speech)[low:high])
+    if end - start >= _SHORTEST_PAUSE:
+        place = quietest(level, low + start, low + end)
+        return CutPlace(place, place, "silence")
+    valley = _valley(level, frames)
+    if valley is not None:
+        return CutPlace(valley, valley, "valley")
+    return CutPlace(frames, frames - min(OVERLAP, frames // 3), "forced")
+
+
+def _valley(level: Float32, frames: int) -> int | None:
+    last = max(0, frames - _VALLEY_FRAMES)
+    amplitude = smoothed((10 ** (level / 20)).astype(np.float32), 5)
+    near = amplitude[max(0, frames - 3 * _VALLEY_FRAMES) :]
+    place = last + int(np.argmin(amplitude[last : frames - 5]))
+    return place if amplitude[place] < _VALLEY_DEPTH * np.median(near) else None
+
+
+def _stride_cut(_level: Float32, _speech: Float32, frames: int) -> CutPlace:
+    return CutPlace(frames, frames - min(OVERLAP, frames // 3), "forced")
+
+
+def _plain_cut(_level: Float32, _speech: Float32, frames: int) -> CutPlace:
+    return CutPlace(frames, frames, "end")
+
+
+_CHOICES = {"silence": choose_cut, "stride": _stride_cut, "plain": _plain_cut}
+
+
+def plan(stretches: Iterable[Measured], window: float, planner: PlannerName = "silence") -> Iterator[Window]:
+    """Windows of at most `window` seconds that tile the measured stretches.
+
+    A recording that fits into one window is one window; an empty one gives none.
+    """
+    frames = round(window * FRAMES_PER_SECOND)
+    choose = _CHOICES[planner]
+    held = _Held()
+    index = 0
+    for stretch in stretches:
+        held.add(stretch)
+        while len(held.samples) > frames * FRAME:
+            place = choose(held.level, held.speech, frames)
+            yield held.window(index, place)
+            held.drop(place.resume)
+            index += 1
+    if len(held.samples):
+        yield held.window(index, CutPlace(len(held.level), len(held.level), "end"))
+
+
+class _Held:
+    """Samples read but not yet given out, from sample `start` of the span on."""
+
+    def __init__(self) -> None:
+        self.start = 0
+        self.samples: Samples = np.zeros(0, np.float32)
+        self.level: Float32 = np.zeros(0, np.float32)
+        self.speech: Float32 = np.zeros(0, np.float32)
+
+    def add(self, stretch: Measured) -> None:
+        self.samples = np.concatenate((self.samples, stretch.samples))
+        self.level = np.concatenate((self.level, stretch.level))
+        self.speech = np.concatenate((self.speech, stretch.speech))
+
+    def window(self, index: int, place: CutPlace) -> Window:
+        samples = self.samples[: place.end * FRAME]
+        return Window(
+            index,
+            self.start,
+            self.start + len(samples),
+            place.cut,
+            samples,
+            self.level[: place.end],
+            self.speech[: place.end],
+        )
+
+    def drop(self, frames: int) -> None:
+        self.start += frames * FRAME
+        self.samples = self.samples[frames * FRAME :]
+        self.level = self.level[frames:]
+        self.speech = self.speech[frames:]

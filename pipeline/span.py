@@ -1,0 +1,208 @@
+"""One unit on its way through a worker: its channels one after the other, its failure if it has one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from asr_batch.manifests.errors import ItemError, RetryableError, WorkerFatalError
+from asr_batch.manifests.records import Failure, SpanResult, Unit, WindowRecord
+from asr_batch.models.recognizer import DecodeOptions, ModelInfo, WindowResult
+from asr_batch.pipeline.audio import AudioInfo, probe
+from asr_batch.pipeline.border import plain_border, settle_border
+from asr_batch.pipeline.frames import Meter
+from asr_batch.pipeline.guards import Ask
+from asr_batch.pipeline.ledger import ledger
+from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.source import Source, sha256, shown
+from asr_batch.pipeline.track import Place, Track
+
+T = TypeVar("T")
+Vote = Callable[[Unit, Source, AudioInfo, str], tuple[str | None, float | None]]
+"""Language of a row and its probability, by listening to it at several places."""
+
+
+class SpanRun:
+    """A unit being transcribed. Its methods never raise for a bad file: `failure` is set and it is done."""
+
+    def __init__(
+        self, unit: Unit, source: Source, model: ModelInfo, options: PipelineOptions, vote: Vote
+    ) -> None:
+        self.unit = unit
+        self.failure: Failure | None = None
+        self.decode_seconds = 0.0
+        self._source = source
+        self._model = model
+        self._options = options
+        self._vote = vote
+        self._opened = False
+        self._language: tuple[str | None, float | None] = (None, None)
+        self._borders = (unit.start, unit.end)
+        self._channels: list[str] = []
+        self._track: Track | None = None
+        self._records: list[WindowRecord] = []
+        self._problem: Failure | None = None
+        self._asked = 0.0
+        self._end_second = unit.start
+        self._sha256 = ""
+        self._waiting = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether `result` has all."""
+        if self._waiting:
+            return False
+        return self.failure is not None or (self._opened and self._track is None and not self._channels)
+
+    def seconds_done(self) -> float:
+        """Audio seconds decoded so far."""
+        kept = sum(record.keep_end - record.keep_start for record in self._records)
+        return kept + (self._track.done_seconds if self._track else 0.0)
+
+    def windows_left(self) -> float:
+        """About how many windows it will still ask for."""
+        if self.finished:
+            return 0.0
+        return max(1.0, (self.unit.seconds - self.seconds_done()) / self._model.window)
+
+    def pull(self, node: str) -> tuple[object, Ask] | None:
+        """The next decoding that can start, or None while there is none."""
+        if self.failure is not None:
+            return None
+        return self._guarded(lambda: self._pull(node))
+
+    def give(self, key: object, result: WindowResult, node: str) -> None:
+        """Hand a result over to the window that asked."""
+        self._waiting -= 1
+        if self.failure is not None or self._track is None:
+            return
+        assert isinstance(key, int)
+        self._track.give(key, result)
+        self._guarded(lambda: self._close_finished(node))
+
+    def _pull(self, node: str) -> tuple[object, Ask] | None:
+        if not self._opened:
+            self._open()
+        while True:
+            if self._track is None:
+                if not self._channels:
+                    return None
+                self._track = self._start_track(self._channels.pop(0))
+            asked = self._track.pull()
+            if asked is not None:
+                self._waiting += 1
+                return asked
+            self._close_finished(node)
+            if self._track is not None:
+                return None
+
+    def _open(self) -> None:
+        unit, info = self.unit, probe(self._source)
+        self._check_span(info)
+        if unit.index == 0:
+            self._sha256 = sha256(self._source)
+        channel = unit.item.channel
+        self._channels = [str(c) for c in range(info.channels)] if channel == "split" else [channel]
+        self._borders = (self._border(unit.start, unit.soft_start), self._end())
+        if not self._options.plain or self._model.languages:
+            self._language = self._vote(unit, self._source, info, self._channels[0])
+        self._opened = True
+
+    def _check_span(self, info: AudioInfo) -> None:
+        item = self.unit.item
+        start, end = item.start or 0.0, item.end
+        if end is not None and end <= start:
+            raise ItemError("bad_span", f"the row's end {end:g} s is not after its start {start:g} s")
+        if start and info.duration and start >= info.duration:
+            raise ItemError("bad_span", f"the row starts at {start:g} s; the audio has {info.duration:.3f} s")
+
+    def _end(self) -> float | None:
+        return None if self.unit.end is None else self._border(self.unit.end, self.unit.soft_end)
+
+    def _border(self, nominal: float, soft: bool) -> float:
+        if not soft:
+            return nominal
+        if self._options.plain:
+            window = min(self._options.window or self._model.window, self._model.window)
+            return plain_border(nominal, self.unit.item.start or 0.0, window)
+        return settle_border(self._source, nominal, self.unit.item.channel, Meter())
+
+    def _start_track(self, channel: str) -> Track:
+        place = Place(self._source, *self._borders, channel, self.unit.item.id)
+        return Track(place, self._model, self._options, self._base(), Meter())
+
+    def _base(self) -> DecodeOptions:
+        item, options = self.unit.item, self._options
+        return DecodeOptions(
+            language=self._language[0],
+            task=item.task or options.task,
+            prompt=item.prompt,
+            timestamps=options.timestamps,
+            word_timestamps=options.word_timestamps and "word_timestamps" in self._model.capabilities,
+            beam_size=options.beam_size,
+        )
+
+    def _close_finished(self, node: str) -> None:
+        """Write the track into the ledger once all its windows are settled."""
+        track = self._track
+        if track is None or not track.finished:
+            return
+        channel = int(track.place.channel) if self.unit.item.channel == "split" else -1
+        records = ledger(track, node, channel)
+        base = len(self._records)
+        self._records += [replace(record, index=base + i) for i, record in enumerate(records)]
+        self._problem = self._problem or track.problem
+        self._asked += track.asked_seconds
+        self._borders = (self._borders[0], track.end if self._borders[1] is None else self._borders[1])
+        self._end_second = track.end
+        self._track = None
+
+    def _guarded(self, work: Callable[[], T]) -> T | None:
+        try:
+            return work()
+        except ItemError as error:
+            self._fail(Failure(error.code, error.message))
+        except (RetryableError, WorkerFatalError):
+            raise
+        except MemoryError:
+            self._fail(Failure("out_of_memory", f"{shown(self._source)}: not enough memory to read it"))
+        except OSError as error:
+            self._fail(Failure("unreadable", f"{shown(self._source)} cannot be read: {error.strerror}"))
+        except Exception as error:  # noqa: BLE001  # one row's trouble must not end the others
+            self._fail(Failure("internal_error", f"{type(error).__name__}: {error}"))
+        return None
+
+    def _fail(self, failure: Failure) -> None:
+        self.failure = failure
+        self.close()
+
+    def close(self) -> None:
+        """Release the file."""
+        if self._track is not None:
+            self._track.close()
+            self._track = None
+
+    def result(self, node: str) -> SpanResult:
+        """What the unit came to."""
+        unit = self.unit
+        start = self._borders[0]
+        if self.failure is not None:
+            end = self._borders[1] if self._borders[1] is not None else start + unit.seconds
+            return SpanResult(
+                unit.key, start, end, model_sha256=self._model.sha256, node=node, failure=self.failure
+            )
+        return SpanResult(
+            unit.key,
+            start,
+            self._end_second,
+            tuple(self._records),
+            language=self._language[0],
+            language_prob=self._language[1],
+            audio_sha256=self._sha256,
+            model_sha256=self._model.sha256,
+            node=node,
+            decode_seconds=self.decode_seconds,
+            decoded_seconds=self._asked,
+            problem=self._problem,
+        )

@@ -1,0 +1,199 @@
+"""One channel of one span on its way: planned windows out, results in, ledger rows at the end."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from asr_batch.manifests.errors import ItemError
+from asr_batch.manifests.records import Cut, Failure
+from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, ModelInfo, WindowResult
+from asr_batch.pipeline.audio import AudioStream
+from asr_batch.pipeline.audit import LevelHistogram, Mask, is_silence
+from asr_batch.pipeline.frames import FRAMES_PER_SECOND, Float32, Measured, Meter, levels
+from asr_batch.pipeline.guards import Ask, Decoding, Outcome, decode
+from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.plan import SPEECH, PlannerName, Window, plan
+from asr_batch.pipeline.source import Source
+
+SHORTEST = 0.02
+"""Seconds of audio below which there is nothing to recognise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The stretch of a file that a track covers, and whose it is (for seeds)."""
+
+    source: Source
+    start: float
+    end: float | None
+    channel: str
+    row: str
+    soft_end: bool = False
+
+
+@dataclass(slots=True)
+class Take:
+    """A window after planning: what the ledger needs of it, without its samples.
+
+    `start`, `end` in samples from the start of the track. `outcome` None: skipped as silence.
+    """
+
+    index: int
+    start: int
+    end: int
+    cut: Cut
+    level: Float32
+    heard: Mask
+    outcome: Outcome | None = None
+    skipped: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """Length of the window."""
+        return (self.end - self.start) / SAMPLE_RATE
+
+    @property
+    def heard_seconds(self) -> float:
+        """Seconds that Silero holds to be speech."""
+        return float(np.count_nonzero(self.heard)) / FRAMES_PER_SECOND
+
+
+class Track:
+    """Reads, plans and decodes one channel. The caller moves asks to a recognizer and results back."""
+
+    def __init__(
+        self, place: Place, info: ModelInfo, options: PipelineOptions, base: DecodeOptions, meter: Meter
+    ) -> None:
+        self.place = place
+        self.options = options
+        self.base = base
+        self.takes: list[Take] = []
+        self.histogram = LevelHistogram()
+        self.asked_seconds = 0.0
+        self.done_seconds = 0.0
+        self.problem: Failure | None = None
+        self._stream = AudioStream(place.source, place.start, place.end, place.channel)
+        self.end = place.start
+        length = min(options.window or info.window, info.window)
+        planner: PlannerName = "plain" if options.plain else options.planner
+        self._windows: Iterator[Window] | None = plan(self._measured(meter), length, planner)
+        self._length = length
+        self._ready: deque[tuple[int, Ask]] = deque()
+        self._open: dict[int, Decoding] = {}
+
+    def _measured(self, meter: Meter) -> Iterator[Measured]:
+        """The stream, measured; in plain mode without voice activity."""
+        if not self.options.plain:
+            yield from meter.measure(self._stream.blocks())
+            return
+        for block in self._stream.blocks():
+            level = levels(block)
+            yield Measured(block, level, np.zeros_like(level))
+
+    @property
+    def read_to(self) -> bool:
+        """Whether all windows are planned."""
+        return self._windows is None
+
+    @property
+    def finished(self) -> bool:
+        """Whether every window has its outcome."""
+        return self._windows is None and not self._open
+
+    def pull(self) -> tuple[int, Ask] | None:
+        """The next decoding that can start, or None while there is none.
+
+        Raises ItemError when the audio cannot be read.
+        """
+        while not self._ready and self._windows is not None:
+            window = next(self._windows, None)
+            if window is None:
+                self._close_stream()
+                break
+            self._take(window)
+        if not self._ready:
+            return None
+        index, ask = self._ready.popleft()
+        self.asked_seconds += len(ask.samples) / SAMPLE_RATE
+        return index, ask
+
+    def give(self, index: int, result: WindowResult) -> None:
+        """Hand a result to the window that asked."""
+        coroutine = self._open[index]
+        try:
+            self._ready.append((index, coroutine.send(result)))
+        except StopIteration as stop:
+            del self._open[index]
+            self.takes[index].outcome = stop.value
+            self.done_seconds += self.takes[index].seconds
+
+    def close(self) -> None:
+        """Release the file."""
+        self._stream.close()
+
+    def _take(self, window: Window) -> None:
+        heard = window.speech >= SPEECH
+        take = Take(
+            window.index, window.start, window.end, window.cut, window.level.astype(np.float16), heard
+        )
+        self.takes.append(take)
+        if self.options.plain:
+            self._start(take, self._plain(window))
+            return
+        self.histogram.add(window.level)
+        if is_silence(window.level, window.speech):
+            take.skipped = True
+            self.done_seconds += take.seconds
+            return
+        identity = (self.place.row, self.place.channel, round(self.place.start * SAMPLE_RATE) + window.start)
+        self._start(take, decode(window.samples, self.base, self.options, take.heard_seconds, identity))
+
+    def _start(self, take: Take, coroutine: Decoding) -> None:
+        self._open[take.index] = coroutine
+        self._ready.append((take.index, next(coroutine)))
+
+    def _plain(self, window: Window) -> Decoding:
+        """One greedy pass over the window, padded to the model's length."""
+        samples = np.zeros(round(self._length * SAMPLE_RATE), np.float32)
+        samples[: len(window.samples)] = window.samples
+        asked = replace(self.base, plain=True, max_new_tokens=self.options.max_new_tokens)
+        result = yield Ask(samples, asked)
+        flags = {"truncated"} if result.truncated else set()
+        return Outcome(result, frozenset(flags | ({"failed"} if result.error else set())))
+
+    def _close_stream(self) -> None:
+        """The audio has ended: is it what was promised?"""
+        stream, self._windows = self._stream, None
+        stream.close()
+        self.end = stream.end
+        length = stream.end - self.place.start
+        if length < SHORTEST:
+            raise ItemError(
+                "too_short", f"there are {max(length, 0):.4f} s of audio; expected at least {SHORTEST} s"
+            )
+        samples = self.takes[-1].end if self.takes else 0
+        if stream.replaced and stream.replaced >= 0.99 * length * stream.info.sample_rate:
+            raise ItemError("unreadable", "its samples are not numbers (NaN or infinite); expected sound")
+        if samples and stream.replaced:
+            self.problem = Failure(
+                "unreadable",
+                f"{stream.replaced} samples are not numbers (NaN or infinite) and were taken as silence",
+            )
+        if stream.short:
+            self.problem = self._shortfall(stream)
+
+    def _shortfall(self, stream: AudioStream) -> Failure | None:
+        wanted = self.place.end
+        if wanted is not None and wanted - stream.end > 0.05:
+            return Failure("bad_span", f"the row ends at {wanted:g} s; the audio ends at {stream.end:.3f} s")
+        if wanted is None:
+            return Failure(
+                "unreadable",
+                f"the file is cut short: its header promises {stream.info.promised:.3f} s, "
+                f"it holds {stream.end:.3f} s",
+            )
+        return None

