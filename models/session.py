@@ -11,6 +11,7 @@ from typing import Any
 import onnxruntime as ort
 
 from asr_batch.manifests.errors import ModelError, WorkerFatalError
+from asr_batch.models.safety import check_graph
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 """Short names of `--provider`; any other name is passed to ONNX Runtime as `<Name>ExecutionProvider`."""
@@ -75,10 +76,11 @@ def open_session(
     """Load the graph at `path`.
 
     A provider that this machine lacks or that cannot load the graph gives way to the CPU, and says so in
-    `fallback`. Raises ModelError when even the CPU cannot load it.
+    `fallback`. Raises ModelError when its tensors are not what they claim, or even the CPU cannot load it.
     """
     if not path.is_file():
         raise ModelError(f"{path}: missing")
+    check_graph(path)
     options = options or session_options(threads)
     wanted = _provider_name(provider)
     if wanted is not None and wanted in ort.get_available_providers():

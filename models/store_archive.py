@@ -7,10 +7,16 @@ byte is written, and what is written is what the header announced.
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import lzma
 import shutil
 import tarfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import IO, cast
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.store_errors import check_room, disk_errors
@@ -41,9 +47,7 @@ def _from_folder(source: Path, target: Path) -> None:
     plain = [path for path in paths if _visible(path.relative_to(source).as_posix())]
     for path in plain:
         if not path.is_file() or not path.resolve().is_relative_to(base):
-            raise ModelError(
-                f"{path}: not a plain file of this folder; links out of it and devices are refused"
-            )
+            raise ModelError(f"{path}: links out of the folder and devices are refused; expected plain files")
     _check_bounds(str(source), [path.stat().st_size for path in plain], target)
     for path in plain:
         destination = target / path.relative_to(source)
@@ -53,7 +57,7 @@ def _from_folder(source: Path, target: Path) -> None:
 
 def _from_tar(source: Path, target: Path) -> None:
     try:
-        with tarfile.open(source) as archive:
+        with _unpacked(source) as stream, tarfile.open(fileobj=_Bounded(stream), mode="r:") as archive:
             members = _members(source, archive)
             prefix = _common_folder([member.name for member in members])
             _check_bounds(str(source), [member.size for member in members], target)
@@ -61,8 +65,44 @@ def _from_tar(source: Path, target: Path) -> None:
                 name = safe_name(member.name).relative_to(prefix)
                 if _visible(name.as_posix()):
                     _extract(archive, member, target / name)
-    except (tarfile.TarError, EOFError, ValueError) as error:
+    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, ValueError, OverflowError) as error:
         raise ModelError(f"{source}: not a readable tar archive ({error})") from error
+
+
+def _unpacked(source: Path) -> IO[bytes]:
+    """The tar inside `source`, decompressed as it is read."""
+    with source.open("rb") as stream:
+        start = stream.read(6)
+    if start.startswith(b"\x1f\x8b"):
+        return cast(IO[bytes], gzip.open(source, "rb"))
+    if start.startswith(b"BZh"):
+        return cast(IO[bytes], bz2.open(source, "rb"))
+    if start == b"\xfd7zXZ\0":
+        return cast(IO[bytes], lzma.open(source, "rb"))
+    return source.open("rb")
+
+
+class _Bounded(io.RawIOBase):
+    """A stream that refuses large reads: tarfile reads headers whole, whatever size they claim."""
+
+    limit = 16 << 20
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `limit` bytes at once; raises ReadError for more."""
+        if not 0 <= size <= self.limit:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        return self._stream.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """As the stream."""
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        """As the stream."""
+        return self._stream.tell()
 
 
 def _members(source: Path, archive: tarfile.TarFile) -> list[tarfile.TarInfo]:

@@ -1,0 +1,246 @@
+"""Everything `asr-batch models inspect` tells of a model folder, as plain records."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from asr_batch.manifests.errors import ModelError
+from asr_batch.models.inspect_onnx import Graph, Value
+from asr_batch.models.inspect_run import Verdict, judge, loading_providers
+from asr_batch.models.safety import check_graph
+from asr_batch.models.store_layout import kind_of
+from asr_batch.models.store_record import model_files
+
+_MAX_HEADER = 100 << 20  # bytes; the safetensors format allows no longer header
+
+
+@dataclass(frozen=True, slots=True)
+class GraphReport:
+    """One ONNX file. `operators` are (name, count) by frequency through all subgraphs, `top` outside them.
+
+    `types` are the elements of each weight type, `problem` why the file cannot be used (then the rest is
+    empty), `providers` the names of those that load it.
+    """
+
+    file: str
+    bytes: int
+    problem: str | None = None
+    ir_version: int = 0
+    producer: str = ""
+    opsets: dict[str, int] = field(default_factory=dict)
+    inputs: tuple[Value, ...] = ()
+    outputs: tuple[Value, ...] = ()
+    operators: tuple[tuple[str, int], ...] = ()
+    top: tuple[tuple[str, int], ...] = ()
+    depth: int = 0
+    tensors: int = 0
+    parameters: int = 0
+    weight_bytes: int = 0
+    types: dict[str, int] = field(default_factory=dict)
+    precision: str = "?"
+    external: tuple[str, ...] = ()
+    providers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsReport:
+    """One safetensors file: number of tensors and of parameters, elements of each type."""
+
+    file: str
+    tensors: int
+    parameters: int
+    types: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """A model folder. `about` holds window, languages, sizes and special ids as the family has them."""
+
+    path: str
+    name: str
+    kind: str
+    files: tuple[tuple[str, int], ...]
+    graphs: tuple[GraphReport, ...]
+    weights: tuple[WeightsReport, ...]
+    about: dict[str, Any]
+    verdict: Verdict
+
+
+def inspect_model(folder: Path, *, run: bool = True) -> ModelReport:
+    """Look into the model in `folder`; `run` also loads it and decodes one clip.
+
+    Raises ModelError when there is no model at all; what is wrong with one stands in the report.
+    """
+    names = model_files(folder)
+    kind = kind_of(names)
+    if kind is None:
+        raise ModelError(
+            f"{folder}: no model of a known layout (found {', '.join(names[:12]) or 'nothing'}); expected "
+            "bundle.json, ONNX files as on the hub, or .safetensors weights"
+        )
+    about, problem = _about(folder, kind)
+    return ModelReport(
+        path=str(folder),
+        name=folder.resolve().name,
+        kind=kind,
+        files=tuple((name, (folder / name).stat().st_size) for name in names),
+        graphs=tuple(_graph(folder, name, run) for name in names if name.endswith(".onnx")),
+        weights=tuple(read_safetensors(folder / name) for name in names if name.endswith(".safetensors")),
+        about=about,
+        verdict=judge(folder, kind, problem, run=run),
+    )
+
+
+def _graph(folder: Path, name: str, run: bool) -> GraphReport:
+    path = folder / name
+    size = path.stat().st_size
+    try:
+        graph = check_graph(path)
+    except ModelError as error:
+        return GraphReport(name, size, problem=str(error))
+    types: dict[str, int] = {}
+    for weight in graph.weights:
+        types[weight.type] = types.get(weight.type, 0) + weight.elements
+    return GraphReport(
+        file=name,
+        bytes=size,
+        ir_version=graph.ir_version,
+        producer=graph.producer,
+        opsets=graph.opsets,
+        inputs=tuple(graph.inputs),
+        outputs=tuple(graph.outputs),
+        operators=tuple(graph.operators.most_common()),
+        top=tuple(graph.top.most_common()),
+        depth=graph.depth,
+        tensors=len(graph.weights),
+        parameters=graph.parameters,
+        weight_bytes=sum(weight.bytes for weight in graph.weights),
+        types=types,
+        precision=precision_of(graph, types),
+        external=tuple(sorted({weight.location for weight in graph.weights if weight.location})),
+        providers=loading_providers(path) if run else (),
+    )
+
+
+def precision_of(graph: Graph, types: dict[str, int]) -> str:
+    """What the weights are multiplied in, told by the operators: `fp32`, `fp16`, `int8 dynamic`, …"""
+    operators = set(graph.operators)
+    if "MatMulNBits" in operators:
+        return f"int{'/'.join(map(str, sorted(graph.bits))) or '4'} weights (MatMulNBits)"
+    if operators & {"MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"}:
+        return "int8 dynamic (activations quantised at run time)"
+    if operators & {"QLinearMatMul", "QLinearConv", "QuantizeLinear", "DequantizeLinear"}:
+        return "int8 static (Q/DQ)"
+    return "fp16" if types.get("float16", 0) > types.get("float32", 0) else "fp32"
+
+
+def read_safetensors(path: Path) -> WeightsReport:
+    """The header of a safetensors file. Raises ModelError when the file is none or is cut short."""
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if size < 8 or length > min(size - 8, _MAX_HEADER):
+            raise ModelError(f"{path}: no safetensors file, or one that is cut short")
+        raw = stream.read(length)
+    try:
+        header = {name: entry for name, entry in json.loads(raw).items() if name != "__metadata__"}
+        types: dict[str, int] = {}
+        for entry in header.values():
+            elements = 1
+            for dimension in entry["shape"]:
+                elements *= int(dimension)
+            types[str(entry["dtype"])] = types.get(str(entry["dtype"]), 0) + elements
+            if not 0 <= entry["data_offsets"][0] <= entry["data_offsets"][1] <= size - 8 - length:
+                raise ModelError(f"{path}: data outside the file")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(f"{path}: broken safetensors header ({error})") from error
+    return WeightsReport(path.name, len(header), sum(types.values()), types)
+
+
+def _about(folder: Path, kind: str) -> tuple[dict[str, Any], str | None]:
+    """Window, sizes, special ids; and what is wrong with the files they are read from."""
+    try:
+        if kind == "qwen3-onnx":
+            return _about_qwen3(folder), None
+        about = _about_whisper(folder)
+        if kind == "bundle":
+            about |= _about_bundle(folder)
+    except ModelError as error:
+        return {}, str(error)
+    return about, None
+
+
+def _about_whisper(folder: Path) -> dict[str, Any]:
+    from asr_batch.models.whisper.config import WhisperConfig
+
+    config = WhisperConfig.from_folder(folder)
+    return {
+        "family": "whisper",
+        "window": config.trained_seconds,
+        "languages": sorted(config.languages),
+        "multilingual": config.multilingual,
+        "sizes": {
+            "d_model": config.d_model,
+            "encoder_layers": config.encoder_layers,
+            "decoder_layers": config.decoder_layers,
+            "decoder_heads": config.decoder_heads,
+            "n_mels": config.n_mels,
+            "vocab_size": config.vocab_size,
+            "encoder_positions": config.max_source_positions,
+            "decoder_positions": config.max_target_positions,
+        },
+        "special_ids": {
+            "startoftranscript": config.sot,
+            "endoftext": config.eot,
+            "notimestamps": config.no_timestamps,
+            "first_timestamp": config.timestamp_begin,
+            "nospeech": config.no_speech,
+            "startofprev": config.previous,
+            "transcribe": config.transcribe,
+            "translate": config.translate,
+        },
+    }
+
+
+def _about_qwen3(folder: Path) -> dict[str, Any]:
+    from asr_batch.models.qwen3.config import QwenConfig
+    from asr_batch.models.qwen3.languages import NAMES
+    from asr_batch.models.qwen3.layout import WINDOW
+
+    config = QwenConfig.from_folder(folder)
+    return {
+        "family": "qwen3-asr",
+        "window": WINDOW,
+        "languages": sorted(NAMES),
+        "multilingual": True,
+        "sizes": {
+            "hidden": config.hidden,
+            "layers": config.layers,
+            "heads": config.heads,
+            "kv_heads": config.kv_heads,
+            "head_dim": config.head_dim,
+            "n_mels": config.n_mels,
+            "vocab_size": config.vocab,
+        },
+        "special_ids": {
+            "eos": list(config.eos),
+            "im_start": config.im_start,
+            "im_end": config.im_end,
+            "audio_start": config.audio_start,
+            "audio_end": config.audio_end,
+            "audio_pad": config.audio_pad,
+            "asr_text": config.asr_text,
+        },
+    }
+
+
+def _about_bundle(folder: Path) -> dict[str, Any]:
+    from asr_batch.models.whisper.config import read_json
+
+    bundle = read_json(folder / "bundle.json")
+    plain = {key: value for key, value in bundle.items() if isinstance(value, (str, int, float, bool))}
+    window = bundle.get("window")
+    return {"bundle": plain} | ({"window": float(window)} if isinstance(window, (int, float)) else {})
