@@ -7,6 +7,7 @@
     │   ├── ManifestError      lists every unusable line (first 20)
     │   └── ModelError         a model folder that cannot be used: expected and found, per file or tensor
     ├── OutputHeldError        another run holds the output folder, exit 5
+    ├── OutputError            the output folder cannot be written (full, read-only); what is committed stays
     ├── ItemError              becomes a row with status `failed` (or `partial`), a code and a sentence
     ├── RetryableError         the unit goes back to the queue, at most 3 times
     └── WorkerFatalError       this worker is of no more use: it is retired, its units go elsewhere
@@ -87,6 +88,10 @@ class ModelError(ConfigError):
 
 class OutputHeldError(AsrBatchError):
     """Another run holds the output folder."""
+
+
+class OutputError(AsrBatchError):
+    """The output folder cannot be read or written; every committed row is still there."""
 
 
 class ItemError(AsrBatchError):

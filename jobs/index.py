@@ -1,0 +1,122 @@
+"""What the data set holds, in 90 bytes a row: enough to decide what is done and to add up the totals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from asr_batch.manifests.errors import ERROR_CODES
+
+STATUSES = ("ok", "empty", "partial", "failed")
+CODES = ("", *sorted(ERROR_CODES))
+_CODE = {code: number for number, code in enumerate(CODES)}
+_STATUS = {status: number for number, status in enumerate(STATUSES)}
+
+ENTRY = np.dtype(
+    [
+        ("id", "i8"),
+        ("part", "i4"),
+        ("status", "i1"),
+        ("code", "i1"),
+        ("work", "i8"),
+        ("audio", "i8"),
+        ("file", "i8"),
+        ("duration", "f8"),
+        ("speech", "f8"),
+        ("coverage", "f8"),
+        ("decode", "f8"),
+        ("wer", "f8"),
+        ("cer", "f8"),
+        ("words", "i4"),
+    ]
+)
+"""One row of the data set; the texts only as 64-bit hashes of this process."""
+
+COLUMNS = [
+    "id",
+    "status",
+    "error_code",
+    "model_sha256",
+    "settings_sha256",
+    "audio_sha256",
+    "audio_bytes",
+    "audio_mtime_ns",
+    "duration",
+    "speech",
+    "coverage",
+    "decode_seconds",
+    "reference",
+    "wer",
+    "cer",
+]
+
+Entries = NDArray[np.void]
+
+
+def work_hash(model_sha256: str, settings_sha256: str) -> int:
+    """What was done to the audio."""
+    return hash((model_sha256, settings_sha256))
+
+
+def file_hash(size: int | None, mtime_ns: int | None) -> int:
+    """The state of a local file, for deciding whether its content has to be read again."""
+    return 0 if size is None or mtime_ns is None else hash((size, mtime_ns))
+
+
+def entry_of(row: Mapping[str, Any], part: int) -> tuple[Any, ...]:
+    """The index entry of one row of transcripts/*.parquet."""
+    reference = row.get("reference")
+    return (
+        hash(row["id"]),
+        part,
+        _STATUS.get(row["status"], 3),
+        _CODE.get(row.get("error_code") or "", 0),
+        work_hash(row.get("model_sha256") or "", row.get("settings_sha256") or ""),
+        hash(row.get("audio_sha256") or ""),
+        file_hash(row.get("audio_bytes"), row.get("audio_mtime_ns")),
+        row.get("duration") or 0.0,
+        row.get("speech") or 0.0,
+        1.0 if row.get("coverage") is None else row["coverage"],
+        row.get("decode_seconds") or 0.0,
+        np.nan if row.get("wer") is None else row["wer"],
+        np.nan if row.get("cer") is None else row["cer"],
+        len(reference.split()) if reference else 0,
+    )
+
+
+@dataclass(slots=True)
+class Index:
+    """All rows of the data set when it was opened, sorted by id hash."""
+
+    entries: Entries
+
+    @classmethod
+    def load(cls, root: Path, names: Sequence[str]) -> Index:
+        """Read the few columns that are needed from the parts called `names`."""
+        chunks: list[Entries] = []
+        for part, name in enumerate(names):
+            file = pq.ParquetFile(root / "transcripts" / name)
+            columns = [column for column in COLUMNS if column in file.schema_arrow.names]
+            for batch in file.iter_batches(batch_size=8192, columns=columns):
+                rows = [entry_of(row, part) for row in batch.to_pylist()]
+                chunks.append(np.array(rows, dtype=ENTRY))
+        entries = np.concatenate(chunks) if chunks else np.empty(0, dtype=ENTRY)
+        entries.sort(order="id")
+        return cls(entries)
+
+    def find(self, row_id: str) -> int | None:
+        """Position of a row, or None."""
+        wanted = hash(row_id)
+        ids = self.entries["id"]
+        position = int(np.searchsorted(ids, wanted))
+        return position if position < len(ids) and int(ids[position]) == wanted else None
+
+    def present(self, id_hashes: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """For every entry, whether its row is among those of the manifest."""
+        return np.isin(self.entries["id"], id_hashes)

@@ -1,0 +1,198 @@
+"""The columns of a manifest: names and aliases, and what may stand in each."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from asr_batch.manifests.errors import Problem
+from asr_batch.manifests.location import EXPECTED, Base, printable
+from asr_batch.manifests.records import AudioItem
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "audio": ("audio", "path", "audio_filepath", "audio_path", "wav"),
+    "id": ("id", "utt_id", "key"),
+    "start": ("start",),
+    "end": ("end",),
+    "offset": ("offset",),
+    "duration": ("duration",),
+    "channel": ("channel",),
+    "language": ("language", "lang"),
+    "task": ("task",),
+    "prompt": ("prompt",),
+    "reference": ("text", "transcript", "reference"),
+}
+"""What a column means, and the names it may have, the first present one winning."""
+
+TASKS = ("transcribe", "translate")
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which column of one manifest plays which role; the others are passed through."""
+
+    roles: Mapping[str, str]
+    extra: tuple[str, ...]
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> Layout:
+        """Find the roles among the column names. `duration` counts only beside `offset` (NeMo)."""
+        present = tuple(names)
+        known = set(present)
+        roles = {role: next((n for n in names_ if n in known), "") for role, names_ in ALIASES.items()}
+        roles = {role: name for role, name in roles.items() if name}
+        if "start" in roles or "end" in roles:
+            roles.pop("offset", None)
+        if "offset" not in roles:
+            roles.pop("duration", None)
+        used = set(roles.values())
+        return cls(roles, tuple(name for name in present if name not in used))
+
+
+class RowError(Exception):
+    """One cell that cannot be used."""
+
+    def __init__(self, column: str, value: object, expected: str) -> None:
+        super().__init__(expected)
+        self.column, self.value, self.expected = column, value, expected
+
+    def problem(self, line: int) -> Problem:
+        """The same with its line."""
+        return Problem(line, self.column, printable(str(self.value))[:200], self.expected)
+
+
+def build_item(line: int, values: Mapping[str, Any], layout: Layout, base: Base) -> AudioItem:
+    """One manifest row as a record; its `id` is empty when the manifest gives none.
+
+    Raises RowError for the first cell that cannot be used.
+    """
+    roles = layout.roles
+    audio = _audio(values, roles)
+    location = base.locate(audio)
+    if location is None:
+        raise RowError(roles["audio"], audio, _followed(base))
+    start, end = _span(values, roles)
+    return AudioItem(
+        id=_text(values, roles, "id") or "",
+        audio=printable(audio),
+        location=location,
+        start=start,
+        end=end,
+        channel=_channel(values, roles),
+        language=_language(values, roles),
+        task=_task(values, roles),
+        prompt=_text(values, roles, "prompt"),
+        reference=_text(values, roles, "reference"),
+        line=line,
+        extra=tuple([(name, values.get(name)) for name in layout.extra]),
+    )
+
+
+def default_id(audio: str) -> str:
+    """The audio path without its ending."""
+    return printable(os.path.splitext(audio)[0])  # noqa: PTH122 - also of URLs
+
+
+def _followed(base: Base) -> str:
+    return "a URL or a path below the manifest, since the manifest is remote" if base.remote else EXPECTED
+
+
+def _audio(values: Mapping[str, Any], roles: Mapping[str, str]) -> str:
+    column = roles.get("audio")
+    if column is None:
+        raise RowError("audio", "", f"a column named {' or '.join(ALIASES['audio'])}")
+    value = values.get(column)
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise RowError(column, "" if value is None else value, EXPECTED)
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        raise RowError(column, value, EXPECTED) from None
+    return value
+
+
+def _text(values: Mapping[str, Any], roles: Mapping[str, str], role: str) -> str | None:
+    value = values.get(roles.get(role, ""))
+    if value is None or value == "":
+        return None
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if isinstance(value, (str, int)) and not isinstance(value, bool):
+        text = str(value)
+        if not is_utf8(text):
+            raise RowError(roles[role], text, "text in UTF-8")
+        return text
+    raise RowError(roles[role], value, "text")
+
+
+def is_utf8(text: str) -> bool:
+    """Whether `text` holds no byte that could not be read as UTF-8."""
+    if text.isascii():
+        return True
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _seconds(values: Mapping[str, Any], roles: Mapping[str, str], role: str) -> float | None:
+    value = values.get(roles.get(role, ""))
+    if value is None or value == "":
+        return None
+    try:
+        seconds = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if isinstance(value, float) and math.isnan(value):
+        return None  # what pandas writes for an empty cell
+    if not math.isfinite(seconds) or seconds < 0:
+        raise RowError(roles[role], value, "seconds as a number from 0, such as 12.5")
+    return seconds
+
+
+def _span(values: Mapping[str, Any], roles: Mapping[str, str]) -> tuple[float | None, float | None]:
+    if "offset" in roles:
+        start, length = _seconds(values, roles, "offset"), _seconds(values, roles, "duration")
+        if length is None:
+            return start, None
+        if length <= 0:
+            raise RowError(roles["duration"], values[roles["duration"]], "a duration above 0 seconds")
+        return start, round((start or 0.0) + length, 6)
+    if "start" not in roles and "end" not in roles:
+        return None, None
+    start, end = _seconds(values, roles, "start"), _seconds(values, roles, "end")
+    if end is not None and end <= (start or 0.0):
+        raise RowError(roles["end"], values[roles["end"]], f"an end after the start ({start or 0.0:g} s)")
+    return start, end
+
+
+def _channel(values: Mapping[str, Any], roles: Mapping[str, str]) -> str:
+    value = values.get(roles.get("channel", ""))
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        return "mix"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = str(value).strip()
+    if text in ("mix", "split") or (text.isascii() and text.isdigit() and len(text) < 5):
+        return text if not text.isdigit() else str(int(text))
+    raise RowError(roles["channel"], value, "a channel number from 0, mix or split")
+
+
+def _language(values: Mapping[str, Any], roles: Mapping[str, str]) -> str | None:
+    text = _text(values, roles, "language")
+    if text is None or _LANGUAGE.fullmatch(text):
+        return text
+    raise RowError(roles["language"], text, "a language code such as en")
+
+
+def _task(values: Mapping[str, Any], roles: Mapping[str, str]) -> str | None:
+    text = _text(values, roles, "task")
+    if text is None or text in TASKS:
+        return text
+    raise RowError(roles["task"], text, " or ".join(TASKS))

@@ -1,0 +1,80 @@
+"""Where a manifest's audio is: from the text of the manifest to an absolute path or URL."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes, urljoin
+
+SCHEMES = ("file", "s3", "http", "https")
+EXPECTED = "a path, file://, s3:// or http(s)://"
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+
+def scheme_of(text: str) -> str | None:
+    """The URL scheme in lower case, or None for a plain path."""
+    match = _SCHEME.match(text)
+    return match.group(1).lower() if match else None
+
+
+def is_remote(location: str) -> bool:
+    """Whether a location has to be fetched (`s3://`, `http(s)://`)."""
+    return scheme_of(location) in ("s3", "http", "https")
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The folder of a manifest: a local folder, or the URL of a remote manifest.
+
+    A remote manifest may name remote audio only: `file://` and absolute paths in it would let whoever
+    wrote it read files of this machine.
+    """
+
+    folder: str
+    remote: bool = False
+
+    def locate(self, audio: str) -> str | None:
+        """The absolute location that `audio` means, or None when it may not or cannot be followed."""
+        scheme = scheme_of(audio)
+        if self.remote:
+            return self._locate_remote(audio, scheme)
+        if scheme is None:
+            return os.path.normpath(os.path.join(self.folder, audio))  # noqa: PTH118 - 1,000,000 rows
+        if scheme == "file":
+            return local_path(audio)
+        return audio if scheme in SCHEMES else None
+
+    def _locate_remote(self, audio: str, scheme: str | None) -> str | None:
+        if scheme is not None:
+            return audio if scheme in SCHEMES and scheme != "file" else None
+        if audio.startswith("/") or ".." in audio.split("/"):
+            return None
+        if self.folder.startswith("s3://"):
+            return self.folder.rstrip("/") + "/" + audio
+        return urljoin(self.folder.rstrip("/") + "/", audio)
+
+
+def local_path(url: str) -> str | None:
+    """The path of a `file://` URL of this machine (percent codes may stand for bytes that are not UTF-8)."""
+    rest = url[len("file://") :]
+    host, slash, path = rest.partition("/")
+    if not slash or host not in ("", "localhost"):
+        return None
+    return os.fsdecode(unquote_to_bytes(b"/" + os.fsencode(path)))
+
+
+def printable(text: str) -> str:
+    """`text` with bytes that are not UTF-8 written as `\\xNN`, so that it can stand in a table."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return _escaped(text)
+    return text
+
+
+def _escaped(text: str) -> str:
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half of a pair, which JSON can spell
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")

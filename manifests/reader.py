@@ -1,0 +1,333 @@
+"""Opening a manifest: which format it has, its rows as records, every unusable line named.
+
+A manifest is read as a stream, twice: once by :meth:`Manifest.check` before any work, and once more while
+the work goes on; neither holds more than the ids in memory.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import shutil
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any, Literal, cast
+
+import pyarrow as pa
+import pyarrow.fs
+import pyarrow.parquet as pq
+
+from asr_batch.manifests.columns import ALIASES, Layout, RowError, build_item, default_id
+from asr_batch.manifests.errors import ManifestError, Problem
+from asr_batch.manifests.lines import BOM, RawRow, read_csv, read_jsonl, read_paths
+from asr_batch.manifests.location import Base, is_remote, local_path, scheme_of
+from asr_batch.manifests.records import AudioItem
+
+Format = Literal["csv", "tsv", "jsonl", "parquet", "text"]
+
+ENDINGS: dict[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".txt": "text",
+    ".lst": "text",
+    ".list": "text",
+}
+_KEPT = 10_000
+"""Problems kept in memory; further ones are not even counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestFacts:
+    """What one full reading found: number of rows, and the Arrow type of every passed-through column."""
+
+    rows: int
+    extra: tuple[tuple[str, Any], ...]
+
+
+class Manifest:
+    """A manifest that can be read any number of times.
+
+    `name` is what the user calls it, `path` the local file that is read, `base` what its paths are relative
+    to.
+    """
+
+    def __init__(self, name: str, path: Path, base: Base, fmt: Format | None = None) -> None:
+        self.name, self.path, self.base = name, path, base
+        self.format: Format = fmt or _format_of(path, name)
+        self._explicit: set[str] | None = None
+
+    def sha256(self) -> str:
+        """The hash of the file's bytes."""
+        with self.path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+
+    def check(self) -> Iterator[AudioItem]:
+        """All rows, once; raises ManifestError at the end if any line cannot be used.
+
+        Must be read to its end before :meth:`rows` is used.
+        """
+        problems: list[Problem] = []
+        explicit: dict[str, int] = {}
+        for entry in self._items():
+            if isinstance(entry, Problem):
+                problems.append(entry)
+            elif entry.id and explicit.setdefault(entry.id, entry.line) != entry.line:
+                first = explicit[entry.id]
+                problems.append(
+                    Problem(entry.line, "id", entry.id, f"a unique id (line {first} has the same)")
+                )
+            if len(problems) >= _KEPT:
+                break
+        if problems:
+            raise ManifestError(self.name, problems)
+        self._explicit = set(explicit)
+        yield from self.rows()
+
+    def rows(self) -> Iterator[AudioItem]:
+        """The rows with their final ids, in the order of the manifest."""
+        if self._explicit is None:
+            for _ in self.check():
+                pass
+        used = set(self._explicit or ())
+        numbers: dict[str, int] = {}
+        for entry in self._items():
+            if isinstance(entry, Problem):
+                raise ManifestError(self.name, [entry])  # the file changed under us
+            yield entry if entry.id else replace(entry, id=_free_id(entry.audio, used, numbers))
+
+    def _items(self) -> Iterator[AudioItem | Problem]:
+        layouts: dict[tuple[str, ...], Layout] = {}
+        for entry in self._raw():
+            if isinstance(entry, Problem):
+                yield entry
+                continue
+            line, values = entry
+            names = tuple(values)
+            layout = layouts.get(names)
+            if layout is None:
+                layout = layouts[names] = Layout.of(names)
+            try:
+                yield build_item(line, values, layout, self.base)
+            except RowError as error:
+                yield error.problem(line)
+
+    def _raw(self) -> Iterator[RawRow | Problem]:
+        try:
+            if self.format == "parquet":
+                yield from _read_parquet(self.path)
+                return
+            with _open(self.path) as stream:
+                yield from _line_reader(stream, self.format)
+        except (OSError, EOFError, pa.ArrowException) as error:
+            yield Problem(0, "", str(error), f"a readable {self.format} file")
+
+    def facts(self) -> ManifestFacts:
+        """Check all rows, count them, and find the types of the columns that are passed through."""
+        types = _Types()
+        if self.format == "parquet":
+            schema = _parquet_schema(self.path)
+            extra = Layout.of(schema.names).extra
+            types.fixed = {name: _plain_type(schema.field(name).type) for name in extra}
+        rows = 0
+        for item in self.check():
+            rows += 1
+            if item.extra:
+                types.see(item.extra)
+        return ManifestFacts(rows, types.result(self.format))
+
+
+def open_manifest(name: str, spool: Path | None = None) -> Manifest:
+    """Open the manifest called `name`: a path, a URL, or `-` for CSV on standard input.
+
+    What cannot be read twice (standard input, a URL) is copied to the file `spool` first.
+    Raises ManifestError when it cannot be read.
+    """
+    if name == "-":
+        copy = _spooled(spool)
+        with copy.open("wb") as target:
+            shutil.copyfileobj(sys.stdin.buffer, target)
+        return Manifest("standard input", copy, Base(str(Path.cwd())), "csv")
+    if is_remote(name):
+        copy = _spooled(spool)
+        _download(name, copy)
+        return Manifest(name, copy, Base(name.rpartition("/")[0], remote=True))
+    path = Path((local_path(name) or name) if scheme_of(name) == "file" else name)
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "no such file"
+        raise ManifestError(name, [Problem(0, "", found, "a CSV, TSV, JSONL, Parquet or text file")])
+    return Manifest(name, path, Base(str(path.absolute().parent)))
+
+
+def _spooled(spool: Path | None) -> Path:
+    if spool is None:
+        raise ManifestError("-", [Problem(0, "", "-", "a manifest in a file, which can be read again")])
+    spool.parent.mkdir(parents=True, exist_ok=True)
+    return spool
+
+
+def _download(url: str, target: Path) -> None:
+    try:
+        with _open_url(url) as stream, target.open("wb") as out:
+            shutil.copyfileobj(stream, out)
+    except (OSError, pa.ArrowException) as error:
+        raise ManifestError(url, [Problem(0, "", str(error), "a manifest that can be fetched")]) from error
+
+
+def _open_url(url: str) -> IO[bytes]:
+    if url.startswith("s3://"):
+        filesystem, path = pyarrow.fs.FileSystem.from_uri(url)
+        return cast(IO[bytes], filesystem.open_input_stream(path))
+    return cast(IO[bytes], urllib.request.urlopen(url, timeout=60))  # noqa: S310 - http(s) only, see is_remote
+
+
+def _format_of(path: Path, name: str) -> Format:
+    stem = Path(name.partition("?")[0] if is_remote(name) else name)
+    if stem.suffix.lower() == ".gz":
+        stem = stem.with_suffix("")
+    return ENDINGS.get(stem.suffix.lower()) or _sniff(path)
+
+
+def _sniff(path: Path) -> Format:
+    """The format by the first bytes: Parquet, a JSON object, a header that names audio, else paths."""
+    try:
+        with _open(path) as stream:
+            head = stream.read(65536).removeprefix(BOM)
+    except (OSError, EOFError):
+        return "text"
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    first = head.lstrip().partition(b"\n")[0].decode("utf-8", "replace").strip()
+    if first.startswith(("{", "[{")) or first == "[":
+        return "jsonl"
+    for delimiter, fmt in (("\t", "tsv"), (",", "csv")):
+        names = [name.strip().strip('"') for name in first.split(delimiter)]
+        if any(name in ALIASES["audio"] for name in names):
+            return cast(Format, fmt)
+    return "text"
+
+
+def _open(path: Path) -> IO[bytes]:
+    """The file's bytes, unpacked when it begins as gzip does."""
+    stream = path.open("rb")
+    packed = stream.peek(2)[:2] == b"\x1f\x8b" if isinstance(stream, io.BufferedReader) else False
+    return cast(IO[bytes], gzip.open(stream)) if packed else stream
+
+
+def _line_reader(stream: IO[bytes], fmt: Format) -> Iterator[RawRow | Problem]:
+    if fmt == "jsonl":
+        return read_jsonl(stream)
+    if fmt == "text":
+        return read_paths(stream)
+    return read_csv(stream, "\t" if fmt == "tsv" else ",")
+
+
+def _parquet_file(path: Path) -> pq.ParquetFile:
+    with path.open("rb") as stream:
+        packed = stream.read(2) == b"\x1f\x8b"
+    if packed:  # Parquet is read from its end: a packed one has to be unpacked whole
+        with gzip.open(path) as unpacked:
+            return pq.ParquetFile(pa.BufferReader(unpacked.read()))
+    return pq.ParquetFile(path)
+
+
+def _parquet_schema(path: Path) -> pa.Schema:
+    try:
+        return _parquet_file(path).schema_arrow
+    except (OSError, pa.ArrowException):
+        return pa.schema([])  # `check` says what is wrong with it
+
+
+def _read_parquet(path: Path) -> Iterator[RawRow | Problem]:
+    file = _parquet_file(path)
+    names = file.schema_arrow.names
+    if not any(name in ALIASES["audio"] for name in names):
+        yield Problem(0, "audio", ", ".join(names)[:200], f"a column named {' or '.join(ALIASES['audio'])}")
+        return
+    line = 0
+    for batch in file.iter_batches(batch_size=4096):
+        columns = [_values(batch.column(index)) for index in range(batch.num_columns)]
+        for values in zip(*columns, strict=True):
+            line += 1
+            yield line, dict(zip(names, values, strict=True))
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """Python values; Arrow scalars where Python has no such value (nanoseconds without pandas)."""
+    try:
+        return cast(list[Any], column.to_pylist())
+    except (ValueError, OverflowError):
+        return list(column)
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    """The type under which values are written back: a dictionary's values, else unchanged."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+class _Types:
+    """Finds one Arrow type for every passed-through column, from values seen in chunks."""
+
+    chunk = 4096
+
+    def __init__(self) -> None:
+        self.fixed: dict[str, pa.DataType] = {}
+        self._found: dict[str, pa.DataType] = {}
+        self._waiting: dict[str, list[Any]] = {}
+
+    def see(self, extra: tuple[tuple[str, Any], ...]) -> None:
+        """Take the values of one row in."""
+        if self.fixed:
+            return
+        for name, value in extra:
+            waiting = self._waiting.setdefault(name, [])
+            if type(value) is not str or name not in self._found or self._found[name] != pa.string():
+                waiting.append(value)
+                if len(waiting) >= self.chunk:
+                    self._merge(name)
+
+    def _merge(self, name: str) -> None:
+        values, self._waiting[name] = self._waiting[name], []
+        if not values:
+            return
+        try:
+            found = pa.infer_type(values)
+            known = self._found.get(name)
+            both = [pa.schema([(name, kind)]) for kind in (known, found) if kind is not None]
+            self._found[name] = pa.unify_schemas(both, promote_options="permissive").field(name).type
+        except (pa.ArrowException, ValueError, TypeError, OverflowError):
+            self._found[name] = pa.string()  # values of no common type are written as JSON text
+
+    def result(self, fmt: Format) -> tuple[tuple[str, Any], ...]:
+        """Name and type of every column, in the order they were first seen."""
+        if self.fixed:
+            return tuple(self.fixed.items())
+        for name in self._waiting:
+            self._merge(name)
+        kinds = {name: self._found.get(name, pa.string()) for name in self._waiting}
+        text = fmt != "jsonl"
+        return tuple((n, pa.string() if text or pa.types.is_null(k) else k) for n, k in kinds.items())
+
+
+def _free_id(audio: str, used: set[str], numbers: dict[str, int]) -> str:
+    """The first free one of: path without ending, path with ending, path with ending and a number.
+
+    A row's id depends on the rows before it only, so that rows added at the end change no id.
+    """
+    name = default_id(audio)
+    if name in used:
+        name = audio
+    while name in used:
+        numbers[audio] = numbers.get(audio, 1) + 1
+        name = f"{audio}-{numbers[audio]}"
+    used.add(name)
+    return name
