@@ -131,15 +131,18 @@ class Manifest:
         except (OSError, EOFError, pa.ArrowException) as error:
             yield Problem(0, "", str(error), f"a readable {self.format} file")
 
-    def facts(self) -> ManifestFacts:
-        """Check all rows, count them, and find the types of the columns that are passed through."""
+    def facts(self, items: Iterator[AudioItem] | None = None) -> ManifestFacts:
+        """Count all rows and find the types of the columns that are passed through.
+
+        `items` is a reading of :meth:`check` that somebody else watches as well.
+        """
         types = _Types()
         if self.format == "parquet":
             schema = _parquet_schema(self.path)
             extra = Layout.of(schema.names).extra
             types.fixed = {name: _plain_type(schema.field(name).type) for name in extra}
         rows = 0
-        for item in self.check():
+        for item in items or self.check():
             rows += 1
             if item.extra:
                 types.see(item.extra)

@@ -1,0 +1,225 @@
+"""The settings of a job: one frozen record, from the command line and `job.toml`, checked once.
+
+Every key of :class:`RunConfig` is an option of `run` and a key of `job.toml` under the same name; the
+command line wins. Nothing else in the program reads settings, and nothing reads the environment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from datetime import datetime, time, timedelta
+from typing import Any
+
+from asr_batch.manifests.errors import ConfigError
+from asr_batch.manifests.records import AudioItem
+from asr_batch.models.load import LoadOptions
+from asr_batch.pipeline.options import PipelineOptions
+
+
+def _key(text: str, default: Any = None, **limits: Any) -> Any:
+    """A key with its help text; `limits` are `choices`, `least` and `most`."""
+    return field(default=default, metadata={"help": text, **limits})
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """One job."""
+
+    manifest: str | None = _key("The manifest: a file, a URL, or - for CSV on standard input.")
+    out: str | None = _key("The folder of the data set.")
+    model: str | None = _key("Model: a name in the store or a folder.")
+    second_model: str | None = _key("A stronger model for windows that the first could not settle.")
+    encoder: str = _key("Where the encoder runs.", "auto", choices=("auto", "cpu", "hailo"))
+    decoder: str = _key("Where the decoder runs.", "auto", choices=("auto", "cpu", "npu"))
+    precision: str = _key("Which weights of the model.", "auto", choices=("auto", "fp32", "int8", "int4"))
+    provider: str = _key("ONNX Runtime's provider.", "auto", choices=("auto", "cpu", "cuda"))
+    address: str = _key("Ray: local (embedded), auto (cluster started here) or HOST:PORT.", "local")
+    workers: int | None = _key("Number of workers; default: by cores and memory.", least=1)
+    no_ray: bool = _key("Run the same job in this process.", False)
+    insecure_cluster: bool = _key("Accept a cluster without authentication.", False)
+    language: str | None = _key("Language code of rows that name none; default: detected.")
+    task: str = _key("What rows that name none get.", "transcribe", choices=("transcribe", "translate"))
+    batch_size: int | None = _key("Windows that decode together; default: the engine's choice.", least=1)
+    threads: int | None = _key("Threads of a worker; default: by cores.", least=1)
+    window: float | None = _key("Longest window in seconds; default: the model's.", least=1.0, most=30.0)
+    planner: str = _key("How windows are cut.", "silence", choices=("silence", "stride"))
+    plain: bool = _key("Consecutive windows, one greedy pass, as reference implementations do.", False)
+    timestamps: bool = _key("Let the model write time stamps within windows.", False)
+    word_timestamps: bool = _key("Fill the column words.", False)
+    beam_size: int = _key("Hypotheses kept per window.", 1, least=1, most=16)
+    max_new_tokens: int | None = _key("Most tokens per window.", least=1)
+    drop_hallucinations: bool = _key("Leave text out that was probably not spoken.", False)
+    fresh: bool = _key("Start over, in an empty folder only.", False)
+    min_coverage: float | None = _key("Gate: least share of speech with text.", least=0.0, most=1.0)
+    max_failures: str | None = _key("Gate: most failed rows, as a number or a share such as 1%.")
+    grace: float = _key("Seconds that running files get to finish when the job is stopped.", 30.0, least=0.0)
+    stop_at: str | None = _key("Stop cleanly at this time of day, such as 06:30.")
+    max_hours: float | None = _key("Stop cleanly after so many hours.", least=0.0)
+    hang_timeout: float = _key(
+        "Seconds (and 30 times its length) after which a file hangs.", 600.0, least=1.0
+    )
+    part_rows: int = _key("Most rows of one part file.", 20_000, least=1)
+    metrics_port: int | None = _key("Serve metrics on 127.0.0.1 at this port.", least=1, most=65535)
+    progress: str = _key("How progress is shown.", "auto", choices=("auto", "plain", "none", "json"))
+    quiet: bool = _key("Print nothing when all is well.", False)
+    verbose: bool = _key("Say more.", False)
+
+    def pipeline(self) -> PipelineOptions:
+        """The part that the pipeline gets."""
+        return PipelineOptions(
+            language=self.language,
+            task=self.task,
+            planner=self.planner,  # type: ignore[arg-type]
+            window=self.window,
+            plain=self.plain,
+            timestamps=self.timestamps,
+            word_timestamps=self.word_timestamps,
+            beam_size=self.beam_size,
+            max_new_tokens=self.max_new_tokens,
+            drop_hallucinations=self.drop_hallucinations,
+        )
+
+    def load(self) -> LoadOptions:
+        """The part that loading a model gets."""
+        return LoadOptions(
+            precision=self.precision,  # type: ignore[arg-type]
+            provider=self.provider,
+            encoder=self.encoder,  # type: ignore[arg-type]
+            decoder=self.decoder,  # type: ignore[arg-type]
+            threads=self.threads or 0,
+            batch_size=self.batch_size or 0,
+            window=self.window,
+        )
+
+
+KEYS = {entry.name: entry for entry in fields(RunConfig)}
+_SETTINGS = ("precision", "provider", "encoder", "decoder")
+
+
+def settings_base(config: RunConfig, second_sha256: str = "") -> dict[str, Any]:
+    """Everything but the row's own that decides a transcript (not: workers, batch size, threads)."""
+    load = asdict(config.load())
+    settings = {name: load[name] for name in _SETTINGS}
+    return {**settings, **asdict(config.pipeline()), "second_model": second_sha256}
+
+
+class Settings:
+    """The fingerprint of a row's settings: the job's with the row's overrides and span in their place."""
+
+    def __init__(self, base: Mapping[str, Any]) -> None:
+        self._base = dict(base)
+        self._known: dict[tuple[Any, ...], str] = {}
+
+    def sha256(self, item: AudioItem | None = None) -> str:
+        """The fingerprint for `item`, or of the job."""
+        if item is None:
+            return _sha256(self._base)
+        own = (item.start, item.end, item.channel, item.language, item.task, item.prompt)
+        known = self._known.get(own)
+        if known is None:
+            if len(self._known) > 10_000:
+                self._known.clear()
+            known = self._known[own] = _sha256(self._with(item))
+        return known
+
+    def _with(self, item: AudioItem) -> dict[str, Any]:
+        settings = dict(self._base, start=item.start, end=item.end, channel=item.channel, prompt=item.prompt)
+        settings["language"] = item.language or settings["language"]
+        settings["task"] = item.task or settings["task"]
+        return settings
+
+
+def _sha256(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def check_value(name: str, value: Any, where: str) -> Any:
+    """`value` as the key `name` wants it; raises ConfigError naming `where` it stands."""
+    entry = KEYS[name]
+    kind, limits = str(entry.type), entry.metadata
+    expected = _expected(kind, limits)
+    if kind.startswith("bool"):
+        good = isinstance(value, bool)
+    elif kind.startswith(("int", "float")):
+        good = isinstance(value, (int, float)) and not isinstance(value, bool)
+        good = good and (kind.startswith("float") or isinstance(value, int))
+        good = good and limits.get("least", value) <= value <= limits.get("most", value)
+    else:
+        value = str(value) if name in ("max_failures", "stop_at") else value
+        good = isinstance(value, str) and value in limits.get("choices", (value,))
+    if not good:
+        raise ConfigError(f"{where}: {name} = {value!r} is not usable; expected {expected}")
+    try:
+        _check_meaning(name, value)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {name} = {value!r} is not usable; expected {error}") from None
+    return float(value) if kind.startswith("float") else value
+
+
+def _expected(kind: str, limits: Mapping[str, Any]) -> str:
+    if "choices" in limits:
+        return ", ".join(limits["choices"])
+    names = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text"}
+    text = names[kind.split(" ")[0]]
+    if "most" in limits:
+        return f"{text} from {limits['least']} to {limits['most']}"
+    return f"{text} from {limits['least']}" if "least" in limits else text
+
+
+def _check_meaning(name: str, value: Any) -> None:
+    if name == "max_failures":
+        failures_allowed(value, 100)
+    elif name == "stop_at":
+        time_of_day(value)
+    elif name == "language" and not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", value):
+        raise ValueError("a language code such as en")
+
+
+def failures_allowed(text: str, rows: int) -> float:
+    """How many failed rows `--max-failures` allows among `rows`. Raises ValueError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%?)", text.strip())
+    if match is None or (match[2] and float(match[1]) > 100) or (not match[2] and "." in match[1]):
+        raise ValueError("a number of rows or a share such as 1%")
+    return float(match[1]) * (rows / 100 if match[2] else 1)
+
+
+def time_of_day(text: str) -> time:
+    """The time that `--stop-at` names. Raises ValueError."""
+    if not re.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?", text):
+        raise ValueError("a time of day such as 06:30")
+    try:
+        return time.fromisoformat(text.rjust(5, "0") if text.count(":") == 1 else text.rjust(8, "0"))
+    except ValueError:
+        raise ValueError("a time of day such as 06:30") from None
+
+
+def next_occurrence(of: time, now: datetime) -> datetime:
+    """The next moment after `now` at which the clock shows `of`."""
+    today = datetime.combine(now.date(), of, now.tzinfo)
+    return today if today > now else today + timedelta(days=1)
+
+
+def build_config(given: Mapping[str, Any], file: Mapping[str, Any] | None = None) -> RunConfig:
+    """The settings from checked values: `given` on the command line wins over those of the `file`."""
+    values = {**(file or {}), **{name: value for name, value in given.items() if value is not None}}
+    config = RunConfig(**values)
+    for name in ("manifest", "out"):
+        if not getattr(config, name):
+            wanted = "MANIFEST" if name == "manifest" else "--out DIR"
+            raise ConfigError(f"{wanted} is missing; give it on the command line or in job.toml as {name}")
+    return config
+
+
+def from_job(options: Mapping[str, Any], **changes: Any) -> RunConfig:
+    """The settings that job.json keeps, with `changes`."""
+    known = {name: value for name, value in options.items() if name in KEYS}
+    return replace(RunConfig(**known), **changes)
+
+
+def default_of(name: str) -> Any:
+    """A key's default value."""
+    return None if KEYS[name].default is MISSING else KEYS[name].default

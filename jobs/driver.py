@@ -1,0 +1,233 @@
+"""The driver: the only scheduler, the only one that retries, the only one that commits.
+
+One loop: keep the pool full, take its events, finish rows, commit now and then. It knows pools, feeds and
+ledgers by their protocols only and never looks at what a transcript says.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from asr_batch.jobs.attempts import Attempts
+from asr_batch.jobs.feed import Feed, Task
+from asr_batch.jobs.ledger import Ledger
+from asr_batch.jobs.rows import OpenRow, RowMaker, Split, failed_span, units_of
+from asr_batch.jobs.schema import Row
+from asr_batch.jobs.signals import StopRequest
+from asr_batch.manifests.records import Unit
+from asr_batch.workers.pool import Pool, PoolEvent, UnitDone, UnitProgress, UnitsLost
+
+log = logging.getLogger("asr_batch")
+
+Ending = Literal["finished", "stopped", "out of time"]
+
+
+class Watcher(Protocol):
+    """Who is told what happens (progress, summary)."""
+
+    def row_done(self, row: Row, before: int | None) -> None:
+        """A row is finished; `before` is its position in the index when it replaces one."""
+
+    def span_done(self, decoded_seconds: float) -> None:
+        """A unit came back with so many decoded seconds of audio."""
+
+    def tick(self, driver: Driver) -> None:
+        """Called several times a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How the driver spends its time, in seconds."""
+
+    wait: float = 0.25
+    commit_every: float = 1.0
+    commit_share: float = 0.05
+    grace: float = 30.0
+    hang_timeout: float = 600.0
+
+
+class Driver:
+    """Runs the rows of a feed through a pool into a ledger."""
+
+    recent = 1024
+
+    def __init__(
+        self,
+        feed: Feed,
+        pool: Pool,
+        ledger: Ledger,
+        maker: RowMaker,
+        split: Split,
+        watcher: Watcher,
+        *,
+        stop: StopRequest | None = None,
+        out_of_time: Callable[[], bool] = lambda: False,
+        pace: Pace | None = None,
+    ) -> None:
+        self.feed, self.pool, self.ledger = feed, pool, ledger
+        self._maker, self._split, self._watcher = maker, split, watcher
+        self._stop, self._out_of_time = stop or StopRequest(), out_of_time
+        self._pace = pace or Pace()
+        self.attempts = Attempts()
+        self.open: dict[str, OpenRow] = {}
+        self.partial: dict[tuple[str, int], float] = {}
+        self._units: deque[Unit] = deque()
+        self._leaders: dict[int, str] = {}
+        self._finished: OrderedDict[str, tuple[Row, list[Row]]] = OrderedDict()
+        self._last_commit = time.monotonic()
+        self._commit_cost = 0.0
+
+    def run(self) -> Ending:
+        """Work until all rows are done or the job is asked to stop; commits what is finished.
+
+        Raises OutputError, WorkerFatalError.
+        """
+        try:
+            ending = self._loop()
+        except BaseException:
+            self._rescue()
+            raise
+        self._commit()
+        return ending
+
+    def _loop(self) -> Ending:
+        drained_by: float | None = None
+        while True:
+            stopping = self._stopping()
+            if stopping is None:
+                self._fill()
+                if not self.open and self.feed.exhausted:
+                    return "finished"
+            else:
+                drained_by = drained_by or time.monotonic() + self._pace.grace
+                if not self.pool.open_units() or self._stop.count > 1 or time.monotonic() >= drained_by:
+                    return stopping
+            if self.pool.open_units():
+                for event in self.pool.wait(self._pace.wait):
+                    self._take(event)
+            else:
+                self.feed.wait(self._pace.wait)
+            self._commit_if_due()
+            self._watcher.tick(self)
+
+    def _stopping(self) -> Ending | None:
+        if self._stop.count:
+            return "stopped"
+        return "out of time" if self._out_of_time() else None
+
+    def _fill(self) -> None:
+        """Hand units over while the pool has room: suspects and returned units first."""
+        for _ in range(self.pool.room()):
+            unit = self._next_unit()
+            if unit is None:
+                return
+            self.pool.submit(unit)
+
+    def _next_unit(self) -> Unit | None:
+        if self.attempts.again:
+            return self.attempts.again.popleft()
+        while not self._units:
+            task = self.feed.poll()
+            if task is None:
+                return None
+            self._begin(task)
+        return self._units.popleft()
+
+    def _begin(self, task: Task) -> None:
+        """Open a row, or attach it to the row that has the same audio and settings."""
+        key = hash(task.work_key) if task.work_key else None
+        leader = self._leaders.get(key) if key is not None else None
+        if leader is not None and self._follow(task, leader):
+            return
+        if key is not None:
+            self._leaders[key] = task.item.id
+        units = units_of(task, self._split, self._pace.hang_timeout)
+        self.open[task.item.id] = OpenRow(task, len(units))
+        self._units.extend(units)
+
+    def _follow(self, task: Task, leader: str) -> bool:
+        waiting = self.open.get(leader)
+        if waiting is not None:
+            waiting.followers.append(task)
+            return True
+        found = self._finished.get(leader) or self.ledger.find_row(leader)
+        if found is None:
+            return False
+        self._store(*self._maker.copy(*found, task))
+        return True
+
+    def _take(self, event: PoolEvent) -> None:
+        if isinstance(event, UnitProgress):
+            self.partial[event.key] = event.seconds
+        elif isinstance(event, UnitsLost):
+            self._take_lost(event)
+        else:
+            self._take_done(event)
+
+    def _take_done(self, event: UnitDone) -> None:
+        row_id, index = event.result.key
+        self.partial.pop(event.result.key, None)
+        row = self.open.get(row_id)
+        if row is None or index in row.results:
+            return  # a late twin of a unit that was run elsewhere meanwhile
+        self.attempts.forget(event.result.key)
+        row.results[index] = event.result
+        self._watcher.span_done(event.result.decoded_seconds)
+        if row.complete:
+            self._finish(row)
+
+    def _take_lost(self, event: UnitsLost) -> None:
+        keys = [unit.key for unit in event.units]
+        log.warning("units lost: %s", event.message, extra={"data": {"reason": event.reason, "units": keys}})
+        for unit in event.units:
+            self.partial.pop(unit.key, None)
+            row = self.open.get(unit.item.id)
+            if row is not None:
+                row.attempts = max(row.attempts, unit.attempt + 1)
+        for unit, failure in self.attempts.lost(event):
+            row = self.open.get(unit.item.id)
+            if row is not None:
+                row.attempts = unit.attempt
+            self._take_done(UnitDone(failed_span(unit, failure), event.worker))
+
+    def _finish(self, row: OpenRow) -> None:
+        del self.open[row.task.item.id]
+        made = self._maker.make(row)
+        self._store(*made)
+        for follower in row.followers:
+            self._store(*self._maker.copy(*made, follower))
+        self._remember(row.task.item.id, made)
+
+    def _remember(self, row_id: str, made: tuple[Row, list[Row]]) -> None:
+        self._finished[row_id] = made
+        if len(self._finished) > self.recent:
+            self._finished.popitem(last=False)
+
+    def _store(self, row: Row, windows: list[Row]) -> None:
+        self._watcher.row_done(row, self.ledger.index.find(row["id"]))
+        self.ledger.add(row, windows)
+
+    def _commit_if_due(self) -> None:
+        since = time.monotonic() - self._last_commit
+        if since >= max(self._pace.commit_every, self._commit_cost / self._pace.commit_share):
+            self._commit()
+
+    def _commit(self) -> None:
+        begun = time.monotonic()
+        rows = self.ledger.commit()
+        self._last_commit = time.monotonic()
+        self._commit_cost = self._last_commit - begun
+        if rows:
+            log.debug("committed", extra={"data": {"rows": rows, "seconds": round(self._commit_cost, 3)}})
+
+    def _rescue(self) -> None:
+        """Commit what is finished before an error goes on its way, if that is possible."""
+        try:
+            self.ledger.commit()
+        except Exception:  # the first error is the one to tell
+            log.exception("the finished rows could not be committed")

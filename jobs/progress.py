@@ -1,0 +1,156 @@
+"""What a person sees while a job runs: a live bar, lines, JSON lines, or nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any, Protocol, TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How far a job is. Seconds are audio seconds except `eta`; `share` is of all audio, 0 to 1."""
+
+    rows: int
+    done: int
+    failed: int
+    partial: int
+    audio_seconds: float
+    share: float
+    rtfx: float
+    eta: float | None
+    nodes: tuple[dict[str, Any], ...] = ()
+    state: str = "running"
+
+
+class Progress(Protocol):
+    """Shows views."""
+
+    def show(self, view: View) -> None:
+        """The job is this far."""
+
+    def close(self) -> None:
+        """No more views will come."""
+
+
+def hms(seconds: float | None) -> str:
+    """Seconds as 1:02:03."""
+    if seconds is None:
+        return "?"
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def line_of(view: View) -> str:
+    """One line for a person."""
+    failed = f", {view.failed} failed" if view.failed else ""
+    partial = f", {view.partial} partial" if view.partial else ""
+    return (
+        f"{view.done}/{view.rows} files{failed}{partial}, {hms(view.audio_seconds)} of audio, "
+        f"{view.rtfx:.1f}x real time, ETA {hms(view.eta)}"
+    )
+
+
+class Nothing:
+    """`--progress none` and `--quiet`."""
+
+    def show(self, view: View) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class Lines:
+    """A line every 30 seconds."""
+
+    def __init__(self, stream: TextIO, every: float = 30.0) -> None:
+        self._stream, self._every, self._last = stream, every, time.monotonic()
+
+    def show(self, view: View) -> None:
+        """Print the line if it is due."""
+        now = time.monotonic()
+        if now - self._last >= self._every:
+            self._last = now
+            print(line_of(view), file=self._stream, flush=True)  # noqa: T201
+            if len(view.nodes) > 1:
+                for node in view.nodes:
+                    print(f"  {_node_text(node)}", file=self._stream, flush=True)  # noqa: T201
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+
+class JsonLines:
+    """One JSON object a line, a second apart, and a last one."""
+
+    def __init__(self, stream: TextIO, every: float = 1.0) -> None:
+        self._stream, self._every, self._last = stream, every, 0.0
+        self._view: View | None = None
+
+    def show(self, view: View) -> None:
+        """Write the object if it is due."""
+        self._view = view
+        now = time.monotonic()
+        if now - self._last >= self._every or view.state != "running":
+            self._last = now
+            self._write(view)
+            self._view = None
+
+    def _write(self, view: View) -> None:
+        names = ("state", "rows", "done", "failed", "partial", "audio_seconds", "share", "rtfx", "eta")
+        found: dict[str, Any] = {name: getattr(view, name) for name in names}
+        found["nodes"] = list(view.nodes)
+        print(json.dumps({"event": "progress", **found}), file=self._stream, flush=True)  # noqa: T201
+
+    def close(self) -> None:
+        """Write the last state."""
+        if self._view is not None:
+            self._write(self._view)
+
+
+class Bar:
+    """A live bar on a terminal, with a line per node when there are several."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._live = Live(console=Console(file=stream), refresh_per_second=4, transient=True)
+        self._live.start()
+
+    def show(self, view: View) -> None:
+        """Draw."""
+        table = Table.grid(padding=(0, 1))
+        table.add_row(ProgressBar(total=1.0, completed=view.share, width=30), line_of(view))
+        if len(view.nodes) > 1:
+            for node in view.nodes:
+                table.add_row("", _node_text(node))
+        self._live.update(table)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._live.stop()
+
+
+def _node_text(node: dict[str, Any]) -> str:
+    state = "" if node.get("alive", True) else " (lost)"
+    speed = node["audio_seconds"] / node["decode_seconds"] if node.get("decode_seconds") else 0.0
+    audio = hms(node.get("audio_seconds", 0.0))
+    return f"{node['node']}{state}: {node['workers']} workers, {node['encoder_backend']}, {audio}, {speed:.1f}x"
+
+
+def make_progress(kind: str, *, quiet: bool, stream: TextIO | None = None) -> Progress:
+    """The view that was asked for; `auto` is a bar on a terminal and lines elsewhere."""
+    stream = stream or sys.stderr
+    if quiet or kind == "none":
+        return Nothing()
+    if kind == "json":
+        return JsonLines(stream)
+    if kind == "auto" and stream.isatty():
+        return Bar(stream)
+    return Lines(stream)

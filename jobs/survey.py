@@ -1,0 +1,44 @@
+"""One look over the whole manifest before any work: is it usable, how many rows, which columns."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr_batch.manifests.reader import Manifest
+from asr_batch.manifests.records import AudioItem
+
+FIRST = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """`ids` are 64-bit hashes of all row ids, `first` the first few ids, `extra` names and Arrow types."""
+
+    rows: int
+    ids: NDArray[np.int64]
+    first: tuple[str, ...]
+    extra: tuple[tuple[str, Any], ...]
+    sha256: str
+
+
+def survey(manifest: Manifest) -> Survey:
+    """Read the manifest once. Raises ManifestError with all lines that cannot be used."""
+    ids = array("q")
+    first: list[str] = []
+
+    def noted() -> Iterator[AudioItem]:
+        for item in manifest.check():
+            ids.append(hash(item.id))
+            if len(first) < FIRST:
+                first.append(item.id)
+            yield item
+
+    facts = manifest.facts(noted())
+    hashes = np.frombuffer(ids, dtype=np.int64) if ids else np.empty(0, dtype=np.int64)
+    return Survey(facts.rows, hashes, tuple(first), facts.extra, manifest.sha256())

@@ -1,0 +1,70 @@
+"""What the job says to a person on stderr: sentences, and the table at the end."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from asr_batch.jobs.progress import hms
+
+TABLE_ROWS = 40
+
+
+class Voice:
+    """Says sentences on stderr: as text, as JSON lines, or (quiet) only what went wrong."""
+
+    def __init__(self, *, quiet: bool = False, as_json: bool = False, stream: TextIO | None = None) -> None:
+        self.quiet, self._json, self._stream = quiet, as_json, stream or sys.stderr
+
+    def say(self, text: str) -> None:
+        """Something worth knowing, left out when quiet."""
+        if not self.quiet:
+            self.complain(text)
+
+    def complain(self, text: str) -> None:
+        """Something that is wrong, said even when quiet."""
+        line = json.dumps({"event": "message", "text": text}) if self._json else text
+        print(line, file=self._stream, flush=True)  # noqa: T201
+
+    def table(self, rows: Sequence[Mapping[str, Any]], left_out: int) -> None:
+        """File, status, duration and text of some rows."""
+        if self.quiet or self._json or not rows:
+            return
+        table = Table("file", "status", "duration", "text", box=None, pad_edge=False)
+        table.columns[2].justify = "right"
+        for row in rows:
+            text = row["text"] if row["status"] in ("ok", "partial") else row["error_message"]
+            cells = (row["audio"], row["status"], hms_short(row["duration"]), _short(text or ""))
+            table.add_row(*(Text(_visible(str(cell))) for cell in cells))
+        console = Console(file=self._stream, width=None if self._stream.isatty() else 120)
+        console.print(table)
+        if left_out > 0:
+            console.print(f"... and {left_out} more rows")
+
+
+def hms_short(seconds: float | None) -> str:
+    """A duration for the table: 3.2 s, or 1:02:03 from a minute on."""
+    if not seconds:
+        return "-"
+    return f"{seconds:.1f} s" if seconds < 60 else hms(seconds)
+
+
+def _short(text: str, most: int = 160) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def _visible(text: str) -> str:
+    """Text without line breaks and control characters, which could draw over the screen."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def counts_line(counts: Mapping[str, int]) -> str:
+    """`12 ok, 1 empty, 2 failed` without what there is none of."""
+    names: Iterable[str] = ("ok", "empty", "partial", "failed", "pending")
+    return ", ".join(f"{counts[name]} {name}" for name in names if counts.get(name)) or "no rows"
