@@ -111,13 +111,13 @@ class Settings:
     """The fingerprint of a row's settings: the job's with the row's overrides and span in their place."""
 
     def __init__(self, base: Mapping[str, Any]) -> None:
-        self._base = dict(base)
+        self.base = dict(base)
         self._known: dict[tuple[Any, ...], str] = {}
 
     def sha256(self, item: AudioItem | None = None) -> str:
         """The fingerprint for `item`, or of the job."""
         if item is None:
-            return _sha256(self._base)
+            return _sha256(self.base)
         own = (item.start, item.end, item.channel, item.language, item.task, item.prompt)
         known = self._known.get(own)
         if known is None:
@@ -127,7 +127,7 @@ class Settings:
         return known
 
     def _with(self, item: AudioItem) -> dict[str, Any]:
-        settings = dict(self._base, start=item.start, end=item.end, channel=item.channel, prompt=item.prompt)
+        settings = dict(self.base, start=item.start, end=item.end, channel=item.channel, prompt=item.prompt)
         settings["language"] = item.language or settings["language"]
         settings["task"] = item.task or settings["task"]
         return settings

@@ -79,10 +79,10 @@ class Lines:
         now = time.monotonic()
         if now - self._last >= self._every:
             self._last = now
-            print(line_of(view), file=self._stream, flush=True)  # noqa: T201
+            print(line_of(view), file=self._stream, flush=True)
             if len(view.nodes) > 1:
                 for node in view.nodes:
-                    print(f"  {_node_text(node)}", file=self._stream, flush=True)  # noqa: T201
+                    print(f"  {_node_text(node)}", file=self._stream, flush=True)
 
     def close(self) -> None:
         """Nothing is left open."""
@@ -108,7 +108,7 @@ class JsonLines:
         names = ("state", "rows", "done", "failed", "partial", "audio_seconds", "share", "rtfx", "eta")
         found: dict[str, Any] = {name: getattr(view, name) for name in names}
         found["nodes"] = list(view.nodes)
-        print(json.dumps({"event": "progress", **found}), file=self._stream, flush=True)  # noqa: T201
+        print(json.dumps({"event": "progress", **found}), file=self._stream, flush=True)
 
     def close(self) -> None:
         """Write the last state."""
@@ -141,7 +141,9 @@ def _node_text(node: dict[str, Any]) -> str:
     state = "" if node.get("alive", True) else " (lost)"
     speed = node["audio_seconds"] / node["decode_seconds"] if node.get("decode_seconds") else 0.0
     audio = hms(node.get("audio_seconds", 0.0))
-    return f"{node['node']}{state}: {node['workers']} workers, {node['encoder_backend']}, {audio}, {speed:.1f}x"
+    return (
+        f"{node['node']}{state}: {node['workers']} workers, {node['encoder_backend']}, {audio}, {speed:.1f}x"
+    )
 
 
 def make_progress(kind: str, *, quiet: bool, stream: TextIO | None = None) -> Progress:

@@ -30,7 +30,7 @@ class Voice:
     def complain(self, text: str) -> None:
         """Something that is wrong, said even when quiet."""
         line = json.dumps({"event": "message", "text": text}) if self._json else text
-        print(line, file=self._stream, flush=True)  # noqa: T201
+        print(line, file=self._stream, flush=True)
 
     def table(self, rows: Sequence[Mapping[str, Any]], left_out: int) -> None:
         """File, status, duration and text of some rows."""

@@ -1,0 +1,327 @@
+"""A run from its settings to its exit code."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from asr_batch.jobs.config import RunConfig, Settings, next_occurrence, settings_base, time_of_day
+from asr_batch.jobs.dataset import open_transcripts
+from asr_batch.jobs.driver import Driver, Ending, Pace
+from asr_batch.jobs.facts import look_at
+from asr_batch.jobs.feed import Feed, Looker, Resume
+from asr_batch.jobs.job_file import part_metadata, write_job
+from asr_batch.jobs.ledger import Ledger, Limits
+from asr_batch.jobs.lock import hold
+from asr_batch.jobs.logs import log_to
+from asr_batch.jobs.metrics import render, serve
+from asr_batch.jobs.model_choice import Choice, choose_model, folder_sha256
+from asr_batch.jobs.parts import write_text
+from asr_batch.jobs.pools import start_pool
+from asr_batch.jobs.progress import hms, make_progress
+from asr_batch.jobs.quality import score
+from asr_batch.jobs.rows import Assemble, RowMaker, Split
+from asr_batch.jobs.signals import StopRequest, stop_signals
+from asr_batch.jobs.summary import (
+    STATUS,
+    SUMMARY,
+    Clock,
+    Figures,
+    exit_code,
+    judge_gates,
+    read_json,
+    write_json,
+)
+from asr_batch.jobs.survey import Survey, survey
+from asr_batch.jobs.totals import Totals
+from asr_batch.jobs.voice import TABLE_ROWS, Voice, counts_line
+from asr_batch.jobs.watch import Watch
+from asr_batch.manifests.errors import (
+    AsrBatchError,
+    ConfigError,
+    OutputError,
+    OutputHeldError,
+    WorkerFatalError,
+)
+from asr_batch.manifests.reader import Manifest, open_manifest
+from asr_batch.pipeline.assemble import assemble
+from asr_batch.pipeline.split import split_item
+from asr_batch.workers.pool import Pool
+
+log = logging.getLogger("asr_batch")
+
+PoolStarter = Callable[[RunConfig, Path], Pool]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a session works with, replaceable in tests and benchmarks."""
+
+    start_pool: PoolStarter = start_pool
+    assemble: Assemble = assemble
+    split: Split = split_item
+    looker: Looker = look_at
+    pace: Pace = field(default_factory=Pace)
+
+
+def run_job(
+    config: RunConfig,
+    *,
+    manifest: Manifest | None = None,
+    redo: Collection[str] = (),
+    parts: Parts | None = None,
+) -> int:
+    """Run a job and return its exit code; says on stderr what a person should know.
+
+    `redo` names the statuses whose rows are done again, and only those (`retry`).
+    """
+    voice = Voice(quiet=config.quiet, as_json=config.progress == "json")
+    try:
+        with redirect_stdout(sys.stderr):  # Ray's notices must not stand among results
+            code = _Session(config, voice, frozenset(redo), parts or Parts()).run(manifest)
+    except OutputHeldError as error:
+        voice.complain(f"asr-batch: {error}")
+        return 5
+    except ConfigError as error:
+        voice.complain(f"asr-batch: {error}")
+        return 2
+    except AsrBatchError as error:
+        voice.complain(f"asr-batch: {error}")
+        return 1
+    except Exception as error:
+        log.exception("unexpected error")
+        voice.complain(f"asr-batch: unexpected error ({error!r}); {config.out}/log.jsonl has the traceback")
+        return 1
+    if not config.quiet:
+        print(config.out)  # noqa: T201
+    return code
+
+
+class _Session:
+    """The steps of a run in their order; what is opened is closed by one stack."""
+
+    def __init__(self, config: RunConfig, voice: Voice, redo: Collection[str], parts: Parts) -> None:
+        self.config, self.voice, self.redo, self.parts = config, voice, redo, parts
+        self.root = Path(config.out or "")
+        self.stack = ExitStack()
+
+    def run(self, manifest: Manifest | None) -> int:
+        with self.stack as stack:
+            stop = stack.enter_context(stop_signals())
+            if self.root.exists():
+                stack.enter_context(_held(self.root, self.config))
+            choice = choose_model(self.config.model)
+            manifest = manifest or self._open_manifest()
+            found = survey(manifest)
+            if not self.root.exists():
+                stack.enter_context(_held(self.root, self.config))
+            stack.enter_context(log_to(self.root, verbose=self.config.verbose))
+            try:
+                return self._work(stop, choice, self._kept(manifest), found)
+            except AsrBatchError as error:
+                log.error("%s", error)
+                raise
+            except Exception:
+                log.exception("unexpected error")
+                raise
+
+    def _open_manifest(self) -> Manifest:
+        spool = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="asr-batch-")))
+        return open_manifest(self.config.manifest or "", spool / "manifest")
+
+    def _kept(self, manifest: Manifest) -> Manifest:
+        """A manifest that cannot be read again from where it came is kept beside the data."""
+        if manifest.name != "standard input" and not manifest.base.remote:
+            return manifest
+        kept = self.root / "manifest.kept"
+        if manifest.path != kept:
+            try:
+                shutil.copyfile(manifest.path, kept)
+            except OSError as error:
+                raise OutputError(f"{kept}: cannot be written ({error.strerror})") from error
+        return Manifest(manifest.name, kept, manifest.base, manifest.format)
+
+    def _work(self, stop: StopRequest, choice: Choice, manifest: Manifest, found: Survey) -> int:
+        config = self.config
+        if choice.warning:
+            self.voice.say(choice.warning)
+        pool = self.parts.start_pool(config, choice.path)
+        self.stack.callback(pool.close)
+        second = folder_sha256(choose_model(config.second_model).path) if config.second_model else ""
+        settings = Settings(settings_base(config, second))
+        ledger = Ledger(
+            self.root, found.extra, part_metadata(pool.info, settings), Limits(rows=config.part_rows)
+        )
+        for note in ledger.notes:
+            log.warning(note)
+        write_job(self.root, config, manifest, found, pool.info, settings)
+        resume = Resume(ledger.index, pool.info.sha256, settings, self.redo)
+        feed = Feed(manifest.rows(), resume, looker=self.parts.looker)
+        self.stack.callback(feed.close)
+        watch = self._watch(found, ledger, pool, choice)
+        maker = RowMaker(pool.info, self.parts.assemble, score)
+        driver = Driver(
+            feed,
+            pool,
+            ledger,
+            maker,
+            self.parts.split,
+            watch,
+            stop=stop,
+            out_of_time=_deadline(config),
+            pace=self._pace(),
+        )
+        log.info("run started", extra={"data": {"rows": found.rows, "in_data_set": watch.totals.rows}})
+        return self._drive(driver, watch, stop, found)
+
+    def _pace(self) -> Pace:
+        pace = self.parts.pace
+        return Pace(
+            pace.wait, pace.commit_every, pace.commit_share, self.config.grace, self.config.hang_timeout
+        )
+
+    def _watch(self, found: Survey, ledger: Ledger, pool: Pool, choice: Choice) -> Watch:
+        index = ledger.index
+        before = read_json(self.root / STATUS) or read_json(self.root / SUMMARY)
+        totals = Totals.of(index.entries[index.present(found.ids)])
+        history = before.get("history") or []
+        clock = Clock(float(before.get("wall_seconds") or 0.0), list(history), time.monotonic())
+        decoded = float(before.get("decoded_seconds") or 0.0)
+        figures = Figures(
+            self.root, self.config, found.rows, totals, clock, pool.info, choice.warning, tuple(pool.nodes())
+        )
+        figures.decoded_seconds = decoded
+        progress = make_progress(self.config.progress, quiet=self.config.quiet)
+        self.stack.callback(progress.close)
+        watch = Watch(figures, progress, lambda position: index.entries[position].copy())
+        if self.config.metrics_port is not None:
+            server = serve(self.config.metrics_port, lambda: watch.latest)
+            self.stack.callback(server.close)
+        return watch
+
+    def _drive(self, driver: Driver, watch: Watch, stop: StopRequest, found: Survey) -> int:
+        try:
+            ending = driver.run()
+        except (OutputError, WorkerFatalError):
+            self._stopped(watch, "failed", 1, driver.pool)
+            raise
+        except Exception:
+            self._stopped(watch, "unexpected error", 1, driver.pool)
+            raise
+        stopped_by = stop.exit_code if ending == "stopped" else None
+        code = exit_code(watch.totals, judge_gates(self.config, watch.totals, found.rows), stopped_by)
+        summary = self._stopped(watch, ending, code, driver.pool)
+        self.stack.close()  # the bar goes, the pool ends, before the last words
+        self._last_words(summary, ending, code, found)
+        return code
+
+    def _stopped(self, watch: Watch, ending: Ending | str, code: int, pool: Pool) -> dict[str, object]:
+        """Write summary.json and metrics.prom; on a full disk the sentence on stderr has to do."""
+        figures, now = watch.figures, time.monotonic()
+        figures.nodes = tuple(pool.nodes())
+        figures.clock.point(now, round(watch.totals.audio_seconds, 3), watch.totals.rows, every=0.0)
+        summary = figures.summary(now, code, ending)
+        try:
+            write_json(self.root / SUMMARY, summary)
+            write_json(self.root / STATUS, {**summary, "in_flight": []}, durable=False)
+            write_text(self.root / "metrics.prom", render(summary), durable=False)
+        except OSError as error:
+            log.warning("summary not written: %s", error)
+        log.info("run ended", extra={"data": {"ending": ending, "exit_code": code, "rows": summary["rows"]}})
+        return summary
+
+    def _last_words(self, summary: dict[str, object], ending: Ending, code: int, found: Survey) -> None:
+        rows = summary["rows"]
+        assert isinstance(rows, dict)
+        quiet_words = self.voice.say if code == 0 else self.voice.complain
+        self.voice.table(*_shown_rows(self.root, found))
+        quiet_words(
+            f"{counts_line(rows)} of {rows['total']} rows; {hms(float(str(summary['audio_seconds'])))} of "
+            f"audio at {summary['rtfx']}x real time; {_ending_text(ending, code)}"
+        )
+        if code in (3, 4):
+            self.voice.complain(_failures_text(summary, self.root))
+
+
+def _ending_text(ending: Ending, code: int) -> str:
+    if ending == "finished":
+        return "finished" if code != 4 else "finished, but a gate does not hold"
+    if ending == "out of time":
+        return "out of time; the same command goes on"
+    return "stopped; the same command goes on"
+
+
+def _failures_text(summary: dict[str, object], root: Path) -> str:
+    lines = []
+    errors, gates = summary["errors"], summary["gates"]
+    assert isinstance(errors, dict)
+    assert isinstance(gates, list)
+    if errors:
+        lines.append("Reasons: " + ", ".join(f"{count} {code}" for code, count in errors.items()) + ".")
+        lines.append(f"Try them again with `asr-batch retry {root} --only failed` (or partial).")
+    lines += [
+        f"Gate {gate['name']}: {gate['value']:g} against a limit of {gate['limit']:g}."
+        for gate in gates
+        if not gate["held"]
+    ]
+    return "\n".join(lines)
+
+
+def _shown_rows(root: Path, found: Survey) -> tuple[list[dict[str, object]], int]:
+    """The first rows of the manifest as they stand in the data set, and how many are not shown."""
+    columns = ["id", "audio", "status", "error_message", "duration", "text"]
+    if found.rows > TABLE_ROWS:
+        return [], 0
+    rows = {row["id"]: row for row in open_transcripts(root).to_table(columns=columns).to_pylist()}
+    return [rows[row_id] for row_id in found.first if row_id in rows], 0
+
+
+@contextmanager
+def _held(root: Path, config: RunConfig) -> Iterator[None]:
+    """Hold the folder; it must be empty for `--fresh`, and ours or empty otherwise."""
+    if root.exists() and not root.is_dir():
+        raise ConfigError(f"{root}: not a folder; expected the folder of a data set, or a new name")
+    try:
+        held = hold(root)
+        with held:
+            _check_content(root, config)
+            yield
+    except OutputError as error:
+        if not (root / "job.json").exists():
+            raise ConfigError(str(error)) from error
+        raise
+
+
+def _check_content(root: Path, config: RunConfig) -> None:
+    found = sorted(path.name for path in root.iterdir() if path.name != ".lock")
+    if config.fresh and found:
+        raise ConfigError(
+            f"{root}: --fresh wants an empty folder and deletes nothing, but found {', '.join(found[:5])}; "
+            "name another folder, or leave --fresh out to go on with this one"
+        )
+    parts = list((root / "transcripts").glob("*.parquet"))[:1]
+    if parts and not (root / "job.json").exists():
+        raise ConfigError(f"{root}: holds transcripts/ of another program; expected an empty or a new folder")
+
+
+def _deadline(config: RunConfig) -> Callable[[], bool]:
+    """Whether the wall-clock budget is used up."""
+    begun, hours = time.monotonic(), config.max_hours
+    at = None
+    if config.stop_at is not None:
+        at = next_occurrence(time_of_day(config.stop_at), datetime.now().astimezone())
+
+    def over() -> bool:
+        if hours is not None and time.monotonic() - begun >= hours * 3600:
+            return True
+        return at is not None and datetime.now().astimezone() >= at
+
+    return over
