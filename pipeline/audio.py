@@ -63,6 +63,17 @@ class _Decoder(Protocol):
         """Release the file."""
 
 
+class _Onward(soundfile.SoundFile):  # type: ignore[misc]
+    """A file that is only read onward.
+
+    The binding seeks to where it stands after each read. In an MP3 a seek drops the bits that the next
+    frames borrow from those before: clicks at every block, and complaints of libmpg123 on stderr.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
 class _SoundFile:
     """libsndfile."""
 
@@ -70,7 +81,7 @@ class _SoundFile:
         self._stream = stream
         # A descriptor, not a name: names that are no UTF-8 and endings like .raw confuse it.
         named = not isinstance(stream, io.BytesIO)
-        self._file: Any = soundfile.SoundFile(stream.fileno() if named else stream, closefd=False)
+        self._file: Any = _Onward(stream.fileno() if named else stream, closefd=False)
         found = self._file
         exact = found.format in _EXACT_FORMATS or (
             found.format in _EXACT_PLAIN and found.subtype.startswith(_EXACT_SUBTYPES)
