@@ -30,6 +30,7 @@ class Desk:
         self.slots = (0, 0)
         self.backend = "cpu"
         self._room = room
+        self._spare = 1
         self._progress: dict[Key, float] = {}
 
     @property
@@ -41,7 +42,7 @@ class Desk:
         """How many more units it should get now: none while it runs a unit that must be alone."""
         if any(unit.alone for unit in (*self.queued, *self.held.values())):
             return 0
-        return max(0, self._room - len(self.queued))
+        return max(0, self._room + self._spare - len(self.queued))
 
     def take(self) -> list[Unit]:
         """The queued units, now held: they go out with the next call."""
@@ -66,6 +67,8 @@ class Desk:
             if key in self.held and seconds != self._progress.get(key):
                 self._progress[key] = seconds
                 events.append(UnitProgress(key, seconds, self.worker))
+        # Enough in the queue that the next call can leave at once, without waiting for the driver.
+        self._spare = max(1, len(advance.results))
         self._room, self.slots, self.backend = advance.room, advance.slots, advance.backend
         return events
 
@@ -75,6 +78,11 @@ class Desk:
         """Take the held units with `keys` (None: all) off the desk; queued ones never left and stay."""
         held = [self.held.pop(key) for key in list(self.held if keys is None else keys) if key in self.held]
         return [UnitsLost(tuple(held), reason, culpable, message, self.worker, self.node)] if held else []
+
+    @staticmethod
+    def progress_of(events: Iterable[PoolEvent]) -> list[Key]:
+        """Keys of the units that moved on."""
+        return [event.key for event in events if isinstance(event, UnitProgress)]
 
     def units(self) -> tuple[Unit, ...]:
         """All its units."""

@@ -1,0 +1,66 @@
+"""A worker for tests and measurements of pools: recognises nothing, misbehaves by the name of the row.
+
+`crash-…` ends its process, `hang-…` never returns, `slow-…` takes 0.2 s, `eat-…` fills the memory.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from asr_batch.manifests.errors import ModelError
+from asr_batch.manifests.records import SpanResult, WindowRecord
+from asr_batch.models.recognizer import ModelInfo
+from asr_batch.workers.worker import Advance
+
+
+class SimulatedWorker:
+    room_for = 8
+
+    def __init__(self, spec, node) -> None:
+        self.spec, self.node, self.units = spec, node, {}
+
+    @property
+    def info(self):
+        return ModelInfo("null", "null", self.spec.model, "0" * 64, "fp32", 10.0)
+
+    def room(self):
+        return max(0, self.room_for - len(self.units))
+
+    def advance(self, units, seconds):
+        self.units.update((unit.key, unit) for unit in units)
+        until, results = time.monotonic() + seconds, []
+        for key in list(self.units):
+            unit = self.units.pop(key)
+            self.misbehave(unit.item.id)
+            results.append(self.result(unit))
+            if time.monotonic() > until:
+                break
+        return Advance(tuple(results), room=self.room(), slots=(1, 1))
+
+    def misbehave(self, name):
+        if name.startswith("crash-"):
+            os._exit(139)
+        if name.startswith("hang-"):
+            time.sleep(3600)
+        if name.startswith("slow-"):
+            time.sleep(0.2)
+        if name.startswith("eat-"):
+            hoard = []
+            while True:
+                hoard.append(bytearray(os.urandom(1 << 20)) * 64)
+
+    def result(self, unit):
+        end = unit.end or unit.seconds
+        window = WindowRecord(0, unit.start, end, unit.start, end, "end", unit.item.id, node=self.node)
+        return SpanResult(
+            unit.key, unit.start, end, (window,), node=self.node, decoded_seconds=end - unit.start
+        )
+
+    def close(self):
+        pass
+
+
+class NoModel(SimulatedWorker):
+    def __init__(self, spec, node) -> None:
+        raise ModelError("there is no model")

@@ -1,0 +1,127 @@
+"""The embedded Ray, as a subprocess: what it leaves behind matters as much as what it returns."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ray")
+HERE = Path(__file__).parent
+
+DRIVER = """
+import json, logging, sys
+logging.getLogger("asr_batch").addHandler(logging.NullHandler())
+from asr_batch.manifests.records import AudioItem, Unit
+from asr_batch.workers.pool import UnitDone, UnitsLost, WorkerSpec
+from asr_batch.workers.ray_pool import RayPool
+
+def unit(name, **more):
+    return Unit(AudioItem(name, name, "/nowhere/" + name), end=1.0, seconds=1.0, deadline=3.0, **more)
+
+pool = RayPool(WorkerSpec(sys.argv[1]), workers=2, maker="simulated:SimulatedWorker")
+print("up", flush=True)
+todo = [unit(name) for name in json.loads(sys.argv[2])]
+told = []
+while todo or pool.open_units():
+    while todo and pool.room():
+        pool.submit(todo.pop(0))
+    for event in pool.wait(0.5):
+        if isinstance(event, UnitDone):
+            told.append(["done", event.result.key[0], event.worker])
+        elif isinstance(event, UnitsLost):
+            told.append(["lost", event.reason, event.culpable, sorted(u.item.id for u in event.units)])
+            if len(event.units) > 1 or not event.culpable:
+                todo += [unit(u.item.id, alone=event.culpable) for u in event.units]
+status = pool.nodes()[0]
+pool.close()
+print(json.dumps({"told": told, "workers": status.workers, "seconds": status.audio_seconds}))
+"""
+
+
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}
+"""127.0.0.1 as /proc/net/tcp and /proc/net/tcp6 write it."""
+
+
+def start(names, tmp_path, **more):
+    env = dict(os.environ, PYTHONPATH=str(HERE), TMPDIR=str(tmp_path) if len(str(tmp_path)) < 20 else "/tmp")
+    command = [sys.executable, "-c", DRIVER, str(tmp_path), json.dumps(names)]
+    return subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
+    )
+
+
+def ray_processes(session: int) -> list[str]:
+    """Command lines of Ray's processes in the given session (of processes)."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            command = (folder / "cmdline").read_text().replace("\0", " ")
+        except OSError:
+            continue
+        if int(fields[3]) == session and fields[0] != "Z" and ("ray" in command):
+            found.append(command[:80])
+    return found
+
+
+def listeners(session: int) -> list[str]:
+    """Local addresses (hex) on which processes of the session listen."""
+    inodes = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if int((folder / "stat").read_text().rpartition(")")[2].split()[3]) != session:
+                continue
+            links = [str(link.readlink()) for link in (folder / "fd").iterdir()]
+        except OSError:
+            continue
+        inodes |= {link[8:-1] for link in links if link.startswith("socket:")}
+    lines = [line for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
+    rows = [line.split() for line in lines]
+    return sorted({row[1].rpartition(":")[0] for row in rows if row[3] == "0A" and row[9] in inodes})
+
+
+def test_units_crash_hang_and_come_back_and_nothing_is_left(tmp_path):
+    names = [f"u{i:02}" for i in range(20)] + ["crash-1", "hang-1"]
+    driver = start(names, tmp_path, start_new_session=True)
+    assert driver.stdout.readline() == "up\n"
+    assert set(listeners(driver.pid)) <= LOOPBACK
+    out, err = driver.communicate(timeout=120)
+    assert err == ""
+    (line,) = out.splitlines()
+    told = json.loads(line)["told"]
+    done = [name for kind, name, *_ in told if kind == "done"]
+    assert sorted(done) == [f"u{i:02}" for i in range(20)]
+    lone = {(event[1], *event[3]) for event in told if event[0] == "lost" and len(event[3]) == 1 and event[2]}
+    assert ("crashed", "crash-1") in lone
+    assert ("hung", "hang-1") in lone
+    assert len({event[2] for event in told if event[0] == "done"}) > 1
+    assert ray_processes(driver.pid) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_ray_is_gone_however_the_driver_ends(tmp_path, number):
+    driver = start([f"slow-{i}" for i in range(100)], tmp_path, start_new_session=True)
+    assert driver.stdout.readline() == "up\n"
+    time.sleep(0.5)
+    driver.send_signal(number)
+    driver.communicate(timeout=30)
+    until = time.monotonic() + 10
+    while ray_processes(driver.pid) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert ray_processes(driver.pid) == []
+
+
+def test_a_model_that_cannot_be_used_is_a_model_error(tmp_path):
+    env = dict(os.environ, PYTHONPATH=str(HERE))
+    code = DRIVER.replace('"simulated:SimulatedWorker"', '"simulated:NoModel"')
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), "[]"], env=env, capture_output=True, text=True
+    )
+    assert run.stderr.strip().endswith("ModelError: there is no model")

@@ -1,0 +1,91 @@
+"""The driver's picture of nodes and of the actors on them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from asr_batch.workers.desk import Desk
+from asr_batch.workers.pool import NodeStatus
+
+NodeState = Literal["preparing", "ready", "silent", "left out", "lost"]
+
+
+@dataclass(eq=False, slots=True)
+class Node:
+    """One machine of the cluster.
+
+    `model` and `second_model` are the folders on that machine. `failures` counts actors in a row that died
+    without finishing a unit; `retry_at` is when the next one may be started.
+    """
+
+    id: str
+    name: str
+    address: str
+    cpus: int
+    npus: int = 0
+    local: bool = False
+    state: NodeState = "preparing"
+    note: str = ""
+    model: str = ""
+    second_model: str | None = None
+    sentinel: Any = None
+    heard: float = field(default_factory=time.monotonic)
+    ping: Any = None
+    temperature: float | None = None
+    wanted: int = 0
+    failures: int = 0
+    retry_at: float = 0.0
+    audio_seconds: float = 0.0
+    decode_seconds: float = 0.0
+    strangers: set[str] = field(default_factory=set)
+    """Folders whose files this node does not have as the driver has them."""
+
+
+@dataclass(eq=False, slots=True)
+class Hand:
+    """One actor: its desk, its outstanding call, and since when nothing was heard of its work."""
+
+    name: str
+    node: Node
+    actor: Any
+    desk: Desk
+    npu: bool = False
+    ready: bool = False
+    pid: int = 0
+    call: Any = None
+    called: float = 0.0
+    moved: dict[tuple[str, int], float] = field(default_factory=dict)
+    """When each unit that it holds last moved on."""
+
+    def deadline_passed(self, now: float) -> list[tuple[str, int]]:
+        """Keys of units that count as hung: those that did not move for as long as they may take.
+
+        Units share the worker, so each may wait for all the others as well.
+        """
+        if not self.desk.held:
+            return []
+        patience = sum(unit.deadline for unit in self.desk.held.values())
+        late = [key for key, since in self.moved.items() if now - since > patience]
+        limit = max(unit.deadline for unit in self.desk.held.values())
+        return late or (list(self.moved) if self.call is not None and now - self.called > limit else [])
+
+
+def status(node: Node, hands: list[Hand]) -> NodeStatus:
+    """The node table's line."""
+    used = sum(hand.desk.slots[0] for hand in hands)
+    available = sum(hand.desk.slots[1] for hand in hands)
+    backends = sorted({hand.desk.backend for hand in hands}, reverse=True)
+    return NodeStatus(
+        node.name,
+        node.address,
+        node.state == "ready",
+        len(hands),
+        "+".join(backends),
+        node.audio_seconds + sum(hand.desk.audio_seconds for hand in hands),
+        node.decode_seconds + sum(hand.desk.decode_seconds for hand in hands),
+        used / available if available else 0.0,
+        node.note if node.state == "ready" else f"{node.state}: {node.note}".rstrip(": "),
+        node.temperature,
+    )

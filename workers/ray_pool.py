@@ -1,0 +1,309 @@
+"""The pool of Ray actors: on this machine alone (embedded), or on the nodes of a cluster.
+
+Ray restarts and retries nothing here. Each actor has one outstanding call; new units travel with the next
+call. What the driver does not hear from any more it fences: the actor is killed, its units are reported
+lost, and whatever it still returns finds no desk.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from asr_batch.manifests.errors import AsrBatchError, WorkerFatalError
+from asr_batch.manifests.records import Unit
+from asr_batch.models.recognizer import ModelInfo
+from asr_batch.workers import session, sizing
+from asr_batch.workers.actor import WorkerActor
+from asr_batch.workers.desk import Desk, LostReason
+from asr_batch.workers.faults import judge
+from asr_batch.workers.fleet import Hand, Node, status
+from asr_batch.workers.pool import NodeStatus, PoolEvent, WorkerSpec
+
+log = logging.getLogger(__name__)
+
+SLICE = 1.0
+"""Longest time in seconds of a call that finishes nothing: how often an actor tells its progress."""
+
+LOAD_SECONDS = 600.0
+MAX_FAILURES = 6
+"""Actors in a row that may die on a node without finishing a unit before the node is given up."""
+
+
+class RayPool:
+    """Workers as Ray actors; `address` "local" starts a Ray of its own on this machine.
+
+    `workers` None: what cores and memory carry. `maker` is the worker's class as module:Class.
+    Raises ModelError or ConfigError when no worker can start.
+    """
+
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        *,
+        address: str = "local",
+        workers: int | None = None,
+        maker: str = "asr_batch.workers.worker:Worker",
+    ) -> None:
+        self._spec, self._maker = spec, maker
+        self._nodes: dict[str, Node] = {}
+        self._hands: list[Hand] = []
+        self._events: list[PoolEvent] = []
+        self._alone: deque[Unit] = deque()
+        self._overflow: deque[Unit] = deque()
+        self._info: ModelInfo | None = None
+        self._trouble: Exception | None = None
+        self._spawned = 0
+        self._closed = False
+        self._connect(address, workers)
+        try:
+            self._await_first()
+        except BaseException:
+            self.close()
+            raise
+
+    # -- start ----------------------------------------------------------------------------------------
+
+    def _connect(self, address: str, workers: int | None) -> None:
+        cpus = sizing.cores()
+        model = sizing.model_bytes(self._spec.model)
+        count = workers or sizing.worker_count(cpus, sizing.free_memory(), model)
+        self._spec = sizing.with_threads(self._spec, cpus, count)
+        self._session = session.embedded(max(cpus, count), {})
+        self._ray = self._session.ray
+        (raw,) = (node for node in self._ray.nodes() if node["Alive"])
+        node = Node(raw["NodeID"], raw["NodeManagerHostname"], raw["NodeManagerAddress"], cpus, local=True)
+        node.state, node.wanted = "ready", count
+        node.model, node.second_model = self._spec.model, self._spec.second_model
+        self._nodes[node.id] = node
+
+    def _await_first(self) -> None:
+        """Wait until a worker is ready. Raises what kept the last one from starting."""
+        while self._info is None:
+            self._tend()
+            if not self._hands:
+                raise self._trouble or WorkerFatalError("no worker could be started")
+            self._collect(1.0)
+
+    def _spawn(self, node: Node) -> None:
+        self._spawned += 1
+        name = f"{node.name}/{self._spawned}"
+        pinned = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node.id, soft=False)
+        remote = self._ray.remote(WorkerActor).options(
+            num_cpus=0, max_restarts=0, max_task_retries=0, scheduling_strategy=pinned
+        )
+        actor = remote.remote(node.name)
+        hand = Hand(name, node, actor, Desk(name, node.name, 0))
+        hand.call, hand.called = actor.load.remote(self._spec, self._maker), time.monotonic()
+        self._hands.append(hand)
+
+    def _tend(self) -> None:
+        """Give every node the workers it should have, a failing one after growing pauses."""
+        now = time.monotonic()
+        for node in self._nodes.values():
+            if node.state != "ready" or now < node.retry_at:
+                continue
+            for _ in range(node.wanted - sum(hand.node is node for hand in self._hands)):
+                self._spawn(node)
+
+    # -- Pool -----------------------------------------------------------------------------------------
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model that the workers loaded."""
+        assert self._info is not None
+        return self._info
+
+    def room(self) -> int:
+        """How many more units the workers want now."""
+        return max(0, sum(hand.desk.wants() for hand in self._ready()) - len(self._overflow))
+
+    def _ready(self) -> list[Hand]:
+        reserved = self._reserved()
+        return [hand for hand in self._hands if hand.ready and hand is not reserved]
+
+    def _reserved(self) -> Hand | None:
+        """The worker that runs empty for a unit that must be alone."""
+        if not self._alone:
+            return None
+        ready = [hand for hand in self._hands if hand.ready]
+        return min(ready, key=lambda hand: len(hand.desk.units()), default=None)
+
+    def submit(self, unit: Unit) -> None:
+        """Queue a unit at the worker that wants units most."""
+        if unit.alone:
+            self._alone.append(unit)
+            return
+        ready = self._ready()
+        if ready:
+            max(ready, key=lambda hand: hand.desk.wants()).desk.queued.append(unit)
+        else:
+            self._overflow.append(unit)
+
+    def open_units(self) -> tuple[Unit, ...]:
+        """Units handed over that have not come back."""
+        at_desks = [unit for hand in self._hands for unit in hand.desk.units()]
+        return (*at_desks, *self._alone, *self._overflow)
+
+    def wait(self, timeout: float) -> list[PoolEvent]:
+        """Events that happened, waiting at most `timeout` seconds for the first."""
+        until = time.monotonic() + timeout
+        while True:
+            self._tend()
+            self._place()
+            self._send()
+            self._collect(min(SLICE, max(0.0, until - time.monotonic())))
+            self._check_deadlines()
+            if self._events or time.monotonic() >= until:
+                events, self._events = self._events, []
+                return events
+            self._check_hope()
+
+    def nodes(self) -> list[NodeStatus]:
+        """The node table as it stands."""
+        return [
+            status(node, [hand for hand in self._hands if hand.node is node]) for node in self._nodes.values()
+        ]
+
+    def close(self) -> None:
+        """End all actors and Ray with them."""
+        if not self._closed:
+            self._closed = True
+            for hand in self._hands:
+                self._kill(hand)
+            self._hands.clear()
+            self._session.close()
+
+    # -- calls ----------------------------------------------------------------------------------------
+
+    def _place(self) -> None:
+        """Find workers for units that wait: those that must be alone, and those of workers that went."""
+        reserved = self._reserved()
+        if reserved is not None and reserved.desk.empty:
+            reserved.desk.queued.append(self._alone.popleft())
+        for _ in range(len(self._overflow)):
+            self.submit(self._overflow.popleft())
+        self._share()
+
+    def _share(self) -> None:
+        """A worker without units takes queued ones from the longest queue."""
+        for hand in self._ready():
+            if hand.desk.empty and hand.call is None:
+                other = max(self._hands, key=lambda one: len(one.desk.queued))
+                if other.call is not None and other.desk.queued and not other.desk.queued[-1].alone:
+                    hand.desk.queued.append(other.desk.queued.pop())
+
+    def _send(self) -> None:
+        for hand in self._hands:
+            if hand.ready and hand.call is None and not hand.desk.empty:
+                self._advance(hand)
+
+    def _advance(self, hand: Hand) -> None:
+        now = time.monotonic()
+        units = hand.desk.take()
+        hand.moved.update((unit.key, now) for unit in units)
+        hand.call, hand.called = hand.actor.advance.remote(units, SLICE), now
+
+    def _collect(self, timeout: float) -> None:
+        """Take in the calls that have returned, waiting at most `timeout` seconds for one."""
+        calls = {hand.call: hand for hand in self._hands if hand.call is not None}
+        if not calls:
+            time.sleep(min(timeout, 0.05))
+            return
+        done, rest = self._ray.wait(list(calls), timeout=timeout)
+        if done and rest:
+            done += self._ray.wait(rest, num_returns=len(rest), timeout=0)[0]
+        for call in done:
+            self._take(calls[call], call)
+
+    def _take(self, hand: Hand, call: Any) -> None:
+        try:
+            brought = self._ray.get(call)
+        except self._ray.exceptions.RayError as error:
+            self._buried(hand, error)
+            return
+        hand.call = None
+        if hand.ready:
+            self._took_advance(hand, *brought)
+        else:
+            self._took_load(hand, brought)
+
+    def _took_load(self, hand: Hand, brought: tuple[ModelInfo, int, int] | AsrBatchError) -> None:
+        if isinstance(brought, AsrBatchError):
+            self._trouble = brought
+            hand.node.state, hand.node.note = "left out", str(brought)
+            self._lose(hand, "worker_fatal", False, str(brought))
+            return
+        info, room, hand.pid = brought
+        self._info = self._info or info
+        hand.desk = Desk(hand.name, hand.node.name, room)
+        hand.desk.backend = info.encoder_backend
+        hand.ready = True
+
+    def _took_advance(self, hand: Hand, advance: Any, refused: Sequence[tuple[str, int]]) -> None:
+        events = hand.desk.settle(advance)
+        now = time.monotonic()
+        moved = set(hand.desk.progress_of(events))
+        hand.moved = {key: now if key in moved else hand.moved.get(key, now) for key in hand.desk.held}
+        if advance.results:
+            hand.node.failures = 0
+        self._events += events
+        if advance.fatal is not None:
+            self._lose(hand, "worker_fatal", False, advance.fatal)
+        elif not hand.desk.empty:
+            self._advance(hand)
+
+    # -- faults ---------------------------------------------------------------------------------------
+
+    def _buried(self, hand: Hand, error: Exception) -> None:
+        verdict = judge(error, self._ray.exceptions)
+        log.warning("%s is gone: %s", hand.name, verdict.message)
+        self._trouble = WorkerFatalError(f"{hand.name}: {verdict.message}")
+        self._lose(hand, verdict.reason, verdict.culpable, verdict.message)
+
+    def _lose(self, hand: Hand, reason: LostReason, culpable: bool, message: str) -> None:
+        """Fence a worker: nothing it still says counts. Its units are lost, those it never had go on."""
+        self._kill(hand)
+        self._hands.remove(hand)
+        node = hand.node
+        node.audio_seconds += hand.desk.audio_seconds
+        node.decode_seconds += hand.desk.decode_seconds
+        node.failures += 1
+        node.retry_at = time.monotonic() + min(
+            30.0, 0.25 * 2 ** (node.failures - 1) if node.failures > 1 else 0
+        )
+        if node.failures >= MAX_FAILURES and node.state == "ready":
+            node.state, node.note = "left out", f"{node.failures} workers in a row died: {message}"
+        for unit in hand.desk.queued:
+            (self._alone if unit.alone else self._overflow).append(unit)
+        self._events += hand.desk.lost(reason, culpable, message)
+
+    def _kill(self, hand: Hand) -> None:
+        try:
+            self._ray.kill(hand.actor, no_restart=True)
+        except (self._ray.exceptions.RayError, ValueError) as error:
+            log.debug("%s could not be killed: %s", hand.name, error)
+
+    def _check_deadlines(self) -> None:
+        now = time.monotonic()
+        for hand in list(self._hands):
+            if not hand.ready:
+                if now - hand.called > LOAD_SECONDS:
+                    self._lose(hand, "hung", False, f"{hand.name}: no model loaded in {LOAD_SECONDS:.0f} s")
+                continue
+            late = hand.deadline_passed(now)
+            if late:
+                self._hung(hand, late)
+
+    def _hung(self, hand: Hand, late: list[tuple[str, int]]) -> None:
+        message = f"no progress on {hand.name} within the time its files may take"
+        log.warning("%s: %s", message, ", ".join(key[0] for key in late))
+        self._events += hand.desk.lost("hung", True, message, late)
+        self._lose(hand, "hung", False, message)
+
+    def _check_hope(self) -> None:
+        if not self._hands and not any(node.state == "ready" for node in self._nodes.values()):
+            raise WorkerFatalError(f"no worker is left: {self._trouble or 'all nodes are lost'}")

@@ -1,0 +1,158 @@
+"""Ray started and left: an embedded one that nobody else can reach, or a connection to a cluster.
+
+Ray reads most settings from the environment when it is imported, so they are set here before the first
+`import ray`. What each one is for, and how it was measured, is in docs/cluster.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from asr_batch.manifests.errors import ConfigError
+from asr_batch.workers import watchdog
+
+OBJECT_STORE_BYTES = 100_000_000
+"""Object store of the embedded Ray: only small records pass through it (Ray's least is 78,643,200)."""
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # silences a FutureWarning
+    "RAY_LOG_TO_DRIVER": "0",
+    "RAY_SCHEDULER_EVENTS": "0",
+}
+
+EMBEDDED = QUIET | {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # binds 127.0.0.1 only, and survives a lost Wi-Fi address
+    "RAY_AUTH_MODE": "token",
+    "RAY_worker_niceness": "0",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "3",  # Ray's agents go soon after a driver that was killed
+}
+
+CLUSTER = QUIET | {"RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL": "minor"}
+
+TOKEN_FILE = Path("/etc/asr-batch/ray.token")
+"""Where deploy/ puts the cluster's token."""
+
+_token = secrets.token_hex(32)  # one for the whole process: Ray keeps the first that it reads
+
+
+class Session:
+    """A running Ray; `close` ends it, or the connection to it."""
+
+    def __init__(self, ray: Any, watchdog: subprocess.Popen[bytes] | None = None) -> None:
+        self.ray = ray
+        self._watchdog = watchdog
+
+    def close(self) -> None:
+        """Shut Ray down; the watchdog of an embedded one removes what is left of it."""
+        self.ray.shutdown()
+        if self._watchdog is not None:
+            assert self._watchdog.stdin is not None
+            self._watchdog.stdin.close()
+            self._watchdog.wait()
+            self._watchdog = None
+
+
+def embedded(cpus: int, resources: dict[str, float]) -> Session:
+    """Start a Ray of our own: loopback only, a random token, no dashboard, a folder of its own."""
+    os.environ.update(EMBEDDED)
+    os.environ["RAY_AUTH_TOKEN"] = _token
+    for name in ("RAY_ADDRESS", "RAY_AUTH_TOKEN_PATH", "RAY_NAMESPACE"):
+        os.environ.pop(name, None)
+    folder = _own_folder()
+    os.environ[watchdog.MARK] = mark = secrets.token_hex(8)
+    guard = _watch(mark, folder)
+    with _own_signals():
+        ray = _import()
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            num_gpus=0,
+            resources=resources,
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="error",
+            _temp_dir=str(folder),
+            _plasma_directory=None if _shm_free() > 2 * OBJECT_STORE_BYTES else str(folder),
+        )
+    return Session(ray, guard)
+
+
+def join(address: str) -> Session:
+    """Connect to the cluster at `address` (HOST:PORT), which `cluster.check` has found in order."""
+    prepare_cluster_environment()
+    with _own_signals():
+        ray = _import()
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="error")
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise ConfigError(
+                f"{address}: this machine could not join the cluster: {error}; the driver must run on a node "
+                "where `ray start` joined it (a head with --num-cpus=0 will do)"
+            ) from error
+    return Session(ray)
+
+
+def prepare_cluster_environment() -> None:
+    """Settings of a driver in a cluster; the user's own win, the token of deploy/ is found by itself."""
+    for name, value in CLUSTER.items():
+        os.environ.setdefault(name, value)
+    if os.environ.get("RAY_AUTH_MODE") is None and os.access(TOKEN_FILE, os.R_OK):
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(TOKEN_FILE))
+
+
+def _import() -> Any:
+    import ray
+
+    # Notices such as "(raylet) A worker died" would go to the driver's stdout, which belongs to results.
+    worker: Any = getattr(getattr(ray, "_private", None), "worker", None)
+    if hasattr(worker, "_worker_logs_enabled"):
+        worker._worker_logs_enabled = False
+    return ray
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep the handlers of this program: `ray.init` puts its own in their place."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            with contextlib.suppress(ValueError):  # not in the main thread: Ray left them alone too
+                signal.signal(number, handler)
+
+
+def _own_folder() -> Path:
+    """A folder for Ray's files with a short path: those of its sockets must stay below 107 bytes."""
+    base = tempfile.gettempdir()
+    return Path(tempfile.mkdtemp(prefix="asr-ray-", dir=base if len(base) < 24 else "/tmp"))  # noqa: S108
+
+
+def _watch(mark: str, folder: Path) -> subprocess.Popen[bytes]:
+    """Start the process that ends this Ray when we are gone, whatever ends us."""
+    command = [sys.executable, "-S", "-E", watchdog.__file__, mark, str(folder)]
+    quiet = subprocess.DEVNULL
+    environment = {name: value for name, value in os.environ.items() if name != watchdog.MARK}
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, env=environment, start_new_session=True
+    )
+
+
+def _shm_free() -> int:
+    try:
+        return shutil.disk_usage("/dev/shm").free  # noqa: S108
+    except OSError:
+        return 0
