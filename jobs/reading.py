@@ -1,0 +1,41 @@
+"""Reading a data set row by row in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from asr_batch.manifests.errors import ConfigError
+
+BATCH = 128
+"""Rows turned into Python objects at a time; a row of an hour's audio takes a few megabytes with words."""
+
+
+def stream(
+    dataset: ds.Dataset,
+    columns: Sequence[str],
+    where: ds.Expression | None = None,
+    batch: int = BATCH,
+) -> Iterator[dict[str, Any]]:
+    """The rows of a data set as dicts of those of `columns` that it has."""
+    present = [name for name in columns if name in dataset.schema.names]
+    for part in _batches(dataset, columns=present, filter=where, batch_size=batch):
+        yield from part.to_pylist()
+
+
+def column(dataset: ds.Dataset, name: str) -> Iterator[Any]:
+    """The values of one column."""
+    for part in _batches(dataset, columns=[name]):
+        yield from part.column(0).to_pylist()
+
+
+def _batches(dataset: ds.Dataset, **options: Any) -> Iterator[pa.RecordBatch]:
+    """Batches read a little ahead. Raises ConfigError when a running job merged the parts meanwhile."""
+    try:
+        yield from dataset.to_batches(batch_readahead=2, fragment_readahead=1, **options)
+    except FileNotFoundError as error:
+        message = f"the data set changed while it was read ({error}); give the same command again"
+        raise ConfigError(message) from error
