@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from asr_batch.jobs.attempts import Attempts
 from asr_batch.jobs.feed import Feed, Task
-from asr_batch.jobs.ledger import Ledger
+from asr_batch.jobs.index import Index
 from asr_batch.jobs.rows import OpenRow, RowMaker, Split, failed_span, units_of
 from asr_batch.jobs.schema import Row
 from asr_batch.jobs.signals import StopRequest
@@ -40,6 +40,21 @@ class Watcher(Protocol):
         """Called several times a second."""
 
 
+class Book(Protocol):
+    """Where finished rows go; the ledger, outside of tests and samples."""
+
+    index: Index
+
+    def add(self, row: Row, windows: Sequence[Row]) -> None:
+        """Take a finished row with its windows."""
+
+    def commit(self) -> int:
+        """Make all rows taken so far last; returns how many."""
+
+    def find_row(self, row_id: str) -> tuple[Row, list[Row]] | None:
+        """A row that is finished, with its windows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How the driver spends its time, in seconds."""
@@ -60,7 +75,7 @@ class Driver:
         self,
         feed: Feed,
         pool: Pool,
-        ledger: Ledger,
+        ledger: Book,
         maker: RowMaker,
         split: Split,
         watcher: Watcher,

@@ -28,6 +28,7 @@ FOLDERS = ("windows", "transcripts")
 """In the order in which their parts are renamed: a transcript is never visible before its windows."""
 
 JOURNAL = ".commit.json"
+SWAP = ".swap.json"
 _HIDDEN = ".tmp"
 
 
@@ -135,6 +136,8 @@ def _apply(root: Path, moves: list[tuple[str, str]], removes: list[str]) -> None
 
 def recover(root: Path) -> list[str]:
     """Finish an interrupted commit and drop what never was one; returns sentences for the log."""
+    from asr_batch.jobs.compaction import drop_unfinished, finish_swap
+
     notes: list[str] = []
     journal = root / JOURNAL
     with output_errors(root):
@@ -143,10 +146,13 @@ def recover(root: Path) -> list[str]:
             _apply(root, [tuple(move) for move in changes["moves"]], changes["removes"])
             journal.unlink()
             notes.append(f"finished an interrupted commit of {len(changes['moves'])} part files")
+        if finish_swap(root):
+            notes.append("finished an interrupted merge of part files")
         for folder in (root, *(root / name for name in FOLDERS)):
             for hidden in folder.glob(f".*{_HIDDEN}"):
                 hidden.unlink(missing_ok=True)
                 notes.append(f"dropped {hidden.name}, which was never committed")
+        drop_unfinished(root)
         notes.extend(_set_lone_parts_aside(root))
     return notes
 

@@ -42,7 +42,7 @@ from asr_batch.jobs.summary import (
 )
 from asr_batch.jobs.survey import Survey, survey
 from asr_batch.jobs.totals import Totals
-from asr_batch.jobs.voice import TABLE_ROWS, Voice, counts_line
+from asr_batch.jobs.voice import TABLE_ROWS, Voice, counts_line, native_stderr_to, real_stderr
 from asr_batch.jobs.watch import Watch
 from asr_batch.manifests.errors import (
     AsrBatchError,
@@ -83,10 +83,19 @@ def run_job(
 
     `redo` names the statuses whose rows are done again, and only those (`retry`).
     """
-    voice = Voice(quiet=config.quiet, as_json=config.progress == "json")
+    with real_stderr() as stream:
+        voice = Voice(quiet=config.quiet, as_json=config.progress == "json", stream=stream)
+        code = _run_safely(_Session(config, voice, frozenset(redo), parts or Parts()), manifest)
+    if code not in (1, 2, 5) and not config.quiet:
+        print(config.out)  # noqa: T201
+    return code
+
+
+def _run_safely(session: _Session, manifest: Manifest | None) -> int:
+    voice, config = session.voice, session.config
     try:
         with redirect_stdout(sys.stderr):  # Ray's notices must not stand among results
-            code = _Session(config, voice, frozenset(redo), parts or Parts()).run(manifest)
+            return session.run(manifest)
     except OutputHeldError as error:
         voice.complain(f"asr-batch: {error}")
         return 5
@@ -100,9 +109,6 @@ def run_job(
         log.exception("unexpected error")
         voice.complain(f"asr-batch: unexpected error ({error!r}); {config.out}/log.jsonl has the traceback")
         return 1
-    if not config.quiet:
-        print(config.out)  # noqa: T201
-    return code
 
 
 class _Session:
@@ -124,6 +130,7 @@ class _Session:
             if not self.root.exists():
                 stack.enter_context(_held(self.root, self.config))
             stack.enter_context(log_to(self.root, verbose=self.config.verbose))
+            stack.enter_context(native_stderr_to(self.root / "stderr.log"))
             try:
                 return self._work(stop, choice, self._kept(manifest), found)
             except AsrBatchError as error:
@@ -199,7 +206,7 @@ class _Session:
             self.root, self.config, found.rows, totals, clock, pool.info, choice.warning, tuple(pool.nodes())
         )
         figures.decoded_seconds = decoded
-        progress = make_progress(self.config.progress, quiet=self.config.quiet)
+        progress = make_progress(self.config.progress, quiet=self.config.quiet, stream=self.voice.stream)
         self.stack.callback(progress.close)
         watch = Watch(figures, progress, lambda position: index.entries[position].copy())
         if self.config.metrics_port is not None:
@@ -219,6 +226,7 @@ class _Session:
         stopped_by = stop.exit_code if ending == "stopped" else None
         code = exit_code(watch.totals, judge_gates(self.config, watch.totals, found.rows), stopped_by)
         summary = self._stopped(watch, ending, code, driver.pool)
+        watch.last(driver, ending)
         self.stack.close()  # the bar goes, the pool ends, before the last words
         self._last_words(summary, ending, code, found)
         return code

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -20,7 +23,7 @@ class Voice:
     """Says sentences on stderr: as text, as JSON lines, or (quiet) only what went wrong."""
 
     def __init__(self, *, quiet: bool = False, as_json: bool = False, stream: TextIO | None = None) -> None:
-        self.quiet, self._json, self._stream = quiet, as_json, stream or sys.stderr
+        self.quiet, self._json, self.stream = quiet, as_json, stream or sys.stderr
 
     def say(self, text: str) -> None:
         """Something worth knowing, left out when quiet."""
@@ -30,7 +33,7 @@ class Voice:
     def complain(self, text: str) -> None:
         """Something that is wrong, said even when quiet."""
         line = json.dumps({"event": "message", "text": text}) if self._json else text
-        print(line, file=self._stream, flush=True)
+        print(line, file=self.stream, flush=True)
 
     def table(self, rows: Sequence[Mapping[str, Any]], left_out: int) -> None:
         """File, status, duration and text of some rows."""
@@ -42,10 +45,42 @@ class Voice:
             text = row["text"] if row["status"] in ("ok", "partial") else row["error_message"]
             cells = (row["audio"], row["status"], hms_short(row["duration"]), _short(text or ""))
             table.add_row(*(Text(_visible(str(cell))) for cell in cells))
-        console = Console(file=self._stream, width=None if self._stream.isatty() else 120)
+        console = Console(file=self.stream, width=None if self.stream.isatty() else 120)
         console.print(table)
         if left_out > 0:
             console.print(f"... and {left_out} more rows")
+
+
+@contextmanager
+def real_stderr() -> Iterator[TextIO]:
+    """A stream to where standard error goes now, whatever is done to file descriptor 2 later."""
+    sys.stderr.flush()
+    with os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace") as stream:
+        yield stream
+
+
+@contextmanager
+def native_stderr_to(path: Path, most: int = 10 * 1024 * 1024) -> Iterator[None]:
+    """Send what libraries write to file descriptor 2 (MP3 decoders grumble there) to a file meanwhile."""
+    before = os.dup(2)
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        if path.exists() and path.stat().st_size > most:
+            flags |= os.O_TRUNC
+        target = os.open(path, flags, 0o644)
+    except OSError:
+        target = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(target, 2)
+    os.close(target)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(before, 2)
+        os.close(before)
+        with suppress(OSError):
+            if path.stat().st_size == 0:
+                path.unlink()
 
 
 def hms_short(seconds: float | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from asr_batch.jobs.driver import Driver
@@ -69,6 +69,10 @@ class Watch:
         if now - self._written >= self.write_every:
             self._written = now
             self._write(driver, now)
+
+    def last(self, driver: Driver, ending: str) -> None:
+        """Show the state at the end."""
+        self._progress.show(replace(self._view(driver, self._now()), state=ending))
 
     def _view(self, driver: Driver, now: float) -> View:
         figures, feed = self.figures, driver.feed
