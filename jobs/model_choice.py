@@ -6,7 +6,9 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from asr_batch.models.store import default_model, resolve
+import click
+
+from asr_batch.models.store import default_model, ensure
 from asr_batch.models.store_names import BUNDLED, bundled_path
 
 WARNING = (
@@ -24,10 +26,17 @@ class Choice:
 
 
 def choose_model(name: str | None) -> Choice:
-    """The named model, else whisper-tiny once it was pulled, else the bundled one. Raises ModelError."""
-    path = default_model() if name is None else resolve(name)
+    """The named model, else whisper-tiny once it was pulled, else the bundled one. Raises ModelError.
+
+    A known model that is not here is pulled, and stderr says how much that is.
+    """
+    path = default_model() if name is None else ensure(name, say=_say)
     bundled = next((known for known in BUNDLED if _same(path, bundled_path(known))), None)
     return Choice(path, WARNING.format(name=bundled) if bundled else None)
+
+
+def _say(message: str) -> None:
+    click.echo(message, err=True)
 
 
 def _same(path: Path, other: Path | None) -> bool:
