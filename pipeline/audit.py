@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-from asr_batch.pipeline.frames import FRAMES_PER_SECOND, Float32
+from asr_batch.pipeline.frames import FRAMES_PER_SECOND, Float32, Mask
 from asr_batch.pipeline.plan import smoothed
 
 LEVEL_FLOOR = -120
@@ -27,8 +26,6 @@ _DEEPEST = 50.0  # dB below the loud parts: a floor under this (digital silence)
 _SHARE = 0.45  # of the way from floor to loud parts
 _DIP = 6.0  # dB by which the envelope falls between syllables
 _DIPS = 2.5  # a second, in speech; notes of music and rings of telephones have fewer
-
-Mask = NDArray[np.bool_]
 
 
 def is_silence(level: Float32, speech: Float32) -> bool:

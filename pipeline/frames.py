@@ -22,6 +22,7 @@ not depend on how the file was read."""
 _SILENCE = 1e-12  # power below which a frame counts as -120 dBFS
 
 Float32 = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,18 @@ import zlib
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from asr_batch.manifests.records import Hypothesis
 from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, Samples, WindowResult
+from asr_batch.pipeline.frames import FRAMES_PER_SECOND, Float32, Mask
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.text import LATIN, normal_words, words_of
 
 SPEAKS = 0.3
 """Seconds of speech (by Silero) from which a window may not come back empty unnoticed."""
 
+_FAINT, _ORDINARY, _MOST_GAIN = -34.0, -20.0, 50.0  # dBFS, dBFS, dB
 _TOKENS_LATIN, _TOKENS_OTHER, _TOKENS_MORE = 6, 15, 16  # a second, a second, and a constant
 _LOOP_SPAN, _LOOP_TIMES = 6, 4  # words of a phrase, times in a row
 
@@ -112,6 +116,22 @@ def judge(result: WindowResult, options: PipelineOptions, speech: float) -> froz
     if result.truncated:
         faults.add("truncated")
     return frozenset(faults)
+
+
+def prepared(samples: Samples, level: Float32, heard: Mask) -> Samples:
+    """The window as the model hears it: faint speech is raised to an ordinary level.
+
+    Whisper's features keep the absolute level of a window; speech far below what a model was trained on
+    costs words (nano.en at -45 dBFS: 6.6 % more word errors without this, see docs/windows.md).
+    """
+    if np.count_nonzero(heard) < SPEAKS * FRAMES_PER_SECOND:
+        return samples
+    loud = float(np.percentile(level[heard[: len(level)]], 75))
+    if loud >= _FAINT:
+        return samples
+    gain = min(_ORDINARY - loud, _MOST_GAIN)
+    raised: Samples = np.clip(samples * np.float32(10 ** (gain / 20)), -1, 1)
+    return raised
 
 
 def decode(

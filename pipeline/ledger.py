@@ -9,20 +9,15 @@ import numpy as np
 
 from asr_batch.manifests.records import Segment, WindowRecord, Word
 from asr_batch.models.recognizer import SAMPLE_RATE, WindowResult
-from asr_batch.pipeline.audit import audible_speech, near, runs
+from asr_batch.pipeline.audit import audible_speech, runs
 from asr_batch.pipeline.frames import FRAME, FRAMES_PER_SECOND
-from asr_batch.pipeline.guards import SPEAKS, compression_ratio
+from asr_batch.pipeline.guards import compression_ratio
 from asr_batch.pipeline.plan import quietest
+from asr_batch.pipeline.repair import bare
 from asr_batch.pipeline.stitch import find_seam
 from asr_batch.pipeline.text import join_words, words_of
 from asr_batch.pipeline.times import spread_words
 from asr_batch.pipeline.track import Take, Track
-
-SPARSE = 0.5
-"""Words a second of speech below which a window counts as not transcribed; speech has about 2.3."""
-
-MUCH = 2.0
-"""Seconds of speech from which density says anything."""
 
 _HARDLY = 0.15  # seconds of speech: text over less is suspect
 _JOIN = 40  # frames between two bare stretches that count as one
@@ -37,16 +32,6 @@ class Kept:
     first: int
     last: int
     flags: frozenset[str] = frozenset()
-
-
-def uncovered_seconds(take: Take, speech: float) -> bool:
-    """Whether the window's speech counts as not transcribed."""
-    if take.outcome is None or take.outcome.result.error is not None:
-        return speech >= SPEAKS
-    words = len(words_of(take.outcome.result.text))
-    if not words:
-        return speech >= SPEAKS
-    return speech >= MUCH and words / speech < SPARSE
 
 
 def ledger(track: Track, info_node: str, channel: int) -> list[WindowRecord]:
@@ -101,9 +86,9 @@ def _record(track: Track, take: Take, part: Kept, threshold: float, node: str, c
     kept_mask[: max(0, round((part.start - start) * FRAMES_PER_SECOND))] = False
     kept_mask[max(0, round((part.end - start) * FRAMES_PER_SECOND)) :] = False
     speech = float(np.count_nonzero(kept_mask)) / FRAMES_PER_SECOND
-    bare: tuple[tuple[float, float], ...] = ()
-    if not track.options.plain and uncovered_seconds(take, float(np.count_nonzero(mask)) / FRAMES_PER_SECOND):
-        bare = tuple(
+    holes: tuple[tuple[float, float], ...] = ()
+    if not track.options.plain and bare(take.outcome, float(np.count_nonzero(mask)) / FRAMES_PER_SECOND):
+        holes = tuple(
             (max(part.start, start + a / FRAMES_PER_SECOND), min(part.end, start + b / FRAMES_PER_SECOND))
             for a, b in runs(kept_mask, _JOIN)
         )
@@ -120,11 +105,11 @@ def _record(track: Track, take: Take, part: Kept, threshold: float, node: str, c
         node=node,
         channel=channel,
         language=track.base.language,
-        uncovered=bare,
+        uncovered=holes,
         words=() if track.options.word_timestamps else None,
     )
     if take.outcome is None:
-        return replace(empty, flags=(*empty.flags, *(("uncovered",) if bare else ())))
+        return replace(empty, flags=(*empty.flags, *(("uncovered",) if holes else ())))
     return _with_text(track, take, part, empty)
 
 
@@ -136,9 +121,7 @@ def _with_text(track: Track, take: Take, part: Kept, empty: WindowRecord) -> Win
     flags = set(take.outcome.flags) | set(part.flags) | set(result.flags)
     if empty.uncovered:
         flags.add("uncovered")
-    suspect = (
-        bool(words) and not track.options.plain and empty.speech < _HARDLY and not np.any(near(take.heard, 0))
-    )
+    suspect = bool(words) and not track.options.plain and take.heard_seconds < _HARDLY
     if suspect:
         flags.add("suspect_hallucination")
         if track.options.drop_hallucinations:

@@ -26,8 +26,7 @@ SPEECH = 0.5
 
 _EARLIEST, _LATEST = 0.55, 0.96  # of the window: where a cut in silence may lie
 _SHORTEST_PAUSE = 10  # frames; stop consonants are shorter
-_VALLEY_FRAMES = 100  # the last second
-_VALLEY_DEPTH = 0.35  # of the local median amplitude
+_SLACK = 50  # frames within which the edges of an overlap look for a quiet moment
 _QUIET_SHARE = 0.35  # of the way from the window's floor to its loud parts
 _MIN_RANGE = 12.0  # dB between floor and loud parts from which level says anything about pauses
 
@@ -103,18 +102,20 @@ def choose_cut(level: Float32, speech: Float32, frames: int) -> CutPlace:
     if end - start >= _SHORTEST_PAUSE:
         place = quietest(level, low + start, low + end)
         return CutPlace(place, place, "silence")
-    valley = _valley(level, frames)
-    if valley is not None:
-        return CutPlace(valley, valley, "valley")
-    return CutPlace(frames, frames - min(OVERLAP, frames // 3), "forced")
+    return _overlapped(level, frames)
 
 
-def _valley(level: Float32, frames: int) -> int | None:
-    last = max(0, frames - _VALLEY_FRAMES)
-    amplitude = smoothed((10 ** (level / 20)).astype(np.float32), 5)
-    near = amplitude[max(0, frames - 3 * _VALLEY_FRAMES) :]
-    place = last + int(np.argmin(amplitude[last : frames - 5]))
-    return place if amplitude[place] < _VALLEY_DEPTH * np.median(near) else None
+def _overlapped(level: Float32, frames: int) -> CutPlace:
+    """A forced cut: both windows hear the same second and a half, each edge at a quiet moment if any.
+
+    A valley between pauses is as often inside a word (before a stop consonant) as between two, so it is
+    no place to cut without overlap, but a good edge.
+    """
+    overlap = min(OVERLAP, frames // 3)
+    slack = min(_SLACK, frames // 10)
+    end = quietest(level, frames - slack, frames)
+    resume = quietest(level, end - overlap - slack // 2, end - overlap + slack // 2)
+    return CutPlace(end, resume, "forced")
 
 
 def _stride_cut(_level: Float32, _speech: Float32, frames: int) -> CutPlace:

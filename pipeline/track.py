@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,12 +12,16 @@ from asr_batch.manifests.errors import ItemError
 from asr_batch.manifests.records import Cut, Failure
 from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, ModelInfo, WindowResult
 from asr_batch.pipeline.audio import AudioStream
-from asr_batch.pipeline.audit import LevelHistogram, Mask, is_silence
-from asr_batch.pipeline.frames import FRAMES_PER_SECOND, Float32, Measured, Meter, levels
-from asr_batch.pipeline.guards import Ask, Decoding, Outcome, decode
+from asr_batch.pipeline.audit import LevelHistogram, audible_speech, is_silence
+from asr_batch.pipeline.frames import FRAMES_PER_SECOND, Float32, Mask, Measured, Meter, levels
+from asr_batch.pipeline.guards import Ask, Decoding, Outcome, decode, prepared
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.plan import SPEECH, PlannerName, Window, plan
+from asr_batch.pipeline.repair import Suspect, Workshop, budget_of, chosen, repair, severity, usual_rate
+from asr_batch.pipeline.reread import Rereader
 from asr_batch.pipeline.source import Source
+
+_REPAIR = -1  # the place of repairs among the windows' numbers
 
 SHORTEST = 0.02
 """Seconds of audio below which there is nothing to recognise."""
@@ -66,11 +70,19 @@ class Track:
     """Reads, plans and decodes one channel. The caller moves asks to a recognizer and results back."""
 
     def __init__(
-        self, place: Place, info: ModelInfo, options: PipelineOptions, base: DecodeOptions, meter: Meter
+        self,
+        place: Place,
+        info: ModelInfo,
+        options: PipelineOptions,
+        base: DecodeOptions,
+        meter: Meter,
+        second: bool = False,
     ) -> None:
         self.place = place
+        self.second = second
         self.options = options
         self.base = base
+        self.info = info
         self.takes: list[Take] = []
         self.histogram = LevelHistogram()
         self.asked_seconds = 0.0
@@ -78,12 +90,13 @@ class Track:
         self.problem: Failure | None = None
         self._stream = AudioStream(place.source, place.start, place.end, place.channel)
         self.end = place.start
-        length = min(options.window or info.window, info.window)
+        length = self.length = min(options.window or info.window, info.window)
         planner: PlannerName = "plain" if options.plain else options.planner
         self._windows: Iterator[Window] | None = plan(self._measured(meter), length, planner)
-        self._length = length
         self._ready: deque[tuple[int, Ask]] = deque()
         self._open: dict[int, Decoding] = {}
+        self._repairs: Generator[Ask, WindowResult, None] | None = None
+        self._settled = options.plain
 
     def _measured(self, meter: Meter) -> Iterator[Measured]:
         """The stream, measured; in plain mode without voice activity."""
@@ -102,7 +115,7 @@ class Track:
     @property
     def finished(self) -> bool:
         """Whether every window has its outcome."""
-        return self._windows is None and not self._open
+        return self._windows is None and not self._open and self._settled
 
     def pull(self) -> tuple[int, Ask] | None:
         """The next decoding that can start, or None while there is none.
@@ -115,6 +128,8 @@ class Track:
                 self._close_stream()
                 break
             self._take(window)
+        if not self._ready and self._windows is None and not self._open and not self._settled:
+            self._advance_repairs(None)
         if not self._ready:
             return None
         index, ask = self._ready.popleft()
@@ -123,6 +138,9 @@ class Track:
 
     def give(self, index: int, result: WindowResult) -> None:
         """Hand a result to the window that asked."""
+        if index == _REPAIR:
+            self._advance_repairs(result)
+            return
         coroutine = self._open[index]
         try:
             self._ready.append((index, coroutine.send(result)))
@@ -134,6 +152,18 @@ class Track:
     def close(self) -> None:
         """Release the file."""
         self._stream.close()
+        if self._repairs is not None:
+            self._repairs.close()
+
+    def _advance_repairs(self, result: WindowResult | None) -> None:
+        try:
+            if self._repairs is None:
+                self._repairs = repairs(self)
+                self._ready.append((_REPAIR, next(self._repairs)))
+            elif result is not None:
+                self._ready.append((_REPAIR, self._repairs.send(result)))
+        except StopIteration:
+            self._settled = True
 
     def _take(self, window: Window) -> None:
         heard = window.speech >= SPEECH
@@ -150,7 +180,8 @@ class Track:
             self.done_seconds += take.seconds
             return
         identity = (self.place.row, self.place.channel, round(self.place.start * SAMPLE_RATE) + window.start)
-        self._start(take, decode(window.samples, self.base, self.options, take.heard_seconds, identity))
+        samples = prepared(window.samples, window.level, heard)
+        self._start(take, decode(samples, self.base, self.options, take.heard_seconds, identity))
 
     def _start(self, take: Take, coroutine: Decoding) -> None:
         self._open[take.index] = coroutine
@@ -158,7 +189,7 @@ class Track:
 
     def _plain(self, window: Window) -> Decoding:
         """One greedy pass over the window, padded to the model's length."""
-        samples = np.zeros(round(self._length * SAMPLE_RATE), np.float32)
+        samples = np.zeros(round(self.length * SAMPLE_RATE), np.float32)
         samples[: len(window.samples)] = window.samples
         asked = replace(self.base, plain=True, max_new_tokens=self.options.max_new_tokens)
         result = yield Ask(samples, asked)
@@ -197,3 +228,44 @@ class Track:
                 f"it holds {stream.end:.3f} s",
             )
         return None
+
+
+def repairs(track: Track) -> Generator[Ask, WindowResult, None]:
+    """Try the track's bare and doubtful windows again, worst first as far as the budget goes."""
+    threshold = track.histogram.threshold()
+    options, span = track.options, track.end - track.place.start
+    budget = budget_of(options, span, track.length)
+    suspects = chosen(_suspects(track, threshold), budget)
+    if not suspects:
+        return
+    second = track.second and budget > 0
+    shop = Workshop(track.base, options, second, round(track.length * SAMPLE_RATE))
+    reader = Rereader(track.place.source, track.place.start, track.end, track.place.channel)
+    try:
+        for place, suspect in enumerate(suspects):
+            take = track.takes[suspect.index]
+            whole = reader.read(take.start, take.end + SAMPLE_RATE // 5)
+            whole = prepared(whole, take.level.astype(np.float32), take.heard)
+            samples, more = whole[: take.end - take.start], whole[take.end - take.start :]
+            # What is left is shared among the windows still to come, so that none takes all of it.
+            share = max(budget / (len(suspects) - place), suspect.seconds)
+            before = track.asked_seconds
+            take.outcome = yield from repair(suspect, samples, more, shop, min(share * 2, budget))
+            budget -= track.asked_seconds - before
+    finally:
+        reader.close()
+
+
+def _suspects(track: Track, threshold: float) -> list[Suspect]:
+    masks = [audible_speech(take.level.astype(np.float32), take.heard, threshold) for take in track.takes]
+    speech = [float(np.count_nonzero(mask)) / FRAMES_PER_SECOND for mask in masks]
+    usual = usual_rate(
+        [(take.outcome, s) for take, s in zip(track.takes, speech, strict=True) if take.outcome]
+    )
+    found = []
+    for take, mask, seconds in zip(track.takes, masks, speech, strict=True):
+        outcome = take.outcome
+        grade = severity(outcome, seconds, usual) if outcome is not None else 0.0
+        if outcome is not None and grade > 0:
+            found.append(Suspect(take.index, outcome, take.level.astype(np.float32), mask, grade))
+    return found

@@ -1,0 +1,247 @@
+"""Second chances for windows whose speech did not become text, within a budget.
+
+A repair is a generator like a window's decoding: it yields asks, is sent results. It works on one window
+after the other, so what it does depends on the recording alone and never on the batch around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from asr_batch.manifests.records import Hypothesis
+from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, Samples, WindowResult
+from asr_batch.pipeline.audit import runs
+from asr_batch.pipeline.frames import FRAME, FRAMES_PER_SECOND, Float32, Mask
+from asr_batch.pipeline.guards import SPEAKS, Ask, Outcome, Try, compression_ratio, judge, token_cap
+from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.plan import longest_run, pauses, quietest
+from asr_batch.pipeline.text import join_texts, words_of
+
+MUCH = 2.0
+"""Seconds of speech from which density says anything."""
+
+SPARSE = 0.5
+"""Words a second of speech below which a window counts as not transcribed; speech has about 2.3."""
+
+_SLOWEST, _FASTEST = 0.8, 6.0  # words a second that an accepted retry has
+_USUAL = 2.0  # words a second expected where the recording itself cannot tell
+_SHARE = 0.65  # of the recording's own rate: below it a window is tried again
+_MORE = 1.15  # times as many words make a retry of such a window better
+_MIDDLE = (0.25, 0.75)  # of the window: where a split may lie
+_SHIFT = FRAMES_PER_SECOND // 5  # 0.2 s
+_LEAD = 50  # frames of silence before the onset from which moving the start makes sense
+_LEAST_WINDOWS = 3  # decodings that the budget allows to even the shortest row
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A window to try again: its decoding so far, its frames, and what is wrong.
+
+    `speech` and `heard` are the audit's and Silero's; `severity` orders suspects when the budget is short.
+    """
+
+    index: int
+    outcome: Outcome
+    level: Float32
+    speech: Mask
+    severity: float
+
+    @property
+    def seconds(self) -> float:
+        """Length of the window."""
+        return len(self.level) / FRAMES_PER_SECOND
+
+    @property
+    def speech_seconds(self) -> float:
+        """Seconds of speech in it."""
+        return float(np.count_nonzero(self.speech)) / FRAMES_PER_SECOND
+
+
+Repair = Generator[Ask, WindowResult, Outcome]
+
+
+def bare(outcome: Outcome | None, speech: float) -> bool:
+    """Whether so many seconds of speech count as not transcribed by this outcome (None: skipped)."""
+    if outcome is None or outcome.result.error is not None:
+        return speech >= SPEAKS
+    words = len(words_of(outcome.result.text))
+    if not words:
+        return speech >= SPEAKS
+    return speech >= MUCH and words / speech < SPARSE
+
+
+def letters(outcome: Outcome) -> int:
+    """Letters and digits of the text: a steadier measure of how much was said than words."""
+    return sum(character.isalnum() for character in outcome.result.text)
+
+
+def usual_rate(outcomes: Sequence[tuple[Outcome, float]]) -> float:
+    """Letters a second of speech in this recording: the median over windows that hold enough speech."""
+    rates = [letters(outcome) / speech for outcome, speech in outcomes if speech >= MUCH]
+    told = float(np.median(rates)) if len(rates) >= 4 else 0.0
+    return max(told, 5 * _USUAL)
+
+
+def severity(outcome: Outcome, speech: float, usual: float) -> float:
+    """Seconds of speech that seem to be missing from the text; 0 for a window that stands."""
+    if bare(outcome, speech):
+        return speech
+    if outcome.flags & {"repetition", "failed"}:
+        return speech
+    if speech < MUCH:
+        return 0.0
+    share = letters(outcome) / speech / usual
+    return speech * (1 - share) if share < _SHARE else 0.0
+
+
+def chosen(suspects: Sequence[Suspect], budget: float) -> list[Suspect]:
+    """The suspects that the budget (seconds of audio) allows at least one retry each, in order of time.
+
+    The worst come first into the budget; of equals the earliest.
+    """
+    picked: list[Suspect] = []
+    for suspect in sorted(suspects, key=lambda one: (-one.severity, one.index)):
+        if budget <= 0:
+            break
+        picked.append(suspect)
+        budget -= suspect.seconds
+    return sorted(picked, key=lambda one: one.index)
+
+
+def budget_of(options: PipelineOptions, seconds: float, window: float) -> float:
+    """Seconds of audio that repairs of a span may decode again."""
+    if options.repair_budget <= 0:
+        return 0.0
+    return max(options.repair_budget * seconds, _LEAST_WINDOWS * window)
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What every repair of a track needs. `longest`: samples of the model's window."""
+
+    base: DecodeOptions
+    options: PipelineOptions
+    second: bool
+    longest: int
+
+
+def repair(suspect: Suspect, samples: Samples, more: Samples, shop: Workshop, budget: float) -> Repair:
+    """Try a window in other ways until one is accepted or the budget (seconds) is spent.
+
+    `more` are the samples right behind the window (0.2 s, fewer at the end of the audio).
+    """
+    others: list[Hypothesis] = []
+    first = Try("first", suspect.outcome.result, suspect.outcome.flags)
+    for source, pieces, second in _rungs(suspect, samples, more, shop):
+        cost = sum(map(len, pieces)) / SAMPLE_RATE
+        if cost > budget + 0.5:
+            continue
+        budget -= cost
+        result = yield from _pieces(pieces, shop, second)
+        attempt = Try(source, result, judge(result, shop.options, suspect.speech_seconds))
+        if accepted(attempt, suspect):
+            flags = (suspect.outcome.flags - {"repetition", "failed", "low_logprob", "truncated"}) | {
+                "recovered"
+            }
+            kept = (*suspect.outcome.others, first.hypothesis(), *others)
+            return Outcome(result, frozenset(flags | attempt.faults), kept)
+        others.append(attempt.hypothesis())
+    return replace(suspect.outcome, others=(*suspect.outcome.others, *others))
+
+
+def _pieces(
+    pieces: Sequence[Samples], shop: Workshop, second: bool
+) -> Generator[Ask, WindowResult, WindowResult]:
+    results: list[WindowResult] = []
+    for piece in pieces:
+        result = yield _ask(piece, shop, second)
+        results.append(result)
+    return _joined(results)
+
+
+def accepted(attempt: Try, suspect: Suspect) -> bool:
+    """Whether a retry is believed: speech-like density, no repetition, and more said than before."""
+    result = attempt.result
+    if result.error is not None or attempt.faults & {"repetition", "low_logprob", "truncated"}:
+        return False
+    words, before = len(words_of(result.text)), len(words_of(suspect.outcome.result.text))
+    speech = suspect.speech_seconds
+    if compression_ratio(result.text) >= 2.4 or not words:
+        return False
+    if speech >= MUCH and not _SLOWEST <= words / speech <= _FASTEST:
+        return False
+    if suspect.outcome.flags & {"repetition", "failed"}:
+        return True
+    return words >= max(before + 1, _MORE * before)
+
+
+def _ask(samples: Samples, shop: Workshop, second: bool) -> Ask:
+    seconds = len(samples) / SAMPLE_RATE
+    cap = token_cap(seconds, shop.base.language, shop.options.max_new_tokens)
+    return Ask(samples, replace(shop.base, max_new_tokens=cap, suppress_first_eot=True), second)
+
+
+def _rungs(
+    suspect: Suspect, samples: Samples, more: Samples, shop: Workshop
+) -> Iterator[tuple[str, list[Samples], bool]]:
+    """The ways to try, cheapest disturbance first: name, pieces to decode and join, second model or not."""
+    empty = bare(suspect.outcome, suspect.speech_seconds) or "failed" in suspect.outcome.flags
+    voiced = runs(suspect.speech)
+    onset = max(0, voiced[0][0] - _SHIFT) if voiced else 0
+    if empty and onset >= _LEAD:
+        yield "onset", [samples[onset * FRAME :]], False
+    if empty and len(samples) > 10 * _SHIFT * FRAME:
+        yield "shorter", [samples[: -_SHIFT * FRAME]], False
+    if empty and len(more) and len(samples) + len(more) <= shop.longest:
+        yield "longer", [np.concatenate((samples, more))], False
+    for parts in (2, 3):
+        pieces = split_quietly(samples, suspect.level, suspect.speech, parts)
+        if len(pieces) == parts:
+            yield f"split {parts}", pieces, False
+    if shop.second:
+        yield "second model", [samples], True
+
+
+def split_quietly(samples: Samples, level: Float32, speech: Mask, parts: int) -> list[Samples]:
+    """The window cut at its inner pauses, or else its quietest places, into about equal parts."""
+    if len(level) < parts * 2 * FRAMES_PER_SECOND:
+        return [samples]
+    quiet = pauses(level, speech.astype(np.float32))
+    cuts = [0]
+    for part in range(1, parts):
+        share = 1 / parts
+        low = max(cuts[-1] + FRAMES_PER_SECOND, round((part - share / 1.5 * parts / 2) * share * len(level)))
+        high = min(
+            len(level) - FRAMES_PER_SECOND, round((part + share / 1.5 * parts / 2) * share * len(level))
+        )
+        if high - low < 10:
+            return [samples]
+        start, end = longest_run(quiet[low:high])
+        start, end = (low + start, low + end) if end - start >= 5 else (low, high)
+        cuts.append(quietest(level, start, end))
+    edges = [cut * FRAME for cut in cuts] + [len(samples)]
+    return [samples[a:b] for a, b in pairwise(edges)]
+
+
+def _joined(results: Sequence[WindowResult]) -> WindowResult:
+    """Results of consecutive pieces as one (times of pieces are dropped: they are not the window's)."""
+    if len(results) == 1:
+        return replace(results[0], segments=(), words=None)
+    count = [max(1, len(result.tokens)) for result in results]
+    mean = float(np.average([result.avg_logprob for result in results], weights=count))
+    return replace(
+        results[0],
+        text=join_texts(result.text for result in results),
+        tokens=tuple(token for result in results for token in result.tokens),
+        avg_logprob=mean,
+        no_speech_prob=min(result.no_speech_prob for result in results),
+        truncated=any(result.truncated for result in results),
+        segments=(),
+        words=None,
+        flags=tuple(sorted({flag for result in results for flag in result.flags})),
+        error=next((result.error for result in results if result.error), None),
+    )
