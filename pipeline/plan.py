@@ -25,8 +25,10 @@ SPEECH = 0.5
 """Silero's probability from which a frame counts as speech for cutting."""
 
 _EARLIEST, _LATEST = 0.55, 0.96  # of the window: where a cut in silence may lie
-_SHORTEST_PAUSE = 10  # frames; stop consonants are shorter
-_SLACK = 50  # frames within which the edges of an overlap look for a quiet moment
+_SURE_PAUSE = 25  # frames of non-speech that need no further look
+_DEEP = -30.0  # dB under the loud parts, over 110 ms: a pause, too long and deep for a stop consonant
+_DEEPEST = 55.0  # dB under the loud parts from which quieter makes no better pause
+_SLACK = 60  # frames by which the edges of an overlap move to a better place
 _QUIET_SHARE = 0.35  # of the way from the window's floor to its loud parts
 _MIN_RANGE = 12.0  # dB between floor and loud parts from which level says anything about pauses
 
@@ -94,27 +96,41 @@ def quietest(level: Float32, start: int, end: int) -> int:
     return start + int(places[np.argmin(np.abs(places - middle))])
 
 
+def pause_score(level: Float32, speech: Float32) -> Float32:
+    """How little a place looks like speech, lowest best: dB under the window's loud parts, on two scales.
+
+    The longer scale prefers the pause between sentences to the closure of a stop consonant; Silero breaks
+    what level leaves open. Widths and weights: the most hits of true clip borders over recordings joined
+    with pauses of 0 to 80 ms (see docs/windows.md).
+    """
+    under = np.maximum(level - np.percentile(level, 90), -_DEEPEST).astype(np.float32)
+    score: Float32 = smoothed(under, 9) + 0.3 * smoothed(under, 41) + 5 * smoothed(speech, 5)
+    return score
+
+
 def choose_cut(level: Float32, speech: Float32, frames: int) -> CutPlace:
     """Where to end a window of at most `frames` frames, given at least so many that go on behind it."""
     level, speech = level[:frames], speech[:frames]
     low, high = round(_EARLIEST * frames), round(_LATEST * frames)
     start, end = longest_run(pauses(level, speech)[low:high])
-    if end - start >= _SHORTEST_PAUSE:
+    if end - start >= _SURE_PAUSE:
         place = quietest(level, low + start, low + end)
         return CutPlace(place, place, "silence")
-    return _overlapped(level, frames)
+    score = pause_score(level, speech)
+    place = low + int(np.argmin(score[low:high]))
+    depth = smoothed(level, 11)[place] - np.percentile(level, 90)
+    if depth <= _DEEP:
+        return CutPlace(place, place, "silence" if speech[place] < SPEECH else "valley")
+    return _overlapped(score, frames)
 
 
-def _overlapped(level: Float32, frames: int) -> CutPlace:
-    """A forced cut: both windows hear the same second and a half, each edge at a quiet moment if any.
-
-    A valley between pauses is as often inside a word (before a stop consonant) as between two, so it is
-    no place to cut without overlap, but a good edge.
-    """
+def _overlapped(score: Float32, frames: int) -> CutPlace:
+    """A forced cut: both windows hear about the same second and a half, each edge at the best place near."""
     overlap = min(OVERLAP, frames // 3)
     slack = min(_SLACK, frames // 10)
-    end = quietest(level, frames - slack, frames)
-    resume = quietest(level, end - overlap - slack // 2, end - overlap + slack // 2)
+    end = frames - slack + int(np.argmin(score[frames - slack :]))
+    first = end - overlap - slack
+    resume = first + int(np.argmin(score[first : end - overlap + slack]))
     return CutPlace(end, resume, "forced")
 
 
