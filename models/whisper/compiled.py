@@ -1,0 +1,228 @@
+"""Whisper compiled into our own graphs (`asr-batch models compile`): the fast engine.
+
+Windows of any file and any option decode together in slots (:mod:`engine`); a window's text does not depend
+on what else is in the batch. Word times come from a second decoder graph that is opened when a window first
+asks for them; beams decode alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr_batch.manifests.errors import ModelError
+from asr_batch.models.encoder import Encoder
+from asr_batch.models.load import LoadOptions
+from asr_batch.models.recognizer import (
+    SAMPLE_RATE,
+    ModelInfo,
+    Recognizer,
+    Samples,
+    WindowRequest,
+    WindowResult,
+)
+from asr_batch.models.whisper.compiled_bundle import Bundle, read_bundle
+from asr_batch.models.whisper.config import WhisperConfig
+from asr_batch.models.whisper.engine import DecoderEngine, Slot
+from asr_batch.models.whisper.engine_encoder import CpuEncoder
+from asr_batch.models.whisper.engine_feed import EncoderFeed, Ready
+from asr_batch.models.whisper.rules import Decoding, TokenRules
+from asr_batch.models.whisper.timestamps import timed_segments
+from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
+
+SLOTS = 16
+"""Windows that decode together unless asked otherwise: beyond it a step costs nearly as much per window."""
+
+
+def matches(path: Path) -> bool:
+    """Whether the folder is a bundle."""
+    return (path / "bundle.json").is_file()
+
+
+def load(path: Path, options: LoadOptions) -> Recognizer:
+    """Open the bundle. Raises ModelError when something does not fit."""
+    bundle = read_bundle(path)
+    if options.precision not in ("auto", bundle.precision):
+        raise ModelError(
+            f"{path}: compiled as {bundle.precision}, not {options.precision}; compile it again with "
+            f"--precision {options.precision}"
+        )
+    if options.window is not None and options.window > bundle.window:
+        raise ModelError(f"{path}: compiled for windows of {bundle.window:g} s, not {options.window:g} s")
+    return CompiledWhisper(bundle, WhisperConfig.from_folder(path), options)
+
+
+def choose_encoder(bundle: Bundle, options: LoadOptions, cpu: Callable[[], Encoder]) -> Encoder:
+    """The NPU's encoder when asked for, or with `auto` when the bundle has one for it; else the CPU's."""
+    has_hef = any(bundle.folder.glob("*.hef")) or any(bundle.folder.glob("hailo/*.hef"))
+    if options.encoder == "cpu" or (options.encoder == "auto" and not has_hef):
+        return cpu()
+    module = import_module("asr_batch.models.hailo")
+    open_encoder = cast(Callable[[Path, Callable[[], Encoder], LoadOptions], Encoder], module.open_encoder)
+    return open_encoder(bundle.folder, cpu, options)
+
+
+@dataclass(slots=True)
+class _Job:
+    """A window on its way."""
+
+    request: WindowRequest
+    decoding: Decoding
+    number: int = 0
+    backend: str = "cpu"
+    flags: tuple[str, ...] = ()
+
+
+class CompiledWhisper:
+    """A compiled Whisper behind the `Recognizer` seam."""
+
+    def __init__(self, bundle: Bundle, config: WhisperConfig, options: LoadOptions) -> None:
+        threads = options.threads or os.cpu_count() or 1
+        self._config = config
+        self._tokenizer = WhisperTokenizer(bundle.folder, config)
+        self._rules = TokenRules(config)
+        slots = options.batch_size or SLOTS
+        self._engine = DecoderEngine(bundle.folder, config, self._rules, slots, threads, options.provider)
+        self._encoder = choose_encoder(
+            bundle, options, partial(CpuEncoder, bundle.folder, threads, options.provider)
+        )
+        self._feed: EncoderFeed[_Job] = EncoderFeed(self._encoder)
+        self._fallback = self._engine.fallback or getattr(self._encoder, "fallback", False)
+        self._info = self._describe(bundle, slots)
+        self._failed: list[WindowResult] = []
+        self._started = 0
+
+    def _describe(self, bundle: Bundle, slots: int) -> ModelInfo:
+        config = self._config
+        can = {"temperature", "beam", "word_timestamps"}
+        can |= {"prompt"} if config.previous is not None else set()
+        can |= {"timestamps"} if config.timestamp_begin is not None else set()
+        can |= {"no_speech"} if config.no_speech is not None else set()
+        can |= {"language_detection"} if config.multilingual else set()
+        can |= {"translate"} if config.multilingual and config.translate is not None else set()
+        return ModelInfo(
+            name=bundle.folder.name,
+            family="whisper",
+            path=str(bundle.folder),
+            sha256=bundle.sha256,
+            precision=bundle.precision,
+            window=bundle.window,
+            languages=tuple(sorted(config.languages)) if config.multilingual else ("en",),
+            capabilities=frozenset(can),
+            encoder_backend=self._encoder.backend,
+            provider=getattr(self._encoder, "provider", "cpu"),
+            batch=slots,
+        )
+
+    @property
+    def info(self) -> ModelInfo:
+        """What this model is and can do."""
+        return self._info
+
+    def room(self) -> int:
+        """Windows wanted so that a slot that ends finds its successor waiting."""
+        return max(0, 2 * self._info.batch - self.pending())
+
+    def pending(self) -> int:
+        """Windows taken in that have not come back."""
+        return len(self._feed) + len(self._engine.running) + len(self._failed)
+
+    def submit(self, request: WindowRequest) -> None:
+        """Queue a window. Raises ItemError when the model cannot honour its options."""
+        prompt = prompt_ids(self._config, self._tokenizer, request.options)
+        self._feed.put(_Job(request, self._rules.start(request.options, prompt)), request.samples)
+
+    def poll(self) -> list[WindowResult]:
+        """Refill slots and step until at least one window ends."""
+        while self.pending():
+            self._refill()
+            results, self._failed = self._failed, []
+            if not results and self._engine.running:
+                results = [self._finish(slot) for slot in self._engine.step()]
+            if results:
+                return results
+        return []
+
+    def _refill(self) -> None:
+        while self._engine.free:
+            ready = self._feed.take(wait=not self._engine.running and not self._failed)
+            if ready is None:
+                return
+            self._begin(ready)
+
+    def _begin(self, ready: Ready[_Job]) -> None:
+        job = ready.item
+        job.backend, job.flags = ready.backend, ready.flags
+        if ready.hidden is None:
+            self._failed.append(self._result(job, error=ready.error))
+            return
+        self._started += 1
+        job.number = self._started // self._info.batch
+        sot = sot_index(self._config, job.decoding.prompt)
+        self._engine.install(Slot(job.request.key, job.decoding, sot, extra=job), ready.hidden)
+
+    def _finish(self, slot: Slot) -> WindowResult:
+        job: _Job = slot.extra
+        result = self._result(job, error="the decoder gave NaN" if slot.decoding.broken else None)
+        self._engine.release(slot)
+        return result
+
+    def _result(self, job: _Job, error: str | None) -> WindowResult:
+        state, request = job.decoding, job.request
+        begin = self._config.timestamp_begin
+        seconds = len(request.samples) / SAMPLE_RATE
+        timed = state.options.timestamps and begin is not None and error is None
+        return WindowResult(
+            key=request.key,
+            text="" if error else self._tokenizer.decode(state.tokens).strip(),
+            tokens=tuple(state.tokens),
+            avg_logprob=state.avg_logprob,
+            no_speech_prob=state.no_speech_prob,
+            temperature=state.options.temperature,
+            truncated=state.truncated,
+            language=state.options.language or (None if self._config.multilingual else "en"),
+            segments=timed_segments(state.tokens, self._tokenizer, begin or 0, seconds) if timed else (),
+            encoder_backend=job.backend,
+            batch=job.number,
+            flags=(*job.flags, *(("fallback_provider",) if self._fallback else ())),
+            error=error,
+        )
+
+    def detect_language(self, windows: Sequence[Samples]) -> list[dict[str, float]]:
+        """Probability of each language behind start-of-transcript (empty for an English-only model)."""
+        if not self._config.multilingual:
+            return [{} for _ in windows]
+        codes = sorted(self._config.languages)
+        ids = [self._config.languages[code] for code in codes]
+        found = []
+        for samples in windows:
+            hidden = self._encoder.start(self._feed.features([samples])).result()[0]
+            found.append(dict(zip(codes, _softmax(self._engine.first_logits(hidden)[ids]), strict=True)))
+        return found
+
+    def confirm(self) -> bool:
+        """Whether windows since the last confirmation can be trusted: the encoder's word."""
+        return self._encoder.confirm()
+
+    def occupancy(self) -> tuple[int, int]:
+        """Slot-steps used and available."""
+        return self._engine.used, self._engine.available
+
+    def close(self) -> None:
+        """Forget queued windows and release the device."""
+        self._feed.clear()
+        self._engine.running.clear()
+        self._encoder.close()
+
+
+def _softmax(logits: NDArray[np.float32]) -> list[float]:
+    weights = np.exp(logits - logits.max())
+    return [float(weight) for weight in weights / weights.sum()]

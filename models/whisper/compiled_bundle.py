@@ -1,0 +1,70 @@
+"""Reading `bundle.json`: what a compiled model is, and whether its files are the ones it was made with."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from asr_batch.manifests.errors import ModelError
+from asr_batch.models.whisper.config import read_json
+
+FORMATS = frozenset({1})
+"""Versions of the bundle layout that this program reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What `bundle.json` says. `sha256` covers the hashes of all files that decide the text."""
+
+    folder: Path
+    window: float
+    positions: int
+    folded: int
+    precision: str
+    sha256: str
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read `folder`/bundle.json and compare names and sizes of the files; `models verify` checks hashes.
+
+    Raises ModelError.
+    """
+    path = folder / "bundle.json"
+    content = read_json(path)
+    if content.get("family") != "whisper" or content.get("format") not in FORMATS:
+        raise ModelError(
+            f"{path}: a bundle of family {content.get('family')!r}, format {content.get('format')!r}; "
+            f"expected whisper, format {', '.join(map(str, sorted(FORMATS)))}: compile the model again"
+        )
+    files = content.get("files")
+    if not isinstance(files, dict):
+        raise ModelError(f"{path}: has no list of files; compile the model again")
+    for name, about in files.items():
+        _check_file(folder, path, str(name), about)
+    total = hashlib.sha256()
+    for name in sorted(files):
+        total.update(f"{name} {files[name]['sha256']}\n".encode())
+    try:
+        return Bundle(
+            folder,
+            float(content["window"]),
+            int(content["positions"]),
+            int(content["folded_padding"]),
+            str(content["precision"]),
+            total.hexdigest(),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: incomplete ({error}); compile the model again") from error
+
+
+def _check_file(folder: Path, path: Path, name: str, about: object) -> None:
+    if Path(name).name != name:
+        raise ModelError(f"{path}: {name!r} is not a file name inside the bundle")
+    if not isinstance(about, dict) or "sha256" not in about or "size" not in about:
+        raise ModelError(f"{path}: says nothing about size and sha256 of {name}")
+    file = folder / name
+    if not file.is_file():
+        raise ModelError(f"{file}: missing; {path.name} lists it")
+    if file.stat().st_size != about["size"]:
+        raise ModelError(f"{file}: {file.stat().st_size} bytes; {path.name} says {about['size']}")

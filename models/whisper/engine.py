@@ -1,0 +1,112 @@
+"""The decoder engine: windows decode together in slots, and a slot that is done takes the next at once.
+
+Running windows always fill the first slots. One step feeds every one of them one token, be it of its prompt
+or its own last one, so windows of any age, prompt and option share the batch; the graph computes each row
+by itself, so a window's tokens do not depend on its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr_batch.models.session import open_session, session_options
+from asr_batch.models.whisper.config import WhisperConfig
+from asr_batch.models.whisper.engine_buffers import Array, Buffers, Stepper
+from asr_batch.models.whisper.engine_encoder import CrossProjector
+from asr_batch.models.whisper.rules import Decoding, TokenRules
+
+Float32 = NDArray[np.float32]
+_CAPACITY = 64  # tokens per slot at first; most windows of speech stay below
+_AT_ONCE = 8  # prompt tokens before start-of-transcript above which they are fed in one call
+
+
+@dataclass(slots=True)
+class Slot:
+    """A running window: `fed` tokens of prompt and text are in the cache already."""
+
+    key: Hashable
+    decoding: Decoding
+    sot: int
+    fed: int = 0
+    extra: Any = field(default=None, repr=False)
+
+    @property
+    def next_token(self) -> int:
+        """The token to feed next."""
+        prompt = self.decoding.prompt
+        return prompt[self.fed] if self.fed < len(prompt) else self.decoding.tokens[self.fed - len(prompt)]
+
+
+class DecoderEngine:
+    """Slots over one decoder graph."""
+
+    def __init__(
+        self, folder: Path, config: WhisperConfig, rules: TokenRules, slots: int, threads: int, provider: str
+    ) -> None:
+        opened = open_session(folder / "decoder.onnx", provider=provider, options=session_options(threads))
+        self.session, self.fallback = opened.session, opened.fallback
+        self.projector = CrossProjector(folder, threads, provider)
+        self._rules, self._config = rules, config
+        self.buffers = Buffers(self.session, slots, min(_CAPACITY, config.max_target_positions))
+        self._stepper = Stepper(self.session, self.buffers, config.vocab_size)
+        self.running: list[Slot] = []
+        self.used = self.available = 0
+
+    @property
+    def free(self) -> int:
+        """Slots without a window."""
+        return self.buffers.slots - len(self.running)
+
+    def install(self, slot: Slot, hidden: Float32) -> None:
+        """Give `slot` a free place, with cross-attention over `hidden` [positions, d_model]."""
+        place = len(self.running)
+        self.projector.project(hidden, self.buffers.cross, place)
+        self.running.append(slot)
+        if slot.sot > _AT_ONCE:
+            self._stepper.prefill(place, slot.decoding.prompt[: slot.sot])
+            slot.fed = slot.sot
+
+    def step(self) -> list[Slot]:
+        """Feed every running window one token; the windows that ended, still in their places."""
+        running = self.running
+        logits = self._stepper.step([s.next_token for s in running], [s.fed for s in running])
+        self.used += len(running)
+        self.available += self.buffers.slots
+        choosing = []
+        for i, slot in enumerate(running):
+            if slot.fed == slot.sot:
+                slot.decoding.no_speech_prob = self._rules.no_speech_prob(logits[i])
+            slot.fed += 1
+            if slot.fed >= len(slot.decoding.prompt):
+                choosing.append(i)
+        if choosing:
+            rows = logits if len(choosing) == len(running) else logits[choosing]
+            self._rules.step([running[i].decoding for i in choosing], rows)
+        return [slot for slot in running if slot.decoding.done]
+
+    def release(self, slot: Slot) -> None:
+        """Free the place of `slot`; the last running window moves into it."""
+        place = self.running.index(slot)
+        last = len(self.running) - 1
+        if place != last:
+            self.buffers.move(last, place, self.running[last].fed)
+            self.running[place] = self.running[last]
+        self.running.pop()
+
+    def cross_of(self, slot: Slot) -> dict[str, Array]:
+        """The cross-attention buffers of a running window, [1, ...] each."""
+        place = self.running.index(slot)
+        return {name: array[place : place + 1] for name, array in self.buffers.cross.items()}
+
+    def first_logits(self, hidden: Float32) -> Float32:
+        """Logits [vocab] behind start-of-transcript alone, over one window's `hidden`, beside the slots."""
+        scratch = Stepper(self.session, Buffers(self.session, 1, 8), self._config.vocab_size)
+        self.projector.project(hidden, scratch.buffers.cross, 0)
+        logits: Float32 = scratch.step([self._config.sot], [0])[0]
+        return logits

@@ -1,0 +1,153 @@
+"""Decoder state in plain buffers: caches of all slots, bound to the graph in place, never copied per token.
+
+Everything has the slot as first axis, so the first n slots are one contiguous piece: a step over n running
+windows binds the front of every buffer, and a prefill of one window binds one slot's piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from asr_batch.models.session import runtime_errors
+
+Array = NDArray[Any]
+_DTYPES: dict[str, Any] = {
+    "tensor(float)": np.float32,
+    "tensor(int8)": np.int8,
+    "tensor(int32)": np.int32,
+}
+
+
+def bind(binding: Any, name: str, array: Array, *, output: bool = False) -> None:
+    """Bind the C-contiguous `array` in place as input or output `name`."""
+    assert array.flags.c_contiguous
+    method = binding.bind_output if output else binding.bind_input
+    method(name, "cpu", 0, array.dtype.type, list(array.shape), array.ctypes.data)
+
+
+class Buffers:
+    """Caches of `slots` windows for one decoder graph, self-attention for `capacity` tokens each.
+
+    `cross` maps the graph's cross-attention inputs to arrays [slots, ...]; `past` its self-attention inputs
+    to arrays [slots, heads, capacity, width], which :meth:`grow` makes longer.
+    """
+
+    def __init__(self, session: ort.InferenceSession, slots: int, capacity: int) -> None:
+        self.slots, self.capacity = slots, capacity
+        self.cross: dict[str, Array] = {}
+        self.past: dict[str, Array] = {}
+        for node in session.get_inputs():
+            if node.name.startswith(("key_", "value_")):
+                self.cross[node.name] = np.zeros((slots, *node.shape[1:]), _DTYPES[node.type])
+            elif node.name.startswith("past_"):
+                heads, width = node.shape[1], node.shape[3]
+                self.past[node.name] = np.zeros((slots, heads, capacity, width), np.float32)
+
+    def grow(self, capacity: int) -> None:
+        """Make room for `capacity` tokens per slot; what is there stays."""
+        extra = capacity - self.capacity
+        for name, old in self.past.items():
+            self.past[name] = np.ascontiguousarray(np.pad(old, ((0, 0), (0, 0), (0, extra), (0, 0))))
+        self.capacity = capacity
+
+    def move(self, source: int, target: int, length: int) -> None:
+        """Copy slot `source` with `length` tokens over slot `target`."""
+        for array in self.cross.values():
+            array[target] = array[source]
+        for array in self.past.values():
+            array[target, :, :length] = array[source, :, :length]
+
+    def reorder(self, rows: Sequence[int], length: int) -> None:
+        """Slot i takes the self-attention cache of slot rows[i] (beams of one window)."""
+        for array in self.past.values():
+            array[: len(rows), :, :length] = array[list(rows), :, :length]
+
+
+class Stepper:
+    """Runs a decoder graph over slots of a :class:`Buffers`, with bindings kept for each number of slots."""
+
+    def __init__(self, session: ort.InferenceSession, buffers: Buffers, vocab: int) -> None:
+        self._session, self.buffers = session, buffers
+        self._extra = [
+            node for node in session.get_outputs() if not node.name.startswith(("present_", "logits"))
+        ]
+        self._lengths = np.zeros(buffers.slots, np.int32)
+        self._longest = np.zeros(1, np.int32)
+        self._ids = np.zeros((buffers.slots, 1), np.int64)
+        self._positions = np.zeros((buffers.slots, 1), np.int64)
+        self._logits = np.zeros((buffers.slots, vocab), np.float32)
+        self._bindings: dict[int, Any] = {}
+        self._bound_capacity = 0
+
+    def step(self, ids: Sequence[int], positions: Sequence[int]) -> NDArray[np.float32]:
+        """One token for each of the first slots; logits [len(ids), vocab], overwritten by the next step."""
+        n, longest = len(ids), max(positions) + 1
+        self._make_room(longest)
+        self._ids[:n, 0], self._positions[:n, 0], self._lengths[:n] = ids, positions, positions
+        self._longest[0] = longest
+        with runtime_errors("decoder"):
+            self._session.run_with_iobinding(self._binding(n))
+        return self._logits[:n]
+
+    def prefill(self, slot: int, ids: Sequence[int]) -> dict[str, Array]:
+        """Put the tokens `ids` into an empty slot at once; all outputs but the caches by name."""
+        self._make_room(len(ids))
+        binding = self._session.io_binding()
+        count = len(ids)
+        inputs: dict[str, Array] = {
+            "ids": np.array([ids], np.int64),
+            "positions": np.arange(count, dtype=np.int64)[None],
+            "lengths": np.array([count - 1], np.int32),
+            "longest": np.array([count], np.int32),
+        }
+        for name, array in inputs.items():
+            bind(binding, name, array)
+        self._bind_caches(binding, slot, slot + 1)
+        names = ["logits", *(node.name for node in self._extra)]
+        for name in names:
+            binding.bind_output(name, "cpu")
+        with runtime_errors("decoder"):
+            self._session.run_with_iobinding(binding)
+        outputs = binding.get_outputs()
+        by_name = {node.name: value for node, value in zip(self._output_order(names), outputs, strict=False)}
+        return {name: by_name[name].numpy() for name in names}
+
+    def _output_order(self, names: Sequence[str]) -> list[Any]:
+        """Bound outputs come back in the order in which they were bound: caches first, then `names`."""
+        nodes = {node.name: node for node in self._session.get_outputs()}
+        caches = [nodes[name.replace("past", "present")] for name in self.buffers.past]
+        return caches + [nodes[name] for name in names]
+
+    def _make_room(self, tokens: int) -> None:
+        if tokens > self.buffers.capacity:
+            self.buffers.grow(max(tokens, 2 * self.buffers.capacity))
+        if self._bound_capacity != self.buffers.capacity:
+            self._bindings.clear()
+            self._bound_capacity = self.buffers.capacity
+
+    def _binding(self, n: int) -> Any:
+        if n not in self._bindings:
+            binding = self._session.io_binding()
+            for name, array in (
+                ("ids", self._ids),
+                ("positions", self._positions),
+                ("lengths", self._lengths),
+            ):
+                bind(binding, name, array[:n])
+            bind(binding, "longest", self._longest)
+            self._bind_caches(binding, 0, n)
+            bind(binding, "logits", self._logits[:n], output=True)
+            self._bindings[n] = binding
+        return self._bindings[n]
+
+    def _bind_caches(self, binding: Any, start: int, end: int) -> None:
+        for name, array in self.buffers.cross.items():
+            bind(binding, name, array[start:end])
+        for name, array in self.buffers.past.items():
+            bind(binding, name, array[start:end])
+            bind(binding, name.replace("past", "present"), array[start:end], output=True)

@@ -1,0 +1,101 @@
+"""From submitted windows to hidden states: log-mel, encoder jobs in flight, retries of a device's hiccups."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr_batch.manifests.errors import RetryableError
+from asr_batch.models.encoder import Encoder, EncoderJob
+from asr_batch.models.features import HOP, log_mel_batch
+from asr_batch.models.recognizer import Samples
+
+Float32 = NDArray[np.float32]
+_TRIES = 3
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Ready(Generic[T]):
+    """A window with its hidden states [positions, d_model], or with the sentence why it has none."""
+
+    item: T
+    hidden: Float32 | None
+    backend: str = "cpu"
+    flags: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class _Flight(Generic[T]):
+    items: list[tuple[T, Samples]]
+    log_mel: Float32
+    job: EncoderJob
+    tries: int = 1
+
+
+class EncoderFeed(Generic[T]):
+    """A queue of windows in front of an encoder. Items come out in the order in which they went in."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._waiting: deque[tuple[T, Samples]] = deque()
+        self._flights: deque[_Flight[T]] = deque()
+        self._ready: deque[Ready[T]] = deque()
+
+    def __len__(self) -> int:
+        flying = sum(len(flight.items) for flight in self._flights)
+        return len(self._waiting) + flying + len(self._ready)
+
+    def put(self, item: T, samples: Samples) -> None:
+        """Queue a window."""
+        self._waiting.append((item, samples))
+
+    def take(self, *, wait: bool) -> Ready[T] | None:
+        """The next window with hidden states; None when there is none, or without `wait` none yet."""
+        self._launch()
+        if not self._ready and self._flights and (wait or self._flights[0].job.done()):
+            self._land(self._flights.popleft())
+            self._launch()
+        return self._ready.popleft() if self._ready else None
+
+    def clear(self) -> None:
+        """Forget everything that is queued; jobs in flight end unheard."""
+        self._waiting.clear()
+        self._flights.clear()
+        self._ready.clear()
+
+    def _launch(self) -> None:
+        ahead = 0 if self._encoder.depth == 1 else self._encoder.depth
+        while self._waiting and (len(self._flights) < ahead or not (self._flights or self._ready)):
+            count = min(self._encoder.max_batch, len(self._waiting))
+            items = [self._waiting.popleft() for _ in range(count)]
+            log_mel = self.features([samples for _, samples in items])
+            self._flights.append(_Flight(items, log_mel, self._encoder.start(log_mel)))
+
+    def features(self, windows: Sequence[Samples]) -> Float32:
+        """Log-mel [batch, n_mels, frames] of windows, each continued with silence."""
+        return log_mel_batch(windows, self._encoder.n_mels, self._encoder.frames * HOP)
+
+    def _land(self, flight: _Flight[T]) -> None:
+        try:
+            hidden = flight.job.result()
+        except RetryableError as error:
+            if flight.tries < _TRIES:
+                again = self._encoder.start(flight.log_mel)
+                self._flights.appendleft(_Flight(flight.items, flight.log_mel, again, flight.tries + 1))
+                return
+            sentence = f"the encoder failed {_TRIES} times: {error}"
+            self._ready.extend(Ready(item, None, error=sentence) for item, _ in flight.items)
+            return
+        for (item, _), states in zip(flight.items, hidden, strict=True):
+            good = bool(np.isfinite(states).all())
+            broken = None if good else f"the encoder ({flight.job.backend}) gave NaN or infinity"
+            self._ready.append(
+                Ready(item, states if good else None, flight.job.backend, flight.job.flags, broken)
+            )

@@ -1,0 +1,144 @@
+"""A small builder over `onnx.helper`: nodes, weights, outputs; and saving with the weights beside the graph.
+
+Weights are numpy arrays. On saving, every array above a kilobyte goes into one data file (ONNX external
+data, offsets aligned so that ONNX Runtime can map it), which several graphs may share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr_batch.manifests.errors import ModelError
+
+Array = NDArray[Any]
+MICROSOFT = "com.microsoft"
+_OPSET, _IR = 17, 8
+_INLINE = 1024  # bytes: smaller arrays stay inside the graph, where shape inference can see them
+_PAGE = 4096
+
+_CONTRIB = frozenset(
+    {
+        "DynamicQuantizeMatMul",
+        "Gelu",
+        "GroupQueryAttention",
+        "MatMulIntegerToFloat",
+        "MatMulNBits",
+        "MultiHeadAttention",
+        "SkipLayerNormalization",
+    }
+)
+
+
+def onnx_package() -> Any:
+    """The module `onnx`; ModelError that names the extra when it is not installed."""
+    try:
+        import onnx
+        import onnx.helper
+    except ImportError as error:
+        raise ModelError("compiling needs the package onnx: pip install 'asr-batch[compile]'") from error
+    return onnx
+
+
+class DataFile:
+    """A file of weights that graphs refer to by offset. The same array object is written once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._stream = path.open("wb")
+        self._places: dict[int, tuple[int, int]] = {}
+        self._kept: list[Array] = []  # ids stay unique while the arrays live
+
+    def place(self, array: Array) -> tuple[int, int]:
+        """Offset and length of `array` in the file; appended on first sight."""
+        if id(array) not in self._places:
+            data = np.ascontiguousarray(array)
+            self._stream.write(b"\0" * (-self._stream.tell() % _PAGE))
+            self._places[id(array)] = (self._stream.tell(), data.nbytes)
+            self._kept.append(array)
+            self._stream.write(data.tobytes())
+        return self._places[id(array)]
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._stream.close()
+
+
+class Graph:
+    """An ONNX graph under construction; values are referred to by name."""
+
+    def __init__(self, name: str) -> None:
+        self._helper = onnx_package().helper
+        self._types = onnx_package().TensorProto
+        self._name = name
+        self._nodes: list[Any] = []
+        self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
+        self._weights: dict[str, Array] = {}
+        self._names: dict[int, str] = {}
+
+    def weight(self, array: Array | Sequence[int] | float, dtype: Any = None) -> str:
+        """Name of a constant; the same array object is stored once."""
+        if id(array) in self._names and isinstance(array, np.ndarray) and dtype is None:
+            return self._names[id(array)]
+        value = np.asarray(array, dtype)
+        name = f"w{len(self._weights)}"
+        self._weights[name] = value
+        if isinstance(array, np.ndarray) and value is array:
+            self._names[id(array)] = name
+        return name
+
+    def op(self, kind: str, *inputs: str, out: str | None = None, **attributes: Any) -> str:
+        """Append a node with one output and return the output's name."""
+        return self.ops(kind, *inputs, outs=[out or f"{kind.lower()}{len(self._nodes)}"], **attributes)[0]
+
+    def ops(self, kind: str, *inputs: str, outs: Sequence[str], **attributes: Any) -> list[str]:
+        """Append a node with the outputs `outs` ('' for one that nobody wants)."""
+        domain = MICROSOFT if kind in _CONTRIB else ""
+        self._nodes.append(
+            self._helper.make_node(
+                kind, list(inputs), list(outs), name=f"{kind}_{len(self._nodes)}", domain=domain, **attributes
+            )
+        )
+        return list(outs)
+
+    def input(self, name: str, dtype: str, shape: Sequence[int | str]) -> str:
+        """Declare an input; `dtype` is ONNX's name (`FLOAT`, `INT64`)."""
+        kind = getattr(self._types, dtype)
+        self._inputs.append(self._helper.make_tensor_value_info(name, kind, list(shape)))
+        return name
+
+    def output(self, name: str, dtype: str, shape: Sequence[int | str], value: str | None = None) -> None:
+        """Declare the output `name`, made from `value` when that is another name."""
+        if value is not None and value != name:
+            self.op("Identity", value, out=name)
+        kind = getattr(self._types, dtype)
+        self._outputs.append(self._helper.make_tensor_value_info(name, kind, list(shape)))
+
+    def save(self, path: Path, data: DataFile, others: Sequence[tuple[Array, DataFile]] = ()) -> None:
+        """Write the graph to `path`, its weights to `data`; `others` are arrays that live in another file."""
+        elsewhere = {id(array): file for array, file in others}
+        tensors = [
+            self._tensor(name, array, elsewhere.get(id(array), data)) for name, array in self._weights.items()
+        ]
+        graph = self._helper.make_graph(self._nodes, self._name, self._inputs, self._outputs, tensors)
+        opsets = [self._helper.make_opsetid("", _OPSET), self._helper.make_opsetid(MICROSOFT, 1)]
+        model = self._helper.make_model(
+            graph, opset_imports=opsets, ir_version=_IR, producer_name="asr-batch"
+        )
+        path.write_bytes(model.SerializeToString())
+
+    def _tensor(self, name: str, array: Array, file: DataFile) -> Any:
+        kind = self._helper.np_dtype_to_tensor_dtype(array.dtype)
+        if array.nbytes <= _INLINE:
+            raw = np.ascontiguousarray(array).tobytes()
+            return self._helper.make_tensor(name, kind, array.shape, raw, raw=True)
+        offset, length = file.place(array)
+        tensor = self._types(name=name, data_type=kind, dims=array.shape, data_location=self._types.EXTERNAL)
+        for key, value in (("location", file.path.name), ("offset", str(offset)), ("length", str(length))):
+            tensor.external_data.add(key=key, value=value)
+        return tensor

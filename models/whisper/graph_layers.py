@@ -1,0 +1,117 @@
+"""Layers that encoder and decoder graphs share: linear layers in every precision, norms, head padding."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr_batch.models.whisper.compile_weights import Source
+from asr_batch.models.whisper.graph import Graph
+from asr_batch.models.whisper.quant import BLOCK, int4_blocks, int8_columns
+
+Float32 = NDArray[np.float32]
+Style = Literal["fp32", "row", "tensor", "int4"]
+"""How a linear layer computes: float32; int8 with a scale per row (whatever else is in the batch); int8
+with one scale per call (for calls that hold one window alone); 4-bit blocks."""
+
+EPSILON = 1e-5  # torch.nn.LayerNorm's
+
+
+def linear(graph: Graph, x: str, weight: Float32, bias: Float32 | None, style: Style) -> str:
+    """`x` [..., k] times `weight` [k, n] plus `bias` [n]."""
+    if style == "tensor":
+        quantised, scale = int8_columns(weight)
+        inputs = [x, graph.weight(quantised), graph.weight(scale), ""]
+        return graph.op("DynamicQuantizeMatMul", *inputs, *([] if bias is None else [graph.weight(bias)]))
+    if style == "row":
+        y = _row_int8(graph, x, weight)
+    elif style == "int4":
+        blocks, scales = int4_blocks(weight)
+        sizes = {"K": weight.shape[0], "N": weight.shape[1], "bits": 4, "block_size": BLOCK}
+        names = graph.weight(blocks), graph.weight(scales)
+        y = graph.op("MatMulNBits", x, *names, accuracy_level=4, **sizes)
+    else:
+        y = graph.op("MatMul", x, graph.weight(weight))
+    return y if bias is None else graph.op("Add", y, graph.weight(bias))
+
+
+def quantise_rows(graph: Graph, x: str) -> tuple[str, str]:
+    """`x` [..., k] as uint8 around 128, and the scale of each row [..., 1].
+
+    A row of zeros divides by zero on the way; its scale is zero as well, so its product is zero.
+    """
+    top = graph.op("ReduceMax", graph.op("Abs", x), axes=[-1], keepdims=1)
+    scale = graph.op("Mul", top, graph.weight(1 / 127, np.float32))
+    one, middle = graph.weight(1, np.float32), graph.weight(128, np.uint8)
+    return graph.op("QuantizeLinear", graph.op("Div", x, scale), one, middle), scale
+
+
+def _row_int8(graph: Graph, x: str, weight: Float32) -> str:
+    quantised, column = int8_columns(weight)
+    return row_product(graph, x, graph.weight(quantised), graph.weight(column))
+
+
+def row_product(graph: Graph, x: str, weight: str, column: str) -> str:
+    """`x` [..., k] times the int8 `weight` [k, n] with the scales `column` [n], scale by row."""
+    rows, scale = quantise_rows(graph, x)
+    one, middle = graph.weight(1, np.float32), graph.weight(128, np.uint8)
+    return graph.op("Mul", graph.op("MatMulIntegerToFloat", rows, weight, one, column, middle), scale)
+
+
+def layer_norm(graph: Graph, x: str, source: Source, name: str, width: int) -> str:
+    """Layer normalisation with the parameters `name`.weight and `name`.bias."""
+    gamma, beta = source.get(f"{name}.weight", width), source.get(f"{name}.bias", width)
+    return graph.op(
+        "LayerNormalization", x, graph.weight(gamma), graph.weight(beta), axis=-1, epsilon=EPSILON
+    )
+
+
+def add_and_norm(graph: Graph, x: str, y: str, source: Source, name: str, width: int) -> tuple[str, str]:
+    """The residual sum of `x` and `y`, and its layer normalisation: (sum, normalised)."""
+    gamma, beta = source.get(f"{name}.weight", width), source.get(f"{name}.bias", width)
+    outs = [f"{name}_out", "", "", f"{name}_sum"]
+    inputs = (x, y, graph.weight(gamma), graph.weight(beta))
+    graph.ops("SkipLayerNormalization", *inputs, outs=outs, epsilon=EPSILON)
+    return outs[3], outs[0]
+
+
+def padded_head(width: int) -> int:
+    """The head width that the attention kernels take: the next multiple of 8."""
+    return -(-width // 8) * 8
+
+
+def pad_columns(weight: Float32, heads: int) -> Float32:
+    """`weight` [..., heads * w] with every head's columns continued with zeros to :func:`padded_head`."""
+    width = weight.shape[-1] // heads
+    extra = padded_head(width) - width
+    if not extra:
+        return weight
+    split = weight.reshape(*weight.shape[:-1], heads, width)
+    padded = np.pad(split, [(0, 0)] * (split.ndim - 1) + [(0, extra)])
+    return np.ascontiguousarray(padded.reshape(*weight.shape[:-1], -1))
+
+
+class AttentionWeights:
+    """Projections of one attention block, transposed for `x @ w`, heads padded; keys have no bias."""
+
+    def __init__(self, source: Source, name: str, width: int, heads: int) -> None:
+        def weight(kind: str) -> Float32:
+            return source.get(f"{name}.{kind}_proj.weight", width, width).T
+
+        def bias(kind: str) -> Float32:
+            return source.get(f"{name}.{kind}_proj.bias", width)
+
+        self.scale = (width // heads) ** -0.5
+        self.q, self.q_bias = pad_columns(weight("q"), heads), pad_columns(bias("q"), heads)
+        self.k, self.v = pad_columns(weight("k"), heads), pad_columns(weight("v"), heads)
+        self.v_bias = pad_columns(bias("v"), heads)
+        self.out = np.ascontiguousarray(pad_columns(weight("out").T, heads).T)
+        # The weights of a softmax sum to one, so the bias of the values is a constant behind it.
+        self.out_bias = bias("out") + bias("v") @ weight("out")
+
+    def qkv(self) -> tuple[Float32, Float32]:
+        """The three projections side by side [width, 3 * inner], their bias without that of the values."""
+        bias = np.concatenate([self.q_bias, np.zeros_like(self.q_bias), np.zeros_like(self.q_bias)])
+        return np.concatenate([self.q, self.k, self.v], axis=1), bias

@@ -1,0 +1,194 @@
+"""Compiled bundles against `transformers` (stored and live) and the rules of the engine."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import whisper_reference as reference
+from tiny_whisper import Tiny, weights, write_json
+
+from asr_batch.manifests.errors import ModelError
+from asr_batch.models.load import LoadOptions, load_recognizer
+from asr_batch.models.recognizer import DecodeOptions, Recognizer, WindowRequest, WindowResult
+from asr_batch.models.whisper.compile import compile_bundle
+
+pytest.importorskip("onnx")
+EXPECTED = json.loads(reference.STORE.read_text())
+IDS = [f"seed{spec.seed}" for spec in reference.SPECS]
+
+
+def write_safetensors(path: Path, state: dict[str, np.ndarray]) -> None:
+    header, offset = {}, 0
+    for name, value in state.items():
+        end = offset + value.nbytes
+        header[name] = {"dtype": "F32", "shape": value.shape, "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header).encode()
+    with path.open("wb") as stream:
+        stream.write(len(text).to_bytes(8, "little") + text)
+        for value in state.values():
+            stream.write(np.ascontiguousarray(value).tobytes())
+
+
+def source(folder: Path, spec: Tiny) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder, spec)
+    write_safetensors(folder / "model.safetensors", weights(spec))
+    return folder
+
+
+def bundle(tmp_path: Path, spec: Tiny, precision: str = "fp32", **options: object) -> Recognizer:
+    target = tmp_path / precision
+    if not target.exists():
+        compile_bundle(source(tmp_path / "src", spec), target, window=spec.window, precision=precision)
+    return load_recognizer(target, LoadOptions(threads=2, **options))
+
+
+def options_for(spec: Tiny, **changes: object) -> DecodeOptions:
+    language = "de" if spec.multilingual else None
+    return DecodeOptions(**{"plain": True, "max_new_tokens": reference.CAP, "language": language} | changes)
+
+
+def decode(model: Recognizer, requests: list[WindowRequest]) -> dict[object, WindowResult]:
+    waiting, results = list(requests), {}
+    while waiting or model.pending():
+        while waiting and model.room():
+            model.submit(waiting.pop(0))
+        results |= {result.key: result for result in model.poll()}
+    return results
+
+
+def tokens(model: Recognizer, spec: Tiny, **changes: object) -> list[list[int]]:
+    wanted = options_for(spec, **changes)
+    requests = [WindowRequest(i, clip, wanted) for i, clip in enumerate(reference.clips(spec))]
+    results = decode(model, requests)
+    return [list(results[i].tokens) for i in range(len(requests))]
+
+
+@pytest.mark.parametrize("spec", reference.SPECS, ids=IDS)
+def test_float32_tokens_equal_transformers(tmp_path: Path, spec: Tiny) -> None:
+    model = bundle(tmp_path, spec)
+    assert model.info.window == spec.window
+    assert tokens(model, spec) == EXPECTED[str(spec.seed)]["tokens"]
+
+
+@pytest.mark.parametrize("spec", reference.SPECS, ids=IDS)
+def test_float32_logits_equal_transformers_with_true_padding(tmp_path: Path, spec: Tiny) -> None:
+    model = bundle(tmp_path, spec)
+    prompt, clip = EXPECTED[str(spec.seed)]["prompt"], reference.clips(spec)[0]
+    logits = prompt_logits(model, prompt, clip)
+    assert np.abs(logits[::7] - EXPECTED[str(spec.seed)]["logits"]).max() < 1e-3
+
+
+def prompt_logits(model: Recognizer, prompt: list[int], clip: np.ndarray) -> np.ndarray:
+    """Logits behind the prompt, fed at once and, as a check of the cache, token by token."""
+    engine = model._engine  # type: ignore[attr-defined]
+    hidden = model._encoder.start(model._feed.features([clip])).result()[0]  # type: ignore[attr-defined]
+    engine.projector.project(hidden, engine.buffers.cross, 0)
+    once = engine._stepper.prefill(0, prompt)["logits"][0]
+    for at, token in enumerate(prompt):
+        stepped = engine._stepper.step([token], [at])[0]
+    assert np.abs(once - stepped).max() < 1e-3
+    return stepped
+
+
+@pytest.mark.parametrize("spec", [reference.SPECS[i] for i in (1, 6)], ids=["seed2", "seed7"])
+def test_int8_tokens_do_not_depend_on_the_batch(tmp_path: Path, spec: Tiny) -> None:
+    clips = [reference.audio(1000 + i, 0.5 + (i * 0.7) % spec.window) for i in range(20)]
+    wanted = options_for(spec)
+    rng = np.random.default_rng(0)
+    seen = set()
+    for slots in (1, 2, 3, 8, 16):
+        model = bundle(tmp_path, spec, "int8", batch_size=slots)
+        order = rng.permutation(len(clips))
+        results = decode(model, [WindowRequest(int(i), clips[i], wanted) for i in order])
+        seen.add(tuple(tuple(results[i].tokens) for i in range(len(clips))))
+    assert len(seen) == 1
+    assert len({row for rows in seen for row in rows}) > 5  # the windows differ, so a mix-up would show
+
+
+def test_openai_checkpoint_gives_the_same_bundle(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    spec = reference.SPECS[1]
+    folder = source(tmp_path / "hf", spec)
+    names = openai_names(weights(spec))
+    dims = {
+        "n_mels": spec.n_mels, "n_vocab": len(weights(spec)["model.decoder.embed_tokens.weight"]),
+        "n_audio_ctx": spec.trained * 50, "n_audio_state": spec.d_model, "n_audio_head": spec.heads,
+        "n_audio_layer": spec.encoder_layers, "n_text_ctx": spec.context, "n_text_state": spec.d_model,
+        "n_text_head": spec.heads, "n_text_layer": spec.decoder_layers,
+    }  # fmt: skip
+    state = {name: torch.from_numpy(value) for name, value in names.items()}
+    own = tmp_path / "openai"
+    own.mkdir()
+    for name in ("tokenizer.json", "generation_config.json"):
+        (own / name).write_bytes((folder / name).read_bytes())
+    torch.save({"dims": dims, "model_state_dict": state}, own / "tiny.pt")
+    compile_bundle(own / "tiny.pt", tmp_path / "fp32", window=spec.window, precision="fp32")
+    model = load_recognizer(tmp_path / "fp32")
+    assert tokens(model, spec) == EXPECTED[str(spec.seed)]["tokens"]
+
+
+def openai_names(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    table = [
+        ("model.", ""), (".layers.", ".blocks."), ("self_attn_layer_norm", "attn_ln"),
+        ("encoder_attn_layer_norm", "cross_attn_ln"), ("final_layer_norm", "mlp_ln"), ("self_attn", "attn"),
+        ("encoder_attn", "cross_attn"), ("q_proj", "query"), ("k_proj", "key"), ("v_proj", "value"),
+        ("out_proj", "out"), ("fc1", "mlp.0"), ("fc2", "mlp.2"),
+        ("embed_positions.weight", "positional_embedding"),
+        ("embed_tokens", "token_embedding"), ("encoder.layer_norm", "encoder.ln_post"),
+        ("decoder.layer_norm", "decoder.ln"),
+    ]  # fmt: skip
+    renamed = {}
+    for name, value in state.items():
+        for ours, theirs in table:
+            name = name.replace(ours, theirs)
+        renamed[name] = value
+    return renamed
+
+
+class Attack:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        import os
+
+        return os.system, ("touch pwned",)
+
+
+def test_a_checkpoint_that_runs_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile(tmp_path / "evil.pt", "w") as archive:
+        archive.writestr("evil/data.pkl", pickle.dumps({"dims": Attack(), "model_state_dict": {}}))
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(ModelError, match="system"):
+        compile_bundle(tmp_path / "evil.pt", tmp_path / "out")
+    assert not (tmp_path / "pwned").exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_nan_in_hidden_states_is_an_error_of_that_window_alone(tmp_path: Path) -> None:
+    spec = reference.SPECS[0]
+    model = bundle(tmp_path, spec, "int8")
+    clips = reference.clips(spec)
+    bad = clips[1].copy()
+    bad[100] = np.nan
+    results = decode(
+        model, [WindowRequest(i, c, options_for(spec)) for i, c in enumerate([clips[0], bad, clips[2]])]
+    )
+    assert results[1].error is not None
+    assert results[1].text == ""
+    assert results[0].error is None
+    assert results[2].tokens
+
+
+def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
+    spec = reference.SPECS[0]
+    bundle(tmp_path, spec, "int8")
+    with (tmp_path / "int8" / "decoder.weights").open("ab") as stream:
+        stream.write(b"x")
+    with pytest.raises(ModelError, match=r"decoder\.weights"):
+        load_recognizer(tmp_path / "int8")
