@@ -107,7 +107,7 @@ def finish_swap(root: Path) -> bool:
     token = json.loads(journal.read_text(encoding="utf-8"))["token"]
     for folder in FOLDERS:
         new, current = root / f".{folder}.{token}", root / folder
-        if not (current / f".swap-{token}").exists():
+        if (new / f".swap-{token}").exists():  # the mark is in the new folder until that is in place
             _exchange(new, current)
     fsync_folder(root)
     for folder in FOLDERS:

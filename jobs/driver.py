@@ -92,7 +92,6 @@ class Driver:
         self.open: dict[str, OpenRow] = {}
         self.partial: dict[tuple[str, int], float] = {}
         self._units: deque[Unit] = deque()
-        self._leaders: dict[int, str] = {}
         self._finished: OrderedDict[str, tuple[Row, list[Row]]] = OrderedDict()
         self._last_commit = time.monotonic()
         self._commit_cost = 0.0
@@ -155,12 +154,11 @@ class Driver:
 
     def _begin(self, task: Task) -> None:
         """Open a row, or attach it to the row that has the same audio and settings."""
-        key = hash(task.work_key) if task.work_key else None
-        leader = self._leaders.get(key) if key is not None else None
-        if leader is not None and self._follow(task, leader):
-            return
+        key = task.work_key
         if key is not None:
-            self._leaders[key] = task.item.id
+            leader = self.feed.leaders.setdefault(key, task.item.id)
+            if leader != task.item.id and self._follow(task, leader):
+                return
         units = units_of(task, self._split, self._pace.hang_timeout)
         self.open[task.item.id] = OpenRow(task, len(units))
         self._units.extend(units)

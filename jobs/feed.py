@@ -35,9 +35,10 @@ class Task:
         return max(0.0, end - (self.item.start or 0.0))
 
     @property
-    def work_key(self) -> tuple[str, str] | None:
+    def work_key(self) -> int | None:
         """Equal for rows that have the same audio and settings; None when the content is not known."""
-        return (self.facts.sha256, self.settings_sha256) if self.facts.sha256 else None
+        sha256 = self.facts.sha256
+        return hash((hash(sha256), self.settings_sha256)) if sha256 else None
 
 
 class Resume:
@@ -80,13 +81,23 @@ class Resume:
             return True
         return None
 
+    def done_key(self, position: int, item: AudioItem) -> int | None:
+        """`Task.work_key` of a row that is done; None where its transcript is of no use to another row."""
+        entry = self.index.entries[position]
+        if STATUSES[int(entry["status"])] == "failed" or int(entry["audio"]) == hash(""):
+            return None
+        return hash((int(entry["audio"]), self.settings.sha256(item)))
+
     def same_audio(self, position: int, sha256: str) -> bool:
         """Whether the data set's row was made from audio of this hash."""
         return int(self.index.entries[position]["audio"]) == hash(sha256)
 
 
 class Feed:
-    """An iterator over rows to transcribe that never makes the driver wait."""
+    """An iterator over rows to transcribe that never makes the driver wait.
+
+    `leaders` maps work keys to the first row that has them, done or on its way.
+    """
 
     def __init__(
         self,
@@ -102,6 +113,7 @@ class Feed:
         self._waiting: deque[tuple[AudioItem, int | None, Future[FileFacts]]] = deque()
         self._ended = False
         self.passed = 0
+        self.leaders: dict[int, str] = {}
         self.known_seconds = 0.0
         self.known_rows = 0
 
@@ -122,7 +134,7 @@ class Feed:
             item, position, future = self._waiting.popleft()
             facts = future.result()
             if position is not None and self._resume.same_audio(position, facts.sha256):
-                self.passed += 1
+                self._pass_over(item, position)
                 continue
             self.known_rows += 1
             task = Task(item, self._resume.settings.sha256(item), facts)
@@ -145,9 +157,15 @@ class Feed:
             return
         position = self._resume.entry(item)
         if position is not None and self._resume.unchanged(position, item):
-            self.passed += 1
+            self._pass_over(item, position)
             return
         self._waiting.append((item, position, self._threads.submit(self._looker, item.location)))
+
+    def _pass_over(self, item: AudioItem, position: int) -> None:
+        self.passed += 1
+        key = self._resume.done_key(position, item)
+        if key is not None:
+            self.leaders.setdefault(key, item.id)
 
     def wait(self, seconds: float) -> None:
         """Wait for the facts of the next row."""

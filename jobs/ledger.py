@@ -7,11 +7,13 @@ no name it listed disappears during a run, and there is nothing to merge afterwa
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -54,6 +56,7 @@ class Ledger:
             self._open_part: Pair | None = self._unfull_last_part()
         self._rows: list[Row] = []
         self._windows: list[Row] = []
+        self._new_ids, self._new_parts = array("q"), array("l")
 
     def add(self, row: Row, windows: Sequence[Row]) -> None:
         """Take a finished row with its windows; it is written by the next `commit`."""
@@ -124,6 +127,9 @@ class Ledger:
             if position is not None:
                 part = int(self.index.entries["part"][position])
                 self.index.entries[position] = entry_of(row, part)
+            else:
+                self._new_ids.append(hash(row["id"]))
+                self._new_parts.append(last)
         count = len(self._rows)
         self._rows, self._windows = [], []
         return count
@@ -172,12 +178,21 @@ class Ledger:
         for row in self._rows:
             if row["id"] == row_id:
                 return row, [window for window in self._windows if window["id"] == row_id]
-        position = self.index.find(row_id)
-        if position is None:
+        part = self._part_of(row_id)
+        if part is None:
             return None
-        windows, transcripts = self._read(self.names[int(self.index.entries["part"][position])])
+        windows, transcripts = self._old_tables(part) or self._read(self.names[part])
         rows: list[dict[str, Any]] = _only(transcripts, row_id).to_pylist()
         return (rows[0], _only(windows, row_id).to_pylist()) if rows else None
+
+    def _part_of(self, row_id: str) -> int | None:
+        position = self.index.find(row_id)
+        if position is not None:
+            return int(self.index.entries["part"][position])
+        if not self._new_ids:
+            return None
+        found = np.flatnonzero(np.frombuffer(self._new_ids, dtype=np.int64) == hash(row_id))
+        return self._new_parts[int(found[0])] if len(found) else None
 
 
 def read_part_schema(root: Path, name: str) -> pa.Schema:

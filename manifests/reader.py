@@ -303,7 +303,7 @@ class _Types:
         if not values:
             return
         try:
-            found = pa.infer_type(values)
+            found = pa.array(values).type
             known = self._found.get(name)
             both = [pa.schema([(name, kind)]) for kind in (known, found) if kind is not None]
             self._found[name] = pa.unify_schemas(both, promote_options="permissive").field(name).type

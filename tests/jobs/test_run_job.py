@@ -1,0 +1,302 @@
+"""The batch job over a fake pool: rows, resume, faults of workers, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import pytest
+from fake_pool import FakePool
+
+from asr_batch.jobs.verify import check_dataset_files, check_rows
+
+
+def holds(root):
+    assert [*check_dataset_files(root), *check_rows(root)] == []
+
+
+def test_every_row_once_with_its_windows_and_columns(folder, run, rows):
+    root = folder(6)
+    assert run() == 0
+    found = rows()
+    assert sorted(found) == [f"f{i}" for i in range(6)]
+    assert [found[f"f{i}"]["note"] for i in range(6)] == [f"n{i}" for i in range(6)]
+    assert len(rows("windows")) == 12
+    holds(root / "out")
+    summary = json.loads((root / "out/summary.json").read_text())
+    assert summary["rows"] == {"total": 6, "ok": 6, "empty": 0, "partial": 0, "failed": 0, "pending": 0}
+    assert summary["audio_seconds"] == 120.0
+    assert summary["exit_code"] == 0
+    assert run.pool.closed
+
+
+def test_done_rows_are_not_done_again(folder, run, rows):
+    folder(5)
+    run()
+    before = rows()
+    assert run() == 0
+    assert run.pool.submitted == []
+    assert rows() == before
+
+
+def test_a_grown_manifest_does_the_new_rows_only(folder, run, rows):
+    root = folder(3)
+    run()
+    (root / "new.wav").write_bytes(b"new")
+    with (root / "manifest.csv").open("a") as stream:
+        stream.write("new,new.wav,x\n")
+    assert run() == 0
+    assert [unit.item.id for unit in run.pool.submitted] == ["new"]
+    assert len(rows()) == 4
+    assert len(list((root / "out/transcripts").glob("*.parquet"))) == 1
+
+
+def test_a_gained_column_stands_in_all_parts(folder, run, rows):
+    root = folder(3)
+    run(part_rows=1)
+    text = (root / "manifest.csv").read_text().splitlines()
+    more = [f"{line},{'added' if n == 0 else n}" for n, line in enumerate(text)]
+    (root / "manifest.csv").write_text("\n".join(more) + "\nnew,0.wav,n,9\n")
+    assert run(part_rows=1) == 0
+    assert run.pool.submitted == []  # the same audio under a new id is not transcribed again
+    assert {row_id: row["added"] for row_id, row in rows().items()}["new"] == "9"
+
+
+def test_changed_audio_and_changed_settings_redo_what_they_must(folder, run, rows):
+    root = folder(4, extra="own,0.wav,x\n")
+    (root / "manifest.csv").write_text(
+        "id,audio,lang\n" + "".join(f"f{i},{i}.wav,{'de' if i == 3 else ''}\n" for i in range(4))
+    )
+    run()
+    (root / "1.wav").write_bytes(b"other audio")
+    os.utime(root / "2.wav", ns=(1, 1))  # touched, same content
+    assert run() == 0
+    assert [unit.item.id for unit in run.pool.submitted] == ["f1"]
+    assert run(language="fr") == 0
+    assert [unit.item.id for unit in run.pool.submitted] == ["f0", "f1", "f2"]  # f3 has its own language
+    assert run(language="fr", workers=3, batch_size=7) == 0
+    assert run.pool.submitted == []
+    holds(root / "out")
+
+
+def test_a_deleted_file_does_not_take_its_transcript_along(folder, run, rows):
+    root = folder(2)
+    run()
+    (root / "0.wav").unlink()
+    assert run() == 0
+    assert rows()["f0"]["status"] == "ok"
+
+
+def test_a_file_that_appeared_is_done(folder, run, rows):
+    root = folder(1, extra="late,late.wav,x\n")
+    assert run() == 3
+    assert rows()["late"]["error_code"] == "not_found"
+    assert run() == 3
+    (root / "late.wav").write_bytes(b"late")
+    assert run() == 0
+    assert [unit.item.id for unit in run.pool.submitted] == ["late"]
+    holds(root / "out")
+
+
+def test_same_audio_is_transcribed_once(folder, run, rows):
+    root = folder(2, extra="twin,0.wav,t\nspan,0.wav,s\n")
+    text = (root / "manifest.csv").read_text().splitlines()
+    ends = ["end", "", "", "", "5"]
+    (root / "manifest.csv").write_text("\n".join(f"{a},{b}" for a, b in zip(text, ends, strict=True)) + "\n")
+    assert run() == 0
+    assert sorted(unit.item.id for unit in run.pool.submitted) == ["f0", "f1", "span"]
+    found = rows()
+    assert found["twin"]["text"] == found["f0"]["text"]
+    assert found["twin"]["note"] == "t"
+    assert sum(window["id"] == "twin" for window in rows("windows")) == 2
+    holds(root / "out")
+
+
+def test_a_long_row_is_put_together_from_its_spans(folder, run, rows):
+    folder(names=["long", "short"])
+    assert run() == 0
+    assert rows()["long"]["duration"] == 30.0
+    assert [w["index"] for w in rows("windows") if w["id"] == "long"] == list(range(6))
+
+
+def test_a_crash_is_charged_to_the_row_that_was_alone(folder, run, rows):
+    folder(8)
+    kills = []
+
+    def poison(unit):
+        if unit.item.id == "f3":
+            kills.append(unit)
+            return "crashed"
+        return None
+
+    assert run(FakePool(2, 3, poison)) == 3
+    found = rows()
+    assert [i for i, row in found.items() if row["status"] == "failed"] == ["f3"]
+    assert found["f3"]["error_code"] == "worker_crashed"
+    assert found["f3"]["attempts"] == len(kills) == 3
+    assert [unit.alone for unit in kills] == [False, True, True]
+
+
+@pytest.mark.parametrize(("reason", "code"), [("hung", "timeout"), ("out_of_memory", "out_of_memory")])
+def test_hangs_and_memory(folder, run, rows, reason, code):
+    folder(3)
+    assert run(FakePool(1, 1, lambda unit: reason if unit.item.id == "f1" else None)) == 3
+    assert rows()["f1"]["error_code"] == code
+    assert rows()["f2"]["status"] == "ok"
+
+
+def test_a_lost_node_costs_nobody(folder, run, rows):
+    folder(4)
+    left = {"node_lost": 6}
+
+    def poison(unit):
+        left["node_lost"] -= 1
+        return "node_lost" if left["node_lost"] >= 0 else None
+
+    assert run(FakePool(2, 2, poison)) == 0
+    assert {row["status"] for row in rows().values()} == {"ok"}
+
+
+def test_retryable_is_tried_four_times(folder, run, rows):
+    folder(2)
+    tries = []
+    pool = FakePool(1, 1, lambda unit: tries.append(unit) or "retryable" if unit.item.id == "f0" else None)
+    assert run(pool) == 3
+    assert len(tries) == 4
+    assert rows()["f0"]["error_code"] == "fetch_failed"
+
+
+def test_retry_runs_the_failed_rows_only(folder, run, rows):
+    folder(4)
+    run(FakePool(poison=lambda unit: "crashed" if unit.item.id in ("f1", "f2") else None))
+    assert run() == 3
+    assert run.pool.submitted == []
+    assert run(redo=("failed",)) == 0
+    assert sorted(unit.item.id for unit in run.pool.submitted) == ["f1", "f2"]
+    assert {row["status"] for row in rows().values()} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("gates", "code"),
+    [
+        ({"max_failures": "1"}, 3),
+        ({"max_failures": "0"}, 4),
+        ({"max_failures": "25%"}, 3),
+        ({"max_failures": "24%"}, 4),
+        ({"min_coverage": 0.9}, 3),
+    ],
+)
+def test_gates(folder, run, gates, code):
+    root = folder(3, extra="gone,gone.wav,x\n")
+    assert run(**gates) == code
+    summary = json.loads((root / "out/summary.json").read_text())
+    assert [gate["held"] for gate in summary["gates"]] == [code == 3]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_drains_and_the_same_command_goes_on(folder, run, rows, number, code):
+    root = folder(12)
+    waits = []
+
+    def strike(pool):
+        waits.append(len(pool.open_units()))
+        if len(waits) == 2:
+            os.kill(os.getpid(), number)
+
+    assert run(FakePool(1, 2, on_wait=strike), grace=5.0) == code
+    assert 0 < len(rows()) < 12
+    assert json.loads((root / "out/summary.json").read_text())["exit_code"] == code
+    done = set(rows())
+    assert run() == 0
+    assert {unit.item.id for unit in run.pool.submitted} == {f"f{i}" for i in range(12)} - done
+    holds(root / "out")
+
+
+class Stuck(FakePool):
+    def wait(self, timeout):
+        self.on_wait(self)
+        return []
+
+
+def test_a_second_signal_stops_at_once(folder, run):
+    folder(3)
+    pool = Stuck(on_wait=lambda pool: os.kill(os.getpid(), signal.SIGINT))
+    assert run(pool, grace=1000.0) == 130
+
+
+def test_no_grace_puts_units_back(folder, run, rows):
+    folder(3)
+    assert run(Stuck(on_wait=lambda pool: os.kill(os.getpid(), signal.SIGTERM)), grace=0.0) == 143
+    assert run() == 0
+    assert len(rows()) == 3
+
+
+def test_out_of_time_is_a_clean_stop(folder, run, rows):
+    root = folder(4)
+    assert run(max_hours=0.0) == 0
+    summary = json.loads((root / "out/summary.json").read_text())
+    assert (summary["ending"], summary["rows"]["pending"]) == ("out of time", 4)
+    assert run() == 0
+    assert len(rows()) == 4
+
+
+def test_the_order_of_work_changes_no_row(folder, run, rows):
+    root = folder(7)
+    run()
+    lines = (root / "manifest.csv").read_text().splitlines()
+    (root / "manifest.csv").write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
+    run(FakePool(3, 1), out="again")
+    again = rows(out="again")
+    for row_id, row in rows().items():
+        for name in ("text", "segments", "audio_sha256", "settings_sha256"):
+            assert again[row_id][name] == row[name]
+
+
+def test_fresh_wants_an_empty_folder(folder, run, capfd):
+    root = folder(1)
+    (root / "out").mkdir()
+    assert run(fresh=True) == 0
+    assert run(fresh=True) == 2
+    assert "deletes nothing" in capfd.readouterr().err
+
+
+def test_a_foreign_folder_is_left_alone(folder, run):
+    root = folder(1)
+    (root / "out/transcripts").mkdir(parents=True)
+    (root / "out/transcripts/theirs.parquet").write_bytes(b"x")
+    assert run() == 2
+    assert (root / "out/transcripts/theirs.parquet").read_bytes() == b"x"
+
+
+def test_quiet_is_silent_and_says_what_is_wrong(folder, run, capfd):
+    folder(1)
+    assert run() == 0
+    assert capfd.readouterr() == ("", "")
+    folder(1, extra="gone,gone.wav,x\n")
+    assert run() == 3
+    assert "1 failed" in capfd.readouterr().err
+
+
+def test_log_lines_are_json(folder, run):
+    root = folder(1, extra="gone,gone.wav,x\n")
+    run()
+    entries = [json.loads(line) for line in (root / "out/log.jsonl").read_text().splitlines()]
+    assert any(entry.get("error_code") == "not_found" for entry in entries)
+
+
+def test_a_bug_in_one_row_leaves_the_others(folder, run, rows, monkeypatch):
+    import fake_pool
+
+    good = fake_pool.assemble
+
+    def bad(item, spans):
+        if item.id == "f1":
+            raise ZeroDivisionError
+        return good(item, spans)
+
+    folder(3)
+    monkeypatch.setattr(fake_pool, "assemble", bad)
+    assert run() == 3
+    assert rows()["f1"]["error_code"] == "internal_error"
+    assert rows()["f2"]["status"] == "ok"
