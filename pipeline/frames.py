@@ -93,3 +93,12 @@ def regular(blocks: Iterable[Samples], size: int) -> Iterator[Samples]:
             have -= size
     if have:
         yield np.concatenate(parts)
+
+
+def smoothed(values: Float32, width: int) -> Float32:
+    """Centred moving mean of odd `width`; at the ends over what there is."""
+    kernel = np.ones(width, np.float32)
+    total = np.convolve(values, kernel, "same")
+    count = np.convolve(np.ones_like(values), kernel, "same")
+    out: Float32 = (total / count).astype(np.float32)
+    return out

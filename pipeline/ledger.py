@@ -9,10 +9,10 @@ import numpy as np
 
 from asr_batch.manifests.records import Segment, WindowRecord, Word
 from asr_batch.models.recognizer import SAMPLE_RATE, WindowResult
-from asr_batch.pipeline.audit import audible_speech, runs
+from asr_batch.pipeline.audit import audible_speech
 from asr_batch.pipeline.frames import FRAME, FRAMES_PER_SECOND
 from asr_batch.pipeline.guards import compression_ratio
-from asr_batch.pipeline.plan import quietest
+from asr_batch.pipeline.plan import quietest, runs
 from asr_batch.pipeline.repair import bare
 from asr_batch.pipeline.stitch import find_seam
 from asr_batch.pipeline.text import join_words, words_of
@@ -81,7 +81,7 @@ def _record(track: Track, take: Take, part: Kept, threshold: float, node: str, c
     begin = track.place.start
     start = begin + take.start / SAMPLE_RATE
     end = track.end if take is track.takes[-1] else begin + take.end / SAMPLE_RATE
-    mask = audible_speech(take.level.astype(np.float32), take.heard, threshold)
+    mask = audible_speech(take.level.astype(np.float32), take.heard, take.hinted, threshold)
     kept_mask = mask.copy()
     kept_mask[: max(0, round((part.start - start) * FRAMES_PER_SECOND))] = False
     kept_mask[max(0, round((part.end - start) * FRAMES_PER_SECOND)) :] = False

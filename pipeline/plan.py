@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from asr_batch.manifests.records import Cut
 from asr_batch.models.recognizer import Samples
-from asr_batch.pipeline.frames import FRAME, FRAMES_PER_SECOND, Float32, Measured
+from asr_batch.pipeline.frames import FRAME, FRAMES_PER_SECOND, Float32, Mask, Measured, smoothed
+from asr_batch.pipeline.silence import is_silence
 
 OVERLAP = 150
 """Frames that two windows share at a forced cut: 1.5 s."""
@@ -28,6 +28,8 @@ _EARLIEST, _LATEST = 0.55, 0.96  # of the window: where a cut in silence may lie
 _SURE_PAUSE = 25  # frames of non-speech that need no further look
 _DEEP = -30.0  # dB under the loud parts, over 110 ms: a pause, too long and deep for a stop consonant
 _DEEPEST = 55.0  # dB under the loud parts from which quieter makes no better pause
+_LEAD, _SHORT_REST, _LONG_REST = 5, 100, 300  # frames
+_MARGIN = 35  # frames of silence that a window keeps around its speech
 _SLACK = 60  # frames by which the edges of an overlap move to a better place
 _QUIET_SHARE = 0.35  # of the way from the window's floor to its loud parts
 _MIN_RANGE = 12.0  # dB between floor and loud parts from which level says anything about pauses
@@ -60,16 +62,7 @@ class CutPlace:
     cut: Cut
 
 
-def smoothed(values: Float32, width: int) -> Float32:
-    """Centred moving mean of odd `width`; at the ends over what there is."""
-    kernel = np.ones(width, np.float32)
-    total = np.convolve(values, kernel, "same")
-    count = np.convolve(np.ones_like(values), kernel, "same")
-    out: Float32 = (total / count).astype(np.float32)
-    return out
-
-
-def pauses(level: Float32, speech: Float32) -> NDArray[np.bool_]:
+def pauses(level: Float32, speech: Float32) -> Mask:
     """Which frames of a window are no speech: Silero says so, and the level where it can tell."""
     quiet = speech < SPEECH
     floor, loud = np.percentile(level, (10, 90))
@@ -78,14 +71,21 @@ def pauses(level: Float32, speech: Float32) -> NDArray[np.bool_]:
     return quiet
 
 
-def longest_run(mask: NDArray[np.bool_]) -> tuple[int, int]:
-    """[start, end) of the longest run of True, the earliest of several; (0, 0) if there is none."""
+def runs(mask: Mask, join: int = 0) -> list[tuple[int, int]]:
+    """[start, end) of each run of True; runs at most `join` frames apart count as one."""
     edges = np.flatnonzero(np.diff(np.concatenate(([0], mask.astype(np.int8), [0]))))
-    starts, ends = edges[::2], edges[1::2]
-    if not len(starts):
-        return 0, 0
-    best = int(np.argmax(ends - starts))
-    return int(starts[best]), int(ends[best])
+    out: list[tuple[int, int]] = []
+    for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        if out and start - out[-1][1] <= join:
+            out[-1] = (out[-1][0], end)
+        else:
+            out.append((start, end))
+    return out
+
+
+def longest_run(mask: Mask) -> tuple[int, int]:
+    """[start, end) of the longest run of True, the earliest of several; (0, 0) if there is none."""
+    return max(runs(mask), key=lambda run: run[1] - run[0], default=(0, 0))
 
 
 def quietest(level: Float32, start: int, end: int) -> int:
@@ -108,9 +108,31 @@ def pause_score(level: Float32, speech: Float32) -> Float32:
     return score
 
 
+def rest_cut(level: Float32, speech: Float32) -> CutPlace | None:
+    """A cut that keeps a long silence out of the windows around it, or None.
+
+    A window that starts in silence ends shortly before somebody speaks (and is then skipped); a window
+    with speech ends early when nobody speaks for three seconds. Nothing is taken out of a window's inside.
+    """
+    quiet = pauses(level, speech)
+    for start, end in runs(quiet):
+        if start <= _LEAD and end - start >= _SHORT_REST:
+            place = len(level) if end == len(level) else end - _MARGIN
+            if is_silence(level[:place], speech[:place]):
+                return CutPlace(place, place, "silence")
+        elif end - start >= _LONG_REST and is_silence(
+            level[start + _MARGIN : end], speech[start + _MARGIN : end]
+        ):
+            return CutPlace(start + _MARGIN, start + _MARGIN, "silence")
+    return None
+
+
 def choose_cut(level: Float32, speech: Float32, frames: int) -> CutPlace:
     """Where to end a window of at most `frames` frames, given at least so many that go on behind it."""
     level, speech = level[:frames], speech[:frames]
+    rest = rest_cut(level, speech)
+    if rest is not None:
+        return rest
     low, high = round(_EARLIEST * frames), round(_LATEST * frames)
     start, end = longest_run(pauses(level, speech)[low:high])
     if end - start >= _SURE_PAUSE:
@@ -161,8 +183,12 @@ def plan(stretches: Iterable[Measured], window: float, planner: PlannerName = "s
             yield held.window(index, place)
             held.drop(place.resume)
             index += 1
-    if len(held.samples):
-        yield held.window(index, CutPlace(len(held.level), len(held.level), "end"))
+    while len(held.samples):
+        rest = rest_cut(held.level, held.speech) if index and planner == "silence" else None
+        last = rest or CutPlace(len(held.level), len(held.level), "end")
+        yield held.window(index, last)
+        held.drop(last.resume)
+        index += 1
 
 
 class _Held:

@@ -14,11 +14,10 @@ import numpy as np
 
 from asr_batch.manifests.records import Hypothesis
 from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, Samples, WindowResult
-from asr_batch.pipeline.audit import runs
 from asr_batch.pipeline.frames import FRAME, FRAMES_PER_SECOND, Float32, Mask
 from asr_batch.pipeline.guards import SPEAKS, Ask, Outcome, Try, compression_ratio, judge, token_cap
 from asr_batch.pipeline.options import PipelineOptions
-from asr_batch.pipeline.plan import longest_run, pauses, quietest
+from asr_batch.pipeline.plan import longest_run, pauses, quietest, runs
 from asr_batch.pipeline.text import join_texts, words_of
 
 MUCH = 2.0

@@ -12,13 +12,14 @@ from asr_batch.manifests.errors import ItemError
 from asr_batch.manifests.records import Cut, Failure
 from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, ModelInfo, WindowResult
 from asr_batch.pipeline.audio import AudioStream
-from asr_batch.pipeline.audit import LevelHistogram, audible_speech, is_silence
+from asr_batch.pipeline.audit import HINT, LevelHistogram, audible_speech
 from asr_batch.pipeline.frames import FRAMES_PER_SECOND, Float32, Mask, Measured, Meter, levels
 from asr_batch.pipeline.guards import Ask, Decoding, Outcome, decode, prepared
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.plan import SPEECH, PlannerName, Window, plan
 from asr_batch.pipeline.repair import Suspect, Workshop, budget_of, chosen, repair, severity, usual_rate
 from asr_batch.pipeline.reread import Rereader
+from asr_batch.pipeline.silence import is_silence
 from asr_batch.pipeline.source import Source
 
 _REPAIR = -1  # the place of repairs among the windows' numbers
@@ -52,6 +53,7 @@ class Take:
     cut: Cut
     level: Float32
     heard: Mask
+    hinted: Mask
     outcome: Outcome | None = None
     skipped: bool = False
 
@@ -168,7 +170,13 @@ class Track:
     def _take(self, window: Window) -> None:
         heard = window.speech >= SPEECH
         take = Take(
-            window.index, window.start, window.end, window.cut, window.level.astype(np.float16), heard
+            window.index,
+            window.start,
+            window.end,
+            window.cut,
+            window.level.astype(np.float16),
+            heard,
+            window.speech >= HINT,
         )
         self.takes.append(take)
         if self.options.plain:
@@ -257,7 +265,10 @@ def repairs(track: Track) -> Generator[Ask, WindowResult, None]:
 
 
 def _suspects(track: Track, threshold: float) -> list[Suspect]:
-    masks = [audible_speech(take.level.astype(np.float32), take.heard, threshold) for take in track.takes]
+    masks = [
+        audible_speech(take.level.astype(np.float32), take.heard, take.hinted, threshold)
+        for take in track.takes
+    ]
     speech = [float(np.count_nonzero(mask)) / FRAMES_PER_SECOND for mask in masks]
     usual = usual_rate(
         [(take.outcome, s) for take, s in zip(track.takes, speech, strict=True) if take.outcome]
