@@ -28,6 +28,11 @@ class ModelFiles:
     decoder_step: Path
     precision: str
 
+    @property
+    def graphs(self) -> tuple[Path, Path, Path]:
+        """All three."""
+        return self.encoder, self.decoder_init, self.decoder_step
+
 
 def looks_like_layout(folder: Path) -> bool:
     """Whether any file of the layout's own decoders stands in `folder`."""

@@ -10,21 +10,38 @@ import hashlib
 import os
 from pathlib import Path
 
+import numpy as np
+
 from asr_batch.manifests.errors import ModelError
+from asr_batch.models.features import log_mel
 from asr_batch.models.load import LoadOptions
+from asr_batch.models.qwen3.batched import BatchedStepper
 from asr_batch.models.qwen3.config import QwenConfig
-from asr_batch.models.qwen3.files import ModelFiles, choose, looks_like_layout
+from asr_batch.models.qwen3.files import SHARED, ModelFiles, choose, looks_like_layout
 from asr_batch.models.qwen3.graphs import Graphs
 from asr_batch.models.qwen3.languages import NAMES
-from asr_batch.models.qwen3.prompt import PromptWriter
+from asr_batch.models.qwen3.memory import Plan, plan
+from asr_batch.models.qwen3.prompt import Prompt, PromptWriter
 from asr_batch.models.qwen3.recognizer import QwenRecognizer
-from asr_batch.models.qwen3.steppers import PublishedStepper, open_embedding
-from asr_batch.models.recognizer import ModelInfo, Recognizer
+from asr_batch.models.qwen3.rewrite import batched_step
+from asr_batch.models.qwen3.sessions import (
+    can_rewrite,
+    check_layout,
+    open_published,
+    open_rewritten,
+)
+from asr_batch.models.qwen3.steppers import Embedding, PublishedStepper, Stepper, open_embedding
+from asr_batch.models.qwen3.trace import NotTracedError
+from asr_batch.models.recognizer import SAMPLE_RATE, ModelInfo, Recognizer
 
 WINDOW = 30.0
 """Seconds of a window unless the caller says otherwise (the vendor's setting for short requests)."""
 
-CAPABILITIES = frozenset({"language_detection", "prompt", "temperature"})
+SLOTS = 8
+"""Windows that decode together unless the caller says otherwise."""
+
+CAPABILITIES = frozenset({"prompt", "temperature"})
+"""No `language_detection`: every window says its own language in the answer, at no cost."""
 
 
 def matches(path: Path) -> bool:
@@ -34,38 +51,95 @@ def matches(path: Path) -> bool:
 
 def load(path: Path, options: LoadOptions) -> Recognizer:
     """Load the model in `path`. Raises ModelError for whatever does not fit the layout."""
+    if options.provider not in ("auto", "cpu"):
+        raise ModelError(f"provider {options.provider!r}: the Qwen3-ASR family runs on cpu")
     files = choose(path, options.precision)
     config = QwenConfig.from_folder(path)
     writer = PromptWriter(path, config)
     embedding = open_embedding(path / "embed_tokens.bin", config)
-    if options.provider not in ("auto", "cpu"):
-        raise ModelError(f"provider {options.provider!r}: the Qwen3-ASR family runs on cpu")
+    data = {one for graph in files.graphs for one in check_layout(graph, config)}
+    window = options.window or WINDOW
+    weights = sum(one.stat().st_size for one in data)
+    fitting = plan(files, config, weights, options.batch_size or SLOTS, window)
     threads = options.threads or len(os.sched_getaffinity(0))
     graphs = Graphs(files, config, threads)
-    batch = options.batch_size or threads
-    stepper = PublishedStepper(graphs.step, embedding, threads)
-    return QwenRecognizer(_info(files, options, batch), config, graphs, stepper, writer)
+    stepper = _Check(graphs, writer, path, config.n_mels).stepper(files, config, embedding, threads, fitting)
+    info = _info(files, data, window, fitting.slots)
+    return QwenRecognizer(info, config, graphs, stepper, writer)
 
 
-def _info(files: ModelFiles, options: LoadOptions, batch: int) -> ModelInfo:
+class _Check:
+    """A short sound through encoder and prefill at load, and the step compared with the prefill.
+
+    The reference for a step is the prefill of one token more: it needs no second copy of the weights.
+    """
+
+    def __init__(self, graphs: Graphs, writer: PromptWriter, folder: Path, n_mels: int) -> None:
+        tone = np.sin(np.arange(SAMPLE_RATE // 2) / 20).astype(np.float32)
+        self._graphs = graphs
+        try:
+            self._features = graphs.encode(log_mel(tone, n_mels, None))
+            self._prompt = writer.write(self._features.shape[1])
+            self._whole = graphs.prefill(self._prompt, self._features).logits
+        except Exception as error:
+            raise ModelError(f"{folder}: the model does not run: {error}") from error
+        if not np.isfinite(self._whole).all():
+            raise ModelError(
+                f"{folder}: the model gives numbers that are not finite; its weights are damaged"
+            )
+
+    def stepper(
+        self, files: ModelFiles, config: QwenConfig, embedding: Embedding, threads: int, fitting: Plan
+    ) -> Stepper:
+        """Our batched step where it can be had and agrees, else the published one."""
+        path = files.decoder_step
+        if can_rewrite(path):
+            try:
+                session = open_rewritten(
+                    path, threads, lambda graph: batched_step(graph, config), fitting.packed
+                )
+                batched = BatchedStepper(session, embedding, config, fitting.slots)
+                both_exact = files.precision == "fp32"
+                if self._agrees(batched, 1e-3 if both_exact else 0.25):
+                    return batched
+            except (NotTracedError, ModelError):
+                pass  # an exporter we do not know, or a runtime without the operator
+        session = open_published(path, 1, fitting.packed)
+        return PublishedStepper(session, embedding, threads)
+
+    def _agrees(self, stepper: Stepper, tolerance: float) -> bool:
+        """Whether a step on the prompt's last token gives the prefill's logits, relative to their size.
+
+        Quantised graphs round activations too, and a mixed folder has two precisions: their numbers
+        differ by some hundredths. A wrong graph differs in everything.
+        """
+        whole = self._prompt
+        short = Prompt(whole.ids[:-1], whole.audio_offset, whole.audio_count)
+        stepper.admit(0, self._graphs.prefill(short, self._features), 1)
+        found = stepper.step({0: whole.ids[-1]})[0]
+        stepper.release(0)
+        error = float(np.linalg.norm(found - self._whole) / np.linalg.norm(self._whole))
+        return error < tolerance
+
+
+def _info(files: ModelFiles, data: set[Path], window: float, batch: int) -> ModelInfo:
     return ModelInfo(
         name=files.folder.name,
         family="qwen3-asr",
         path=str(files.folder),
-        sha256=fingerprint(files),
+        sha256=fingerprint(files, data),
         precision=files.precision,
-        window=options.window or WINDOW,
+        window=window,
         languages=tuple(sorted(NAMES)),
         capabilities=CAPABILITIES,
         batch=batch,
     )
 
 
-def fingerprint(files: ModelFiles) -> str:
+def fingerprint(files: ModelFiles, data: set[Path]) -> str:
     """SHA-256 over names and contents of every file that decides what comes out."""
     total = hashlib.sha256()
-    used = {files.encoder, files.decoder_init, files.decoder_step, *files.folder.glob("*.data")}
-    used |= {files.folder / name for name in ("config.json", "tokenizer.json", "embed_tokens.bin")}
+    used = {*files.graphs, *data, *(files.folder / name for name in SHARED)}
     for path in sorted(used):
         with path.open("rb") as handle:
             total.update(f"{path.name}\0{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())

@@ -154,7 +154,7 @@ class QwenRecognizer:
             self._finish(request, decoding)
             return
         slot = min(set(range(self._info.batch)) - self._running.keys())
-        self._stepper.admit(slot, prefill)
+        self._stepper.admit(slot, prefill, decoding.cap)
         self._running[slot] = _Running(request, decoding, token)
 
     def _decoding(self, request: WindowRequest) -> Decoding:

@@ -1,4 +1,4 @@
-"""Decoder steps for all running windows at once, behind one small seam."""
+"""Decoder steps for all running windows, behind one small seam; here the folder's own decoder_step."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from asr_batch.models.qwen3.config import QwenConfig
 from asr_batch.models.qwen3.graphs import Prefill
 
 Float32 = NDArray[np.float32]
+Embedding = NDArray[np.floating[Any]]
 
 
-def open_embedding(path: Path, config: QwenConfig) -> NDArray[np.floating[Any]]:
+def open_embedding(path: Path, config: QwenConfig) -> Embedding:
     """embed_tokens.bin [vocab, hidden], memory-mapped. Raises ModelError when its size does not fit."""
     size = path.stat().st_size
     if size != config.embed_size:
@@ -34,11 +35,11 @@ def open_embedding(path: Path, config: QwenConfig) -> NDArray[np.floating[Any]]:
 class Stepper(Protocol):
     """Runs one decoder step for any of its slots."""
 
-    def admit(self, slot: int, prefill: Prefill) -> None:
-        """Take a window into `slot`."""
+    def admit(self, slot: int, prefill: Prefill, tokens: int) -> None:
+        """Take a window into `slot` that will generate at most `tokens` ids."""
 
     def step(self, tokens: Mapping[int, int]) -> dict[int, Float32]:
-        """Feed one token per slot; logits [vocab] per slot."""
+        """Feed one token per slot; logits [vocab] per slot, good until the next step."""
 
     def release(self, slot: int) -> None:
         """Forget the window of `slot`."""
@@ -60,15 +61,13 @@ class PublishedStepper:
     Keys and values stay ONNX Runtime values: what a step gives is bound as input of the next one.
     """
 
-    def __init__(
-        self, session: ort.InferenceSession, embedding: NDArray[np.floating[Any]], threads: int
-    ) -> None:
+    def __init__(self, session: ort.InferenceSession, embedding: Embedding, threads: int) -> None:
         self._session = session
         self._embedding = embedding
         self._slots: dict[int, _Slot] = {}
         self._threads = ThreadPoolExecutor(threads, "qwen-step") if threads > 1 else None
 
-    def admit(self, slot: int, prefill: Prefill) -> None:
+    def admit(self, slot: int, prefill: Prefill, tokens: int) -> None:
         """See Stepper."""
         self._slots[slot] = _Slot(prefill.keys, prefill.values, prefill.length)
 
@@ -94,7 +93,7 @@ class PublishedStepper:
 
     def release(self, slot: int) -> None:
         """See Stepper."""
-        del self._slots[slot]
+        self._slots.pop(slot, None)
 
     def close(self) -> None:
         """See Stepper."""

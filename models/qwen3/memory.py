@@ -1,0 +1,98 @@
+"""How much memory a model will need at its peak, before anything large is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from asr_batch.manifests.errors import ModelError
+from asr_batch.models.qwen3.config import QwenConfig
+from asr_batch.models.qwen3.files import ModelFiles
+from asr_batch.models.qwen3.graphs import audio_positions
+
+PROMPT = 64
+"""Positions of the prompt beside the audio, with a short context."""
+
+SPEECH_TOKENS = 8
+"""Ids a second of speech may come to (most text is below 5)."""
+
+PREPARED = 2
+"""Windows that wait between prefill and a free slot."""
+
+GIB = float(1 << 30)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What fits: `slots` windows at a time, and whether the step's weights are packed (a copy of them).
+
+    `peak` is the estimate in bytes, with the mapped weights in it.
+    """
+
+    slots: int
+    packed: bool
+    peak: int
+
+
+def plan(
+    files: ModelFiles, config: QwenConfig, weights: int, slots: int, seconds: float, free: int | None = None
+) -> Plan:
+    """The best plan of at most `slots` windows of `seconds` that fits into `free` bytes (None: ask the node).
+
+    `weights` are the bytes of the decoder's data files. Packing the step's FP32 weights doubles the speed
+    of a step and costs a copy of them; fewer slots cost throughput. Raises ModelError when nothing fits.
+    """
+    free = available() if free is None else free
+    counts = sorted({slots, *(one for one in (4, 2, 1) if one < slots)}, reverse=True)
+    plans = [
+        Plan(count, packed, _peak(files, config, weights, count, seconds, packed))
+        for packed in (True, False)
+        for count in counts
+    ]
+    for one in plans:
+        if one.peak <= free:
+            return one
+    least = min(plans, key=lambda one: one.peak)
+    raise ModelError(
+        f"{files.folder}: needs about {least.peak / GIB:.1f} GiB of memory at its peak ({files.precision}, "
+        f"windows of {seconds:g} s, one at a time) and {free / GIB:.1f} GiB are free; take int4 "
+        "(--precision int4), a shorter --window or fewer --workers"
+    )
+
+
+def _peak(files: ModelFiles, c: QwenConfig, weights: int, slots: int, seconds: float, packed: bool) -> int:
+    frames = int(seconds * 100)
+    positions = audio_positions(frames) + PROMPT
+    encoder = 2 * files.encoder.stat().st_size  # as parsed and as packed
+    convolution = 2 * 4 * (frames // 2) * (c.n_mels // 2) * c.conv_channels
+    attention = 3 * 4 * c.heads * positions * positions
+    logits = 4 * c.vocab * (slots + 1)
+    caches = c.kv_bytes * (positions * (2 * PREPARED + slots) + int(SPEECH_TOKENS * seconds) * slots)
+    copies = weights if packed else 0
+    return encoder + weights + copies + convolution + attention + logits + caches
+
+
+def available() -> int:
+    """Bytes this process may still take: of the machine and of its control group (none told: very many)."""
+    return min(_machine(), _control_group())
+
+
+def _machine() -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        return 1 << 60
+
+
+def _control_group(root: Path = Path("/sys/fs/cgroup")) -> int:
+    """Room below the limit of a container; file pages in its use can be given back and count as free."""
+    try:
+        limit = (root / "memory.max").read_text(encoding="ascii").strip()
+        if limit == "max":
+            return 1 << 60
+        used = int((root / "memory.current").read_text(encoding="ascii"))
+        stat = dict(line.split() for line in (root / "memory.stat").read_text(encoding="ascii").splitlines())
+        return int(limit) - used + int(stat.get("inactive_file", 0)) + int(stat.get("active_file", 0))
+    except (OSError, ValueError):
+        return 1 << 60
