@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +91,12 @@ def entry_of(row: Mapping[str, Any], part: int) -> tuple[Any, ...]:
     )
 
 
-@dataclass(slots=True)
 class Index:
     """All rows of the data set when it was opened, sorted by id hash."""
 
-    entries: Entries
+    def __init__(self, entries: Entries) -> None:
+        self.entries = entries
+        self._ids = array("q", entries["id"].tobytes())
 
     @classmethod
     def load(cls, root: Path, names: Sequence[str]) -> Index:
@@ -113,9 +115,8 @@ class Index:
     def find(self, row_id: str) -> int | None:
         """Position of a row, or None."""
         wanted = hash(row_id)
-        ids = self.entries["id"]
-        position = int(np.searchsorted(ids, wanted))
-        return position if position < len(ids) and int(ids[position]) == wanted else None
+        position = bisect_left(self._ids, wanted)
+        return position if position < len(self._ids) and self._ids[position] == wanted else None
 
     def present(self, id_hashes: NDArray[np.int64]) -> NDArray[np.bool_]:
         """For every entry, whether its row is among those of the manifest."""

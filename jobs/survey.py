@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -32,13 +33,16 @@ def survey(manifest: Manifest) -> Survey:
     ids = array("q")
     first: list[str] = []
 
-    def noted() -> Iterator[AudioItem]:
-        for item in manifest.check():
+    def noted(items: Iterator[AudioItem]) -> Iterator[AudioItem]:
+        for item in items:
             ids.append(hash(item.id))
             if len(first) < FIRST:
                 first.append(item.id)
             yield item
 
-    facts = manifest.facts(noted())
+    facts = manifest.facts(noted(manifest.check()))
+    if manifest.renamed:
+        del ids[:], first[:]
+        deque(noted(manifest.rows()), maxlen=0)
     hashes = np.frombuffer(ids, dtype=np.int64) if ids else np.empty(0, dtype=np.int64)
     return Survey(facts.rows, hashes, tuple(first), facts.extra, manifest.sha256())

@@ -71,25 +71,25 @@ def build_item(line: int, values: Mapping[str, Any], layout: Layout, base: Base)
 
     Raises RowError for the first cell that cannot be used.
     """
-    roles = layout.roles
-    audio = _audio(values, roles)
+    column = layout.roles.get
+    audio = _audio(values, column("audio"))
     location = base.locate(audio)
     if location is None:
-        raise RowError(roles["audio"], audio, _followed(base))
-    start, end = _span(values, roles)
+        raise RowError(layout.roles["audio"], audio, _followed(base))
+    start, end = _span(values, layout.roles)
     return AudioItem(
-        id=_text(values, roles, "id") or "",
-        audio=printable(audio),
-        location=location,
-        start=start,
-        end=end,
-        channel=_channel(values, roles),
-        language=_language(values, roles),
-        task=_task(values, roles),
-        prompt=_text(values, roles, "prompt"),
-        reference=_text(values, roles, "reference"),
-        line=line,
-        extra=tuple([(name, values.get(name)) for name in layout.extra]),
+        _text(values, column("id")) or "",
+        printable(audio),
+        location,
+        start,
+        end,
+        _channel(values, column("channel")),
+        _language(values, column("language")),
+        _task(values, column("task")),
+        _text(values, column("prompt")),
+        _text(values, column("reference")),
+        line,
+        tuple([(name, values.get(name)) for name in layout.extra]),
     )
 
 
@@ -102,22 +102,24 @@ def _followed(base: Base) -> str:
     return "a URL or a path below the manifest, since the manifest is remote" if base.remote else EXPECTED
 
 
-def _audio(values: Mapping[str, Any], roles: Mapping[str, str]) -> str:
-    column = roles.get("audio")
+def _audio(values: Mapping[str, Any], column: str | None) -> str:
     if column is None:
         raise RowError("audio", "", f"a column named {' or '.join(ALIASES['audio'])}")
     value = values.get(column)
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise RowError(column, "" if value is None else value, EXPECTED)
-    try:
-        os.fsencode(value)
-    except UnicodeEncodeError:
-        raise RowError(column, value, EXPECTED) from None
+    if not value.isascii():
+        try:
+            os.fsencode(value)
+        except UnicodeEncodeError:
+            raise RowError(column, value, EXPECTED) from None
     return value
 
 
-def _text(values: Mapping[str, Any], roles: Mapping[str, str], role: str) -> str | None:
-    value = values.get(roles.get(role, ""))
+def _text(values: Mapping[str, Any], column: str | None) -> str | None:
+    if column is None:
+        return None
+    value = values.get(column)
     if value is None or value == "":
         return None
     if isinstance(value, float) and math.isnan(value):
@@ -125,9 +127,9 @@ def _text(values: Mapping[str, Any], roles: Mapping[str, str], role: str) -> str
     if isinstance(value, (str, int)) and not isinstance(value, bool):
         text = str(value)
         if not is_utf8(text):
-            raise RowError(roles[role], text, "text in UTF-8")
+            raise RowError(column, text, "text in UTF-8")
         return text
-    raise RowError(roles[role], value, "text")
+    raise RowError(column, value, "text")
 
 
 def is_utf8(text: str) -> bool:
@@ -172,27 +174,27 @@ def _span(values: Mapping[str, Any], roles: Mapping[str, str]) -> tuple[float | 
     return start, end
 
 
-def _channel(values: Mapping[str, Any], roles: Mapping[str, str]) -> str:
-    value = values.get(roles.get("channel", ""))
-    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+def _channel(values: Mapping[str, Any], column: str | None) -> str:
+    value = None if column is None else values.get(column)
+    if column is None or value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         return "mix"
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     text = str(value).strip()
     if text in ("mix", "split") or (text.isascii() and text.isdigit() and len(text) < 5):
         return text if not text.isdigit() else str(int(text))
-    raise RowError(roles["channel"], value, "a channel number from 0, mix or split")
+    raise RowError(column, value, "a channel number from 0, mix or split")
 
 
-def _language(values: Mapping[str, Any], roles: Mapping[str, str]) -> str | None:
-    text = _text(values, roles, "language")
-    if text is None or _LANGUAGE.fullmatch(text):
+def _language(values: Mapping[str, Any], column: str | None) -> str | None:
+    text = _text(values, column)
+    if column is None or text is None or _LANGUAGE.fullmatch(text):
         return text
-    raise RowError(roles["language"], text, "a language code such as en")
+    raise RowError(column, text, "a language code such as en")
 
 
-def _task(values: Mapping[str, Any], roles: Mapping[str, str]) -> str | None:
-    text = _text(values, roles, "task")
-    if text is None or text in TASKS:
+def _task(values: Mapping[str, Any], column: str | None) -> str | None:
+    text = _text(values, column)
+    if column is None or text is None or text in TASKS:
         return text
-    raise RowError(roles["task"], text, " or ".join(TASKS))
+    raise RowError(column, text, " or ".join(TASKS))

@@ -52,7 +52,7 @@ def read_csv(stream: IO[bytes], delimiter: str = ",") -> Iterator[RawRow | Probl
             )
             continue
         values = dict(zip(header, fields, strict=True))
-        bad = _not_utf8(line, values, names)
+        bad = None if all(map(str.isascii, fields)) else _not_utf8(line, values, names)
         yield bad if bad is not None else (line, values)
 
 

@@ -11,10 +11,13 @@ SCHEMES = ("file", "s3", "http", "https")
 EXPECTED = "a path, file://, s3:// or http(s)://"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
+_PLAIN = re.compile(r"(?:[^/.\n][^/\n]*/)*[^/.\n][^/\n]*")
+"""A relative path that is its own normal form."""
+
 
 def scheme_of(text: str) -> str | None:
     """The URL scheme in lower case, or None for a plain path."""
-    match = _SCHEME.match(text)
+    match = _SCHEME.match(text) if "://" in text else None
     return match.group(1).lower() if match else None
 
 
@@ -40,10 +43,15 @@ class Base:
         if self.remote:
             return self._locate_remote(audio, scheme)
         if scheme is None:
-            return os.path.normpath(os.path.join(self.folder, audio))  # noqa: PTH118 - 1,000,000 rows
+            return self._below(audio)
         if scheme == "file":
             return local_path(audio)
         return audio if scheme in SCHEMES else None
+
+    def _below(self, audio: str) -> str:
+        if _PLAIN.fullmatch(audio):
+            return f"{self.folder}/{audio}"
+        return os.path.normpath(os.path.join(self.folder, audio))  # noqa: PTH118 - a million times
 
     def _locate_remote(self, audio: str, scheme: str | None) -> str | None:
         if scheme is not None:

@@ -12,11 +12,13 @@ import io
 import shutil
 import sys
 import urllib.request
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
@@ -64,7 +66,8 @@ class Manifest:
     def __init__(self, name: str, path: Path, base: Base, fmt: Format | None = None) -> None:
         self.name, self.path, self.base = name, path, base
         self.format: Format = fmt or _format_of(path, name)
-        self._explicit: set[str] | None = None
+        self.renamed = False
+        self._names: _Names | None = None
 
     def sha256(self) -> str:
         """The hash of the file's bytes."""
@@ -74,36 +77,52 @@ class Manifest:
     def check(self) -> Iterator[AudioItem]:
         """All rows, once; raises ManifestError at the end if any line cannot be used.
 
-        Must be read to its end before :meth:`rows` is used.
+        A default id given here may be taken by an explicit one further down; then `renamed` is set at the
+        end and :meth:`rows` has the final ids.
         """
         problems: list[Problem] = []
-        explicit: dict[str, int] = {}
+        names = _Names()
         for entry in self._items():
             if isinstance(entry, Problem):
                 problems.append(entry)
-            elif entry.id and explicit.setdefault(entry.id, entry.line) != entry.line:
-                first = explicit[entry.id]
-                problems.append(
-                    Problem(entry.line, "id", entry.id, f"a unique id (line {first} has the same)")
-                )
-            if len(problems) >= _KEPT:
-                break
+                if len(problems) >= _KEPT:
+                    break
+            elif entry.id:
+                names.take(entry.id)
+                yield entry
+            else:
+                yield replace(entry, id=names.give(entry.audio))
+        problems += self._duplicates(names)
         if problems:
             raise ManifestError(self.name, problems)
-        self._explicit = set(explicit)
-        yield from self.rows()
+        self.renamed, self._names = names.renamed, names
 
     def rows(self) -> Iterator[AudioItem]:
         """The rows with their final ids, in the order of the manifest."""
-        if self._explicit is None:
+        if self._names is None:
             for _ in self.check():
                 pass
-        used = set(self._explicit or ())
-        numbers: dict[str, int] = {}
+        names = self._names.again() if self._names else _Names()
         for entry in self._items():
             if isinstance(entry, Problem):
                 raise ManifestError(self.name, [entry])  # the file changed under us
-            yield entry if entry.id else replace(entry, id=_free_id(entry.audio, used, numbers))
+            yield entry if entry.id else replace(entry, id=names.give(entry.audio))
+
+    def _duplicates(self, names: _Names) -> list[Problem]:
+        """A problem for every explicit id that was there before."""
+        twice = names.twice()
+        if not twice:
+            return []
+        problems: list[Problem] = []
+        first: dict[str, int] = {}
+        for entry in self._items():
+            if isinstance(entry, Problem) or hash(entry.id) not in twice:
+                continue
+            line = first.setdefault(entry.id, entry.line)
+            if line != entry.line and len(problems) < _KEPT:
+                expected = f"a unique id (line {line} has the same)"
+                problems.append(Problem(entry.line, "id", entry.id, expected))
+        return problems
 
     def _items(self) -> Iterator[AudioItem | Problem]:
         layouts: dict[tuple[str, ...], Layout] = {}
@@ -321,16 +340,50 @@ class _Types:
         return tuple((n, pa.string() if text or pa.types.is_null(k) else k) for n, k in kinds.items())
 
 
-def _free_id(audio: str, used: set[str], numbers: dict[str, int]) -> str:
-    """The first free one of: path without ending, path with ending, path with ending and a number.
+class _Names:
+    """Ids of one manifest, as 64-bit hashes: eight bytes a row when all ids are explicit.
 
-    A row's id depends on the rows before it only, so that rows added at the end change no id.
+    A default id is the first free one of: path without ending, path with ending, path with ending and a
+    number. It depends on the rows before it only, so that rows added at the end change no id.
     """
-    name = default_id(audio)
-    if name in used:
-        name = audio
-    while name in used:
-        numbers[audio] = numbers.get(audio, 1) + 1
-        name = f"{audio}-{numbers[audio]}"
-    used.add(name)
-    return name
+
+    def __init__(self) -> None:
+        self._explicit = array("q")
+        self._used: set[int] | None = None
+        self._given: set[int] = set()
+        self._numbers: dict[str, int] = {}
+        self.renamed = False
+
+    def again(self) -> _Names:
+        """For reading the same manifest once more, with all explicit ids known."""
+        names = _Names()
+        if self._given:
+            names._used = set(self._explicit)
+        return names
+
+    def take(self, name: str) -> None:
+        """Note an explicit id."""
+        key = hash(name)
+        self._explicit.append(key)
+        if self._used is not None:
+            self._used.add(key)
+            self.renamed = self.renamed or key in self._given
+
+    def give(self, audio: str) -> str:
+        """A default id."""
+        if self._used is None:
+            self._used = set(self._explicit)
+        name = default_id(audio)
+        if hash(name) in self._used:
+            name = audio
+        while hash(name) in self._used:
+            self._numbers[audio] = self._numbers.get(audio, 1) + 1
+            name = f"{audio}-{self._numbers[audio]}"
+        self._used.add(hash(name))
+        self._given.add(hash(name))
+        return name
+
+    def twice(self) -> set[int]:
+        """Hashes of explicit ids that were taken more than once."""
+        keys, counts = np.unique(np.frombuffer(self._explicit, dtype=np.int64), return_counts=True)
+        return set(keys[counts > 1].tolist())

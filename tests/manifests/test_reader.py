@@ -20,7 +20,10 @@ from asr_batch.manifests.reader import Manifest, open_manifest
 
 def read(path, **more):
     manifest = open_manifest(str(path), **more)
-    return list(manifest.check())
+    checked = list(manifest.check())
+    rows = list(manifest.rows())
+    assert checked == rows or manifest.renamed
+    return rows
 
 
 def problems(path):
@@ -121,6 +124,7 @@ def test_default_ids_are_unique_and_stable_when_the_manifest_grows(tmp_path):
     path = tmp_path / "m.csv"
     path.write_text("audio,id\na.wav,\na.flac,\na.wav,\na.wav,\nb.wav,a\n")
     ids = [item.id for item in read(path)]
+    assert open_manifest(str(path)).facts().rows == 5
     assert ids == ["a.wav", "a.flac", "a.wav-2", "a.wav-3", "a"]  # an explicit id is never taken away
     with path.open("a") as stream:
         stream.write("a.mp3,\n")
