@@ -22,6 +22,7 @@ DURATIONS = (
     (120.0, "30 s-2 min"),
     (600.0, "2-10 min"),
 )
+DURATION_NAMES = (*(name for _, name in DURATIONS), "over 10 min")
 SLICES = ("language", "duration", "node", "backend")
 
 Normaliser = Callable[[str], str]
@@ -167,7 +168,7 @@ def slice_of(row: Mapping[str, Any]) -> dict[str, str]:
 
 def duration_slice(seconds: float) -> str:
     """The name of the length class of a row."""
-    return next((name for limit, name in DURATIONS if seconds < limit), "over 10 min")
+    return next((name for limit, name in DURATIONS if seconds < limit), DURATION_NAMES[-1])
 
 
 def pooled(rows: Iterable[Mapping[str, Any]]) -> Slices:
