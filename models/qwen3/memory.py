@@ -44,9 +44,10 @@ def plan(
     """
     free = available() if free is None else free
     counts = sorted({slots, *(one for one in (4, 2, 1) if one < slots)}, reverse=True)
+    ways = (True,) if ".int" in files.decoder_step.name else (True, False)  # int4 is slow beyond use unpacked
     plans = [
         Plan(count, packed, _peak(files, config, weights, count, seconds, packed))
-        for packed in (True, False)
+        for packed in ways
         for count in counts
     ]
     for one in plans:
