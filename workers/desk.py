@@ -52,6 +52,11 @@ class Desk:
         self._room = max(0, self._room - len(units))
         return units
 
+    def put_back(self, unit: Unit) -> None:
+        """A held unit that did not go out after all is the next to go."""
+        del self.held[unit.key]
+        self.queued.appendleft(unit)
+
     def settle(self, advance: Advance) -> list[PoolEvent]:
         """Turn what a call brought into events."""
         events: list[PoolEvent] = []

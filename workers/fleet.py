@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from asr_batch.workers.desk import Desk
+from asr_batch.workers.facts import NodeFacts
 from asr_batch.workers.pool import NodeStatus
 
 NodeState = Literal["preparing", "ready", "silent", "left out", "lost"]
@@ -17,7 +18,8 @@ class Node:
     """One machine of the cluster.
 
     `model` and `second_model` are the folders on that machine. `failures` counts actors in a row that died
-    without finishing a unit; `retry_at` is when the next one may be started.
+    without finishing a unit; `retry_at` is when the next one may be started. `ping` is an outstanding
+    question for a sign of life, asked at `pinged`; at `proof` the node is known to have lived.
     """
 
     id: str
@@ -30,9 +32,12 @@ class Node:
     note: str = ""
     model: str = ""
     second_model: str | None = None
+    facts: NodeFacts | None = None
     sentinel: Any = None
-    heard: float = field(default_factory=time.monotonic)
     ping: Any = None
+    pinged: float = 0.0
+    heard: float = field(default_factory=time.monotonic)
+    proof: float = 0.0
     temperature: float | None = None
     wanted: int = 0
     failures: int = 0

@@ -11,17 +11,20 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from asr_batch.manifests.errors import AsrBatchError, WorkerFatalError
+from asr_batch.manifests.errors import AsrBatchError, ConfigError, WorkerFatalError
 from asr_batch.manifests.records import Unit
 from asr_batch.models.recognizer import ModelInfo
-from asr_batch.workers import session, sizing
-from asr_batch.workers.actor import WorkerActor
+from asr_batch.workers import cluster, session, sizing
+from asr_batch.workers.actor import WorkerActor, witness
+from asr_batch.workers.crew import DISTRUST, PULSE, SILENCE, Crew
 from asr_batch.workers.desk import Desk, LostReason
 from asr_batch.workers.faults import judge
 from asr_batch.workers.fleet import Hand, Node, status
-from asr_batch.workers.pool import NodeStatus, PoolEvent, WorkerSpec
+from asr_batch.workers.pool import NodeStatus, PoolEvent, UnitDone, UnitsLost, WorkerSpec
+from asr_batch.workers.reach import Cargo, folder_of, must_carry
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +32,9 @@ SLICE = 1.0
 """Longest time in seconds of a call that finishes nothing: how often an actor tells its progress."""
 
 LOAD_SECONDS = 600.0
+REJOIN_SECONDS = 120.0
+"""How long a cluster without any node is waited for."""
+
 MAX_FAILURES = 6
 """Actors in a row that may die on a node without finishing a unit before the node is given up."""
 
@@ -36,7 +42,9 @@ MAX_FAILURES = 6
 class RayPool:
     """Workers as Ray actors; `address` "local" starts a Ray of its own on this machine.
 
-    `workers` None: what cores and memory carry. `maker` is the worker's class as module:Class.
+    "auto" joins the cluster of this machine, HOST:PORT the one whose head is there. `workers` None: what
+    cores and memory carry, on each node. `strict`: all nodes must fit. `maker` is the worker's class as
+    module:Class.
     Raises ModelError or ConfigError when no worker can start.
     """
 
@@ -46,10 +54,11 @@ class RayPool:
         *,
         address: str = "local",
         workers: int | None = None,
+        strict: bool = False,
+        insecure_cluster: bool = False,
         maker: str = "asr_batch.workers.worker:Worker",
     ) -> None:
         self._spec, self._maker = spec, maker
-        self._nodes: dict[str, Node] = {}
         self._hands: list[Hand] = []
         self._events: list[PoolEvent] = []
         self._alone: deque[Unit] = deque()
@@ -57,9 +66,17 @@ class RayPool:
         self._info: ModelInfo | None = None
         self._trouble: Exception | None = None
         self._spawned = 0
+        self._alone_since = time.monotonic()
         self._closed = False
-        self._connect(address, workers)
+        self._suspended: list[tuple[Node, float, UnitsLost]] = []
+        self._crew: Crew | None = None
+        if address == "local":
+            self._start_own(workers)
+        else:
+            self._join(address, workers, insecure_cluster)
+        self._cargo = Cargo(self._ray)
         try:
+            self._muster(strict)
             self._await_first()
         except BaseException:
             self.close()
@@ -67,18 +84,34 @@ class RayPool:
 
     # -- start ----------------------------------------------------------------------------------------
 
-    def _connect(self, address: str, workers: int | None) -> None:
+    def _start_own(self, workers: int | None) -> None:
         cpus = sizing.cores()
         model = sizing.model_bytes(self._spec.model)
         count = workers or sizing.worker_count(cpus, sizing.free_memory(), model)
-        self._spec = sizing.with_threads(self._spec, cpus, count)
-        self._session = session.embedded(max(cpus, count), {})
+        self._session = session.embedded(max(cpus, count))
         self._ray = self._session.ray
         (raw,) = (node for node in self._ray.nodes() if node["Alive"])
         node = Node(raw["NodeID"], raw["NodeManagerHostname"], raw["NodeManagerAddress"], cpus, local=True)
         node.state, node.wanted = "ready", count
         node.model, node.second_model = self._spec.model, self._spec.second_model
-        self._nodes[node.id] = node
+        self._nodes = {node.id: node}
+
+    def _join(self, address: str, workers: int | None, insecure: bool) -> None:
+        found = cluster.check(address, insecure)
+        self._session = session.join(found.address)
+        self._ray = self._session.ray
+        self._crew = Crew(self._ray, self._spec, workers)
+        self._nodes = self._crew.nodes
+
+    def _muster(self, strict: bool) -> None:
+        """Prepare the nodes of a cluster. Raises ConfigError when none fits, or not all with `strict`."""
+        if self._crew is None:
+            return
+        self._crew.muster()
+        out = [node for node in self._nodes.values() if node.state == "left out" and node.cpus]
+        told = "; ".join(f"{node.name} ({node.address}): {node.note}" for node in out)
+        if out and (strict or not any(node.state == "ready" for node in self._nodes.values())):
+            raise ConfigError(f"nodes that cannot take part: {told}")
 
     def _await_first(self) -> None:
         """Wait until a worker is ready. Raises what kept the last one from starting."""
@@ -87,6 +120,7 @@ class RayPool:
             if not self._hands:
                 raise self._trouble or WorkerFatalError("no worker could be started")
             self._collect(1.0)
+            self._check_deadlines()
 
     def _spawn(self, node: Node) -> None:
         self._spawned += 1
@@ -96,18 +130,36 @@ class RayPool:
             num_cpus=0, max_restarts=0, max_task_retries=0, scheduling_strategy=pinned
         )
         actor = remote.remote(node.name)
+        spec = replace(self._spec, model=node.model, second_model=node.second_model)
         hand = Hand(name, node, actor, Desk(name, node.name, 0))
-        hand.call, hand.called = actor.load.remote(self._spec, self._maker), time.monotonic()
+        load = actor.load.remote(sizing.with_threads(spec, node.cpus, node.wanted), self._maker)
+        hand.call, hand.called = load, time.monotonic()
         self._hands.append(hand)
 
     def _tend(self) -> None:
         """Give every node the workers it should have, a failing one after growing pauses."""
         now = time.monotonic()
-        for node in self._nodes.values():
+        if self._crew is not None:
+            self._crew.tend()
+            self._follow_nodes(now)
+        for node in list(self._nodes.values()):
             if node.state != "ready" or now < node.retry_at:
                 continue
             for _ in range(node.wanted - sum(hand.node is node for hand in self._hands)):
                 self._spawn(node)
+
+    def _follow_nodes(self, now: float) -> None:
+        """Fence the workers of nodes that went away, and settle who was to blame for crashes."""
+        for hand in [hand for hand in self._hands if hand.node.state in ("silent", "lost")]:
+            self._lose(hand, "node_lost", False, f"{hand.node.name}: {hand.node.note}")
+        waiting, self._suspended = self._suspended, []
+        for node, died, event in waiting:
+            if node.proof > died:
+                self._events.append(event)
+            elif node.state != "ready" or now - died > SILENCE:
+                self._events.append(replace(event, reason="node_lost", culpable=False))
+            else:
+                self._suspended.append((node, died, event))
 
     # -- Pool -----------------------------------------------------------------------------------------
 
@@ -146,7 +198,8 @@ class RayPool:
     def open_units(self) -> tuple[Unit, ...]:
         """Units handed over that have not come back."""
         at_desks = [unit for hand in self._hands for unit in hand.desk.units()]
-        return (*at_desks, *self._alone, *self._overflow)
+        suspended = [unit for _, _, event in self._suspended for unit in event.units]
+        return (*at_desks, *self._alone, *self._overflow, *suspended)
 
     def wait(self, timeout: float) -> list[PoolEvent]:
         """Events that happened, waiting at most `timeout` seconds for the first."""
@@ -175,6 +228,8 @@ class RayPool:
             for hand in self._hands:
                 self._kill(hand)
             self._hands.clear()
+            if self._crew is not None:
+                self._crew.close()
             self._session.close()
 
     # -- calls ----------------------------------------------------------------------------------------
@@ -204,8 +259,40 @@ class RayPool:
     def _advance(self, hand: Hand) -> None:
         now = time.monotonic()
         units = hand.desk.take()
+        if hand.node.local:
+            hand.call = hand.actor.advance.remote(units, SLICE)
+        else:
+            units = self._call_with_audio(hand, units)
+        hand.called = now
         hand.moved.update((unit.key, now) for unit in units)
-        hand.call, hand.called = hand.actor.advance.remote(units, SLICE), now
+
+    def _call_with_audio(self, hand: Hand, units: list[Unit]) -> list[Unit]:
+        """Hand units to another machine: what its files must be like, or the files themselves.
+
+        Units whose file does not fit into the byte budget stay in the queue; returns those that went.
+        """
+        witnesses, carried, refs, gone = {}, [], [], []
+        for unit in units:
+            if must_carry(unit, hand.node):
+                ref = self._cargo.load(unit)
+                if ref is None:
+                    hand.desk.put_back(unit)
+                    continue
+                carried.append(unit.key)
+                refs.append(ref)
+            elif (seen := witness(unit.item.location)) is not None:
+                witnesses[unit.key] = seen
+            gone.append(unit)
+        if gone or hand.desk.held:
+            hand.call = hand.actor.advance.remote(gone, SLICE, witnesses, carried, *refs)
+        return gone
+
+    def _refused(self, hand: Hand, keys: Sequence[tuple[str, int]]) -> None:
+        """The node does not have these files as the driver has them: send them from now on."""
+        for key in keys:
+            unit = hand.desk.held[key]
+            hand.node.strangers.add(folder_of(unit))
+            hand.desk.put_back(unit)
 
     def _collect(self, timeout: float) -> None:
         """Take in the calls that have returned, waiting at most `timeout` seconds for one."""
@@ -244,7 +331,9 @@ class RayPool:
         hand.ready = True
 
     def _took_advance(self, hand: Hand, advance: Any, refused: Sequence[tuple[str, int]]) -> None:
+        self._refused(hand, refused)
         events = hand.desk.settle(advance)
+        self._unload(events)
         now = time.monotonic()
         moved = set(hand.desk.progress_of(events))
         hand.moved = {key: now if key in moved else hand.moved.get(key, now) for key in hand.desk.held}
@@ -256,6 +345,14 @@ class RayPool:
         elif not hand.desk.empty:
             self._advance(hand)
 
+    def _unload(self, events: Sequence[PoolEvent]) -> None:
+        for event in events:
+            if isinstance(event, UnitDone):
+                self._cargo.release_key(event.result.key)
+            elif isinstance(event, UnitsLost):
+                for unit in event.units:
+                    self._cargo.release_key(unit.key)
+
     # -- faults ---------------------------------------------------------------------------------------
 
     def _buried(self, hand: Hand, error: Exception) -> None:
@@ -263,6 +360,8 @@ class RayPool:
         log.warning("%s is gone: %s", hand.name, verdict.message)
         self._trouble = WorkerFatalError(f"{hand.name}: {verdict.message}")
         self._lose(hand, verdict.reason, verdict.culpable, verdict.message)
+        if verdict.suspect_node and self._crew is not None:
+            hand.node.retry_at = time.monotonic() + DISTRUST
 
     def _lose(self, hand: Hand, reason: LostReason, culpable: bool, message: str) -> None:
         """Fence a worker: nothing it still says counts. Its units are lost, those it never had go on."""
@@ -271,7 +370,7 @@ class RayPool:
         node = hand.node
         node.audio_seconds += hand.desk.audio_seconds
         node.decode_seconds += hand.desk.decode_seconds
-        node.failures += 1
+        node.failures += reason != "node_lost"
         node.retry_at = time.monotonic() + min(
             30.0, 0.25 * 2 ** (node.failures - 1) if node.failures > 1 else 0
         )
@@ -279,7 +378,19 @@ class RayPool:
             node.state, node.note = "left out", f"{node.failures} workers in a row died: {message}"
         for unit in hand.desk.queued:
             (self._alone if unit.alone else self._overflow).append(unit)
-        self._events += hand.desk.lost(reason, culpable, message)
+        events = hand.desk.lost(reason, culpable, message)
+        self._unload(events)
+        if self._crew is not None and culpable and node.state == "ready":
+            self._suspend(node, events)
+        else:
+            self._events += events
+
+    def _suspend(self, node: Node, events: list[PoolEvent]) -> None:
+        """A process that dies may be the first sign of a dying node: blame nobody before the node answers."""
+        assert self._crew is not None
+        now = time.monotonic()
+        self._suspended += [(node, now, event) for event in events if isinstance(event, UnitsLost)]
+        self._crew.feel_now(node)
 
     def _kill(self, hand: Hand) -> None:
         try:
@@ -295,8 +406,12 @@ class RayPool:
                     self._lose(hand, "hung", False, f"{hand.name}: no model loaded in {LOAD_SECONDS:.0f} s")
                 continue
             late = hand.deadline_passed(now)
-            if late:
+            if late and self._heard_lately(hand.node, now):
                 self._hung(hand, late)
+
+    def _heard_lately(self, node: Node, now: float) -> bool:
+        """Whether silence is the worker's own: on a node that does not answer, nothing can be told."""
+        return self._crew is None or now - node.heard < 2 * PULSE
 
     def _hung(self, hand: Hand, late: list[tuple[str, int]]) -> None:
         message = f"no progress on {hand.name} within the time its files may take"
@@ -305,5 +420,8 @@ class RayPool:
         self._lose(hand, "hung", False, message)
 
     def _check_hope(self) -> None:
-        if not self._hands and not any(node.state == "ready" for node in self._nodes.values()):
+        hopeful = ("ready", "preparing", "silent")
+        if self._hands or any(node.state in hopeful for node in self._nodes.values()):
+            self._alone_since = time.monotonic()
+        elif self._crew is None or time.monotonic() - self._alone_since > REJOIN_SECONDS:
             raise WorkerFatalError(f"no worker is left: {self._trouble or 'all nodes are lost'}")

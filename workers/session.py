@@ -63,7 +63,7 @@ class Session:
             self._watchdog = None
 
 
-def embedded(cpus: int, resources: dict[str, float]) -> Session:
+def embedded(cpus: int) -> Session:
     """Start a Ray of our own: loopback only, a random token, no dashboard, a folder of its own."""
     os.environ.update(EMBEDDED)
     os.environ["RAY_AUTH_TOKEN"] = _token
@@ -78,7 +78,6 @@ def embedded(cpus: int, resources: dict[str, float]) -> Session:
             address="local",
             num_cpus=cpus,
             num_gpus=0,
-            resources=resources,
             object_store_memory=OBJECT_STORE_BYTES,
             include_dashboard=False,
             log_to_driver=False,
