@@ -19,10 +19,10 @@ from asr_batch.models.store_names import BUNDLED, DEFAULT_ROOT, bundled_path, fo
 from asr_batch.models.store_pull import Say, pull_from_hub, take_from_disk
 from asr_batch.models.store_record import (
     Record,
+    bundle_hashes,
     differences,
     hash_files,
     model_files,
-    packaged_hashes,
     read_record,
 )
 
@@ -174,11 +174,11 @@ class Store:
         """
         folder = self.resolve(name, source=True)
         record = read_record(folder)
-        expected = packaged_hashes(name) if bundled_path(name) else (record.files if record else {})
+        expected = record.files if record else bundle_hashes(folder)
         if not expected:
             raise ModelError(f"{name}: no hashes are recorded for it, so there is nothing to compare with")
         found = hash_files(folder)
-        extra = [f"{name}: not in the record" for name in found if name not in expected]
+        extra = [f"{file}: not in the record" for file in found if record and file not in expected]
         return differences(expected, found) + extra
 
     def remove(self, name: str) -> Path:

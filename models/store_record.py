@@ -2,7 +2,7 @@
 
 Two records exist. `.store.json` lies in each model folder and moves with it (also onto a machine without
 network). `lock.json` lies in the store's root and outlives `remove`: a revision that was seen once must
-give the same bytes ever after. Hashes that come with the package stand in `models/bundled/hashes.json`.
+give the same bytes ever after. A compiled bundle lists its own hashes in `bundle.json`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,6 +19,10 @@ from asr_batch.manifests.errors import ModelError
 
 RECORD = ".store.json"
 LOCK = "lock.json"
+BUNDLE_FILE = "bundle.json"
+PACKAGED: Mapping[str, Mapping[str, str]] = {}
+"""Hashes that come with the package, `REPOSITORY@COMMIT` to file to sha256: none so far, because this was
+written without network; they take precedence over what a store has seen."""
 _CHUNK = 1 << 20
 _MAX_RECORD = 4 << 20  # bytes; a record of ours has about a hundred bytes a file
 
@@ -105,20 +108,23 @@ def read_record(folder: Path) -> Record | None:
         raise ModelError(f"{path}: not a record of the store ({error})") from error
 
 
-def packaged_hashes(key: str) -> dict[str, str]:
-    """Hashes that come with the package for `key` (a bundled name or SOURCE@REVISION); {} without any."""
-    resource = files("asr_batch.models.bundled") / "hashes.json"
-    if not resource.is_file():
+def bundle_hashes(folder: Path) -> dict[str, str]:
+    """Hashes that a compiled bundle, and so the bundled model, brings along; {} without a `bundle.json`."""
+    path = folder / BUNDLE_FILE
+    if not path.is_file():
         return {}
-    table: dict[str, dict[str, str]] = json.loads(resource.read_text(encoding="utf-8"))
-    return table.get(key, {})
+    try:
+        made = {str(name): str(about["sha256"]) for name, about in read_json(path)["files"].items()}
+        return made | {str(one["file"]): str(one["sha256"]) for one in read_json(path).get("npu", [])}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path}: lists no hashes of its files ({error})") from error
 
 
 def locked_hashes(root: Path, key: str) -> dict[str, str]:
-    """Hashes that must hold for `key`: the package's, and those seen by this store before."""
+    """Hashes that must hold for `key` because this store, or the package, saw them before."""
     path = root / LOCK
-    seen = read_json(path).get(key, {}) if path.is_file() else {}
-    return {**seen, **packaged_hashes(key)}
+    seen: dict[str, str] = read_json(path).get(key, {}) if path.is_file() else {}
+    return {**seen, **PACKAGED.get(key, {})}
 
 
 def lock_hashes(root: Path, key: str, hashes: Mapping[str, str]) -> None:

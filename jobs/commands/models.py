@@ -219,12 +219,12 @@ def remove(name: str, root: Path | None) -> None:
 @click.argument("dst", type=click.Path(path_type=Path))
 @_store_option
 @click.option("--window", type=click.FloatRange(1.0, 30.0), default=10.0, show_default=True, help="Seconds.")
-@click.option("--precision", type=click.Choice(("int8", "fp32")), default="int8", show_default=True)
+@click.option("--precision", type=click.Choice(("int8", "fp32", "int4")), default="int8", show_default=True)
 @click.option("--target", type=click.Choice(TARGETS), default="cpu", show_default=True)
 @click.option(
     "--calibration-audio",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of audio for the NPU compiler's calibration set (with a Hailo target).",
+    help="Folder of 16 kHz .wav or .npy files for the NPU compiler to calibrate with (Hailo targets).",
 )
 def compile_(
     src: str,
@@ -242,9 +242,16 @@ def compile_(
     """
     compile_bundle = import_module("asr_batch.models.whisper.compile").compile_bundle
     source = Path(src) if Path(src).exists() else Store(root).resolve(src, source=True)
-    extra: dict[str, Any] = {"calibration_audio": calibration_audio} if calibration_audio else {}
-    compile_bundle(source, dst, window=window, precision=precision, target=target, **extra)
+    audio = _calibration_files(calibration_audio) if calibration_audio else None
+    compile_bundle(source, dst, window=window, precision=precision, target=target, calibration=audio)
     click.echo(dst)
+
+
+def _calibration_files(folder: Path) -> list[Path]:
+    found = sorted(path for path in folder.iterdir() if path.suffix in (".wav", ".npy"))
+    if not found:
+        raise click.UsageError(f"{folder}: no .wav or .npy file to calibrate with")
+    return found
 
 
 @models.command(
@@ -252,7 +259,8 @@ def compile_(
 )
 @click.argument("bundle", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("hef", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-def add_hef(bundle: Path, hef: Path) -> None:
-    """Take the compiled encoder HEF into BUNDLE, with its reference for the start-up probe."""
-    import_module("asr_batch.models.hailo").add_hef(bundle, hef)
+@click.option("--role", type=click.Choice(("encoder", "decoder")), default="encoder", show_default=True)
+def add_hef(bundle: Path, hef: Path, role: str) -> None:
+    """Take the compiled network HEF into BUNDLE, an encoder with its reference for the start-up probe."""
+    import_module("asr_batch.models.hailo").add_hef(bundle, hef, role=role)
     click.echo(bundle)

@@ -12,7 +12,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -39,12 +39,19 @@ PRECISIONS: Mapping[str, tuple[Style, Style]] = {
 
 
 def compile_bundle(
-    src: Path, dst: Path, *, window: float = 10.0, precision: str = "int8", target: str = "cpu"
+    src: Path,
+    dst: Path,
+    *,
+    window: float = 10.0,
+    precision: str = "int8",
+    target: str = "cpu",
+    calibration: Sequence[Path] | None = None,
 ) -> None:
     """Build the bundle `dst` from the weights at `src` for windows of `window` seconds.
 
-    `target` other than `cpu` also writes the kit for the vendor's compiler into `dst/hailo`. `dst` appears
-    only when it is complete. Raises ModelError when the source cannot be used.
+    `target` other than `cpu` also writes the kit for the vendor's compiler into `dst/hailo`, with the audio
+    files `calibration` to set its value ranges by. `dst` appears only when it is complete. Raises
+    ModelError when the source cannot be used.
     """
     if precision not in PRECISIONS:
         raise ModelError(f"precision {precision!r} is unknown; expected one of {', '.join(PRECISIONS)}")
@@ -57,15 +64,15 @@ def compile_bundle(
         folder.mkdir()
         _write(source, folder, window, precision)
         if target != "cpu":
-            _add_kit(src, folder, window, target)
+            _add_kit(src, folder, window, target, calibration)
         if dst.exists():
             dst.rmdir()
         shutil.move(folder, dst)
 
 
-def _add_kit(src: Path, folder: Path, window: float, target: str) -> None:
+def _add_kit(src: Path, folder: Path, window: float, target: str, calibration: Sequence[Path] | None) -> None:
     module = import_module("asr_batch.models.whisper.npu_export")
-    module.export_kit(src, folder / "hailo", window, target, None)
+    module.export_kit(src, folder / "hailo", window, target, calibration)
 
 
 def _write(source: Source, folder: Path, window: float, precision: str) -> None:

@@ -17,6 +17,18 @@ from typing import Any
 from asr_batch.manifests.errors import ModelError
 
 _MAX_JSON = 64 << 20  # a tokenizer.json of large-v3 has 2.5 MB; more is no model's
+_MOST_WIDE = 1 << 20
+_MOST = {
+    "encoder_layers": 256,
+    "decoder_layers": 256,
+    "encoder_heads": 256,
+    "decoder_heads": 256,
+    "n_mels": 1024,
+    "max_source_positions": 1 << 13,
+    "max_target_positions": 1 << 13,
+}
+"""Largest sizes believed: far above any Whisper (32 layers, 20 heads, 1500 and 448 positions), and small
+enough that buffers made from them fit into memory."""
 _LANGUAGE = re.compile(r"<\|([a-z]{2,3}|jw|yue)\|>")
 
 
@@ -128,9 +140,9 @@ def _sizes(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     }
     sizes: dict[str, Any] = {}
     for name, key in keys.items():
-        value = config.get(key)
-        if not isinstance(value, int) or not 0 < value <= 1 << 20:
-            raise ModelError(f"{path}: {key} is {value!r}; expected a whole number from 1 to {1 << 20}")
+        value, most = config.get(key), _MOST.get(name, _MOST_WIDE)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= most:
+            raise ModelError(f"{path}: {key} is {value!r}; expected a whole number from 1 to {most}")
         sizes[name] = value
     for heads in ("encoder_heads", "decoder_heads"):
         if sizes["d_model"] % sizes[heads]:
