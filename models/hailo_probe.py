@@ -105,7 +105,7 @@ def _cosine(one: Float32, other: Float32) -> float:
 
 
 @cache
-def _golden_clip() -> Float32:
+def golden_clip() -> Float32:
     """The golden clip: mono 16 kHz, float32 in [-1, 1] (synthetic speech, 8-bit mu-law in the package)."""
     with np.load(GOLDEN) as data:
         coded = data["mulaw"].astype(np.float64) / 127.5 - 1.0
@@ -114,7 +114,7 @@ def _golden_clip() -> Float32:
 
 def golden_log_mel(n_mels: int, frames: int) -> Float32:
     """Log-mel [n_mels, frames] of the golden clip, repeated until the window is full."""
-    clip = np.concatenate([_golden_clip(), np.zeros(int(GAP * SAMPLE_RATE), np.float32)])
+    clip = np.concatenate([golden_clip(), np.zeros(int(GAP * SAMPLE_RATE), np.float32)])
     samples = np.resize(clip, frames * HOP)
     return np.ascontiguousarray(log_mel(samples, n_mels, frames * HOP), np.float32)
 
