@@ -12,14 +12,14 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.encoder import Encoder
 from asr_batch.models.hailo_hef import read_header, runs_on
 from asr_batch.models.hailo_probe import make_probe
+from asr_batch.models.whisper.engine_encoder import CpuEncoder
 
 FOLDER = "hailo"
 PROBE = "hailo/probe.npz"
@@ -125,8 +125,7 @@ def add_hef(
 
 
 def _cpu_encoder(bundle: Path) -> Callable[[], Encoder]:
-    compiled: Any = import_module("asr_batch.models.whisper.compiled")
-    return lambda: cast(Encoder, compiled.cpu_encoder(bundle))
+    return lambda: CpuEncoder(bundle, 0, "cpu")
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from asr_batch.manifests.errors import ItemError
 from asr_batch.models.store import Store, StoredModel
 from asr_batch.models.store_catalogue import KnownModel
 from asr_batch.models.store_names import DEFAULT_ROOT, split_name
@@ -242,16 +243,19 @@ def compile_(
     """
     compile_bundle = import_module("asr_batch.models.whisper.compile").compile_bundle
     source = Path(src) if Path(src).exists() else Store(root).resolve(src, source=True)
-    audio = _calibration_files(calibration_audio) if calibration_audio else None
+    audio = _recordings(calibration_audio) if calibration_audio else None
     compile_bundle(source, dst, window=window, precision=precision, target=target, calibration=audio)
     click.echo(dst)
 
 
-def _calibration_files(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.iterdir() if path.suffix in (".wav", ".npy"))
-    if not found:
-        raise click.UsageError(f"{folder}: no .wav or .npy file to calibrate with")
-    return found
+def _recordings(folder: Path) -> Iterator[Any]:
+    """Samples of every readable recording below `folder`; others are named and left out."""
+    audio = import_module("asr_batch.pipeline.audio")
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        try:
+            yield audio.read_samples(path, 0.0, audio.probe(path).duration)
+        except ItemError as error:
+            click.echo(f"{path}: left out of the calibration set: {error}", err=True)
 
 
 @models.command(

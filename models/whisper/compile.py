@@ -12,12 +12,12 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from importlib import import_module
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.whisper.compile_weights import Source, read_source
@@ -45,13 +45,13 @@ def compile_bundle(
     window: float = 10.0,
     precision: str = "int8",
     target: str = "cpu",
-    calibration: Sequence[Path] | None = None,
+    calibration: Iterable[Path | NDArray[np.float32]] | None = None,
 ) -> None:
     """Build the bundle `dst` from the weights at `src` for windows of `window` seconds.
 
-    `target` other than `cpu` also writes the kit for the vendor's compiler into `dst/hailo`, with the audio
-    files `calibration` to set its value ranges by. `dst` appears only when it is complete. Raises
-    ModelError when the source cannot be used.
+    `target` other than `cpu` also writes the kit for the vendor's compiler into `dst/hailo`, its calibration
+    set made from `calibration` (16 kHz WAV files or arrays of mono 16 kHz samples). `dst` appears
+    only when it is complete. Raises ModelError when the source cannot be used.
     """
     if precision not in PRECISIONS:
         raise ModelError(f"precision {precision!r} is unknown; expected one of {', '.join(PRECISIONS)}")
@@ -70,9 +70,16 @@ def compile_bundle(
         shutil.move(folder, dst)
 
 
-def _add_kit(src: Path, folder: Path, window: float, target: str, calibration: Sequence[Path] | None) -> None:
-    module = import_module("asr_batch.models.whisper.npu_export")
-    module.export_kit(src, folder / "hailo", window, target, calibration)
+def _add_kit(
+    src: Path,
+    folder: Path,
+    window: float,
+    target: str,
+    audio: Iterable[Path | NDArray[np.float32]] | None,
+) -> None:
+    from asr_batch.models.whisper.npu_export import export_kit
+
+    export_kit(src, folder / "hailo", window, target, audio)
 
 
 def _write(source: Source, folder: Path, window: float, precision: str) -> None:

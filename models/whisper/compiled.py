@@ -8,18 +8,16 @@ asks for them; beams decode alone.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asr_batch.manifests.errors import ModelError
-from asr_batch.models.encoder import Encoder
+from asr_batch.models.encoder import Encoder, Float32, Monitored
 from asr_batch.models.load import LoadOptions
 from asr_batch.models.recognizer import (
     SAMPLE_RATE,
@@ -34,6 +32,7 @@ from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.engine import DecoderEngine, Slot
 from asr_batch.models.whisper.engine_encoder import CpuEncoder
 from asr_batch.models.whisper.engine_feed import EncoderFeed, Ready
+from asr_batch.models.whisper.engine_read import read_text
 from asr_batch.models.whisper.rules import Decoding, TokenRules
 from asr_batch.models.whisper.timestamps import timed_segments
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
@@ -60,14 +59,16 @@ def load(path: Path, options: LoadOptions) -> Recognizer:
     return CompiledWhisper(bundle, WhisperConfig.from_folder(path), options)
 
 
-def choose_encoder(bundle: Bundle, options: LoadOptions, cpu: Callable[[], Encoder]) -> Encoder:
+def choose_encoder(
+    bundle: Bundle, options: LoadOptions, cpu: Callable[[], Encoder], read: Callable[[Float32], str]
+) -> Encoder:
     """The NPU's encoder when asked for, or with `auto` when the bundle has one for it; else the CPU's."""
     has_hef = any(bundle.folder.glob("*.hef")) or any(bundle.folder.glob("hailo/*.hef"))
     if options.encoder == "cpu" or (options.encoder == "auto" and not has_hef):
         return cpu()
-    module = import_module("asr_batch.models.hailo")
-    open_encoder = cast(Callable[[Path, Callable[[], Encoder], LoadOptions], Encoder], module.open_encoder)
-    return open_encoder(bundle.folder, cpu, options)
+    from asr_batch.models.hailo import open_encoder
+
+    return open_encoder(bundle.folder, cpu, options, read=read)
 
 
 @dataclass(slots=True)
@@ -92,7 +93,10 @@ class CompiledWhisper:
         slots = options.batch_size or SLOTS
         self._engine = DecoderEngine(bundle.folder, config, self._rules, slots, threads, options.provider)
         self._encoder = choose_encoder(
-            bundle, options, partial(CpuEncoder, bundle.folder, threads, options.provider)
+            bundle,
+            options,
+            partial(CpuEncoder, bundle.folder, threads, options.provider),
+            partial(read_text, self._engine, self._rules, config, self._tokenizer),
         )
         self._feed: EncoderFeed[_Job] = EncoderFeed(self._encoder)
         self._fallback = self._engine.fallback or getattr(self._encoder, "fallback", False)
@@ -124,8 +128,14 @@ class CompiledWhisper:
 
     @property
     def info(self) -> ModelInfo:
-        """What this model is and can do."""
+        """What this model is and can do; `encoder_backend` is what encodes now."""
+        if self._info.encoder_backend != self._encoder.backend:
+            self._info = replace(self._info, encoder_backend=self._encoder.backend)
         return self._info
+
+    def stats(self) -> Mapping[str, float]:
+        """Counters and readings of the NPU ({} on a CPU)."""
+        return self._encoder.stats() if isinstance(self._encoder, Monitored) else {}
 
     def room(self) -> int:
         """Windows wanted so that a slot that ends finds its successor waiting."""
