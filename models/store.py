@@ -15,6 +15,7 @@ from asr_batch.manifests.errors import ModelError
 from asr_batch.models.store_archive import export_model
 from asr_batch.models.store_catalogue import KNOWN, KnownModel, find, unknown
 from asr_batch.models.store_errors import HubUnreachableError
+from asr_batch.models.store_layout import has_precision
 from asr_batch.models.store_names import BUNDLED, DEFAULT_ROOT, bundled_path, folder_name, split_name
 from asr_batch.models.store_pull import Say, pull_from_hub, take_from_disk
 from asr_batch.models.store_record import (
@@ -128,7 +129,7 @@ class Store:
         """
         base, revision = split_name(name)
         if folder := self.cached(name):
-            return folder
+            return self._in_precision(name, folder, precision)
         known = find(base)
         if known is None and "/" not in base:
             raise unknown(name, BUNDLED)
@@ -144,6 +145,13 @@ class Store:
             )
         except HubUnreachableError as error:
             raise ModelError(f"{error}. {self._elsewhere(name)}") from error
+
+    def _in_precision(self, name: str, folder: Path, precision: str) -> Path:
+        if has_precision(model_files(folder), precision):
+            return folder
+        raise ModelError(
+            f"{name} is here, but not in {precision}; `asr-batch models remove {name}` first, then pull again"
+        )
 
     def _elsewhere(self, name: str) -> str:
         tar = f"{self.folder(name).name}.tar"

@@ -108,3 +108,14 @@ def _source_files(found: list[str]) -> list[str]:
         raise ModelError("the repository has no .safetensors file; weights in pickle files are not read")
     index = [name for name in found if name == "model.safetensors.index.json"]
     return weights + index + [name for name in found if name in _WHISPER_SIDE]
+
+
+def has_precision(names: Iterable[str], precision: str) -> bool:
+    """Whether the files of a stored model hold it in `precision` (always true for weights and bundles)."""
+    found = set(names)
+    kind = kind_of(found)
+    if precision == "auto" or kind not in ("whisper-onnx", "qwen3-onnx"):
+        return True
+    if kind == "whisper-onnx":
+        return f"onnx/encoder_model{SUFFIXES[precision]}.onnx" in found
+    return f"decoder_init{'' if precision == 'fp32' else '.' + precision}.onnx" in found

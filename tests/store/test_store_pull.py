@@ -1,4 +1,4 @@
-"""Pulling from a hub on localhost, in a process of its own because huggingface_hub reads HF_ENDPOINT once."""
+"""Pulling from a hub on localhost: what is kept, what is refused, what goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from click.testing import CliRunner
+from huggingface_hub import constants
+
+from asr_batch.jobs.cli import main
 
 REPOSITORY = "onnx-community/whisper-tiny"
 
@@ -50,10 +54,26 @@ def hub():
 
 
 def cli(*arguments: object, hub=None, **more: str) -> subprocess.CompletedProcess[str]:
+    """`asr-batch models …` in this process, with the hub's address where HF_ENDPOINT would have put it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in more.items():
+            patch.setenv(key, value)
+        url = hub.url if hub else "http://127.0.0.1:9"
+        patch.setattr(constants, "ENDPOINT", url)
+        patch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        done = CliRunner().invoke(main, ["models", *map(str, arguments)])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
+
+
+def process(*arguments: object, **more: str) -> subprocess.CompletedProcess[str]:
+    """The same in a process of its own, because huggingface_hub reads its settings when it is imported."""
     keep = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))}
-    environment = keep | ({"HF_ENDPOINT": hub.url} if hub else {}) | more
     command = [sys.executable, "-m", "asr_batch.jobs", "models", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, env=keep | more, timeout=60)
 
 
 def pull(store: Path, *arguments: object, **more) -> subprocess.CompletedProcess[str]:
@@ -61,7 +81,7 @@ def pull(store: Path, *arguments: object, **more) -> subprocess.CompletedProcess
 
 
 def test_pull_takes_the_files_of_one_precision_and_says_how_much(hub, tmp_path) -> None:
-    done = pull(tmp_path, hub=hub)
+    done = process("pull", "whisper-tiny", "--store", tmp_path, HF_ENDPOINT=hub.url)
     assert done.returncode == 0, done.stderr
     folder = Path(done.stdout.strip())
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
@@ -79,6 +99,34 @@ def test_pull_takes_the_files_of_one_precision_and_says_how_much(hub, tmp_path) 
     asked = len(hub.requests)
     assert pull(tmp_path, hub=hub).stdout == done.stdout
     assert len(hub.requests) == asked  # a model that is here asks the hub nothing
+
+
+def test_another_precision_than_the_stored_one_is_not_passed_off(hub, tmp_path) -> None:
+    assert pull(tmp_path, hub=hub).returncode == 0
+    assert pull(tmp_path, "--precision", "int8", hub=hub).returncode == 0
+    done = pull(tmp_path, "--precision", "fp32", hub=hub)
+    assert done.returncode == 2
+    assert "not in fp32" in done.stderr
+
+
+def test_run_pulls_a_known_model_and_uses_it(tmp_path) -> None:
+    source = Path(__file__).resolve().parents[1] / "data" / "qwen3_asr_tiny"
+    names = [*source.glob("*.json"), *source.glob("*.onnx"), *source.glob("*.data"), *source.glob("*.bin")]
+    repository = {path.name: path.read_bytes() for path in names}
+    (tmp_path / "m.csv").write_text(f"audio\n{source / 'signals' / 's1.wav'}\n")
+    command = [sys.executable, "-m", "asr_batch.jobs", "run", "m.csv", "--out", "out", "--no-ray", "--plain"]
+    with fake_hub.FakeHub({"andrewleech/qwen3-asr-0.6b-onnx": repository}) as hub:
+        environment = os.environ | {"HF_ENDPOINT": hub.url, "HOME": str(tmp_path)}
+        done = subprocess.run(
+            [*command, "--model", "qwen3-asr-0.6b"],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "MB from andrewleech/qwen3-asr-0.6b-onnx" in done.stderr
+    stored = tmp_path / ".cache" / "asr-batch" / "models" / "qwen3-asr-0.6b"
+    assert (stored / "decoder_init.int4.onnx").is_file()
+    assert not (stored / "decoder_init.onnx").exists()
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["rows"]["total"] == 1
 
 
 def test_a_changed_byte_is_found_by_verify(hub, tmp_path) -> None:
@@ -150,7 +198,7 @@ def test_any_repository_can_be_pulled_by_owner_and_name(hub, tmp_path) -> None:
 
 @pytest.mark.parametrize("more", [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}])
 def test_without_network_the_error_says_what_to_run_elsewhere(tmp_path, more) -> None:
-    done = pull(tmp_path, **more)
+    done = process("pull", "whisper-tiny", "--store", tmp_path, **more)
     assert done.returncode == 2
     assert "asr-batch models pull whisper-tiny --to whisper-tiny.tar" in done.stderr
     assert "asr-batch models pull whisper-tiny --from whisper-tiny.tar" in done.stderr
@@ -160,7 +208,7 @@ def test_without_network_the_error_says_what_to_run_elsewhere(tmp_path, more) ->
 def test_a_model_travels_in_a_tar_to_a_machine_without_network(hub, tmp_path) -> None:
     tar = tmp_path / "whisper-tiny.tar"
     assert pull(tmp_path / "a", "--to", tar, hub=hub).returncode == 0
-    done = pull(tmp_path / "b", "--from", tar, HF_HUB_OFFLINE="1")
+    done = pull(tmp_path / "b", "--from", tar)
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "b" / "whisper-tiny" / ".store.json").read_text())
     assert record["source"] == REPOSITORY
