@@ -13,14 +13,14 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from asr_batch.manifests.errors import ErrorCode, ItemError, RetryableError, WorkerFatalError
 from asr_batch.manifests.records import Failure, SpanResult, Unit
 from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import ModelInfo, Recognizer
+from asr_batch.pipeline.transcribe import Transcriber
 from asr_batch.workers.fetch import Fetcher
 from asr_batch.workers.pool import WorkerSpec
 
@@ -91,9 +91,8 @@ class Worker:
 
     def _start(self) -> None:
         self._recognizer: Recognizer = load_recognizer(self._spec.model, self._spec.load)
-        transcriber: Any = import_module("asr_batch.pipeline.transcribe").Transcriber
         second = self._second if self._spec.second_model is not None else None
-        self._transcriber = transcriber(self._recognizer, self._spec.pipeline, second, self.node)
+        self._transcriber = Transcriber(self._recognizer, self._spec.pipeline, second, self.node)
 
     def _second(self) -> Recognizer:
         """The model that settles what the first one cannot, loaded when it is first needed."""
@@ -107,8 +106,7 @@ class Worker:
 
     def room(self) -> int:
         """How many more units it wants now."""
-        room: int = self._transcriber.room()
-        return max(0, room + self._lookahead - len(self._backlog) - len(self._fetching))
+        return max(0, self._transcriber.room() + self._lookahead - len(self._backlog) - len(self._fetching))
 
     def advance(self, units: Sequence[Unit], seconds: float) -> Advance:
         """Take `units` in and work for up to `seconds`, less when units finish and new ones are wanted.
@@ -253,7 +251,6 @@ class Worker:
 
     def _restart(self) -> None:
         self._transcriber.close()
-        self._recognizer.close()
         self._start()
 
     def _give_back(
@@ -272,7 +269,6 @@ class Worker:
     def close(self) -> None:
         """Release models, devices and temporary files."""
         self._transcriber.close()
-        self._recognizer.close()
         self._fetcher.close()
 
 

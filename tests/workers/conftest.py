@@ -3,7 +3,6 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -26,8 +25,6 @@ def fake_engine(monkeypatch):
         return loaded[-1]
 
     monkeypatch.setattr(module, "load_recognizer", load)
-    monkeypatch.setattr(
-        module, "import_module", lambda name: SimpleNamespace(Transcriber=fakes.FakeTranscriber)
-    )
+    monkeypatch.setattr(module, "Transcriber", fakes.FakeTranscriber)
     monkeypatch.setattr(fakes.FakeTranscriber, "errors", {})
     return loaded

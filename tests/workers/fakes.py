@@ -73,3 +73,4 @@ class FakeTranscriber:
 
     def close(self) -> None:
         self.open.clear()
+        self.recognizer.close()
