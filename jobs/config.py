@@ -41,6 +41,7 @@ class RunConfig:
     workers: int | None = _key("Number of workers; default: by cores and memory.", least=1)
     no_ray: bool = _key("Run the same job in this process.", False)
     insecure_cluster: bool = _key("Accept a cluster without authentication.", False)
+    strict: bool = _key("Stop when a node of the cluster does not fit.", False)
     language: str | None = _key("Language code of rows that name none; default: detected.")
     task: str = _key("What rows that name none get.", "transcribe", choices=("transcribe", "translate"))
     batch_size: int | None = _key("Windows that decode together; default: the engine's choice.", least=1)

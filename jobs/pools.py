@@ -20,4 +20,13 @@ def start_pool(config: RunConfig, model: Path) -> Pool:
 
         return LocalPool(spec)
     start = import_module("asr_batch.workers.ray_pool").RayPool  # Ray is imported only when it is used
-    return cast(Pool, start(spec, address=config.address, workers=config.workers))
+    return cast(
+        Pool,
+        start(
+            spec,
+            address=config.address,
+            workers=config.workers,
+            strict=config.strict,
+            insecure_cluster=config.insecure_cluster,
+        ),
+    )
