@@ -119,7 +119,8 @@ def step(name: str, work, folder: Path, rows: int) -> None:
     seconds = time.monotonic() - begun
     peak = (folder / "peak").read_text() if (folder / "peak").exists() else "?"
     print(
-        f"{name}: {seconds:.1f} s, {rows / seconds:.0f} rows/s, peak memory {peak} MB, exit {process.exitcode}"
+        f"{name}: {seconds:.1f} s, {rows / seconds:.0f} rows/s, "
+        f"peak memory {peak} MB, exit {process.exitcode}"
     )
 
 
