@@ -149,11 +149,11 @@ class _Session:
         if manifest.name != "standard input" and not manifest.base.remote:
             return manifest
         kept = self.root / "manifest.kept"
-        if manifest.path != kept:
+        if not (kept.exists() and kept.samefile(manifest.path)):
             try:
                 shutil.copyfile(manifest.path, kept)
             except OSError as error:
-                raise OutputError(f"{kept}: cannot be written ({error.strerror})") from error
+                raise OutputError(f"{kept}: cannot be written ({error})") from error
         return Manifest(manifest.name, kept, manifest.base, manifest.format)
 
     def _work(self, stop: StopRequest, choice: Choice, manifest: Manifest, found: Survey) -> int:

@@ -209,7 +209,7 @@ def test_a_folder_that_is_no_data_set(tmp_path, command):
 
 
 def test_sigterm_drains(tmp_path):
-    lines = ["id,audio,start"] + [f"r{i},{EXAMPLES}/lecture.ogg,{i / 1000}" for i in range(60)]
+    lines = ["id,audio,start"] + [f"r{i},{EXAMPLES}/message.ogg,{i / 1000}" for i in range(80)]
     (tmp_path / "m.csv").write_text("\n".join(lines) + "\n")
     process = subprocess.Popen(
         [sys.executable, "-m", "asr_batch.jobs", "run", "m.csv", "--out", "out", "--no-ray", "--grace", "0"],
