@@ -99,7 +99,7 @@ def _timestamped() -> list[KnownModel]:
             int8,
             30.0,
             _languages(size),
-            "for --word-timestamps",
+            "for word times",
         )
         for size, parameters, int8, _ in _SIZES
         if size in _TIMESTAMPED
@@ -118,7 +118,7 @@ def _sources() -> list[KnownModel]:
             megabytes,
             30.0,
             _languages(size),
-            "weights for `models compile`",
+            "weights to compile",
         )
         for size, parameters, _, megabytes in _SIZES
     ]
@@ -147,7 +147,7 @@ _OTHERS: tuple[KnownModel, ...] = (
         335,
         30.0,
         "English",
-        "weights for `models compile`",
+        "weights to compile",
     ),
     KnownModel(
         "distil-large-v3-source",
@@ -158,7 +158,7 @@ _OTHERS: tuple[KnownModel, ...] = (
         1510,
         30.0,
         "English",
-        "weights for `models compile`",
+        "weights to compile",
     ),
     KnownModel(
         "qwen3-asr-0.6b",
@@ -169,7 +169,7 @@ _OTHERS: tuple[KnownModel, ...] = (
         2300,
         30.0,
         "30 languages",
-        "int4 decoder, float encoder",
+        "int4 decoder",
     ),
     KnownModel(
         "qwen3-asr-1.7b",
@@ -180,7 +180,7 @@ _OTHERS: tuple[KnownModel, ...] = (
         4500,
         30.0,
         "30 languages",
-        "int4 decoder, float encoder",
+        "int4 decoder",
     ),
 )
 

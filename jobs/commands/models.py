@@ -82,7 +82,7 @@ def _stored_row(model: StoredModel) -> dict[str, Any]:
         "megabytes": round(model.megabytes, 1),
         "window": known.window if known else (10.0 if model.state == "bundled" else None),
         "languages": known.languages if known else ("English" if model.state == "bundled" else None),
-        "note": "demonstration, synthetic speech only" if model.state == "bundled" else "",
+        "note": "demonstration only" if model.state == "bundled" else "",
         "path": str(model.path),
     }
 
@@ -107,7 +107,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("name", "state", "repository", "licence", "MB", "window", "languages", "note"):
         right = column in {"MB", "window"}
-        table.add_column(column, justify="right" if right else "left", no_wrap=column != "note")
+        table.add_column(column, justify="right" if right else "left", no_wrap=True)
     for row in rows:
         about = "" if row["state"] != "known" else "~"
         window = f"{row['window']:g} s" if row["window"] else "?"
