@@ -56,6 +56,19 @@ check: lint types ## lint and types: under a minute
 reference: $(VENV)/dev.stamp ## add torch and transformers, which some tests compare with where they are installed
 	$(PIP) install 'torch==2.13.0' 'transformers>=4.57,<6'
 
+.PHONY: nano-en-smoke
+nano-en-smoke: reference ## run the recipe of nano.en on sixty sentences (a minute; needs flite and espeak-ng)
+	PYTHONPATH=tools $(BIN)/python -m nano_en smoke
+
+.PHONY: nano-en
+nano-en: reference ## train nano.en anew (several hours; needs flite, espeak-ng, fortunes, wamerican)
+	PYTHONPATH=tools $(BIN)/python -m nano_en all
+
+.PHONY: docs
+docs: $(VENV)/run.stamp ## build the documentation into site/
+	$(PIP) install 'mkdocs-material>=9.5,<10'
+	$(BIN)/mkdocs build --strict
+
 .PHONY: lock
 lock: $(VENV)/dev.stamp ## write requirements/*.txt anew from pyproject.toml
 	$(PIP) install pip-tools
