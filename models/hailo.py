@@ -6,6 +6,7 @@ the modules `hailo_*`. docs/hailo.md tells how a machine gets there.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import sys
@@ -17,9 +18,9 @@ from typing import Any
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.encoder import Encoder, Float32
 from asr_batch.models.hailo_bundle import PROBE, add_hef, choose_hef, hef_entries
-from asr_batch.models.hailo_device import SiblingHoldsError, acquire, release
+from asr_batch.models.hailo_device import SiblingHoldsError, acquire, release, scan
 from asr_batch.models.hailo_encoder import HailoEncoder, Patience
-from asr_batch.models.hailo_faults import NpuError
+from asr_batch.models.hailo_faults import ABSENT, NpuError
 from asr_batch.models.hailo_layout import Layout
 from asr_batch.models.hailo_probe import Probe, load_probe, make_probe
 from asr_batch.models.hailo_session import Session
@@ -98,6 +99,17 @@ def is_double(hrt: Any) -> bool:
     return not str(getattr(native, "__file__", "")).endswith((".so", ".pyd"))
 
 
+def devices() -> tuple[tuple[str, ...], str]:
+    """Ids of this machine's NPUs, found without opening one, and a sentence why there is none to use."""
+    if importlib.util.find_spec("hailo_platform") is None:
+        return (), _missing(ModuleNotFoundError(name="hailo_platform"))
+    try:
+        found = tuple(scan(vendor()))
+    except (ModelError, NpuError) as error:
+        return (), str(error)
+    return found, "" if found else ABSENT
+
+
 def open_encoder(
     bundle: Path,
     cpu: Callable[[], Encoder],
@@ -153,4 +165,4 @@ def _open(
         raise
 
 
-__all__ = ["add_hef", "is_double", "open_encoder", "vendor"]
+__all__ = ["add_hef", "devices", "is_double", "open_encoder", "vendor"]

@@ -109,6 +109,8 @@ def add_hef(
     """
     _read(bundle)
     header = read_header(hef)
+    if header.arch.startswith("unknown"):
+        raise ModelError(f"{hef}: compiled for a chip that asr-batch does not know: {header.arch}")
     folder = bundle / FOLDER
     folder.mkdir(exist_ok=True)
     target = folder / f"{role}-{header.arch}.hef"

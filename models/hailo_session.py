@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -38,7 +39,7 @@ class Slot:
     ) -> None:
         self.inputs = dict(inputs)
         self.outputs = dict(outputs)
-        self.bindings = configured.create_bindings()
+        self.bindings: Any = configured.create_bindings()
         for name, array in self.inputs.items():
             self.bindings.input(name).set_buffer(_checked(array))
         for name, array in self.outputs.items():
@@ -120,6 +121,7 @@ class Session:
         self._model: Any = None
         self._configured: Any = None
         self._frames: list[Frame] = []
+        self._slots: WeakSet[Slot] = WeakSet()
         self.generation = 0
         self.header: HefHeader = read_header(hef)
         self.inputs: list[Stream] = []
@@ -193,11 +195,13 @@ class Session:
         if self._configured is None:
             raise NpuError(Rung.MODEL, "the network is not configured")
         try:
-            return Slot(self._configured, inputs, outputs)
+            slot = Slot(self._configured, inputs, outputs)
         except AssertionError:
             raise
         except Exception as exc:
             raise self._explain(exc, "binding buffers", Rung.MODEL) from exc
+        self._slots.add(slot)
+        return slot
 
     def submit(self, slot: Slot, seconds: float) -> Frame:
         """Start one frame; waits at most `seconds` for room in the queue. Raises NpuError."""
@@ -239,7 +243,10 @@ class Session:
                 configured.shutdown()
             for frame in self._frames:
                 frame.job = None
+            for slot in self._slots:
+                slot.bindings = None  # a job may still hold the slot; bindings must go before the model
             self._frames = []
+            self._slots = WeakSet()
             with contextlib.suppress(Exception):
                 configured.__exit__(None, None, None)
         del configured

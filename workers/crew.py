@@ -122,9 +122,11 @@ class Crew:
         return why
 
     def _wanted(self, node: Node) -> int:
+        assert node.facts is not None
+        if self._spec.load.encoder == "hailo" and node.facts.npu:
+            return node.npus or len(node.facts.npu)  # one worker for each device, declared to Ray or not
         if self._spec.load.encoder != "cpu" and node.npus:
             return node.npus
-        assert node.facts is not None
         if self._workers:
             return max(1, round(self._workers / max(1, sum(one.cpus > 0 for one in self.nodes.values()))))
         return sizing.worker_count(node.cpus, node.facts.memory_free, self._bytes)

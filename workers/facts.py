@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from asr_batch.models.hailo import devices
 from asr_batch.workers import sizing
 from asr_batch.workers.models_here import cache_folder
 
@@ -22,7 +23,8 @@ SKEW = 5.0
 class NodeFacts:
     """Versions, hardware and state of one machine; sizes in bytes, `clock` in seconds of the epoch.
 
-    `npu` are the NPU devices found, `temperature` degrees Celsius of the hottest sensor.
+    `npu` are the NPU devices found, `npu_note` says why there are none, `temperature` degrees Celsius of the
+    hottest sensor.
     """
 
     host: str
@@ -34,6 +36,7 @@ class NodeFacts:
     numpy: str
     hailort: str
     npu: tuple[str, ...]
+    npu_note: str
     cores: int
     memory_total: int
     memory_free: int
@@ -54,7 +57,7 @@ def gather() -> NodeFacts:
         _version("onnxruntime"),
         _version("numpy"),
         _version("hailort"),
-        tuple(sorted(path.name for path in Path("/dev").glob("hailo[0-9]*"))),
+        *devices(),
         sizing.cores(),
         os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         sizing.free_memory(),
@@ -97,7 +100,7 @@ def misfit(theirs: NodeFacts, mine: NodeFacts, model_bytes: int, encoder: str) -
     if theirs.python.split(".")[:2] != mine.python.split(".")[:2]:
         return f"Python {theirs.python}, the driver has {mine.python}"
     if encoder == "hailo" and not theirs.npu:
-        return "no NPU, and --encoder hailo was asked for"
+        return f"no NPU for --encoder hailo: {theirs.npu_note}"
     need = LEAST_MEMORY + 2 * model_bytes
     if theirs.memory_free < need:
         return f"{theirs.memory_free >> 20} MiB of memory free, {need >> 20} MiB needed"

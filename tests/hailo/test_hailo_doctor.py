@@ -1,0 +1,56 @@
+"""`diagnose` names what is wrong with an NPU and what to do, and never raises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asr_batch.models.hailo import devices
+from asr_batch.models.hailo_doctor import diagnose
+
+
+def by_name(bundle: Path | None = None) -> dict[str, Any]:
+    return {check.name: check for check in diagnose(bundle)}
+
+
+def test_a_healthy_device(npu: Any, bundle: Path) -> None:
+    found = by_name(bundle)
+    assert {name: found[name].state for name in ("scan", "chip", "firmware", "open", "HEF")} == dict.fromkeys(
+        ("scan", "chip", "firmware", "open", "HEF"), "ok"
+    )
+    assert "TEST DOUBLE" in found["hailo_platform"].result
+    assert found["clock"].result == "400 MHz"
+    assert devices() == (("0000:01:00.0",), "")
+
+
+@pytest.mark.parametrize(
+    ("settings", "check", "words"),
+    [
+        ({"devices": []}, "scan", "lspci"),
+        ({"held": ["0000:01:00.0"]}, "open", "in use by another process"),
+        ({"driver_version": "4.19.0"}, "identify", "another version"),
+        ({"import_error": "libhailort.so.4.23.0: no such file"}, "hailo_platform", "one version"),
+        ({"devices": [{"id": "0000:01:00.0", "arch": "HAILO8L"}]}, "HEF", "hailo8l"),
+    ],
+)
+def test_what_is_wrong(settings: dict[str, Any], check: str, words: str, npu: Any, bundle: Path) -> None:
+    npu.set(**settings)
+    found = by_name(bundle)[check]
+    assert found.state == "failed"
+    assert words in found.remedy
+
+
+def test_heat_is_a_warning(npu: Any) -> None:
+    npu.set(temperature=97.0)
+    assert (by_name()["temperature"].state, by_name()["temperature"].result) == ("warning", "97 °C")
+
+
+def test_a_machine_without_any_of_it(npu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(__import__("sys").modules, "hailo_platform", None)
+    assert [check.state for check in diagnose()] == ["skipped"]
+    found, why = devices()
+    assert found == ()
+    assert "not installed" in why
