@@ -23,6 +23,7 @@ from asr_batch.pipeline.text import LATIN, normal_words, words_of
 SPEAKS = 0.3
 """Seconds of speech (by Silero) from which a window may not come back empty unnoticed."""
 
+_MOST_LETTERS = 24  # a second of speech; the fastest clips of the development set have 19
 _FAINT, _ORDINARY, _MOST_GAIN = -34.0, -20.0, 50.0  # dBFS, dBFS, dB
 _TOKENS_LATIN, _TOKENS_OTHER, _TOKENS_MORE = 6, 15, 16  # a second, a second, and a constant
 _LOOP_SPAN, _LOOP_TIMES = 6, 4  # words of a phrase, times in a row
@@ -88,6 +89,11 @@ def loops(text: str) -> bool:
     return False
 
 
+def letters(text: str) -> int:
+    """Letters and digits of a text: a steadier measure of how much was said than words."""
+    return sum(character.isalnum() for character in text)
+
+
 def token_cap(seconds: float, language: str | None, limit: int | None) -> int:
     """Most tokens that so much speech can need; never above `limit` (the option --max-new-tokens)."""
     rate = _TOKENS_LATIN if language is None or language in LATIN else _TOKENS_OTHER
@@ -115,6 +121,8 @@ def judge(result: WindowResult, options: PipelineOptions, speech: float) -> froz
         faults.add("low_logprob")
     if result.truncated:
         faults.add("truncated")
+    if speech >= SPEAKS and letters(result.text) / speech > _MOST_LETTERS:
+        faults.add("too_dense")
     return frozenset(faults)
 
 

@@ -15,9 +15,10 @@ from asr_batch.pipeline.guards import compression_ratio
 from asr_batch.pipeline.plan import quietest, runs
 from asr_batch.pipeline.repair import bare
 from asr_batch.pipeline.stitch import find_seam
+from asr_batch.pipeline.take import Take
 from asr_batch.pipeline.text import join_words, words_of
 from asr_batch.pipeline.times import spread_words
-from asr_batch.pipeline.track import Take, Track
+from asr_batch.pipeline.track import Track
 
 _HARDLY = 0.15  # seconds of speech: text over less is suspect
 _JOIN = 40  # frames between two bare stretches that count as one

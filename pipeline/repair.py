@@ -15,7 +15,7 @@ import numpy as np
 from asr_batch.manifests.records import Hypothesis
 from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, Samples, WindowResult
 from asr_batch.pipeline.frames import FRAME, FRAMES_PER_SECOND, Float32, Mask
-from asr_batch.pipeline.guards import SPEAKS, Ask, Outcome, Try, compression_ratio, judge, token_cap
+from asr_batch.pipeline.guards import SPEAKS, Ask, Outcome, Try, compression_ratio, judge, letters, token_cap
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.plan import longest_run, pauses, quietest, runs
 from asr_batch.pipeline.text import join_texts, words_of
@@ -60,7 +60,8 @@ class Suspect:
         return float(np.count_nonzero(self.speech)) / FRAMES_PER_SECOND
 
 
-Repair = Generator[Ask, WindowResult, Outcome]
+Repair = Generator[Ask, WindowResult, tuple[Outcome, float]]
+"""Returns the outcome that stands and the seconds of audio that were decoded for it."""
 
 
 def bare(outcome: Outcome | None, speech: float) -> bool:
@@ -73,14 +74,9 @@ def bare(outcome: Outcome | None, speech: float) -> bool:
     return speech >= MUCH and words / speech < SPARSE
 
 
-def letters(outcome: Outcome) -> int:
-    """Letters and digits of the text: a steadier measure of how much was said than words."""
-    return sum(character.isalnum() for character in outcome.result.text)
-
-
 def usual_rate(outcomes: Sequence[tuple[Outcome, float]]) -> float:
     """Letters a second of speech in this recording: the median over windows that hold enough speech."""
-    rates = [letters(outcome) / speech for outcome, speech in outcomes if speech >= MUCH]
+    rates = [letters(outcome.result.text) / speech for outcome, speech in outcomes if speech >= MUCH]
     told = float(np.median(rates)) if len(rates) >= 4 else 0.0
     return max(told, 5 * _USUAL)
 
@@ -93,7 +89,7 @@ def severity(outcome: Outcome, speech: float, usual: float) -> float:
         return speech
     if speech < MUCH:
         return 0.0
-    share = letters(outcome) / speech / usual
+    share = letters(outcome.result.text) / speech / usual
     return speech * (1 - share) if share < _SHARE else 0.0
 
 
@@ -134,22 +130,23 @@ def repair(suspect: Suspect, samples: Samples, more: Samples, shop: Workshop, bu
     `more` are the samples right behind the window (0.2 s, fewer at the end of the audio).
     """
     others: list[Hypothesis] = []
+    spent = 0.0
     first = Try("first", suspect.outcome.result, suspect.outcome.flags)
     for source, pieces, second in _rungs(suspect, samples, more, shop):
         cost = sum(map(len, pieces)) / SAMPLE_RATE
-        if cost > budget + 0.5:
+        if spent + cost > budget + 0.5:
             continue
-        budget -= cost
+        spent += cost
         result = yield from _pieces(pieces, shop, second)
         attempt = Try(source, result, judge(result, shop.options, suspect.speech_seconds))
         if accepted(attempt, suspect):
-            flags = (suspect.outcome.flags - {"repetition", "failed", "low_logprob", "truncated"}) | {
-                "recovered"
-            }
+            flags = (
+                suspect.outcome.flags - {"repetition", "failed", "low_logprob", "truncated", "too_dense"}
+            ) | {"recovered"}
             kept = (*suspect.outcome.others, first.hypothesis(), *others)
-            return Outcome(result, frozenset(flags | attempt.faults), kept)
+            return Outcome(result, frozenset(flags), kept), spent
         others.append(attempt.hypothesis())
-    return replace(suspect.outcome, others=(*suspect.outcome.others, *others))
+    return replace(suspect.outcome, others=(*suspect.outcome.others, *others)), spent
 
 
 def _pieces(
@@ -165,7 +162,7 @@ def _pieces(
 def accepted(attempt: Try, suspect: Suspect) -> bool:
     """Whether a retry is believed: speech-like density, no repetition, and more said than before."""
     result = attempt.result
-    if result.error is not None or attempt.faults & {"repetition", "low_logprob", "truncated"}:
+    if result.error is not None or attempt.faults:
         return False
     words, before = len(words_of(result.text)), len(words_of(suspect.outcome.result.text))
     speech = suspect.speech_seconds

@@ -16,7 +16,8 @@ from asr_batch.pipeline.guards import Ask
 from asr_batch.pipeline.ledger import ledger
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.source import Source, sha256, shown
-from asr_batch.pipeline.track import Place, Track
+from asr_batch.pipeline.take import Place
+from asr_batch.pipeline.track import Track
 
 T = TypeVar("T")
 Vote = Callable[[Unit, Source, AudioInfo, str], tuple[str | None, float | None]]
@@ -27,9 +28,16 @@ class SpanRun:
     """A unit being transcribed. Its methods never raise for a bad file: `failure` is set and it is done."""
 
     def __init__(
-        self, unit: Unit, source: Source, model: ModelInfo, options: PipelineOptions, vote: Vote
+        self,
+        unit: Unit,
+        source: Source,
+        model: ModelInfo,
+        options: PipelineOptions,
+        vote: Vote,
+        second: bool = False,
     ) -> None:
         self.unit = unit
+        self._second = second
         self.failure: Failure | None = None
         self.decode_seconds = 0.0
         self._source = source
@@ -130,7 +138,7 @@ class SpanRun:
 
     def _start_track(self, channel: str) -> Track:
         place = Place(self._source, *self._borders, channel, self.unit.item.id)
-        return Track(place, self._model, self._options, self._base(), Meter())
+        return Track(place, self._model, self._options, self._base(), Meter(), self._second)
 
     def _base(self) -> DecodeOptions:
         item, options = self.unit.item, self._options

@@ -7,8 +7,8 @@ import numpy as np
 from asr_batch.manifests.records import WindowRecord, Word
 from asr_batch.models.recognizer import WindowResult
 from asr_batch.pipeline.frames import FRAMES_PER_SECOND
+from asr_batch.pipeline.take import Take
 from asr_batch.pipeline.text import words_of
-from asr_batch.pipeline.track import Take
 
 
 def spread_words(

@@ -4,68 +4,28 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from asr_batch.manifests.errors import ItemError
-from asr_batch.manifests.records import Cut, Failure
+from asr_batch.manifests.records import Failure
 from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, ModelInfo, WindowResult
 from asr_batch.pipeline.audio import AudioStream
-from asr_batch.pipeline.audit import HINT, LevelHistogram, audible_speech
-from asr_batch.pipeline.frames import FRAMES_PER_SECOND, Float32, Mask, Measured, Meter, levels
+from asr_batch.pipeline.audit import HINT, LevelHistogram
+from asr_batch.pipeline.frames import Measured, Meter, levels
 from asr_batch.pipeline.guards import Ask, Decoding, Outcome, decode, prepared
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.plan import SPEECH, PlannerName, Window, plan
-from asr_batch.pipeline.repair import Suspect, Workshop, budget_of, chosen, repair, severity, usual_rate
-from asr_batch.pipeline.reread import Rereader
+from asr_batch.pipeline.repair import Workshop, budget_of
+from asr_batch.pipeline.settle import Remains, repairs
 from asr_batch.pipeline.silence import is_silence
-from asr_batch.pipeline.source import Source
+from asr_batch.pipeline.take import Place, Take
 
 _REPAIR = -1  # the place of repairs among the windows' numbers
 
 SHORTEST = 0.02
 """Seconds of audio below which there is nothing to recognise."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """The stretch of a file that a track covers, and whose it is (for seeds)."""
-
-    source: Source
-    start: float
-    end: float | None
-    channel: str
-    row: str
-    soft_end: bool = False
-
-
-@dataclass(slots=True)
-class Take:
-    """A window after planning: what the ledger needs of it, without its samples.
-
-    `start`, `end` in samples from the start of the track. `outcome` None: skipped as silence.
-    """
-
-    index: int
-    start: int
-    end: int
-    cut: Cut
-    level: Float32
-    heard: Mask
-    hinted: Mask
-    outcome: Outcome | None = None
-    skipped: bool = False
-
-    @property
-    def seconds(self) -> float:
-        """Length of the window."""
-        return (self.end - self.start) / SAMPLE_RATE
-
-    @property
-    def heard_seconds(self) -> float:
-        """Seconds that Silero holds to be speech."""
-        return float(np.count_nonzero(self.heard)) / FRAMES_PER_SECOND
 
 
 class Track:
@@ -160,12 +120,19 @@ class Track:
     def _advance_repairs(self, result: WindowResult | None) -> None:
         try:
             if self._repairs is None:
-                self._repairs = repairs(self)
+                self._repairs = self._start_repairs()
                 self._ready.append((_REPAIR, next(self._repairs)))
             elif result is not None:
                 self._ready.append((_REPAIR, self._repairs.send(result)))
         except StopIteration:
             self._settled = True
+
+    def _start_repairs(self) -> Generator[Ask, WindowResult, None]:
+        budget = budget_of(self.options, self.end - self.place.start, self.length)
+        remains = Remains(self.place, self.end, self.takes, self.histogram.threshold(), budget)
+        return repairs(
+            remains, Workshop(self.base, self.options, self.second, round(self.length * SAMPLE_RATE))
+        )
 
     def _take(self, window: Window) -> None:
         heard = window.speech >= SPEECH
@@ -236,47 +203,3 @@ class Track:
                 f"it holds {stream.end:.3f} s",
             )
         return None
-
-
-def repairs(track: Track) -> Generator[Ask, WindowResult, None]:
-    """Try the track's bare and doubtful windows again, worst first as far as the budget goes."""
-    threshold = track.histogram.threshold()
-    options, span = track.options, track.end - track.place.start
-    budget = budget_of(options, span, track.length)
-    suspects = chosen(_suspects(track, threshold), budget)
-    if not suspects:
-        return
-    second = track.second and budget > 0
-    shop = Workshop(track.base, options, second, round(track.length * SAMPLE_RATE))
-    reader = Rereader(track.place.source, track.place.start, track.end, track.place.channel)
-    try:
-        for place, suspect in enumerate(suspects):
-            take = track.takes[suspect.index]
-            whole = reader.read(take.start, take.end + SAMPLE_RATE // 5)
-            whole = prepared(whole, take.level.astype(np.float32), take.heard)
-            samples, more = whole[: take.end - take.start], whole[take.end - take.start :]
-            # What is left is shared among the windows still to come, so that none takes all of it.
-            share = max(budget / (len(suspects) - place), suspect.seconds)
-            before = track.asked_seconds
-            take.outcome = yield from repair(suspect, samples, more, shop, min(share * 2, budget))
-            budget -= track.asked_seconds - before
-    finally:
-        reader.close()
-
-
-def _suspects(track: Track, threshold: float) -> list[Suspect]:
-    masks = [
-        audible_speech(take.level.astype(np.float32), take.heard, take.hinted, threshold)
-        for take in track.takes
-    ]
-    speech = [float(np.count_nonzero(mask)) / FRAMES_PER_SECOND for mask in masks]
-    usual = usual_rate(
-        [(take.outcome, s) for take, s in zip(track.takes, speech, strict=True) if take.outcome]
-    )
-    found = []
-    for take, mask, seconds in zip(track.takes, masks, speech, strict=True):
-        outcome = take.outcome
-        grade = severity(outcome, seconds, usual) if outcome is not None else 0.0
-        if outcome is not None and grade > 0:
-            found.append(Suspect(take.index, outcome, take.level.astype(np.float32), mask, grade))
-    return found

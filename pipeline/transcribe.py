@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
+from asr_batch.manifests.errors import ItemError
 from asr_batch.manifests.records import SpanResult, Unit
-from asr_batch.models.recognizer import Recognizer, WindowRequest
+from asr_batch.models.recognizer import SAMPLE_RATE, Recognizer, WindowRequest, WindowResult
+from asr_batch.pipeline.guards import Ask
 from asr_batch.pipeline.language import LanguageVote
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.source import Source
@@ -34,13 +37,16 @@ class Transcriber:
         self._recognizer = recognizer
         self._options = options
         self._second = second
+        self._second_model: Recognizer | None = None
         self._node = node
         self._vote = LanguageVote(recognizer, options)
         self._runs: dict[tuple[str, int], SpanRun] = {}
 
     def add(self, unit: Unit, source: Source) -> None:
         """Take a unit in; nothing is read before `advance`."""
-        self._runs[unit.key] = SpanRun(unit, source, self._recognizer.info, self._options, self._vote)
+        self._runs[unit.key] = SpanRun(
+            unit, source, self._recognizer.info, self._options, self._vote, self._second is not None
+        )
 
     def room(self) -> int:
         """How many more units it wants now so that the recognizer's slots stay full."""
@@ -76,6 +82,8 @@ class Transcriber:
             run.close()
         self._runs.clear()
         self._recognizer.close()
+        if self._second_model is not None:
+            self._second_model.close()
 
     def _fill(self) -> None:
         """Submit windows while the recognizer wants some, oldest unit first."""
@@ -87,7 +95,26 @@ class Transcriber:
                 if asked is None:
                     break
                 slot, ask = asked
-                self._recognizer.submit(WindowRequest((key, slot), ask.samples, ask.options))
+                if ask.second:
+                    run.give(slot, self._ask_second(ask), self._node)
+                else:
+                    self._recognizer.submit(WindowRequest((key, slot), ask.samples, ask.options))
+
+    def _ask_second(self, ask: Ask) -> WindowResult:
+        """One window through the second model, which is loaded now if it was not; rare, so not batched."""
+        if self._second_model is None:
+            assert self._second is not None
+            self._second_model = self._second()
+        model = self._second_model
+        longest = round(model.info.window * SAMPLE_RATE)
+        options = ask.options
+        if model.info.languages and options.language not in model.info.languages:
+            options = replace(options, language=None)
+        try:
+            model.submit(WindowRequest("second", ask.samples[:longest], options))
+        except ItemError as error:
+            return WindowResult("second", "", (), math.nan, math.nan, 0.0, error=error.message)
+        return model.poll()[0]
 
     def _poll(self) -> None:
         if not self._recognizer.pending():

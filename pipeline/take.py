@@ -1,0 +1,53 @@
+"""Records of a track: the stretch it covers, and what the ledger keeps of each of its windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from asr_batch.manifests.records import Cut
+from asr_batch.models.recognizer import SAMPLE_RATE
+from asr_batch.pipeline.frames import FRAMES_PER_SECOND, Float32, Mask
+from asr_batch.pipeline.guards import Outcome
+from asr_batch.pipeline.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The stretch of a file that a track covers, and whose it is (for seeds)."""
+
+    source: Source
+    start: float
+    end: float | None
+    channel: str
+    row: str
+    soft_end: bool = False
+
+
+@dataclass(slots=True)
+class Take:
+    """A window after planning: what the ledger needs of it, without its samples.
+
+    `start`, `end` in samples from the start of the track. `outcome` None: skipped as silence.
+    """
+
+    index: int
+    start: int
+    end: int
+    cut: Cut
+    level: Float32
+    heard: Mask
+    hinted: Mask
+    outcome: Outcome | None = None
+    skipped: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """Length of the window."""
+        return (self.end - self.start) / SAMPLE_RATE
+
+    @property
+    def heard_seconds(self) -> float:
+        """Seconds that Silero holds to be speech."""
+        return float(np.count_nonzero(self.heard)) / FRAMES_PER_SECOND
