@@ -70,7 +70,10 @@ def read_weights(path: Path) -> dict[str, Float32]:
 
 
 def _half(values: Float32) -> Float32:
-    return values.astype(np.float16).astype(np.float32)
+    """Rounded to the 11 significant bits of float16, to even; several times faster than two casts."""
+    bits = np.ascontiguousarray(values).view(np.uint32)
+    rounded = (bits + (np.uint32(0x0FFF) + ((bits >> np.uint32(13)) & np.uint32(1)))) & np.uint32(0xFFFFE000)
+    return rounded.view(np.float32)
 
 
 def _sigmoid(values: Float32) -> Float32:
@@ -79,16 +82,24 @@ def _sigmoid(values: Float32) -> Float32:
 
 
 class SileroNetwork:
-    """Speech probabilities of consecutive chunks; keeps its memory between calls."""
+    """Speech probabilities of consecutive chunks; keeps its memory between calls.
+
+    All matrix products stay stacks of small ones: numpy's BLAS would share large ones among threads, which
+    here cost more than they bring, and stall for milliseconds when the decoder holds the cores.
+    """
 
     def __init__(self, path: Path) -> None:
         tensors = read_weights(path)
-        self._basis = np.ascontiguousarray(tensors["_model.stft.forward_basis_buffer"][:, 0].T)
+        basis = tensors["_model.stft.forward_basis_buffer"][:, 0].T
+        self._cosines, self._sines = (
+            np.ascontiguousarray(basis[:, :129]),
+            np.ascontiguousarray(basis[:, 129:]),
+        )
         self._convs = [self._conv_weights(tensors, index) for index in range(len(_STRIDES))]
         rnn = "_model.decoder.rnn."
         self._input = np.ascontiguousarray(tensors[rnn + "weight_ih"].T)
         self._bias = tensors[rnn + "bias_ih"] + tensors[rnn + "bias_hh"]
-        self._recurrent = tensors[rnn + "weight_hh"]
+        self._recurrent = tensors[rnn + "weight_hh"].reshape(16, -1, _WIDTH)
         self._last = tensors["_model.decoder.decoder.2.weight"].reshape(-1)
         self._last_bias = tensors["_model.decoder.decoder.2.bias"]
         self.reset()
@@ -110,15 +121,15 @@ class SileroNetwork:
         spectrum = self._spectrum(chunks)
         for (kernel, bias), stride in zip(self._convs, _STRIDES, strict=True):
             spectrum = self._conv(spectrum, kernel, bias, stride)
-        hidden = self._lstm(spectrum[:, 0])
+        hidden = self._lstm(spectrum)
         return _sigmoid(np.maximum(_half(hidden), 0) @ self._last + self._last_bias)
 
     def _spectrum(self, chunks: Float32) -> Float32:
         """Magnitudes [n, 4, 129]."""
         padded = np.pad(chunks, ((0, 0), (64, 64)), mode="reflect")
         frames = np.lib.stride_tricks.sliding_window_view(padded, 256, axis=1)[:, ::128]
-        parts = _half(frames) @ self._basis
-        magnitudes: Float32 = np.sqrt(parts[..., :129] ** 2 + parts[..., 129:] ** 2)
+        frames = _half(frames)
+        magnitudes: Float32 = np.sqrt((frames @ self._cosines) ** 2 + (frames @ self._sines) ** 2)
         return magnitudes
 
     @staticmethod
@@ -128,21 +139,21 @@ class SileroNetwork:
         padded = np.zeros((count, times + 2, width), np.float32)
         padded[:, 1:-1] = _half(values)
         columns = np.concatenate([padded[:, k : k + times : stride] for k in range(3)], axis=2)
-        out = columns.reshape(-1, 3 * width) @ kernel
+        out: Float32 = columns @ kernel
         out += bias
         np.maximum(out, 0, out=out)
-        return out.reshape(count, -1, kernel.shape[1])
+        return out
 
     def _lstm(self, inputs: Float32) -> Float32:
-        """Hidden states [n, 128]; gates in PyTorch's order: input, forget, cell, output."""
-        gates = inputs @ self._input + self._bias
+        """Hidden states [n, 128] of `inputs` [n, 1, 128]; gates in PyTorch's order: input, forget, cell, out."""
+        gates = (inputs @ self._input)[:, 0] + self._bias
         states = np.empty((len(gates), _WIDTH), np.float32)
         hidden, cell = self._hidden, self._cell
         for index, gate in enumerate(gates):
-            gate += self._recurrent @ hidden
+            gate += (self._recurrent @ hidden).reshape(-1)
             candidate = np.tanh(gate[256:384])
             np.negative(gate, out=gate)
-            np.exp(gate, out=gate)
+            np.exp(np.minimum(gate, 80, out=gate), out=gate)
             gate += 1
             cell = cell / gate[128:256] + candidate / gate[:128]
             hidden = np.tanh(cell) / gate[384:]

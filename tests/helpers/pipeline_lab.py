@@ -72,7 +72,9 @@ class FakeRecognizer:
         mark = int(np.abs(request.samples).sum() * 1000) % 9973
         text = " ".join(f"w{mark + i}" for i in range(round(2.5 * speech)))
         options = request.options
-        result = WindowResult(request.key, text, tuple(range(len(text.split()))), -0.1, 0.0, options.temperature)
+        result = WindowResult(
+            request.key, text, tuple(range(len(text.split()))), -0.1, 0.0, options.temperature
+        )
         return self.speak(request, result) if self.speak else result
 
     def detect_language(self, windows: Sequence[np.ndarray]) -> list[dict[str, float]]:
