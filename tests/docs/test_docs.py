@@ -93,7 +93,11 @@ def blocks(page: Path) -> Iterator[re.Match[str]]:
 
 
 def shown_commands(page: Path) -> Iterator[list[str]]:
-    """The words of every `asr-batch …` that a page shows in a console block."""
+    """The words of every `asr-batch …` that a page shows, in a console block or within a line."""
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.S | re.M)
+    for command in re.findall(r"`asr-batch ([^`]+)`", text):
+        if not re.search(r"…|<|\\\|", command):
+            yield shlex.split(command)
     for block in blocks(page):
         if block["language"] not in ("console", "bash", "sh"):
             continue
