@@ -17,6 +17,7 @@ Windows start together in groups and run in lock step (the graphs have no mask f
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,9 +34,11 @@ from asr_batch.models.recognizer import (
     ModelInfo,
     Recognizer,
     Samples,
+    TimedWord,
     WindowRequest,
     WindowResult,
 )
+from asr_batch.models.whisper.alignment import alignment_heads, word_times
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.published_graphs import Cache, PublishedEncoder, keep_rows, open_decoder
 from asr_batch.models.whisper.rules import Decoding, TokenRules
@@ -158,6 +161,8 @@ class PublishedWhisper:
         config = self._config
         can = {"prompt", "temperature"} if config.previous is not None else {"temperature"}
         can |= {"timestamps"} if config.timestamp_begin is not None else set()
+        heads = {layer for layer, _ in alignment_heads(config)}
+        can |= {"word_timestamps"} if self._decoder.has_attention(heads) else set()
         can |= {"no_speech"} if config.no_speech is not None else set()
         can |= {"language_detection"} if config.multilingual else set()
         can |= {"translate"} if config.multilingual and config.translate is not None else set()
@@ -247,6 +252,7 @@ class PublishedWhisper:
         begin = self._config.timestamp_begin
         seconds = len(request.samples) / SAMPLE_RATE
         timed = state.options.timestamps and begin is not None
+        words = self._words(job) if state.options.word_timestamps and not state.broken else None
         return WindowResult(
             key=request.key,
             text="" if state.broken else self._tokenizer.decode(state.tokens).strip(),
@@ -257,9 +263,27 @@ class PublishedWhisper:
             truncated=state.truncated,
             language=state.options.language or (None if self._config.multilingual else "en"),
             segments=timed_segments(state.tokens, self._tokenizer, begin or 0, seconds) if timed else (),
+            words=words,
             batch=job.batch,
             flags=("fallback_provider",) if self._fallback else (),
             error="the decoder gave NaN" if state.broken else None,
+        )
+
+    def _words(self, job: _Job) -> tuple[TimedWord, ...] | None:
+        """Word times by a second pass over the finished text; None when the graph gives no attentions."""
+        state, samples = job.decoding, job.request.samples
+        ids = np.array([[*state.prompt, *state.tokens]], np.int64)
+        weights = self._decoder.attention(ids, self._encode([samples]), alignment_heads(self._config))
+        if weights is None:
+            return None
+        return word_times(
+            state.tokens,
+            [math.exp(value) for value in state.logprobs],
+            weights[:, len(state.prompt) - 1 :],
+            self._tokenizer,
+            seconds=len(samples) / SAMPLE_RATE,
+            language=state.options.language,
+            filter_width=self._config.median_filter_width,
         )
 
     def detect_language(self, windows: Sequence[Samples]) -> list[dict[str, float]]:

@@ -7,7 +7,7 @@ values between steps, so nothing is copied through numpy per token.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,10 +99,32 @@ class CachedDecoder:
         self._config = config
         self.fallback = first.fallback or past.fallback
         self._names = [i.name for i in self._past.get_inputs() if _PAST.fullmatch(i.name)]
+        self._attentions = frozenset(o.name for o in self._first.get_outputs())
         self._extra = {i.name for s in (self._first, self._past) for i in s.get_inputs()}
 
     def prefill(self, ids: NDArray[np.int64], hidden: Float32) -> tuple[Float32, Cache]:
         """Logits [batch, len, vocab] of the prompts `ids` [batch, len] over `hidden`, and their cache."""
+        logits, cache, _ = self._prefill(ids, hidden, [])
+        return logits, cache
+
+    def has_attention(self, layers: Iterable[int]) -> bool:
+        """Whether the graph gives the cross-attention of these layers."""
+        return self._attentions.issuperset(_attention(layer) for layer in layers)
+
+    def attention(
+        self, ids: NDArray[np.int64], hidden: Float32, heads: Sequence[tuple[int, int]]
+    ) -> Float32 | None:
+        """Cross-attention [heads, len, positions] of one sequence `ids` [1, len]; None if it has none."""
+        layers = sorted({layer for layer, _ in heads})
+        if not self.has_attention(layers):
+            return None
+        _, _, values = self._prefill(ids, hidden, [_attention(layer) for layer in layers])
+        by_layer = dict(zip(layers, values, strict=True))
+        return np.stack([by_layer[layer][0, head] for layer, head in heads])
+
+    def _prefill(
+        self, ids: NDArray[np.int64], hidden: Float32, more: Sequence[str]
+    ) -> tuple[Float32, Cache, list[Float32]]:
         feeds = {"input_ids": ids, "encoder_hidden_states": hidden, **self._positions_from(0, ids.shape[1])}
         if self._merged:
             heads, width = self._config.decoder_heads, self._config.head_dim
@@ -111,13 +133,13 @@ class CachedDecoder:
         values = {
             name: ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(v)) for name, v in feeds.items()
         }
-        outputs = ["logits", *(_present(name) for name in self._names)]
+        outputs = ["logits", *more, *(_present(name) for name in self._names)]
         with runtime_errors("decoder"):
-            logits, *caches = self._first.run_with_ort_values(outputs, values)
-        cache = dict(zip(self._names, caches, strict=True))
+            logits, *others = self._first.run_with_ort_values(outputs, values)
+        cache = dict(zip(self._names, others[len(more) :], strict=True))
         if self._merged:
             cache["encoder_hidden_states"] = values["encoder_hidden_states"]
-        return logits.numpy(), Cache(cache, ids.shape[1])
+        return logits.numpy(), Cache(cache, ids.shape[1]), [v.numpy() for v in others[: len(more)]]
 
     def step(self, ids: NDArray[np.int64], cache: Cache) -> tuple[Float32, Cache]:
         """Logits [batch, vocab] behind the tokens `ids` [batch, 1], and the longer cache."""
@@ -151,6 +173,10 @@ def keep_rows(cache: Cache, rows: Sequence[int]) -> Cache:
 
 def _ort_values(feeds: Mapping[str, Any]) -> dict[str, ort.OrtValue]:
     return {name: ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(v)) for name, v in feeds.items()}
+
+
+def _attention(layer: int) -> str:
+    return f"cross_attentions.{layer}"
 
 
 def _present(past: str) -> str:

@@ -24,14 +24,16 @@ _BLOCKED = np.float32(-np.inf)
 class Decoding:
     """One window's decoding: what it was asked for and what it has so far.
 
-    `tokens` are the generated ids without prompt and end-of-text, `logprob` the sum of their natural
-    log-probabilities and end-of-text's. `broken` says that the logits held NaN: the text so far stands.
+    `tokens` are the generated ids without prompt and end-of-text, `logprobs` their natural
+    log-probabilities, `logprob` the sum of them and of end-of-text's. `broken` says that the logits held
+    NaN: the text so far stands.
     """
 
     options: DecodeOptions
     prompt: tuple[int, ...]
     limit: int
     tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
     logprob: float = 0.0
     no_speech_prob: float = float("nan")
     done: bool = False
@@ -94,6 +96,7 @@ class TokenRules:
             window.done = True
             return
         window.tokens.append(token)
+        window.logprobs.append(logprob)
         if len(window.tokens) >= window.limit:
             window.done = window.truncated = True
 
