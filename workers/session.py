@@ -83,7 +83,7 @@ def embedded(cpus: int) -> Session:
             log_to_driver=False,
             logging_level="error",
             _temp_dir=str(folder),
-            _plasma_directory=None if _shm_free() > 2 * OBJECT_STORE_BYTES else str(folder),
+            _plasma_directory=None if shm_free() > 2 * OBJECT_STORE_BYTES else str(folder),
         )
     return Session(ray, guard)
 
@@ -150,7 +150,8 @@ def _watch(mark: str, folder: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def _shm_free() -> int:
+def shm_free() -> int:
+    """Free bytes of /dev/shm, 0 where there is none."""
     try:
         return shutil.disk_usage("/dev/shm").free  # noqa: S108
     except OSError:

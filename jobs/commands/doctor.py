@@ -1,0 +1,70 @@
+"""`asr-batch doctor`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from asr_batch.workers.doctor import Check, NodeLine
+
+MARKS = {"ok": "ok  ", "note": "note", "bad": "BAD "}
+
+
+@click.command(
+    epilog="\b\nExamples:\n  asr-batch doctor\n  asr-batch doctor --address auto --audio /mnt/recordings"
+)
+@click.option("--address", metavar="ADDRESS", help="A cluster instead of this machine: auto or HOST:PORT.")
+@click.option("--audio", multiple=True, metavar="PATH", help="A file or folder that must be readable.")
+@click.option("--insecure-cluster", is_flag=True, help="Accept a cluster without authentication.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+def doctor(address: str | None, audio: tuple[str, ...], insecure_cluster: bool, as_json: bool) -> None:
+    """Check this machine, or with --address every node of a cluster: what would keep a job from running.
+
+    Exit code 0: all is well; 3: something is bad.
+    """
+    if address in (None, "local"):
+        good = _machine(audio, as_json)
+    else:
+        assert address is not None
+        good = _cluster(address, audio, insecure_cluster, as_json)
+    sys.exit(0 if good else 3)
+
+
+def _machine(audio: Sequence[str], as_json: bool) -> bool:
+    from asr_batch.workers.doctor import here
+
+    checks = []
+    for check in here(audio):
+        checks.append(check)
+        click.echo(json.dumps(asdict(check)) if as_json else _row(check))
+    return all(check.state != "bad" for check in checks)
+
+
+def _row(check: Check) -> str:
+    return f"{MARKS[check.state]}  {check.name:<14} {check.text}"
+
+
+def _cluster(address: str, audio: Sequence[str], insecure: bool, as_json: bool) -> bool:
+    from asr_batch.workers.doctor import cluster_nodes
+
+    lines = cluster_nodes(address, audio, insecure)
+    for line in lines:
+        click.echo(json.dumps(asdict(line)) if as_json else _node(line, audio))
+    return all(line.fits for line in lines)
+
+
+def _node(line: NodeLine, audio: Sequence[str]) -> str:
+    from asr_batch.workers.doctor import summary
+
+    mark = MARKS["ok" if line.fits else "bad"]
+    told = [f"{mark}  {line.name} ({line.address}), {line.workers} workers: {summary(line)}"]
+    for path, seen in zip(audio, line.audio, strict=False):
+        how = "read there" if seen else "not to be seen there; the driver sends its files with the work"
+        told.append(f"      {path}: {how}")
+    return "\n".join(told)

@@ -1,0 +1,176 @@
+"""Checks of this machine and of a cluster, as `asr-batch doctor` shows them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from asr_batch.manifests.errors import AsrBatchError
+from asr_batch.workers import facts, session
+
+PACKAGES = ("asr-batch", "ray", "onnxruntime", "numpy", "soundfile", "av", "soxr", "pyarrow", "click")
+HOT = 80.0
+
+State = Literal["ok", "note", "bad"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line: what was looked at, how it stands, and, where it is not well, what to do."""
+
+    name: str
+    state: State
+    text: str
+
+
+def here(audio: Sequence[str] = ()) -> Iterator[Check]:
+    """The checks of this machine; `audio` are files or folders that it should read."""
+    found = facts.gather()
+    pages = f"pages of {found.page_size} bytes"
+    yield Check("machine", "ok", f"{found.host}: {found.arch}, {found.cores} cores, {pages}")
+    yield _python()
+    yield from map(_package, PACKAGES)
+    yield _memory(found)
+    yield _disk(found)
+    yield _shm()
+    if found.temperature is not None:
+        hot = found.temperature >= HOT
+        yield Check("temperature", "note" if hot else "ok", f"{found.temperature:.0f} °C" + ", hot" * hot)
+    yield from npu(found)
+    yield from (_audio(path) for path in audio)
+
+
+def _python() -> Check:
+    fits = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    text = f"{sys.version.split()[0]} in {sys.prefix}"
+    return Check("python", "ok" if fits else "bad", text + ("" if fits else "; 3.11 to 3.13 are supported"))
+
+
+def _package(name: str) -> Check:
+    try:
+        return Check(name, "ok", version(name))
+    except PackageNotFoundError:
+        return Check(name, "bad", f"not installed; `pip install {name}` into {sys.prefix}")
+
+
+def _memory(found: facts.NodeFacts) -> Check:
+    text = f"{found.memory_free >> 20} of {found.memory_total >> 20} MiB free"
+    tight = found.memory_free < 1 << 30
+    advice = "; a worker wants 0.5 to 1 GiB" if tight else ""
+    return Check("memory", "note" if tight else "ok", text + advice)
+
+
+def _disk(found: facts.NodeFacts) -> Check:
+    temp = facts.disk_free(Path(tempfile.gettempdir()))
+    text = f"{found.disk_free >> 20} MiB free for models, {temp >> 20} MiB in {tempfile.gettempdir()}"
+    tight = min(found.disk_free, temp) < 1 << 30
+    return Check("disk", "note" if tight else "ok", text)
+
+
+def _shm() -> Check:
+    free = session.shm_free()
+    if free < 2 * session.OBJECT_STORE_BYTES:
+        return Check("shared memory", "note", f"{free >> 20} MiB in /dev/shm; Ray will use the disk instead")
+    return Check("shared memory", "ok", f"{free >> 20} MiB in /dev/shm")
+
+
+def npu(found: facts.NodeFacts) -> Iterator[Check]:
+    """What `models.hailo` finds out about the NPU; one line where there is none."""
+    try:
+        diagnose: Any = getattr(importlib.import_module("asr_batch.models.hailo"), "diagnose", None)
+        findings = list(diagnose()) if diagnose is not None else []
+    except (AsrBatchError, ImportError, OSError) as error:
+        yield Check("NPU", "note", str(error))
+        return
+    if not found.npu and importlib.util.find_spec("hailo_platform") is None:
+        yield Check("NPU", "ok", "none found; the encoder runs on the CPU")
+        return
+    devices = ", ".join(found.npu) or "no device"
+    yield Check("NPU", "ok", f"{devices}, HailoRT {found.hailort or 'of unknown version'}")
+    for finding in findings:
+        name, state, text = finding if isinstance(finding, tuple) else _told(finding)
+        yield Check(f"NPU: {name}", state, text)
+
+
+def _told(finding: Any) -> tuple[str, State, str]:
+    state: State = "ok" if getattr(finding, "ok", True) else "bad"
+    return str(getattr(finding, "name", "check")), state, str(getattr(finding, "message", finding))
+
+
+def _audio(path: str) -> Check:
+    place = Path(path)
+    if place.is_dir() and os.access(place, os.R_OK | os.X_OK):
+        count = sum(1 for _ in place.iterdir())
+        return Check(path, "ok", f"folder with {count} entries")
+    if not place.exists():
+        return Check(path, "bad", "does not exist on this machine")
+    if not os.access(place, os.R_OK):
+        return Check(path, "bad", "this user may not read it")
+    return Check(path, "ok", f"readable, {place.stat().st_size} bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLine:
+    """One node of the table: its facts, whether it would take part, and which paths it sees."""
+
+    name: str
+    address: str
+    fits: bool
+    note: str
+    facts: facts.NodeFacts | None
+    workers: int
+    audio: tuple[bool, ...]
+
+
+def cluster_nodes(address: str, audio: Sequence[str] = (), insecure: bool = False) -> list[NodeLine]:
+    """Ask every node of the cluster as a job would, without a model. Raises ConfigError."""
+    from asr_batch.workers import cluster
+    from asr_batch.workers.crew import Crew
+    from asr_batch.workers.pool import WorkerSpec
+
+    joined = session.join(cluster.check(address, insecure).address)
+    with closing(joined), tempfile.TemporaryDirectory() as empty:
+        crew = Crew(joined.ray, WorkerSpec(empty))
+        crew.muster()
+        lines = [_line(joined.ray, node, audio) for node in crew.nodes.values()]
+        crew.close()
+    return sorted(lines, key=lambda line: line.name)
+
+
+def _line(ray: Any, node: Any, audio: Sequence[str]) -> NodeLine:
+    sees: tuple[bool, ...] = ()
+    if node.state == "ready":
+        sees = tuple(ray.get([node.sentinel.reads.remote(path) for path in audio]))
+    idle_head = node.cpus == 0
+    return NodeLine(
+        node.name, node.address, node.state == "ready" or idle_head, node.note, node.facts, node.wanted, sees
+    )
+
+
+def summary(line: NodeLine) -> str:
+    """What a person wants to know of a node that answered, in one line."""
+    found = line.facts
+    if found is None:
+        return line.note
+    heat = f", {found.temperature:.0f} °C" if found.temperature is not None else ""
+    parts = [
+        f"Python {found.python}, Ray {found.ray}, asr-batch {found.asr_batch}",
+        f"ONNX Runtime {found.onnxruntime}",
+        f"{found.arch}, {found.cores} cores, {sizing_text(found)}{heat}",
+        f"HailoRT {found.hailort or '-'}, NPU {', '.join(found.npu) or '-'}",
+    ]
+    return "; ".join(parts + ([line.note] if line.note else []))
+
+
+def sizing_text(found: facts.NodeFacts) -> str:
+    """Memory and disk of a node."""
+    return f"{found.memory_free >> 20} MiB of memory and {found.disk_free >> 20} MiB of disk free"
