@@ -163,11 +163,9 @@ class Track:
         self._ready.append((take.index, next(coroutine)))
 
     def _plain(self, window: Window) -> Decoding:
-        """One greedy pass over the window, padded to the model's length."""
-        samples = np.zeros(round(self.length * SAMPLE_RATE), np.float32)
-        samples[: len(window.samples)] = window.samples
+        """One greedy pass over the window; a model that wants its full length pads it with zeros itself."""
         asked = replace(self.base, plain=True, max_new_tokens=self.options.max_new_tokens)
-        result = yield Ask(samples, asked)
+        result = yield Ask(window.samples, asked)
         flags = {"truncated"} if result.truncated else set()
         return Outcome(result, frozenset(flags | ({"failed"} if result.error else set())))
 
