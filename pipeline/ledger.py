@@ -16,7 +16,7 @@ from asr_batch.pipeline.plan import quietest, runs
 from asr_batch.pipeline.repair import bare
 from asr_batch.pipeline.stitch import find_seam
 from asr_batch.pipeline.take import Take
-from asr_batch.pipeline.text import join_words, words_of
+from asr_batch.pipeline.text import words_between, words_of
 from asr_batch.pipeline.times import spread_words
 from asr_batch.pipeline.track import Track
 
@@ -118,7 +118,7 @@ def _with_text(track: Track, take: Take, part: Kept, empty: WindowRecord) -> Win
     assert take.outcome is not None
     result = take.outcome.result
     words = words_of(result.text)[part.first : part.last]
-    text = join_words(words)
+    text = words_between(result.text, part.first, part.last)
     flags = set(take.outcome.flags) | set(part.flags) | set(result.flags)
     if empty.uncovered:
         flags.add("uncovered")
@@ -166,12 +166,11 @@ def _segments(record: WindowRecord, result: WindowResult, take: Take, part: Kept
     pieces: list[tuple[float, float, str]] = []
     place = 0
     for piece in result.segments:
-        words = words_of(piece.text)
-        chosen = words[max(0, part.first - place) : max(0, part.last - place)]
-        place += len(words)
+        chosen = words_between(piece.text, max(0, part.first - place), max(0, part.last - place))
+        place += len(words_of(piece.text))
         if chosen:
-            pieces.append((record.start + piece.start, record.start + piece.end, join_words(chosen)))
-    if join_words([word for _, _, text in pieces for word in words_of(text)]) != record.text:
+            pieces.append((record.start + piece.start, record.start + piece.end, chosen))
+    if [word for *_, text in pieces for word in words_of(text)] != words_of(record.text):
         start, end = _extent(record, take)
         pieces = [(start, end, record.text)]
     return tuple(_segment(record, *piece) for piece in pieces)

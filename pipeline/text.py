@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-_NO_SPACES = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
-)
+_DENSE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 """Scripts that write no blanks between words: Thai, Lao, Burmese, Khmer, kana, Han."""
+
+_NO_SPACES = re.compile(f"[{_DENSE}]")
+_WORD = re.compile(rf"[{_DENSE}][^\w\s]*|[^\s{_DENSE}]+")
 
 _LATIN_CODES = """
 af az br bs ca cs cy da de en es et eu fi fo fr gl ha haw hr ht hu id is it jw la lb ln lt lv
@@ -20,21 +21,14 @@ LATIN = frozenset(_LATIN_CODES.split())
 
 
 def words_of(text: str) -> list[str]:
-    """The text's words; in scripts without blanks each character is one."""
-    words: list[str] = []
-    for piece in text.split():
-        words.extend(piece if _NO_SPACES.search(piece) else [piece])
-    return words
+    """The text's words; in scripts without blanks each character is one, with the marks behind it."""
+    return _WORD.findall(text)
 
 
-def join_words(words: Sequence[str]) -> str:
-    """Words to text: blanks between them, none between characters of scripts without blanks."""
-    out: list[str] = []
-    for word in words:
-        if out and not (_NO_SPACES.match(word) and _NO_SPACES.match(out[-1][-1])):
-            out.append(" ")
-        out.append(word)
-    return "".join(out)
+def words_between(text: str, first: int, last: int) -> str:
+    """The text from its word `first` up to before its word `last`, as it stands there; blanks made single."""
+    places = [match.span() for match in _WORD.finditer(text)][first:last]
+    return " ".join(text[places[0][0] : places[-1][1]].split()) if places else ""
 
 
 def join_texts(texts: Iterable[str]) -> str:
