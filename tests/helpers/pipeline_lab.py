@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 
 from asr_batch.manifests.records import AudioItem, SpanResult, Transcript, Unit
 from asr_batch.models.recognizer import ModelInfo, WindowRequest, WindowResult
@@ -126,33 +125,12 @@ def check_tiling(transcript: Transcript, start: float, end: float) -> None:
         windows = [window for window in transcript.windows if window.channel == channel]
         assert windows[0].keep_start == pytest.approx(start, abs=1e-6)
         assert windows[-1].keep_end == pytest.approx(end, abs=1e-6)
-        for left, right in zip(windows, windows[1:], strict=False):
+        for left, right in pairwise(windows):
             assert left.keep_end == right.keep_start
             assert left.cut == "forced" or left.end == pytest.approx(right.start, abs=1e-6)
             assert right.start <= right.keep_start <= left.end + 1e-6
     for window in transcript.windows:
         assert window.start <= window.keep_start <= window.keep_end <= window.end + 1e-6
-
-
-@pytest.fixture(scope="session")
-def clips() -> list[tuple[str, np.ndarray]]:
-    """Text and samples of each clip."""
-    with (AUDIO / "clips.csv").open(newline="") as stream:
-        return [
-            (line["text"], soundfile.read(AUDIO / line["audio"], dtype="float32")[0])
-            for line in csv.DictReader(stream)
-        ]
-
-
-@pytest.fixture
-def save(tmp_path: Path) -> Callable[..., Path]:
-    """Writes samples [n] or [n, channels] to a file."""
-
-    def write(samples: np.ndarray, name: str = "a.wav", rate: int = RATE, **how: str) -> Path:
-        soundfile.write(tmp_path / name, samples, rate, **how)
-        return tmp_path / name
-
-    return write
 
 
 def joined(clips: Sequence[tuple[str, np.ndarray]], gap: float, noise: float = 1e-4) -> np.ndarray:
