@@ -40,7 +40,7 @@ def find_seam(left: Sequence[str], right: Sequence[str]) -> Seam:
     for i in range(len(tail)):
         for j in range(len(head)):
             length = _common(tail, head, i, j)
-            candidate = _candidate(tail, i, j, length) if length else None
+            candidate = _candidate(tail, head, i, j, length) if length else None
             if candidate is not None and (best is None or candidate[0] > best[0]):
                 best = candidate
     return best[1] if best else Seam(0, 0, False)
@@ -53,14 +53,18 @@ def _common(tail: list[str], head: list[str], i: int, j: int) -> int:
     return length
 
 
-def _candidate(tail: list[str], i: int, j: int, length: int) -> tuple[tuple[int, int], Seam] | None:
+def _candidate(
+    tail: list[str], head: list[str], i: int, j: int, length: int
+) -> tuple[tuple[int, int], Seam] | None:
     """The seam that the common run tail[i:i+length] = head[j:j+length] gives, with its rank."""
     after, before = len(tail) - i - length, j
     if after > 1 or before > 1:
         return None
     letters = sum(map(len, tail[i : i + length]))
-    flush = after == 0 and before == 0
-    if not (flush or length >= 2 or letters >= _LONG):
+    # A word cut by a window's edge is heard in part: its start on the left, its end on the right.
+    cut_left = after == 0 or (j + length < len(head) and head[j + length].startswith(tail[-1]))
+    cut_right = before == 0 or (i > 0 and tail[i - 1].endswith(head[0]))
+    if not ((cut_left and cut_right) or length >= 2 or letters >= _LONG):
         return None
     # The run stays in the left text; the right one goes on behind it. A heard-in-part word at either
     # edge goes only because the other window heard the same moment whole.
