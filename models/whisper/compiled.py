@@ -30,10 +30,11 @@ from asr_batch.models.recognizer import (
 from asr_batch.models.whisper.compiled_bundle import Bundle, read_bundle
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.engine import DecoderEngine, Slot
+from asr_batch.models.whisper.engine_choose import FastRules
 from asr_batch.models.whisper.engine_encoder import CpuEncoder
 from asr_batch.models.whisper.engine_feed import EncoderFeed, Ready
 from asr_batch.models.whisper.engine_read import read_text
-from asr_batch.models.whisper.rules import Decoding, TokenRules
+from asr_batch.models.whisper.rules import Decoding
 from asr_batch.models.whisper.timestamps import timed_segments
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
 
@@ -89,7 +90,7 @@ class CompiledWhisper:
         threads = options.threads or os.cpu_count() or 1
         self._config = config
         self._tokenizer = WhisperTokenizer(bundle.folder, config)
-        self._rules = TokenRules(config)
+        self._rules = FastRules(config)
         slots = options.batch_size or SLOTS
         self._engine = DecoderEngine(bundle.folder, config, self._rules, slots, threads, options.provider)
         self._encoder = choose_encoder(
@@ -163,7 +164,7 @@ class CompiledWhisper:
 
     def _refill(self) -> None:
         while self._engine.free:
-            ready = self._feed.take(wait=not self._engine.running and not self._failed)
+            ready = self._feed.take()
             if ready is None:
                 return
             self._begin(ready)
@@ -215,7 +216,7 @@ class CompiledWhisper:
         found = []
         for samples in windows:
             hidden = self._encoder.start(self._feed.features([samples])).result()[0]
-            found.append(dict(zip(codes, _softmax(self._engine.first_logits(hidden)[ids]), strict=True)))
+            found.append(dict(zip(codes, _softmax(self._engine.first_logprobs(hidden)[ids]), strict=True)))
         return found
 
     def confirm(self) -> bool:

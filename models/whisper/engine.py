@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asr_batch.models.session import open_session, session_options
+from asr_batch.models.session import open_session
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.engine_buffers import Array, Buffers, Stepper
 from asr_batch.models.whisper.engine_encoder import CrossProjector
+from asr_batch.models.whisper.engine_session import graph_options
 from asr_batch.models.whisper.rules import Decoding, TokenRules
 
 Float32 = NDArray[np.float32]
@@ -49,7 +50,7 @@ class DecoderEngine:
     def __init__(
         self, folder: Path, config: WhisperConfig, rules: TokenRules, slots: int, threads: int, provider: str
     ) -> None:
-        opened = open_session(folder / "decoder.onnx", provider=provider, options=session_options(threads))
+        opened = open_session(folder / "decoder.onnx", provider=provider, options=graph_options(threads))
         self.session, self.fallback = opened.session, opened.fallback
         self.projector = CrossProjector(folder, threads, provider)
         self._rules, self._config = rules, config
@@ -75,18 +76,18 @@ class DecoderEngine:
     def step(self) -> list[Slot]:
         """Feed every running window one token; the windows that ended, still in their places."""
         running = self.running
-        logits = self._stepper.step([s.next_token for s in running], [s.fed for s in running])
+        logprobs = self._stepper.step([s.next_token for s in running], [s.fed for s in running])
         self.used += len(running)
         self.available += self.buffers.slots
         choosing = []
         for i, slot in enumerate(running):
             if slot.fed == slot.sot:
-                slot.decoding.no_speech_prob = self._rules.no_speech_prob(logits[i])
+                slot.decoding.no_speech_prob = self._rules.no_speech_prob(logprobs[i])
             slot.fed += 1
             if slot.fed >= len(slot.decoding.prompt):
                 choosing.append(i)
         if choosing:
-            rows = logits if len(choosing) == len(running) else logits[choosing]
+            rows = logprobs if len(choosing) == len(running) else logprobs[choosing]
             self._rules.step([running[i].decoding for i in choosing], rows)
         return [slot for slot in running if slot.decoding.done]
 
@@ -104,9 +105,9 @@ class DecoderEngine:
         place = self.running.index(slot)
         return {name: array[place : place + 1] for name, array in self.buffers.cross.items()}
 
-    def first_logits(self, hidden: Float32) -> Float32:
-        """Logits [vocab] behind start-of-transcript alone, over one window's `hidden`, beside the slots."""
+    def first_logprobs(self, hidden: Float32) -> Float32:
+        """Log-probabilities [vocab] behind start-of-transcript alone, over one window, beside the slots."""
         scratch = Stepper(self.session, Buffers(self.session, 1, 8), self._config.vocab_size)
         self.projector.project(hidden, scratch.buffers.cross, 0)
-        logits: Float32 = scratch.step([self._config.sot], [0])[0]
-        return logits
+        logprobs: Float32 = scratch.step([self._config.sot], [0])[0]
+        return logprobs

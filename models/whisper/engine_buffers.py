@@ -74,25 +74,28 @@ class Stepper:
     def __init__(self, session: ort.InferenceSession, buffers: Buffers, vocab: int) -> None:
         self._session, self.buffers = session, buffers
         self._extra = [
-            node for node in session.get_outputs() if not node.name.startswith(("present_", "logits"))
+            node for node in session.get_outputs() if not node.name.startswith(("present_", "log"))
         ]
         self._lengths = np.zeros(buffers.slots, np.int32)
         self._longest = np.zeros(1, np.int32)
         self._ids = np.zeros((buffers.slots, 1), np.int64)
         self._positions = np.zeros((buffers.slots, 1), np.int64)
-        self._logits = np.zeros((buffers.slots, vocab), np.float32)
+        self._logprobs = np.zeros((buffers.slots, vocab), np.float32)
         self._bindings: dict[int, Any] = {}
         self._bound_capacity = 0
 
     def step(self, ids: Sequence[int], positions: Sequence[int]) -> NDArray[np.float32]:
-        """One token for each of the first slots; logits [len(ids), vocab], overwritten by the next step."""
+        """One token for each of the first slots; log-probabilities [len(ids), vocab] of the next.
+
+        The array is overwritten by the next step and may be overwritten by the caller.
+        """
         n, longest = len(ids), max(positions) + 1
         self._make_room(longest)
         self._ids[:n, 0], self._positions[:n, 0], self._lengths[:n] = ids, positions, positions
         self._longest[0] = longest
         with runtime_errors("decoder"):
             self._session.run_with_iobinding(self._binding(n))
-        return self._logits[:n]
+        return self._logprobs[:n]
 
     def prefill(self, slot: int, ids: Sequence[int]) -> dict[str, Array]:
         """Put the tokens `ids` into an empty slot at once; all outputs but the caches by name."""
@@ -108,7 +111,7 @@ class Stepper:
         for name, array in inputs.items():
             bind(binding, name, array)
         self._bind_caches(binding, slot, slot + 1)
-        names = ["logits", *(node.name for node in self._extra)]
+        names = ["logits", "logprobs", *(node.name for node in self._extra)]
         for name in names:
             binding.bind_output(name, "cpu")
         with runtime_errors("decoder"):
@@ -141,7 +144,7 @@ class Stepper:
                 bind(binding, name, array[:n])
             bind(binding, "longest", self._longest)
             self._bind_caches(binding, 0, n)
-            bind(binding, "logits", self._logits[:n], output=True)
+            bind(binding, "logprobs", self._logprobs[:n], output=True)
             self._bindings[n] = binding
         return self._bindings[n]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,64 +10,72 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr_batch.models.encoder import EncoderJob
-from asr_batch.models.session import open_session, runtime_errors, session_options
+from asr_batch.models.session import open_session, runtime_errors
 from asr_batch.models.whisper.engine_buffers import Array, bind
+from asr_batch.models.whisper.engine_session import graph_options
 
 Float32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
-    """A finished job: the CPU computes in `start`."""
+class CpuJob:
+    """A batch on its way through the pool."""
 
-    hidden: Float32
+    parts: tuple[Future[Float32], ...]
     backend: str = "cpu"
     flags: tuple[str, ...] = ()
 
     def done(self) -> bool:
-        """Always."""
-        return True
+        """Whether every window is encoded."""
+        return all(part.done() for part in self.parts)
 
     def result(self) -> Float32:
-        """The hidden states."""
-        return self.hidden
+        """The hidden states; waits for them."""
+        hidden = [part.result() for part in self.parts]
+        return hidden[0] if len(hidden) == 1 else np.concatenate(hidden)
 
 
 class CpuEncoder:
     """`encoder.onnx` of a bundle.
 
-    Windows are encoded one by one: a window is large enough to fill the cores, and an activation scale per
-    call (int8) is then a scale per window, so that no window's text depends on its neighbours.
+    Windows are encoded one by one, so that an activation scale per call (int8) is a scale per window and no
+    window's text depends on its neighbours; one window per thread at a time, which costs less than several
+    threads on one window, and goes on while the decoder steps.
     """
 
     backend = "cpu"
-    depth = 1
     max_batch = 1
 
     def __init__(self, folder: Path, threads: int, provider: str) -> None:
-        opened = open_session(folder / "encoder.onnx", provider=provider, options=session_options(threads))
+        opened = open_session(folder / "encoder.onnx", provider=provider, options=graph_options(1))
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="encoder")
+        self.depth = 2 * threads + 2
         self._session, self.provider, self.fallback = opened.session, opened.provider, opened.fallback
         _, self.n_mels, self.frames = self._session.get_inputs()[0].shape
 
     def start(self, log_mel: Float32) -> EncoderJob:
         """Encode `log_mel` [batch, n_mels, frames]."""
+        return CpuJob(tuple(self._pool.submit(self._encode, row[None]) for row in log_mel))
+
+    def _encode(self, log_mel: Float32) -> Float32:
         with runtime_errors("encoder"):
-            parts = [self._session.run(None, {"log_mel": row[None]})[0] for row in log_mel]
-        return Encoded(parts[0] if len(parts) == 1 else np.concatenate(parts))
+            hidden: Float32 = self._session.run(None, {"log_mel": log_mel})[0]
+        return hidden
 
     def confirm(self) -> bool:
         """A CPU does not drift."""
         return True
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Let the threads go."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 class CrossProjector:
     """`cross.onnx`: hidden states of one window to a slot's cross-attention buffers, written in place."""
 
     def __init__(self, folder: Path, threads: int, provider: str) -> None:
-        opened = open_session(folder / "cross.onnx", provider=provider, options=session_options(threads))
+        opened = open_session(folder / "cross.onnx", provider=provider, options=graph_options(threads))
         self._session, self.fallback = opened.session, opened.fallback
 
     def project(self, hidden: Float32, cross: dict[str, Array], slot: int) -> None:

@@ -56,10 +56,13 @@ class EncoderFeed(Generic[T]):
         """Queue a window."""
         self._waiting.append((item, samples))
 
-    def take(self, *, wait: bool) -> Ready[T] | None:
-        """The next window with hidden states; None when there is none, or without `wait` none yet."""
+    def take(self) -> Ready[T] | None:
+        """The next window with hidden states, waited for; None when nothing is queued.
+
+        Waiting keeps the decoder's slots full: a step over few windows costs nearly as much as one over many.
+        """
         self._launch()
-        if not self._ready and self._flights and (wait or self._flights[0].job.done()):
+        while not self._ready and self._flights:
             self._land(self._flights.popleft())
             self._launch()
         return self._ready.popleft() if self._ready else None
@@ -71,8 +74,7 @@ class EncoderFeed(Generic[T]):
         self._ready.clear()
 
     def _launch(self) -> None:
-        ahead = 0 if self._encoder.depth == 1 else self._encoder.depth
-        while self._waiting and (len(self._flights) < ahead or not (self._flights or self._ready)):
+        while self._waiting and len(self._flights) + len(self._ready) < max(1, self._encoder.depth):
             count = min(self._encoder.max_batch, len(self._waiting))
             items = [self._waiting.popleft() for _ in range(count)]
             log_mel = self.features([samples for _, samples in items])
@@ -93,9 +95,16 @@ class EncoderFeed(Generic[T]):
             sentence = f"the encoder failed {_TRIES} times: {error}"
             self._ready.extend(Ready(item, None, error=sentence) for item, _ in flight.items)
             return
-        for (item, _), states in zip(flight.items, hidden, strict=True):
-            good = bool(np.isfinite(states).all())
-            broken = None if good else f"the encoder ({flight.job.backend}) gave NaN or infinity"
-            self._ready.append(
-                Ready(item, states if good else None, flight.job.backend, flight.job.flags, broken)
-            )
+        for (item, _), log_mel, states in zip(flight.items, flight.log_mel, hidden, strict=True):
+            broken = _broken(log_mel, states, flight.job.backend)
+            hidden_or_none = None if broken else states
+            self._ready.append(Ready(item, hidden_or_none, flight.job.backend, flight.job.flags, broken))
+
+
+def _broken(log_mel: Float32, hidden: Float32, backend: str) -> str | None:
+    """What is wrong with a window's numbers. Both ends are looked at: integers between them hide a NaN."""
+    if not np.isfinite(log_mel).all():
+        return "the audio holds NaN or infinity"
+    if not np.isfinite(hidden).all():
+        return f"the encoder ({backend}) gave NaN or infinity"
+    return None

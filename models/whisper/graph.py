@@ -29,7 +29,6 @@ _CONTRIB = frozenset(
         "MatMulIntegerToFloat",
         "MatMulNBits",
         "MultiHeadAttention",
-        "SkipLayerNormalization",
     }
 )
 

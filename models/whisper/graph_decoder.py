@@ -30,6 +30,7 @@ from asr_batch.models.whisper.graph_layers import (
     linear,
     padded_head,
     quantise_rows,
+    row_product,
 )
 from asr_batch.models.whisper.quant import int8_columns
 
@@ -199,12 +200,12 @@ class DecoderBuilder:
         # The transposed table is folded and packed when the session opens: on disk it exists once.
         turned = graph.op("Transpose", graph.weight(table.table), perm=[1, 0])
         if table.scale is None:
-            graph.output("logits", "FLOAT", shape, graph.op("MatMul", x, turned))
-            return
-        rows, scale = quantise_rows(graph, x)
-        one, middle = graph.weight(1, np.float32), graph.weight(128, np.uint8)
-        y = graph.op("MatMulIntegerToFloat", rows, turned, one, graph.weight(table.scale), middle)
-        graph.output("logits", "FLOAT", shape, graph.op("Mul", y, scale))
+            graph.op("MatMul", x, turned, out="logits")
+        else:
+            row_product(graph, x, turned, graph.weight(table.scale), out="logits")
+        graph.op("LogSoftmax", "logits", out="logprobs", axis=-1)
+        graph.output("logits", "FLOAT", shape)
+        graph.output("logprobs", "FLOAT", shape)
 
 
 def order_of(heads: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

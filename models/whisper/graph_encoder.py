@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
 from asr_batch.models.whisper.compile_weights import Source
 from asr_batch.models.whisper.config import WhisperConfig
@@ -11,10 +14,13 @@ from asr_batch.models.whisper.graph_layers import (
     AttentionWeights,
     Style,
     add_and_norm,
+    int8_channels,
     layer_norm,
     linear,
     padded_head,
 )
+
+Float32 = NDArray[np.float32]
 
 
 def build_encoder(source: Source, config: WhisperConfig, positions: int, style: Style) -> Graph:
@@ -22,7 +28,8 @@ def build_encoder(source: Source, config: WhisperConfig, positions: int, style: 
     graph = Graph("encoder")
     d = config.d_model
     x = graph.input("log_mel", "FLOAT", ["batch", config.n_mels, 2 * positions])
-    x = _stem(graph, x, source, config, positions)
+    stem = _stem_int8 if style == "tensor" else _stem
+    x = stem(graph, x, source, config, positions)
     skip: str | None = None
     for i in range(config.encoder_layers):
         name = f"encoder.layers.{i}"
@@ -30,7 +37,7 @@ def build_encoder(source: Source, config: WhisperConfig, positions: int, style: 
             skip, y = x, layer_norm(graph, x, source, f"{name}.self_attn_layer_norm", d)
         else:
             skip, y = add_and_norm(graph, skip, x, source, f"{name}.self_attn_layer_norm", d)
-        y = _self_attention(graph, y, source, name, config, style)
+        y = _self_attention(graph, y, source, name, config, positions, style)
         skip, y = add_and_norm(graph, skip, y, source, f"{name}.final_layer_norm", d)
         x = feed_forward(graph, y, source, name, d, config.encoder_ffn, style)
     assert skip is not None
@@ -51,19 +58,97 @@ def _stem(graph: Graph, x: str, source: Source, config: WhisperConfig, positions
     return graph.op("Add", graph.op("Transpose", x, perm=[0, 2, 1]), graph.weight(table))
 
 
+def _stem_int8(graph: Graph, x: str, source: Source, config: WhisperConfig, positions: int) -> str:
+    """:func:`_stem` with both convolutions as int8 products over three neighbouring frames side by side."""
+    d = config.d_model
+    x = graph.op("Transpose", x, perm=[0, 2, 1])
+    rows = graph.op(
+        "Concat", _shifted(graph, x, config.n_mels, 1), x, _shifted(graph, x, config.n_mels, -1), axis=2
+    )
+    x = graph.op("Gelu", linear(graph, rows, *_conv_weights(source, 1, d, config.n_mels), "tensor"))
+    pairs = graph.op("Reshape", x, graph.weight([0, positions, 2 * d], np.int64))  # frames 2t, 2t + 1
+    odd = graph.op("Slice", pairs, *(graph.weight([n], np.int64) for n in (d, 2 * d, 2)))
+    rows = graph.op("Concat", _shifted(graph, odd, d, 1), pairs, axis=2)
+    x = graph.op("Gelu", linear(graph, rows, *_conv_weights(source, 2, d, d), "tensor"))
+    table = source.get("encoder.embed_positions.weight", config.max_source_positions, d)[:positions]
+    return graph.op("Add", x, graph.weight(table))
+
+
+def _conv_weights(source: Source, i: int, d: int, width: int) -> tuple[Float32, Float32]:
+    """Convolution i as a product: [3 * width, d], and its bias."""
+    weight = source.get(f"encoder.conv{i}.weight", d, width, 3)
+    return weight.transpose(2, 1, 0).reshape(3 * width, d), source.get(f"encoder.conv{i}.bias", d)
+
+
+def _shifted(graph: Graph, x: str, width: int, by: int) -> str:
+    """`x` [1, n, width] moved by one row (1: row t holds row t - 1; -1: row t + 1), zeros moved in."""
+    zeros = graph.weight(np.zeros((1, 1, width), np.float32))
+    start, end = (0, -1) if by == 1 else (1, np.iinfo(np.int64).max)
+    rest = graph.op("Slice", x, *(graph.weight([n], np.int64) for n in (start, end, 1)))
+    return graph.op("Concat", *((zeros, rest) if by == 1 else (rest, zeros)), axis=1)
+
+
 def _self_attention(
-    graph: Graph, x: str, source: Source, name: str, config: WhisperConfig, style: Style
+    graph: Graph, x: str, source: Source, name: str, config: WhisperConfig, positions: int, style: Style
 ) -> str:
     heads = config.encoder_heads
     w = AttentionWeights(source, f"{name}.self_attn", config.d_model, heads)
     weight, bias = w.qkv()
     inner = w.q.shape[1]
+    if style == "tensor":
+        weight[:, :inner] *= np.float32(w.scale)
+        bias[:inner] *= np.float32(w.scale)
     qkv = linear(graph, x, weight, bias, style)
     parts = [f"{name}.{kind}" for kind in "qkv"]
     sizes = graph.weight([inner] * 3, np.int64)
     graph.ops("Split", qkv, sizes, outs=parts, axis=-1)
-    y = graph.op("MultiHeadAttention", *parts, num_heads=heads, scale=w.scale)
+    if style == "tensor":
+        y = int8_attention(graph, parts, heads, inner // heads, positions)
+    else:
+        y = graph.op("MultiHeadAttention", *parts, num_heads=heads, scale=w.scale)
     return linear(graph, y, w.out, w.out_bias, style)
+
+
+def int8_attention(graph: Graph, parts: Sequence[str], heads: int, width: int, positions: int) -> str:
+    """Softmax(q k) v of one window in integers: `parts` are q (scaled), k, v [1, positions, heads * width].
+
+    Keys and values have a scale per channel. The keys' scales go into the queries, which then have one
+    scale, so the error of a score is the same in every head; the values' scales go behind the sum. Softmax
+    weights have a scale per row: of a flat row 255 levels remain, not two or three.
+    """
+    shape, joined = graph.weight([0, 0, heads, width], np.int64), graph.weight([0, 0, -1], np.int64)
+    query = graph.op("Reshape", parts[0], shape)
+    inner = heads * width
+    key, key_scale = int8_channels(graph, graph.op("Transpose", parts[1], perm=[0, 2, 1]), inner, positions)
+    key = graph.op("Reshape", key, graph.weight([1, heads, width, positions], np.int64))
+    query = graph.op("Mul", query, graph.op("Reshape", key_scale, graph.weight([heads, width], np.int64)))
+    outs = [f"{parts[0]}.{kind}" for kind in ("int", "scale", "zero")]
+    graph.ops("DynamicQuantizeLinear", query, outs=outs)
+    query = graph.op("Transpose", outs[0], perm=[0, 2, 1, 3])
+    one = graph.weight(1, np.float32)
+    scores = graph.op("MatMulIntegerToFloat", query, key, outs[1], one, outs[2])
+    weights, row_scale = softmax_bytes(graph, scores, heads, positions)
+    value, value_scale = int8_channels(
+        graph, graph.op("Transpose", parts[2], perm=[0, 2, 1]), inner, positions
+    )
+    value = graph.op("Reshape", value, graph.weight([1, heads, width, positions], np.int64))
+    value = graph.op("Transpose", value, perm=[0, 1, 3, 2])
+    value_scale = graph.op("Reshape", value_scale, graph.weight([heads, width], np.int64))
+    y = graph.op("MatMulIntegerToFloat", weights, value, one, one)
+    y = graph.op("Transpose", graph.op("Mul", y, row_scale), perm=[0, 2, 1, 3])
+    return graph.op("Reshape", graph.op("Mul", y, value_scale), joined)
+
+
+def softmax_bytes(graph: Graph, scores: str, heads: int, n: int) -> tuple[str, str]:
+    """Softmax over the last axis of `scores` [1, heads, rows, n] as bytes, and the scale of each row."""
+    weights = graph.op("Softmax", graph.op("Reshape", scores, graph.weight([-1, n], np.int64)), axis=-1)
+    top = graph.op("ReduceMax", weights, axes=[-1], keepdims=0)
+    scale = graph.op("Mul", top, graph.weight(1 / 255, np.float32))
+    weights = graph.op("QuantizeLinear", weights, scale, axis=0)
+    shape = graph.weight([1, heads, -1, n], np.int64)
+    return graph.op("Reshape", weights, shape), graph.op(
+        "Reshape", scale, graph.weight([1, heads, -1, 1], np.int64)
+    )
 
 
 def feed_forward(graph: Graph, x: str, source: Source, name: str, d: int, inner: int, style: Style) -> str:
@@ -90,6 +175,8 @@ def build_cross(
     `value_scale_I` alike, and `key_sum_I` [batch, heads, 1, stored] holds -128 times the keys' column sums:
     queries go in as unsigned bytes around 128, and this takes the 128 out again.
     """
+    if int8:
+        return _build_cross_int8(source, config, positions, folded, style)
     graph = Graph("cross")
     heads, width = config.decoder_heads, padded_head(config.head_dim)
     stored = cross_width(positions, folded)
@@ -104,33 +191,46 @@ def build_cross(
         key, value = (graph.op("Reshape", part, shape) for part in parts)
         key = graph.op("Transpose", key, perm=[0, 2, 3, 1])
         value = graph.op("Transpose", value, perm=[0, 2, 1, 3])
-        if int8:
-            key, key_scale = _int8_along(graph, key, 3)
-            value, value_scale = _int8_along(graph, value, 2)
-            key_scale = graph.op("Transpose", key_scale, perm=[0, 1, 3, 2])
         key = graph.op("Pad", key, graph.weight([0, 0, 0, 0, 0, 0, 0, rest], np.int64))
         value = graph.op("Pad", value, graph.weight([0, 0, 0, 0, 0, 0, rest, 0], np.int64))
-        kind = "INT8" if int8 else "FLOAT"
-        graph.output(f"key_{i}", kind, ["batch", heads, width, stored], key)
-        graph.output(f"value_{i}", kind, ["batch", heads, stored, width], value)
-        if int8:
-            total = graph.op(
-                "ReduceSum",
-                graph.op("Cast", key, to=6),
-                graph.weight(np.array([2], np.int64)),
-                keepdims=1,
-            )
-            offset = graph.op("Mul", total, graph.weight(-128, np.int32))
-            graph.output(f"key_sum_{i}", "INT32", ["batch", heads, 1, stored], offset)
-            graph.output(f"key_scale_{i}", "FLOAT", ["batch", heads, 1, width], key_scale)
-            graph.output(f"value_scale_{i}", "FLOAT", ["batch", heads, 1, width], value_scale)
+        graph.output(f"key_{i}", "FLOAT", ["batch", heads, width, stored], key)
+        graph.output(f"value_{i}", "FLOAT", ["batch", heads, stored, width], value)
     return graph
 
 
-def _int8_along(graph: Graph, x: str, axis: int) -> tuple[str, str]:
-    """`x` as int8 with one scale per line along `axis`; (integers, scales)."""
-    top = graph.op("ReduceMax", graph.op("Abs", x), axes=[axis], keepdims=1)
-    top = graph.op("Max", top, graph.weight(1e-9, np.float32))
-    scale = graph.op("Mul", top, graph.weight(1 / 127, np.float32))
-    one, zero = graph.weight(1, np.float32), graph.weight(0, np.int8)
-    return graph.op("QuantizeLinear", graph.op("Div", x, scale), one, zero), scale
+def _build_cross_int8(
+    source: Source, config: WhisperConfig, positions: int, folded: int, style: Style
+) -> Graph:
+    """One product for all layers, then integers with a scale per channel of keys and values."""
+    graph, layers = Graph("cross"), config.decoder_layers
+    heads, width = config.decoder_heads, padded_head(config.head_dim)
+    stored = cross_width(positions, folded)
+    rest = stored - positions
+    hidden = graph.input("hidden", "FLOAT", ["batch", positions, config.d_model])
+    blocks = [
+        AttentionWeights(source, f"decoder.layers.{i}.encoder_attn", config.d_model, heads)
+        for i in range(layers)
+    ]
+    weight = np.concatenate([w.k for w in blocks] + [w.v for w in blocks], axis=1)
+    both = linear(graph, hidden, weight, None, style)
+    channels = 2 * layers * heads * width
+    turned = graph.op("Transpose", both, perm=[0, 2, 1])
+    whole, scale = int8_channels(graph, turned, channels, positions)
+    whole = graph.op("Reshape", whole, graph.weight([1, 2 * layers * heads, width, positions], np.int64))
+    whole = graph.op("Pad", whole, graph.weight([0, 0, 0, 0, 0, 0, 0, rest], np.int64))
+    scale = graph.op("Reshape", scale, graph.weight([1, 2 * layers * heads, 1, width], np.int64))
+    parts, scales = ([f"{kind}{i}" for i in range(2 * layers)] for kind in ("whole", "scale"))
+    sizes = graph.weight([heads] * (2 * layers), np.int64)
+    graph.ops("Split", whole, sizes, outs=parts, axis=1)
+    graph.ops("Split", scale, sizes, outs=scales, axis=1)
+    for i in range(layers):
+        ones = graph.weight(np.ones((1, width), np.uint8))
+        total = graph.op("MatMulInteger", ones, parts[i])
+        offset = graph.op("Mul", total, graph.weight(-128, np.int32))
+        value = graph.op("Transpose", parts[layers + i], perm=[0, 1, 3, 2])
+        graph.output(f"key_{i}", "INT8", ["batch", heads, width, stored], parts[i])
+        graph.output(f"value_{i}", "INT8", ["batch", heads, stored, width], value)
+        graph.output(f"key_sum_{i}", "INT32", ["batch", heads, 1, stored], offset)
+        graph.output(f"key_scale_{i}", "FLOAT", ["batch", heads, 1, width], scales[i])
+        graph.output(f"value_scale_{i}", "FLOAT", ["batch", heads, 1, width], scales[layers + i])
+    return graph

@@ -53,11 +53,12 @@ def _row_int8(graph: Graph, x: str, weight: Float32) -> str:
     return row_product(graph, x, graph.weight(quantised), graph.weight(column))
 
 
-def row_product(graph: Graph, x: str, weight: str, column: str) -> str:
+def row_product(graph: Graph, x: str, weight: str, column: str, out: str | None = None) -> str:
     """`x` [..., k] times the int8 `weight` [k, n] with the scales `column` [n], scale by row."""
     rows, scale = quantise_rows(graph, x)
     one, middle = graph.weight(1, np.float32), graph.weight(128, np.uint8)
-    return graph.op("Mul", graph.op("MatMulIntegerToFloat", rows, weight, one, column, middle), scale)
+    y = graph.op("MatMulIntegerToFloat", rows, weight, one, column, middle)
+    return graph.op("Mul", y, scale, out=out)
 
 
 def layer_norm(graph: Graph, x: str, source: Source, name: str, width: int) -> str:
@@ -69,12 +70,26 @@ def layer_norm(graph: Graph, x: str, source: Source, name: str, width: int) -> s
 
 
 def add_and_norm(graph: Graph, x: str, y: str, source: Source, name: str, width: int) -> tuple[str, str]:
-    """The residual sum of `x` and `y`, and its layer normalisation: (sum, normalised)."""
-    gamma, beta = source.get(f"{name}.weight", width), source.get(f"{name}.bias", width)
-    outs = [f"{name}_out", "", "", f"{name}_sum"]
-    inputs = (x, y, graph.weight(gamma), graph.weight(beta))
-    graph.ops("SkipLayerNormalization", *inputs, outs=outs, epsilon=EPSILON)
-    return outs[3], outs[0]
+    """The residual sum of `x` and `y`, and its layer normalisation: (sum, normalised).
+
+    Two operators: ONNX Runtime's fused one (SkipLayerNormalization) took eight times as long on 500 rows.
+    """
+    total = graph.op("Add", x, y)
+    return total, layer_norm(graph, total, source, name, width)
+
+
+def int8_channels(graph: Graph, x: str, channels: int, length: int) -> tuple[str, str]:
+    """`x` [1, channels, length] as int8 [channels, length], and the scale of each channel [channels].
+
+    Flattened first: ONNX Runtime would push the transposition before it through the maximum, which is then
+    fifty times slower.
+    """
+    flat = graph.op("Reshape", x, graph.weight([channels, length], np.int64))
+    top = graph.op("ReduceMax", graph.op("Abs", flat), axes=[-1], keepdims=0)
+    top = graph.op("Max", top, graph.weight(1e-9, np.float32))
+    scale = graph.op("Mul", top, graph.weight(1 / 127, np.float32))
+    zeros = graph.weight(np.zeros(channels, np.int8))
+    return graph.op("QuantizeLinear", flat, scale, zeros, axis=0), scale
 
 
 def padded_head(width: int) -> int:
