@@ -36,13 +36,14 @@ class RunConfig:
     encoder: str = _key("Where the encoder runs.", "auto", choices=("auto", "cpu", "hailo"))
     decoder: str = _key("Where the decoder runs.", "auto", choices=("auto", "cpu", "npu"))
     precision: str = _key("Which weights of the model.", "auto", choices=("auto", "fp32", "int8", "int4"))
-    provider: str = _key("ONNX Runtime's provider.", "auto", choices=("auto", "cpu", "cuda"))
+    provider: str = _key("ONNX Runtime's execution provider: auto, cpu, cuda or another it has.", "auto")
     address: str = _key("Ray: local (embedded), auto (cluster started here) or HOST:PORT.", "local")
     workers: int | None = _key("Number of workers; default: by cores and memory.", least=1)
     no_ray: bool = _key("Run the same job in this process.", False)
     insecure_cluster: bool = _key("Accept a cluster without authentication.", False)
     strict: bool = _key("Stop when a node of the cluster does not fit.", False)
     language: str | None = _key("Language code of rows that name none; default: detected.")
+    languages: str | None = _key("Codes that detection may choose from, with commas between.")
     task: str = _key("What rows that name none get.", "transcribe", choices=("transcribe", "translate"))
     batch_size: int | None = _key("Windows that decode together; default: the engine's choice.", least=1)
     threads: int | None = _key("Threads of a worker; default: by cores.", least=1)
@@ -53,6 +54,9 @@ class RunConfig:
     word_timestamps: bool = _key("Fill the column words.", False)
     beam_size: int = _key("Hypotheses kept per window.", 1, least=1, most=16)
     max_new_tokens: int | None = _key("Most tokens per window.", least=1)
+    repair_budget: float = _key(
+        "Share of extra audio that may be decoded to repair windows.", 0.1, least=0.0, most=10.0
+    )
     drop_hallucinations: bool = _key("Leave text out that was probably not spoken.", False)
     fresh: bool = _key("Start over, in an empty folder only.", False)
     min_coverage: float | None = _key("Gate: least share of speech with text.", least=0.0, most=1.0)
@@ -73,6 +77,7 @@ class RunConfig:
         """The part that the pipeline gets."""
         return PipelineOptions(
             language=self.language,
+            languages=tuple(self.languages.replace(" ", "").split(",")) if self.languages else (),
             task=self.task,
             planner=self.planner,  # type: ignore[arg-type]
             window=self.window,
@@ -81,6 +86,7 @@ class RunConfig:
             word_timestamps=self.word_timestamps,
             beam_size=self.beam_size,
             max_new_tokens=self.max_new_tokens,
+            repair_budget=self.repair_budget,
             drop_hallucinations=self.drop_hallucinations,
         )
 
@@ -176,6 +182,8 @@ def _check_meaning(name: str, value: Any) -> None:
         failures_allowed(value, 100)
     elif name == "stop_at":
         time_of_day(value)
+    elif name == "languages" and not re.fullmatch(r"[a-z]{2,3}(\s*,\s*[a-z]{2,3})*", value):
+        raise ValueError("language codes such as en,de")
     elif name == "language" and not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", value):
         raise ValueError("a language code such as en")
 

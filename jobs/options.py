@@ -20,6 +20,8 @@ _METAVARS = {
     "second_model": "NAME|PATH",
     "address": "ADDRESS",
     "language": "CODE",
+    "languages": "CODE,CODE",
+    "provider": "auto|cpu|cuda|NAME",
     "max_failures": "N|P%",
     "stop_at": "HH:MM",
 }
