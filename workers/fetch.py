@@ -26,6 +26,9 @@ ATTEMPTS = 3
 """Attempts of a unit after which a fetch that fails is the row's failure and no longer retried."""
 
 BLOCK = 1 << 18
+SPACE_EVERY = 8 << 20
+"""Bytes between two looks at the free space."""
+
 REMOTE = ("http", "https", "s3")
 
 
@@ -162,10 +165,10 @@ class _Flow:
     def __init__(self, location: str, target: Path, limits: FetchLimits, stop: threading.Event) -> None:
         self.location, self.target, self.limits, self.stop = location, target, limits, stop
         self.begun = time.monotonic()
-        self.written = 0
+        self.written = self.space_for = 0
 
     def write(self, block: bytes) -> None:
-        with self.target.open("ab") as file:
+        with self.target.open("ab", buffering=0) as file:
             file.write(block)
         self.written += len(block)
         self.check()
@@ -173,18 +176,19 @@ class _Flow:
     def restart(self) -> None:
         self.target.write_bytes(b"")
         self.written = 0
+        self.space_for = 0
 
     def check(self) -> None:
         """Raise when the download is too large, too slow, too long, or no longer wanted."""
         name, limits, age = safe(self.location), self.limits, time.monotonic() - self.begun
         if self.written > limits.file_bytes:
-            raise ItemError(
-                "fetch_failed", f"{name}: larger than {limits.file_bytes} bytes, the limit of a file"
-            )
+            raise ItemError("fetch_failed", f"{name}: larger than the limit of {limits.file_bytes} bytes")
         if age > limits.total or (age > limits.grace and self.written < limits.least_rate * age):
             raise RetryableError(f"{name}: only {self.written} bytes came in {age:.0f} s, given up")
-        if shutil.disk_usage(self.target.parent).free < limits.keep_free:
-            raise RetryableError(f"{name}: no space left for it in {self.target.parent} of this node")
+        if self.written >= self.space_for:
+            self.space_for = self.written + SPACE_EVERY
+            if shutil.disk_usage(self.target.parent).free < limits.keep_free:
+                raise RetryableError(f"{name}: no space left for it in {self.target.parent} of this node")
         if self.stop.is_set():
             raise RetryableError(f"{name}: the worker is closing")
 
@@ -212,6 +216,8 @@ def _fetch_http(flow: _Flow) -> None:
             etag, total = _http_once(flow, etag)
             if total is None or flow.written >= total:
                 return
+        except urllib3.exceptions.MaxRetryError as error:
+            raise RetryableError(f"{safe(flow.location)}: could not be fetched: {error.reason}") from error
         except urllib3.exceptions.HTTPError as error:
             last: object = error
         else:
@@ -234,7 +240,7 @@ def _http_once(flow: _Flow, etag: str | None) -> tuple[str | None, int | None]:
         _accept(flow, reply)
         length = reply.headers.get("Content-Length")
         total = flow.written + int(length) if length and length.isdigit() else None
-        for block in reply.stream(BLOCK):
+        while block := reply.read1(BLOCK):  # what has come, so that a trickle is noticed
             flow.write(block)
     finally:
         reply.close()
@@ -258,15 +264,15 @@ def _accept(flow: _Flow, reply: urllib3.BaseHTTPResponse) -> None:
 
 
 def _s3(bucket: str) -> Any:
-    """A file system for `bucket`; Arrow itself reads AWS_ENDPOINT_URL, profile, region and credentials."""
+    """A file system for `bucket`; Arrow itself finds credentials and region where the AWS tools have them."""
     from pyarrow import fs
 
-    if any(
-        os.environ.get(name)
-        for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION")
-    ):
-        return fs.S3FileSystem(connect_timeout=10, request_timeout=30)
-    return fs.S3FileSystem(region=fs.resolve_s3_region(bucket), connect_timeout=10, request_timeout=30)
+    names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION")
+    s3_endpoint, endpoint, *regions = (os.environ.get(name) for name in names)
+    override = s3_endpoint or endpoint
+    region = None if override or any(regions) else fs.resolve_s3_region(bucket)
+    limits = {"connect_timeout": 10, "request_timeout": 30}
+    return fs.S3FileSystem(region=region, endpoint_override=override, **limits)
 
 
 def _fetch_s3(flow: _Flow) -> None:
