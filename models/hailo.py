@@ -17,7 +17,8 @@ from typing import Any
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.encoder import Encoder, Float32
-from asr_batch.models.hailo_bundle import PROBE, add_hef, choose_hef, hef_entries
+from asr_batch.models.hailo_bundle import FOLDER, PROBE, add_hef, choose_hef, hef_entries
+from asr_batch.models.hailo_decoder import NpuDecoder
 from asr_batch.models.hailo_device import SiblingHoldsError, acquire, release, scan
 from asr_batch.models.hailo_encoder import HailoEncoder, Patience
 from asr_batch.models.hailo_faults import ABSENT, NpuError
@@ -165,4 +166,23 @@ def _open(
         raise
 
 
-__all__ = ["add_hef", "devices", "is_double", "open_encoder", "vendor"]
+def open_decoder(bundle: Path, positions: int, options: LoadOptions) -> NpuDecoder:
+    """The bundle's fixed-length decoder on the NPU, over `positions` hidden states. Raises ModelError."""
+    choose_hef(bundle, "", "decoder")
+    hrt = vendor()
+    try:
+        hold = acquire(hrt, options.npu_service)
+        try:
+            session = Session(hrt, choose_hef(bundle, hold.arch, "decoder"), service=options.npu_service)
+        finally:
+            release(hold)
+    except NpuError as fault:
+        raise ModelError(str(fault)) from fault
+    try:
+        return NpuDecoder(session, bundle / FOLDER, positions)
+    except BaseException:
+        session.close()
+        raise
+
+
+__all__ = ["add_hef", "devices", "is_double", "open_decoder", "open_encoder", "vendor"]

@@ -100,17 +100,19 @@ def _sha256(path: Path) -> str:
 
 
 def add_hef(
-    bundle: Path, hef: Path, *, role: Role = "encoder", cpu: Callable[[], Encoder] | None = None
+    bundle: Path, hef: Path, *, role: Role | None = None, cpu: Callable[[], Encoder] | None = None
 ) -> HefEntry:
     """Take a compiled network into a bundle: header checked, copied, listed, probe reference made.
 
-    `cpu` makes the bundle's CPU encoder (default: the bundle's own). A HEF for the same chip and role takes
-    the place of the earlier one. Raises ModelError.
+    `role` None: a file with `decoder` in its name is a decoder, any other an encoder. `cpu` makes the
+    bundle's CPU encoder (default: the bundle's own). A HEF for the same chip and role takes the place of
+    the earlier one. Raises ModelError.
     """
     _read(bundle)
     header = read_header(hef)
     if header.arch.startswith("unknown"):
         raise ModelError(f"{hef}: compiled for a chip that asr-batch does not know: {header.arch}")
+    role = role or ("decoder" if "decoder" in hef.name.lower() else "encoder")
     folder = bundle / FOLDER
     folder.mkdir(exist_ok=True)
     target = folder / f"{role}-{header.arch}.hef"

@@ -263,8 +263,13 @@ def _recordings(folder: Path) -> Iterator[Any]:
 )
 @click.argument("bundle", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("hef", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--role", type=click.Choice(("encoder", "decoder")), default="encoder", show_default=True)
-def add_hef(bundle: Path, hef: Path, role: str) -> None:
+@click.option(
+    "--role",
+    type=click.Choice(("encoder", "decoder")),
+    default=None,
+    help="What HEF is (default: a decoder if its name says so, else the encoder).",
+)
+def add_hef(bundle: Path, hef: Path, role: str | None) -> None:
     """Take the compiled network HEF into BUNDLE, an encoder with its reference for the start-up probe."""
     import_module("asr_batch.models.hailo").add_hef(bundle, hef, role=role)
     click.echo(bundle)

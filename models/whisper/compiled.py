@@ -57,11 +57,18 @@ def load(path: Path, options: LoadOptions) -> Recognizer:
         )
     if options.window is not None and options.window > bundle.window:
         raise ModelError(f"{path}: compiled for windows of {bundle.window:g} s, not {options.window:g} s")
+    if options.decoder == "npu":
+        from asr_batch.models.whisper.npu_recognizer import load_npu
+
+        return load_npu(bundle, WhisperConfig.from_folder(path), options)
     return CompiledWhisper(bundle, WhisperConfig.from_folder(path), options)
 
 
 def choose_encoder(
-    bundle: Bundle, options: LoadOptions, cpu: Callable[[], Encoder], read: Callable[[Float32], str]
+    bundle: Bundle,
+    options: LoadOptions,
+    cpu: Callable[[], Encoder],
+    read: Callable[[Float32], str] | None = None,
 ) -> Encoder:
     """The NPU's encoder when asked for, or with `auto` when the bundle has one for it; else the CPU's."""
     has_hef = any(bundle.folder.glob("*.hef")) or any(bundle.folder.glob("hailo/*.hef"))
@@ -83,6 +90,29 @@ class _Job:
     flags: tuple[str, ...] = ()
 
 
+def describe(bundle: Bundle, config: WhisperConfig, encoder: Encoder, slots: int) -> ModelInfo:
+    """What a bundle with this encoder is and can do."""
+    can = {"temperature", "beam", "word_timestamps"}
+    can |= {"prompt"} if config.previous is not None else set()
+    can |= {"timestamps"} if config.timestamp_begin is not None else set()
+    can |= {"no_speech"} if config.no_speech is not None else set()
+    can |= {"language_detection"} if config.multilingual else set()
+    can |= {"translate"} if config.multilingual and config.translate is not None else set()
+    return ModelInfo(
+        name=bundle.folder.name,
+        family="whisper",
+        path=str(bundle.folder),
+        sha256=bundle.sha256,
+        precision=bundle.precision,
+        window=bundle.window,
+        languages=tuple(sorted(config.languages)) if config.multilingual else ("en",),
+        capabilities=frozenset(can),
+        encoder_backend=encoder.backend,
+        provider=getattr(encoder, "provider", "cpu"),
+        batch=slots,
+    )
+
+
 class CompiledWhisper:
     """A compiled Whisper behind the `Recognizer` seam."""
 
@@ -101,31 +131,9 @@ class CompiledWhisper:
         )
         self._feed: EncoderFeed[_Job] = EncoderFeed(self._encoder)
         self._fallback = self._engine.fallback or getattr(self._encoder, "fallback", False)
-        self._info = self._describe(bundle, slots)
+        self._info = describe(bundle, config, self._encoder, slots)
         self._failed: list[WindowResult] = []
         self._started = 0
-
-    def _describe(self, bundle: Bundle, slots: int) -> ModelInfo:
-        config = self._config
-        can = {"temperature", "beam", "word_timestamps"}
-        can |= {"prompt"} if config.previous is not None else set()
-        can |= {"timestamps"} if config.timestamp_begin is not None else set()
-        can |= {"no_speech"} if config.no_speech is not None else set()
-        can |= {"language_detection"} if config.multilingual else set()
-        can |= {"translate"} if config.multilingual and config.translate is not None else set()
-        return ModelInfo(
-            name=bundle.folder.name,
-            family="whisper",
-            path=str(bundle.folder),
-            sha256=bundle.sha256,
-            precision=bundle.precision,
-            window=bundle.window,
-            languages=tuple(sorted(config.languages)) if config.multilingual else ("en",),
-            capabilities=frozenset(can),
-            encoder_backend=self._encoder.backend,
-            provider=getattr(self._encoder, "provider", "cpu"),
-            batch=slots,
-        )
 
     @property
     def info(self) -> ModelInfo:
