@@ -88,6 +88,12 @@ def encoder_onnx() -> bytes:
     return tiny.encoder_model(spec, tiny.weights(spec)).SerializeToString()
 
 
+@pytest.fixture(scope="session")
+def tiny() -> ModuleType:
+    """The module that makes random Whisper models."""
+    return helper("hailo_tiny_whisper", TESTS / "helpers" / "tiny_whisper.py")
+
+
 class CpuJob:
     backend = "cpu"
     flags = ()

@@ -69,9 +69,8 @@ class Chip:
         feeds = {}
         for stream, want in zip(self.hef.inputs, self.session.get_inputs(), strict=True):
             hwc = to_hwc(inputs[stream["name"]], stream)
-            _, w, c = hwc.shape
-            channels_first = want.shape[1] == c and tuple(want.shape[-2:]) != (w, c)
-            flat = hwc.transpose(2, 0, 1) if channels_first else hwc
+            h, w, c = hwc.shape
+            flat = hwc if tuple(want.shape[1:]) == (h * w, c) else hwc.transpose(2, 0, 1)
             feeds[want.name] = np.ascontiguousarray(flat).reshape(
                 [d if isinstance(d, int) else 1 for d in want.shape]
             )
