@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr_batch.manifests.errors import ModelError
-from asr_batch.models.store_errors import hub_errors
+from asr_batch.models.store_errors import HubUnreachableError, hub_errors
 from asr_batch.models.store_record import safe_name, sha256_of
 
 
@@ -72,8 +72,7 @@ def fetch(model: HubModel, file: HubFile, staging: Path) -> Path:
         return target
     part = target.with_name(target.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
-    with hub_errors(model.repository, model.revision):
-        _download(model, file, part)
+    _download_stubbornly(model, file, part)
     problem = _mismatch(part, file)
     if problem:
         part.unlink()
@@ -82,12 +81,33 @@ def fetch(model: HubModel, file: HubFile, staging: Path) -> Path:
     return target
 
 
+def _download_stubbornly(model: HubModel, file: HubFile, part: Path) -> None:
+    """Go on after broken connections as long as each try brings something (one may bring nothing).
+
+    Newer versions of huggingface_hub also try again themselves, older ones do not.
+    """
+    patience = 2
+    while True:
+        have = _size(part)
+        try:
+            with hub_errors(model.repository, model.revision):
+                return _download(model, file, part)
+        except HubUnreachableError:
+            patience = 2 if _size(part) > have else patience - 1
+            if patience == 0:
+                raise
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
 def _download(model: HubModel, file: HubFile, part: Path) -> None:
     from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils._headers import build_hf_headers
 
-    have = part.stat().st_size if part.is_file() else 0
+    have = _size(part)
     if file.size is not None and have > file.size:
         part.unlink()
         have = 0

@@ -106,7 +106,10 @@ def reply(
     request.end_headers()
     if request.command == "HEAD":
         return
-    request.wfile.write(body[:limit] if limit is not None else body)
+    try:
+        request.wfile.write(body[:limit] if limit is not None else body)
+    except ConnectionError:  # the other side gave up
+        return
     if limit is not None and limit < len(body):
         request.close_connection = True
 
