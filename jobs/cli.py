@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from asr_batch.manifests.errors import ConfigError, OutputHeldError
+from asr_batch.manifests.errors import AsrBatchError, ConfigError, OutputHeldError
 
 COMMANDS: dict[str, str] = {
     "run": "asr_batch.jobs.commands.run:run",
@@ -48,9 +48,11 @@ class LazyGroup(click.Group):
         """Run the command; an error for the user becomes one sentence on stderr and its exit code."""
         try:
             return super().invoke(ctx)
-        except (ConfigError, OutputHeldError) as error:
+        except AsrBatchError as error:
             click.echo(f"asr-batch: {error}", err=True)
-            raise SystemExit(5 if isinstance(error, OutputHeldError) else 2) from error
+            codes = {ConfigError: 2, OutputHeldError: 5}
+            code = next((code for kind, code in codes.items() if isinstance(error, kind)), 1)
+            raise SystemExit(code) from error
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

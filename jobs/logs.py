@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 log = logging.getLogger("asr_batch")
+log.addHandler(logging.NullHandler())  # without a folder to log to, nothing is printed instead
 
 MAX_BYTES = 10 * 1024 * 1024
 BACKUPS = 4
@@ -50,4 +51,5 @@ def log_to(root: Path, *, verbose: bool = False) -> Iterator[logging.Logger]:
         yield log
     finally:
         log.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # a full disk takes no last line
+            handler.close()

@@ -24,7 +24,7 @@ from asr_batch.jobs.lock import hold
 from asr_batch.jobs.logs import log_to
 from asr_batch.jobs.metrics import render, serve
 from asr_batch.jobs.model_choice import Choice, choose_model, folder_sha256
-from asr_batch.jobs.parts import write_text
+from asr_batch.jobs.parts import output_errors, write_text
 from asr_batch.jobs.pools import start_pool
 from asr_batch.jobs.progress import hms, make_progress
 from asr_batch.jobs.quality import score
@@ -51,6 +51,7 @@ from asr_batch.manifests.errors import (
     OutputHeldError,
     WorkerFatalError,
 )
+from asr_batch.manifests.location import is_remote
 from asr_batch.manifests.reader import Manifest, open_manifest
 from asr_batch.pipeline.assemble import assemble
 from asr_batch.pipeline.split import split_item
@@ -107,7 +108,9 @@ def _run_safely(session: _Session, manifest: Manifest | None) -> int:
         return 1
     except Exception as error:
         log.exception("unexpected error")
-        voice.complain(f"asr-batch: unexpected error ({error!r}); {config.out}/log.jsonl has the traceback")
+        place = Path(config.out or "") / "log.jsonl"
+        where = f"; {place} has the traceback" if place.exists() else ""
+        voice.complain(f"asr-batch: unexpected error ({error!r}){where}")
         return 1
 
 
@@ -141,8 +144,11 @@ class _Session:
                 raise
 
     def _open_manifest(self) -> Manifest:
+        name = self.config.manifest or ""
+        if name != "-" and not is_remote(name):
+            return open_manifest(name)
         spool = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="asr-batch-")))
-        return open_manifest(self.config.manifest or "", spool / "manifest")
+        return open_manifest(name, spool / "manifest")
 
     def _kept(self, manifest: Manifest) -> Manifest:
         """A manifest that cannot be read again from where it came is kept beside the data."""
@@ -169,7 +175,8 @@ class _Session:
         )
         for note in ledger.notes:
             log.warning(note)
-        write_job(self.root, config, manifest, found, pool.info, settings)
+        with output_errors(self.root):
+            write_job(self.root, config, manifest, found, pool.info, settings)
         resume = Resume(ledger.index, pool.info.sha256, settings, self.redo)
         feed = Feed(manifest.rows(), resume, looker=self.parts.looker)
         self.stack.callback(feed.close)
@@ -297,15 +304,13 @@ def _held(root: Path, config: RunConfig) -> Iterator[None]:
     """Hold the folder; it must be empty for `--fresh`, and ours or empty otherwise."""
     if root.exists() and not root.is_dir():
         raise ConfigError(f"{root}: not a folder; expected the folder of a data set, or a new name")
-    try:
-        held = hold(root)
-        with held:
-            _check_content(root, config)
-            yield
-    except OutputError as error:
-        if not (root / "job.json").exists():
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(hold(root))
+        except OutputError as error:  # nothing was started
             raise ConfigError(str(error)) from error
-        raise
+        _check_content(root, config)
+        yield
 
 
 def _check_content(root: Path, config: RunConfig) -> None:

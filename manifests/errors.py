@@ -54,7 +54,10 @@ class ConfigError(AsrBatchError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One unusable place of a manifest: where, what stands there, what would be right."""
+    """One unusable place of a manifest: where, what stands there, what would be right.
+
+    Line 0 is the file as a whole, an empty column the line as a whole.
+    """
 
     line: int
     column: str
@@ -62,7 +65,10 @@ class Problem:
     expected: str
 
     def __str__(self) -> str:
-        return f"line {self.line}, column {self.column!r}: {self.value!r}; expected {self.expected}"
+        if not self.line:
+            return f"{self.value}; expected {self.expected}"
+        column = f", column {self.column!r}" if self.column else ""
+        return f"line {self.line}{column}: {self.value!r}; expected {self.expected}"
 
 
 class ManifestError(ConfigError):

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner, Result
+
+from asr_batch.jobs.cli import main
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 COMMANDS = ["run", "plan", "status", "retry", "verify", "compact"]
@@ -25,6 +28,11 @@ def call(*args, **more) -> subprocess.CompletedProcess:
         timeout=120,
         **more,
     )
+
+
+def call_here(*args) -> Result:
+    """The same in this process, for the many cases that stop before any work."""
+    return CliRunner().invoke(main, [str(arg) for arg in args])
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +49,17 @@ def data_set(tmp_path_factory) -> Path:
     return root
 
 
+def test_bad_usage_as_a_process(tmp_path):
+    done = call("run", "none.csv", "--out", "o", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    expected = "no such file; expected a CSV, TSV, JSONL, Parquet or text file"
+    assert done.stderr == f"asr-batch: none.csv: {expected}\n"
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_ends_with_an_example(command):
-    done = call(command, "--help")
-    assert done.returncode == 0
+    done = call_here(command, "--help")
+    assert done.exit_code == 0
     assert f"Example:  asr-batch {command} " in done.stdout
 
 
@@ -108,8 +123,8 @@ def test_quiet_and_config(data_set, tmp_path):
 )
 def test_config_errors_name_the_line(tmp_path, text, said):
     (tmp_path / "job.toml").write_text(text)
-    done = call("run", "--config", tmp_path / "job.toml")
-    assert done.returncode == 2
+    done = call_here("run", "--config", tmp_path / "job.toml")
+    assert done.exit_code == 2
     assert said in done.stderr
     assert done.stdout == ""
 
@@ -128,14 +143,16 @@ def test_config_errors_name_the_line(tmp_path, text, said):
         (["m.csv", "--out", "o", "--encoder", "gpu"], "gpu"),
     ],
 )
-def test_bad_usage_starts_nothing(tmp_path, args, said):
+def test_bad_usage_starts_nothing(tmp_path, monkeypatch, capfd, args, said):
     (tmp_path / "m.csv").write_text("audio\na.wav\n")
     (tmp_path / "bad.csv").write_text("audio,start\na.wav,x\n")
     (tmp_path / "file").write_text("")
-    done = call("run", *args, "--no-ray", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+    monkeypatch.chdir(tmp_path)
+    done = call_here("run", *args, "--no-ray")
+    err = done.stderr + capfd.readouterr().err
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in err
+    assert "Traceback" not in err
     assert not (tmp_path / "o").exists()
 
 
@@ -203,16 +220,17 @@ def test_verify_finds_what_is_wrong(data_set, tmp_path):
 
 @pytest.mark.parametrize("command", ["status", "verify", "retry", "compact"])
 def test_a_folder_that_is_no_data_set(tmp_path, command):
-    done = call(command, tmp_path)
-    assert done.returncode == 2
+    done = call_here(command, tmp_path)
+    assert done.exit_code == 2
     assert "no data set" in done.stderr
 
 
 def test_sigterm_drains(tmp_path):
     lines = ["id,audio,start"] + [f"r{i},{EXAMPLES}/message.ogg,{i / 1000}" for i in range(80)]
     (tmp_path / "m.csv").write_text("\n".join(lines) + "\n")
+    options = ["--out", "out", "--no-ray", "--grace", "0", "--batch-size", "2"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "asr_batch.jobs", "run", "m.csv", "--out", "out", "--no-ray", "--grace", "0"],
+        [sys.executable, "-m", "asr_batch.jobs", "run", "m.csv", *options],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -73,6 +74,24 @@ def test_killed_at_random_moments_gives_what_an_undisturbed_run_gives(folder, ti
     assert [
         path.name for path in (root / "out").rglob(".*") if path.name not in (".lock", ".status.json")
     ] == []
+
+
+def test_a_file_system_that_refuses_to_take_more(folder):
+    """A limit on the size of files stands for a full disk: it needs no root and strikes in the same calls."""
+    root = folder(60)
+    command = [sys.executable, SCRIPT, root / "manifest.csv", root / "out", "0"]
+    for limit in (0, 1000, 9000, 12000):
+
+        def shrink(limit=limit):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+        done = subprocess.run(command, preexec_fn=shrink, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+        assert "the same command goes on" in done.stderr
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(content(root / "out")) == 60
 
 
 def test_a_second_run_is_turned_away_and_the_lock_dies_with_its_process(folder):
