@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import sys
 import tempfile
@@ -14,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from asr_batch.manifests.errors import AsrBatchError
+from asr_batch.models.hailo_doctor import diagnose
 from asr_batch.workers import facts, session
 
 PACKAGES = ("asr-batch", "ray", "onnxruntime", "numpy", "soundfile", "av", "soxr", "pyarrow", "click")
@@ -45,7 +43,7 @@ def here(audio: Sequence[str] = ()) -> Iterator[Check]:
     if found.temperature is not None:
         hot = found.temperature >= HOT
         yield Check("temperature", "note" if hot else "ok", f"{found.temperature:.0f} °C" + ", hot" * hot)
-    yield from npu(found)
+    yield from npu()
     yield from (_audio(path) for path in audio)
 
 
@@ -83,27 +81,15 @@ def _shm() -> Check:
     return Check("shared memory", "ok", f"{free >> 20} MiB in /dev/shm")
 
 
-def npu(found: facts.NodeFacts) -> Iterator[Check]:
-    """What `models.hailo` finds out about the NPU; one line where there is none."""
-    try:
-        diagnose: Any = getattr(importlib.import_module("asr_batch.models.hailo"), "diagnose", None)
-        findings = list(diagnose()) if diagnose is not None else []
-    except (AsrBatchError, ImportError, OSError) as error:
-        yield Check("NPU", "note", str(error))
-        return
-    if not found.npu and importlib.util.find_spec("hailo_platform") is None:
-        yield Check("NPU", "ok", "none found; the encoder runs on the CPU")
-        return
-    devices = ", ".join(found.npu) or "no device"
-    yield Check("NPU", "ok", f"{devices}, HailoRT {found.hailort or 'of unknown version'}")
-    for finding in findings:
-        name, state, text = finding if isinstance(finding, tuple) else _told(finding)
-        yield Check(f"NPU: {name}", state, text)
+STATES: dict[str, State] = {"ok": "ok", "skipped": "ok", "warning": "note", "failed": "bad"}
 
 
-def _told(finding: Any) -> tuple[str, State, str]:
-    state: State = "ok" if getattr(finding, "ok", True) else "bad"
-    return str(getattr(finding, "name", "check")), state, str(getattr(finding, "message", finding))
+def npu() -> Iterator[Check]:
+    """What `models.hailo_doctor` finds out about the NPU; one line where there is none."""
+    for finding in diagnose():
+        name = finding.name if finding.name == "NPU" else f"NPU: {finding.name}"
+        text = finding.result + (f"; {finding.remedy}" if finding.remedy else "")
+        yield Check(name, STATES[finding.state], text)
 
 
 def _audio(path: str) -> Check:

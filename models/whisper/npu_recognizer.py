@@ -109,7 +109,7 @@ class NpuWhisper:
 
     def poll(self) -> list[WindowResult]:
         """Decode one window."""
-        ready = self._feed.take(wait=True)
+        ready = self._feed.take()
         return [] if ready is None else [self._decode(ready)]
 
     def _decode(self, ready: Ready[_Job]) -> WindowResult:
