@@ -66,7 +66,7 @@ class Graph:
         self.count += 1
         first = name or f"v_{self.count}"
         names = [first, *(f"{first}_{extra}" for extra in range(1, outputs))]
-        self.nodes.append(helper.make_node(kind, list(inputs), names, **attrs))
+        self.nodes.append(helper.make_node(kind, list(inputs), names, name=first, **attrs))
         return first
 
     def const(self, value: Any, kind: Any = np.int64) -> str:

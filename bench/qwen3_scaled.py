@@ -37,7 +37,9 @@ def windows(count: int, seconds: float) -> list[np.ndarray]:
         length = int(16_000 * seconds * rng.uniform(0.8, 1.0))
         at = np.arange(length) / 16_000
         tones = [rng.uniform(0.02, 0.2) * np.sin(2 * np.pi * rng.uniform(100, 4000) * at) for _ in range(5)]
-        out.append((sum(tones) * (0.6 + 0.4 * np.sin(2 * np.pi * rng.uniform(0.3, 4) * at))).astype(np.float32))
+        out.append(
+            (sum(tones) * (0.6 + 0.4 * np.sin(2 * np.pi * rng.uniform(0.3, 4) * at))).astype(np.float32)
+        )
     return out
 
 
@@ -48,7 +50,9 @@ class PlainLoop:
         mark = ".int4" if precision == "int4" else ""
         names = ("encoder.onnx", f"decoder_init{mark}.onnx", f"decoder_step{mark}.onnx")
         cpu = ["CPUExecutionProvider"]
-        self.encoder, self.init, self.step = (ort.InferenceSession(folder / name, providers=cpu) for name in names)
+        self.encoder, self.init, self.step = (
+            ort.InferenceSession(folder / name, providers=cpu) for name in names
+        )
         self.config = QwenConfig.from_folder(folder)
         self.writer = PromptWriter(folder, self.config)
         kind = np.float16 if self.config.embed_bytes == 2 else np.float32

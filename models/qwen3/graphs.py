@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from asr_batch.manifests.errors import ModelError
 from asr_batch.models.qwen3.config import FRAMES_PER_CHUNK, QwenConfig
 from asr_batch.models.qwen3.files import ModelFiles
 from asr_batch.models.qwen3.prompt import Prompt
@@ -87,6 +88,6 @@ def _open_prefill(path: Path, threads: int, packed: bool) -> ort.InferenceSessio
     if can_rewrite(path):
         try:
             return open_rewritten(path, threads, last_position, prepack=packed)
-        except NotTracedError:
-            pass
+        except (NotTracedError, ModelError):
+            pass  # an exporter we do not know: as published, with all its logits
     return open_published(path, threads, prepack=packed)

@@ -222,3 +222,5 @@ def _check_options(request: WindowRequest) -> None:
         )
     if options.task not in (None, "transcribe"):
         raise ItemError("unsupported_option", f"task {options.task!r}: this model can only transcribe")
+    if options.beam_size > 1:
+        raise ItemError("unsupported_option", f"beam size {options.beam_size}: this model decodes greedily")

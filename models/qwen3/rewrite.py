@@ -21,7 +21,7 @@ from asr_batch.models.qwen3.wire import Graph, Node
 CONTRIB = "com.microsoft"
 
 
-def last_position(graph: Graph) -> bytes:
+def last_position(graph: Graph) -> Graph:
     """decoder_init with logits of the last position only. Raises NotTracedError."""
     at, head = next(
         ((place, node) for place, node in enumerate(graph.nodes) if "logits" in node.outputs), (0, None)
@@ -34,10 +34,9 @@ def last_position(graph: Graph) -> bytes:
     moved = Node(head.op, (picked, *head.inputs[1:]), head.outputs, head.domain, head.attributes)
     nodes = [*graph.nodes[:at], gather, moved, *graph.nodes[at + 1 :]]
     outputs = [_without_shape(raw) for raw in graph.outputs]
-    changed = Graph(
+    return Graph(
         nodes, {**graph.tensors, index: tensor}, graph.inputs, outputs, graph.opsets, graph.ir_version
     )
-    return changed.raw()
 
 
 def _without_shape(raw: bytes) -> bytes:
@@ -47,7 +46,7 @@ def _without_shape(raw: bytes) -> bytes:
     return wire.make_value("logits", wire.FLOAT_TYPE, ["batch", 1, "vocabulary"])
 
 
-def batched_step(graph: Graph, config: QwenConfig) -> bytes:
+def batched_step(graph: Graph, config: QwenConfig) -> Graph:
     """decoder_step for many windows, caches in place. Raises NotTracedError.
 
     Inputs: `input_embeds` f32 [rows, 1, hidden], `lengths` i32 [rows] (positions in the cache before this
@@ -68,7 +67,7 @@ class _StepWriter:
         opsets = [wire.make_opset("", 18), wire.make_opset(CONTRIB, 1)]
         self._graph = Graph(opsets=list(opsets), ir_version=source.ir_version)
 
-    def write(self, weights: DecoderWeights) -> bytes:
+    def write(self, weights: DecoderWeights) -> Graph:
         c, graph = self._config, self._graph
         self._constants()
         state = "input_embeds"
@@ -82,7 +81,7 @@ class _StepWriter:
         last = self._norm(weights.norm, state, "last_norm")
         self._linear(weights.head, last, "logits")
         self._value(graph.outputs, "logits", ["rows", 1, c.vocab])
-        return graph.raw()
+        return graph
 
     def _constants(self) -> None:
         c = self._config

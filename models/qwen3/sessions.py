@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 
+import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.inspect_onnx import Graph as Inspected
 from asr_batch.models.qwen3 import wire
 from asr_batch.models.qwen3.config import QwenConfig
+from asr_batch.models.qwen3.trace import NotTracedError
 from asr_batch.models.safety import check_graph
 from asr_batch.models.session import Tensor, check_tensors, open_session, session_options
 
+_NUMPY = frozenset({"float32", "float16", "float64", "int8", "uint8", "int16", "int32", "int64", "bool"})
+
 SMALL_GRAPH = 256 << 20
 """Graphs above this many bytes hold their weights inside and are run as published."""
-
-_EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
 def open_published(path: Path, threads: int, prepack: bool = True) -> ort.InferenceSession:
@@ -26,21 +29,44 @@ def open_published(path: Path, threads: int, prepack: bool = True) -> ort.Infere
 
 
 def open_rewritten(
-    path: Path, threads: int, rewrite: Callable[[wire.Graph], bytes], prepack: bool = True
+    path: Path, threads: int, rewrite: Callable[[wire.Graph], wire.Graph], prepack: bool = True
 ) -> ort.InferenceSession:
-    """What `rewrite` makes of the graph at `path`, with the weights of its data file.
+    """What `rewrite` makes of the graph at `path`, over its data file's weights, memory-mapped.
 
     Raises whatever `rewrite` raises, and ModelError when ONNX Runtime does not take the result.
     """
-    source, folder = _source(path)
+    graph = rewrite(wire.read_graph(path))
+    weights = _mapped(path, graph.tensors)
     options = _options(threads, prepack)
-    options.add_session_config_entry(_EXTERNAL_FOLDER, str(folder))
+    # handed over as values: ONNX Runtime 1.20 does not find data files for a graph from memory
+    options.add_external_initializers(list(weights), list(weights.values()))
     try:
-        return ort.InferenceSession(rewrite(source), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(graph.raw(), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         if type(error).__module__.startswith("onnxruntime"):
             raise ModelError(f"{path}: ONNX Runtime {ort.__version__} refuses its rewritten form") from error
         raise
+    session.weights = weights  # the session reads this memory as long as it lives
+    return session
+
+
+def _mapped(path: Path, wanted: Container[str]) -> dict[str, ort.OrtValue]:
+    """The `wanted` weights of the graph at `path` that lie outside of it, as values over mapped memory."""
+    values: dict[str, ort.OrtValue] = {}
+    files: dict[str, NDArray[np.uint8]] = {}
+    for weight in check_graph(path).weights:
+        if weight.location is None or weight.name not in wanted:
+            continue
+        if weight.location not in files:
+            files[weight.location] = np.memmap(path.parent / weight.location, np.uint8, "r")
+        raw = files[weight.location][weight.offset : weight.offset + weight.bytes]
+        if weight.type not in _NUMPY:
+            raise NotTracedError(f"weight {weight.name} is {weight.type}, which numpy does not have")
+        kind = np.dtype(weight.type).newbyteorder("<")
+        if weight.offset % kind.itemsize:
+            raw = raw.copy()  # badly aligned: not to be read in place
+        values[weight.name] = ort.OrtValue.ortvalue_from_numpy(raw.view(kind).reshape(weight.shape))
+    return values
 
 
 def can_rewrite(path: Path) -> bool:
@@ -53,19 +79,6 @@ def _options(threads: int, prepack: bool) -> ort.SessionOptions:
     if not prepack:  # weights are used where they are mapped, shared by all processes
         options.add_session_config_entry("session.disable_prepacking", "1")
     return options
-
-
-def _source(path: Path) -> tuple[wire.Graph, Path]:
-    """The graph and the folder of its data; links of a hub cache are followed to where the data lies."""
-    graph = wire.read_graph(path)
-    places = {path.parent / name: name for name in data_files(check_graph(path))}
-    real = {place.resolve() for place in places if place.is_symlink()}
-    if not real:
-        return graph, path.parent.resolve()
-    folder = next(iter(real)).parent
-    names = {name: place.resolve().name for place, name in places.items()}
-    graph.tensors = {name: wire.relocated(raw, names) for name, raw in graph.tensors.items()}
-    return graph, folder
 
 
 def data_files(graph: Inspected) -> set[str]:

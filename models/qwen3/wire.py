@@ -9,7 +9,7 @@ varint, 8, 4 or length-prefixed bytes.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -137,23 +137,6 @@ def first_text(raw: bytes, wanted: int) -> str:
         if one.number == wanted:
             return one.message().text()
     return ""
-
-
-def relocated(raw: bytes, names: Mapping[str, str]) -> bytes:
-    """A TensorProto whose external data file is renamed by `names`; anything else stays as it is."""
-    parts = []
-    for one in Message(raw, 0, len(raw)).fields():
-        if one.number == TENSOR_EXTERNAL:
-            entry = one.message().raw()
-            if first_text(entry, 1) == "location":
-                place = first_text(entry, 2)
-                entry = text(1, "location") + text(2, names.get(place, place))
-            parts.append(text(TENSOR_EXTERNAL, entry))
-        elif one.body is not None:
-            parts.append(text(one.number, one.body.raw()))
-        else:
-            parts.append(number(one.number, one.value))
-    return b"".join(parts)
 
 
 def make_tensor(name: str, kind: int, dims: Sequence[int], data: bytes) -> bytes:
