@@ -24,16 +24,20 @@ from asr_batch.models.recognizer import (
     ModelInfo,
     Recognizer,
     Samples,
+    TimedWord,
     WindowRequest,
     WindowResult,
 )
 from asr_batch.models.whisper.compiled_bundle import Bundle, read_bundle
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.engine import DecoderEngine, Slot
+from asr_batch.models.whisper.engine_beam import BeamSearch
+from asr_batch.models.whisper.engine_buffers import Array
 from asr_batch.models.whisper.engine_choose import FastRules
 from asr_batch.models.whisper.engine_encoder import CpuEncoder
 from asr_batch.models.whisper.engine_feed import EncoderFeed, Ready
 from asr_batch.models.whisper.engine_read import read_text
+from asr_batch.models.whisper.engine_words import WordAligner
 from asr_batch.models.whisper.rules import Decoding
 from asr_batch.models.whisper.timestamps import timed_segments
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
@@ -132,8 +136,10 @@ class CompiledWhisper:
         self._feed: EncoderFeed[_Job] = EncoderFeed(self._encoder)
         self._fallback = self._engine.fallback or getattr(self._encoder, "fallback", False)
         self._info = describe(bundle, config, self._encoder, slots)
-        self._failed: list[WindowResult] = []
+        self._finished: list[WindowResult] = []
         self._started = 0
+        self._aligner: WordAligner | None = None
+        self._open_aligner = partial(WordAligner, bundle.folder, config, self._tokenizer, threads)
 
     @property
     def info(self) -> ModelInfo:
@@ -152,7 +158,7 @@ class CompiledWhisper:
 
     def pending(self) -> int:
         """Windows taken in that have not come back."""
-        return len(self._feed) + len(self._engine.running) + len(self._failed)
+        return len(self._feed) + len(self._engine.running) + len(self._finished)
 
     def submit(self, request: WindowRequest) -> None:
         """Queue a window. Raises ItemError when the model cannot honour its options."""
@@ -163,7 +169,7 @@ class CompiledWhisper:
         """Refill slots and step until at least one window ends."""
         while self.pending():
             self._refill()
-            results, self._failed = self._failed, []
+            results, self._finished = self._finished, []
             if not results and self._engine.running:
                 results = [self._finish(slot) for slot in self._engine.step()]
             if results:
@@ -181,24 +187,42 @@ class CompiledWhisper:
         job = ready.item
         job.backend, job.flags = ready.backend, ready.flags
         if ready.hidden is None:
-            self._failed.append(self._result(job, error=ready.error))
+            self._finished.append(self._result(job, ready.error))
             return
         self._started += 1
         job.number = self._started // self._info.batch
-        sot = sot_index(self._config, job.decoding.prompt)
-        self._engine.install(Slot(job.request.key, job.decoding, sot, extra=job), ready.hidden)
+        slot = Slot(job.request.key, job.decoding, sot_index(self._config, job.decoding.prompt), extra=job)
+        if job.request.options.beam_size > 1 and job.request.options.temperature == 0:
+            self._finished.append(self._search(slot, job, ready.hidden))
+        else:
+            self._engine.install(slot, ready.hidden)
+
+    def _search(self, slot: Slot, job: _Job, hidden: NDArray[np.float32]) -> WindowResult:
+        width = job.request.options.beam_size
+        search = BeamSearch(self._engine, self._rules, self._config.vocab_size, self._config.eot, width)
+        found = search.run(slot, hidden)
+        job.decoding = found.decoding
+        return self._result(job, None, found.cross)
 
     def _finish(self, slot: Slot) -> WindowResult:
         job: _Job = slot.extra
-        result = self._result(job, error="the decoder gave NaN" if slot.decoding.broken else None)
+        error = "the decoder gave NaN" if slot.decoding.broken else None
+        result = self._result(job, error, self._engine.cross_of(slot))
         self._engine.release(slot)
         return result
 
-    def _result(self, job: _Job, error: str | None) -> WindowResult:
+    def _words(self, job: _Job, cross: Mapping[str, Array]) -> tuple[TimedWord, ...]:
+        if self._aligner is None:
+            self._aligner = self._open_aligner()
+        state, samples = job.decoding, len(job.request.samples)
+        return self._aligner.align(cross, state.prompt, state.tokens, samples, state.options.language)
+
+    def _result(self, job: _Job, error: str | None, cross: Mapping[str, Array] | None = None) -> WindowResult:
         state, request = job.decoding, job.request
         begin = self._config.timestamp_begin
         seconds = len(request.samples) / SAMPLE_RATE
         timed = state.options.timestamps and begin is not None and error is None
+        wants_words = state.options.word_timestamps and error is None
         return WindowResult(
             key=request.key,
             text="" if error else self._tokenizer.decode(state.tokens).strip(),
@@ -209,6 +233,7 @@ class CompiledWhisper:
             truncated=state.truncated,
             language=state.options.language or (None if self._config.multilingual else "en"),
             segments=timed_segments(state.tokens, self._tokenizer, begin or 0, seconds) if timed else (),
+            words=self._words(job, cross) if wants_words and cross is not None else None,
             encoder_backend=job.backend,
             batch=job.number,
             flags=(*job.flags, *(("fallback_provider",) if self._fallback else ())),

@@ -46,3 +46,13 @@ class FastRules(TokenRules):
                 left = float(np.exp(rows[i]).sum(dtype=np.float64))
             norm = np.log(left) if left > 0 else np.nan
             self._take(window, token, float(rows[i, token] - norm))
+
+    def allowed(self, running: Sequence[Decoding], rows: Float32) -> NDArray[np.float64]:
+        """Log-probabilities over what the rules let each window say next; `rows` [n, vocab] are kept."""
+        rows = rows.copy()
+        rows[:, self._always] = -np.inf
+        for row, window in zip(rows, running, strict=True):
+            self._forbid(row, window)
+        top = rows.max(axis=1, keepdims=True)
+        shifted = (rows - top).astype(np.float64)
+        return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))

@@ -1,0 +1,140 @@
+"""The engine on real speech with the bundled model: batches, beams, words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from asr_batch.models.load import LoadOptions, load_recognizer
+from asr_batch.models.recognizer import DecodeOptions, WindowRequest, WindowResult
+from asr_batch.models.whisper.engine_words import split_words, token_starts
+
+ROOT = Path(__file__).parents[2]
+MODEL = ROOT / "models" / "bundled" / "nano.en"
+
+
+def speech() -> np.ndarray:
+    """Some of the examples at 16 kHz in one array."""
+    parts = []
+    for name in ("lecture.ogg", "message.ogg", "studio.flac", "voice memo.flac"):
+        samples, rate = soundfile.read(ROOT / "examples" / name, dtype="float32", always_2d=True)
+        parts.append(soxr.resample(samples[:, 0], rate, 16000))
+    return np.concatenate(parts)
+
+
+def windows(count: int, seed: int = 0) -> list[np.ndarray]:
+    """Windows of 1 to 10 s from anywhere in the speech, each a little different in level."""
+    rng = np.random.default_rng(seed)
+    audio = speech()
+    cut = []
+    for _ in range(count):
+        length = int(rng.uniform(1, 10) * 16000)
+        start = int(rng.integers(0, max(1, len(audio) - length)))
+        cut.append(audio[start : start + length] * np.float32(rng.uniform(0.5, 1.5)))
+    return cut
+
+
+def decode(requests: list[WindowRequest], slots: int) -> dict[object, WindowResult]:
+    model = load_recognizer(MODEL, LoadOptions(threads=2, batch_size=slots))
+    waiting, results = list(requests), {}
+    while waiting or model.pending():
+        while waiting and model.room():
+            model.submit(waiting.pop(0))
+        results |= {result.key: result for result in model.poll()}
+    model.close()
+    return results
+
+
+def check_invariance(clips: list[np.ndarray]) -> None:
+    rng = np.random.default_rng(1)
+    kinds = [DecodeOptions(), DecodeOptions(temperature=0.6, seed=7), DecodeOptions(timestamps=True)]
+    requests = [WindowRequest(i, clip, kinds[i % 3]) for i, clip in enumerate(clips)]
+    first: list[tuple[object, ...]] | None = None
+    for slots in (1, 2, 3, 8, 16):
+        order = [requests[i] for i in rng.permutation(len(requests))]
+        results = decode(order, slots)
+        found = [(results[i].tokens, round(results[i].avg_logprob, 4)) for i in range(len(requests))]
+        first = first or found
+        assert found == first
+    assert first is not None
+    assert len(set(first)) > len(first) // 2
+
+
+def test_text_does_not_depend_on_the_batch() -> None:
+    check_invariance(windows(12))
+
+
+@pytest.mark.slow
+def test_text_of_300_windows_does_not_depend_on_the_batch() -> None:
+    check_invariance(windows(300))
+
+
+def test_words_are_in_order_and_inside_the_window() -> None:
+    clip = windows(1, seed=3)[0]
+    options = DecodeOptions(word_timestamps=True)
+    result = decode([WindowRequest(0, clip, options)], 1)[0]
+    assert result.words is not None
+    assert " ".join(word.word for word in result.words) == result.text
+    times = [time for word in result.words for time in (word.start, word.end)]
+    assert times == sorted(times)
+    assert 0 <= times[0] <= times[-1] <= len(clip) / 16000
+    assert all(0 < word.prob <= 1 for word in result.words)
+
+
+def test_word_times_follow_a_pause() -> None:
+    """Silence put into the middle moves the words behind it, not those before it."""
+    audio = speech()[: 3 * 16000]
+    plain, moved = audio, np.concatenate([np.zeros(2 * 16000, np.float32), audio])
+    options = DecodeOptions(word_timestamps=True)
+    results = decode([WindowRequest(0, plain, options), WindowRequest(1, moved, options)], 2)
+    first, second = results[0].words, results[1].words
+    assert first
+    assert second
+    assert second[-1].end == pytest.approx(first[-1].end + 2, abs=0.5)
+
+
+def test_beams_find_a_text_at_least_as_likely() -> None:
+    clips = windows(4, seed=5)
+    greedy = decode([WindowRequest(i, c, DecodeOptions()) for i, c in enumerate(clips)], 4)
+    beams = decode([WindowRequest(i, c, DecodeOptions(beam_size=4)) for i, c in enumerate(clips)], 4)
+    total = [sum(results[i].avg_logprob for i in range(4)) for results in (greedy, beams)]
+    assert total[1] >= total[0] - 0.05
+
+
+def test_one_beam_is_greedy_and_order_does_not_matter_beside_beams() -> None:
+    clips = windows(3, seed=6)
+    alone = decode([WindowRequest(0, clips[0], DecodeOptions())], 1)[0]
+    mixed = decode(
+        [WindowRequest(i, c, DecodeOptions(beam_size=1 + 2 * (i > 0))) for i, c in enumerate(clips)], 2
+    )
+    assert mixed[0].tokens == alone.tokens
+
+
+def test_path_enters_each_token_where_its_attention_is() -> None:
+    matrix = np.zeros((4, 40))
+    for token, start in enumerate((0, 10, 15, 30)):
+        matrix[token, start : start + 5] = 1
+    starts = token_starts(matrix)
+    assert starts[0] == 0
+    assert list(np.diff(starts) > 0) == [True] * 3
+    assert [abs(int(a) - b) <= 6 for a, b in zip(starts, (0, 10, 15, 30), strict=True)] == [True] * 4
+
+
+class Spelled:
+    """A tokenizer over a list of pieces."""
+
+    pieces = (" he", "llo", ",", " “", "you", "”", " \ufffd", "é")
+
+    def decode(self, ids: list[int]) -> str:
+        text = "".join(self.pieces[i] for i in ids)
+        return text.replace(" \ufffdé", " é")
+
+
+def test_tokens_join_to_words() -> None:
+    words = split_words(range(8), Spelled(), "en")  # type: ignore[arg-type]
+    assert [word.text.strip() for word in words] == ["hello,", "“you”", "é"]
+    assert [(word.start, word.end) for word in words] == [(0, 3), (3, 6), (6, 8)]
