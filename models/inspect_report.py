@@ -94,6 +94,24 @@ def inspect_model(folder: Path, *, run: bool = True) -> ModelReport:
     )
 
 
+def inspect_file(path: Path, *, run: bool = True) -> ModelReport:
+    """Look into one `.onnx` or `.safetensors` file. Raises ModelError for a file of another kind."""
+    if path.suffix not in (".onnx", ".safetensors"):
+        raise ModelError(f"{path}: expected a model folder, an .onnx or a .safetensors file")
+    graphs = (_graph(path.parent, path.name, run),) if path.suffix == ".onnx" else ()
+    broken = next((graph.problem for graph in graphs if graph.problem), None)
+    return ModelReport(
+        path=str(path),
+        name=path.name,
+        kind=path.suffix[1:],
+        files=((path.name, path.stat().st_size),),
+        graphs=graphs,
+        weights=() if graphs else (read_safetensors(path),),
+        about={},
+        verdict=Verdict(False if broken else None, None, broken or "one file of a model; give its folder"),
+    )
+
+
 def _graph(folder: Path, name: str, run: bool) -> GraphReport:
     path = folder / name
     size = path.stat().st_size

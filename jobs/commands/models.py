@@ -164,16 +164,19 @@ def pull(name: str, root: Path | None, precision: str, source: Path | None, targ
 @click.option("--markdown", is_flag=True, help="A model card in Markdown.")
 @click.option("--no-run", is_flag=True, help="Read the files only; load nothing.")
 def inspect(model: str, root: Path | None, as_json: bool, markdown: bool, no_run: bool) -> None:
-    """Look into MODEL, a folder or a name: files, graphs, operators, parameters, ids, and whether it runs.
+    """Look into MODEL (folder, name or one file): files, graphs, operators, parameters, ids, does it run.
 
     Exit 2 when the layout does not fit or a clip does not run.
     """
-    from asr_batch.models.inspect_report import inspect_model
+    from asr_batch.models.inspect_report import inspect_file, inspect_model
     from asr_batch.models.inspect_text import as_dict, render
 
     if as_json and markdown:
         raise click.UsageError("--json and --markdown: choose one")
-    report = inspect_model(Store(root).resolve(model, source=True), run=not no_run)
+    if Path(model).is_file():
+        report = inspect_file(Path(model), run=not no_run)
+    else:
+        report = inspect_model(Store(root).resolve(model, source=True), run=not no_run)
     click.echo(
         json.dumps(as_dict(report), indent=1) if as_json else render(report, markdown=markdown).rstrip()
     )

@@ -68,6 +68,15 @@ def test_a_broken_graph_is_told_and_exits_2(tmp_path) -> None:
     assert "cannot be used" in done.stdout
 
 
+def test_one_file_can_be_looked_into() -> None:
+    done = inspect(QWEN / "encoder.onnx", "--json")
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert [graph["file"] for graph in report["graphs"]] == ["encoder.onnx"]
+    assert report["graphs"][0]["inputs"][0]["name"] == "mel"
+    assert inspect(QWEN / "config.json").exit_code == 2
+
+
 def test_no_model_is_one_sentence(tmp_path) -> None:
     done = inspect(tmp_path)
     assert done.exit_code == 2
