@@ -129,7 +129,7 @@ def add_hef(
 
 
 def _cpu_encoder(bundle: Path) -> Callable[[], Encoder]:
-    return lambda: CpuEncoder(bundle, 0, "cpu")
+    return lambda: CpuEncoder(bundle, os.cpu_count() or 1, "cpu")
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -17,13 +17,13 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from asr_batch.manifests.errors import ModelError
-from asr_batch.models.encoder import Encoder, Float32
+from asr_batch.models.encoder import Encoder, EncoderJob, Float32
 from asr_batch.models.hailo_faults import INVALID_OPERATION, NpuError, Rung
 from asr_batch.models.hailo_layout import Layout, hidden_layout, window_layout
 from asr_batch.models.hailo_probe import Probe, Verdict
@@ -52,6 +52,7 @@ class HailoJob:
         self._hidden: Float32 | None = None
         self.log_mel = log_mel
         self.frames: list[Frame] = []
+        self.parts: list[EncoderJob] = []
         self.generation = 0
         self.backend = "cpu"
 
@@ -62,7 +63,8 @@ class HailoJob:
 
     def done(self) -> bool:
         """Whether all frames came back (well or not)."""
-        return self._hidden is not None or all(frame.done() for frame in self.frames)
+        running: list[Frame | EncoderJob] = [*self.frames, *self.parts]
+        return self._hidden is not None or all(one.done() for one in running)
 
     def result(self) -> Float32:
         """Hidden states [batch, positions, width]; the first call waits and recovers."""
@@ -152,7 +154,7 @@ class HailoEncoder:
     @property
     def depth(self) -> int:
         """Windows in flight: as many as HailoRT's queue takes, at most 4 beyond the first."""
-        return 1 if self._session is None else min(self._session.queue, 5)
+        return self._cpu_encoder().depth if self._session is None else min(self._session.queue, 5)
 
     @property
     def max_batch(self) -> int:
@@ -174,6 +176,8 @@ class HailoEncoder:
                 job.frames = self._submit(self._session, job.log_mel)
             except NpuError as fault:
                 log.warning("%s", fault)  # `finish` sees the dead model and climbs the ladder
+        else:
+            job.parts = self._start_on_cpu(job.log_mel)
         return job
 
     def confirm(self) -> bool:
@@ -251,8 +255,8 @@ class HailoEncoder:
     def finish(self, job: HailoJob) -> tuple[Float32, str]:
         """Hidden states of `job` and who made them; never gives up while the CPU can encode."""
         session = self._session
-        if session is None:
-            return self._on_cpu(job.log_mel), "cpu"
+        if job.parts or session is None:
+            return self._from_cpu(job.parts or self._start_on_cpu(job.log_mel)), "cpu"
         try:
             if not job.frames:
                 raise NpuError(Rung.MODEL, "the window could not be handed to the NPU")
@@ -431,11 +435,17 @@ class HailoEncoder:
     # -- the CPU --------------------------------------------------------------------------------------
 
     def _on_cpu(self, log_mel: Float32) -> Float32:
+        return self._from_cpu(self._start_on_cpu(log_mel))
+
+    def _start_on_cpu(self, log_mel: Float32) -> list[EncoderJob]:
         cpu = self._cpu_encoder()
         self._count["cpu_windows"] += len(log_mel)
         size = max(1, cpu.max_batch)
-        parts = [cpu.start(log_mel[i : i + size]).result() for i in range(0, len(log_mel), size)]
-        return np.concatenate(parts) if len(parts) != 1 else parts[0]
+        return [cpu.start(log_mel[i : i + size]) for i in range(0, len(log_mel), size)]
+
+    def _from_cpu(self, parts: Sequence[EncoderJob]) -> Float32:
+        hidden = [part.result() for part in parts]
+        return np.concatenate(hidden) if len(hidden) != 1 else hidden[0]
 
     def _cpu_encoder(self) -> Encoder:
         if self._cpu is None:
