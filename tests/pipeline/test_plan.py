@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from asr_batch.pipeline.frames import FRAME, Measured, regular
 from asr_batch.pipeline.plan import Window, plan
 from asr_batch.pipeline.stitch import REACH, find_seam
-from asr_batch.pipeline.text import join_texts, join_words, words_of
+from asr_batch.pipeline.text import join_texts, words_between, words_of
 
 ENVELOPE = st.lists(
     st.tuples(st.floats(0.02, 9.0), st.floats(-110, -5), st.floats(0, 1)), min_size=1, max_size=25
@@ -169,6 +169,6 @@ def test_seams(left: str, right: str, expected: str) -> None:
 
 def test_scripts_without_blanks() -> None:
     assert words_of("今日は good") == ["今", "日", "は", "good"]
-    assert join_words(words_of("今日は")) == "今日は"
+    assert words_between("今日は good", 1, 4) == "日は good"
     assert join_texts(["今日は", "いい天気"]) == "今日はいい天気"
     assert join_texts(["one ", "", " two"]) == "one two"
