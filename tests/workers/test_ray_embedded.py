@@ -105,7 +105,10 @@ def test_units_crash_hang_and_come_back_and_nothing_is_left(tmp_path):
     assert ray_processes(driver.pid) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+SLOW = [pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGTERM, signal.SIGINT)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, *SLOW])
 def test_ray_is_gone_however_the_driver_ends(tmp_path, number):
     driver = start([f"slow-{i}" for i in range(100)], tmp_path, start_new_session=True)
     assert driver.stdout.readline() == "up\n"
@@ -118,6 +121,7 @@ def test_ray_is_gone_however_the_driver_ends(tmp_path, number):
     assert ray_processes(driver.pid) == []
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_used_is_a_model_error(tmp_path):
     env = dict(os.environ, PYTHONPATH=str(HERE))
     code = DRIVER.replace('"simulated:SimulatedWorker"', '"simulated:NoModel"')

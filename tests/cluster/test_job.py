@@ -1,0 +1,96 @@
+"""The whole command on three hosts with the bundled model: hosts killed, cut, healed, the driver killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+CLIPS = ("telephone.wav", "voice memo.flac", "studio.flac", "mix.wav", "podcast.mp3", "message.ogg")
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    """60 rows of six clips, each clip with other bytes (so that no two rows are the same audio)."""
+    rows = ["id,audio,start"]
+    for number in range(60):
+        name = CLIPS[number % len(CLIPS)]
+        copy = tmp_path / f"{number}-{name}"
+        shutil.copy(EXAMPLES / name, copy)
+        rows.append(f"r{number:02},{copy.name},{number * 0.001:.3f}")
+    path = tmp_path / "manifest.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def command(manifest, out, *words):
+    return [sys.executable, "-m", "asr_batch.jobs", "run", str(manifest), "--out", str(out), *words]
+
+
+def rows(out) -> dict[str, tuple]:
+    dataset = pytest.importorskip("pyarrow.dataset")
+    columns = ["id", "status", "text", "attempts", "node", "error_code"]
+    table = dataset.dataset(sorted(map(str, Path(out, "transcripts").glob("*.parquet")))).to_table(columns)
+    found = table.to_pylist()
+    assert len({row["id"] for row in found}) == len(found)
+    return {row["id"]: row for row in found}
+
+
+@pytest.fixture
+def calm(manifest, tmp_path):
+    """What the same job gives without cluster and without faults."""
+    out = tmp_path / "calm"
+    subprocess.run(command(manifest, out, "--no-ray", "--quiet"), check=True, timeout=200)
+    return {name: (row["status"], row["text"]) for name, row in rows(out).items()}
+
+
+def told(out) -> dict[str, tuple]:
+    return {name: (row["status"], row["text"]) for name, row in rows(out).items()}
+
+
+def test_faults_change_no_row(hosts, manifest, calm, tmp_path):
+    out, (first, second) = tmp_path / "out", hosts.others
+    log = (tmp_path / "log").open("w+")
+    job = hosts.head.popen(command(manifest, out, "--address", "auto"), stdout=log, stderr=log)
+    until = time.monotonic() + 60
+    while not second.pids("ray::WorkerActor.advance") and time.monotonic() < until and job.poll() is None:
+        time.sleep(0.1)
+    time.sleep(1)
+    second.kill()
+    second.boot()
+    second.ray_start("--num-cpus=1")
+    time.sleep(4)
+    first.cut()
+    time.sleep(16)
+    first.heal()
+    assert job.wait(240) == 0, (tmp_path / "log").read_text()
+    assert told(out) == calm
+    if first.ray.poll() is not None:
+        first.ray_start("--num-cpus=1")
+
+
+def test_a_driver_that_was_killed_resumes(hosts, manifest, calm, tmp_path):
+    out = tmp_path / "out"
+    quiet = subprocess.DEVNULL
+    job = hosts.head.popen(command(manifest, out, "--address", "auto"), stdout=quiet, stderr=quiet)
+    until = time.monotonic() + 90
+    while (
+        time.monotonic() < until and job.poll() is None and not any(h.pids("advance") for h in hosts.others)
+    ):
+        time.sleep(0.1)
+    time.sleep(2)
+    for pid in hosts.head.pids("asr_batch.jobs"):
+        os.kill(pid, 9)
+    again = hosts.head.popen(
+        command(manifest, out, "--address", "auto"), stdout=quiet, stderr=subprocess.PIPE
+    )
+    _, err = again.communicate(timeout=240)
+    assert again.returncode == 0, err
+    assert told(out) == calm
