@@ -130,11 +130,18 @@ def _has_references(dataset: ds.Dataset) -> bool:
     )
 
 
-def _side(row: Mapping[str, Any], reference: str | None, keep: bool = False) -> Side:
-    text = row.get("text") or ""
-    kept = _said(row) if keep and reference is None else None
-    errors = None if reference is None else compare(reference, _said(row), row.get("language"))
-    digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
+def _side(
+    row: Mapping[str, Any], reference: str | None, keep: bool = False, known: Side | None = None
+) -> Side:
+    """A row as it is remembered; errors are taken over from `known` when that said the same."""
+    said = _said(row)
+    digest = hashlib.blake2b(said.encode(), digest_size=16).digest()
+    same = (digest, reference, row.get("language"))
+    if known is not None and same == (known.digest, known.reference, known.language):
+        errors = known.errors
+    else:
+        errors = None if reference is None else compare(reference, said, row.get("language"))
+    kept = said if keep and reference is None else None
     return Side(digest, row["status"], reference, row.get("language"), errors, kept)
 
 
@@ -148,7 +155,7 @@ def _meet(found: Difference, before: Side | None, row: Mapping[str, Any]) -> Cha
         found.only_b += 1
         return None
     reference = row.get("reference") if before.reference is None else before.reference
-    after = _side(row, reference)
+    after = _side(row, reference, known=before)
     scored = before.scored(reference), after.errors
     if scored[0] is not None and scored[1] is not None:
         found.errors_a += scored[0]

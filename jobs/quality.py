@@ -83,7 +83,8 @@ def score(reference: str, hypothesis: str, language: str | None) -> tuple[float,
 def compare(reference: str, hypothesis: str, language: str | None) -> Errors:
     """Count the edits that turn `reference` into `hypothesis`, both normalised for `language`."""
     normalise = normaliser(language)
-    expected, said = normalise(reference), normalise(hypothesis)
+    expected = normalise(reference)
+    said = expected if hypothesis == reference else normalise(hypothesis)
     edits = _edits(expected, said, "words")
     character_errors = sum(_edits(expected, said, "characters"))
     return Errors(len(expected.split()), *edits, len(expected), character_errors, 1)

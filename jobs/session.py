@@ -282,7 +282,8 @@ def _failures_text(summary: dict[str, object], root: Path) -> str:
     assert isinstance(gates, list)
     if errors:
         lines.append("Reasons: " + ", ".join(f"{count} {code}" for code, count in errors.items()) + ".")
-        lines.append(f"Try them again with `asr-batch retry {shlex.quote(str(root))} --only failed` (or partial).")
+        command = f"asr-batch retry {shlex.quote(str(root))} --only failed"
+        lines.append(f"Try them again with `{command}` (or partial).")
     lines += [
         f"Gate {gate['name']}: {gate['value']:g} against a limit of {gate['limit']:g}."
         for gate in gates
