@@ -85,9 +85,9 @@ def run_job(
 
     `redo` names the statuses whose rows are done again, and only those (`retry`).
     """
-    with real_stderr() as stream:
+    with stop_signals() as stop, real_stderr() as stream:
         voice = Voice(quiet=config.quiet, as_json=config.progress == "json", stream=stream)
-        code = _run_safely(_Session(config, voice, frozenset(redo), parts or Parts()), manifest)
+        code = _run_safely(_Session(config, voice, frozenset(redo), parts or Parts(), stop), manifest)
     if code not in (1, 2, 5) and not config.quiet:
         print(config.out)  # noqa: T201
     return code
@@ -98,6 +98,9 @@ def _run_safely(session: _Session, manifest: Manifest | None) -> int:
     try:
         with redirect_stdout(sys.stderr):  # Ray's notices must not stand among results
             return session.run(manifest)
+    except SystemExit:  # SIGTERM while Ray starts, which puts its own handler in place of ours
+        voice.complain("asr-batch: stopped before any work")
+        return 143
     except OutputHeldError as error:
         voice.complain(f"asr-batch: {error}")
         return 5
@@ -118,14 +121,16 @@ def _run_safely(session: _Session, manifest: Manifest | None) -> int:
 class _Session:
     """The steps of a run in their order; what is opened is closed by one stack."""
 
-    def __init__(self, config: RunConfig, voice: Voice, redo: Collection[str], parts: Parts) -> None:
-        self.config, self.voice, self.redo, self.parts = config, voice, redo, parts
+    def __init__(
+        self, config: RunConfig, voice: Voice, redo: Collection[str], parts: Parts, stop: StopRequest
+    ) -> None:
+        self.config, self.voice, self.redo, self.parts, self.stop = config, voice, redo, parts, stop
         self.root = Path(config.out or "")
         self.stack = ExitStack()
+        self.begun = time.monotonic()
 
     def run(self, manifest: Manifest | None) -> int:
         with self.stack as stack:
-            stop = stack.enter_context(stop_signals())
             if self.root.exists():
                 stack.enter_context(_held(self.root, self.config))
             choice = choose_model(self.config.model)
@@ -136,7 +141,7 @@ class _Session:
             stack.enter_context(log_to(self.root, verbose=self.config.verbose))
             stack.enter_context(native_stderr_to(self.root / "stderr.log"))
             try:
-                return self._work(stop, choice, self._kept(manifest), found)
+                return self._work(choice, self._kept(manifest), found)
             except AsrBatchError as error:
                 log.error("%s", error)
                 raise
@@ -163,7 +168,7 @@ class _Session:
                 raise OutputError(f"{kept}: cannot be written ({error})") from error
         return Manifest(manifest.name, kept, manifest.base, manifest.format)
 
-    def _work(self, stop: StopRequest, choice: Choice, manifest: Manifest, found: Survey) -> int:
+    def _work(self, choice: Choice, manifest: Manifest, found: Survey) -> int:
         config = self.config
         if choice.warning:
             self.voice.say(choice.warning)
@@ -190,12 +195,12 @@ class _Session:
             maker,
             self.parts.split,
             watch,
-            stop=stop,
+            stop=self.stop,
             out_of_time=_deadline(config),
             pace=self._pace(),
         )
         log.info("run started", extra={"data": {"rows": found.rows, "in_data_set": watch.totals.rows}})
-        return self._drive(driver, watch, stop, found)
+        return self._drive(driver, watch, found)
 
     def _pace(self) -> Pace:
         pace = self.parts.pace
@@ -208,7 +213,7 @@ class _Session:
         before = read_json(self.root / STATUS) or read_json(self.root / SUMMARY)
         totals = Totals.of(index.entries[index.present(found.ids)])
         history = before.get("history") or []
-        clock = Clock(float(before.get("wall_seconds") or 0.0), list(history), time.monotonic())
+        clock = Clock(float(before.get("wall_seconds") or 0.0), list(history), self.begun)
         decoded = float(before.get("decoded_seconds") or 0.0)
         figures = Figures(
             self.root, self.config, found.rows, totals, clock, pool.info, choice.warning, tuple(pool.nodes())
@@ -222,7 +227,7 @@ class _Session:
             self.stack.callback(server.close)
         return watch
 
-    def _drive(self, driver: Driver, watch: Watch, stop: StopRequest, found: Survey) -> int:
+    def _drive(self, driver: Driver, watch: Watch, found: Survey) -> int:
         try:
             ending = driver.run()
         except (OutputError, WorkerFatalError):
@@ -231,7 +236,7 @@ class _Session:
         except Exception:
             self._stopped(watch, "unexpected error", 1, driver.pool)
             raise
-        stopped_by = stop.exit_code if ending == "stopped" else None
+        stopped_by = self.stop.exit_code if ending == "stopped" else None
         code = exit_code(watch.totals, judge_gates(self.config, watch.totals, found.rows), stopped_by)
         summary = self._stopped(watch, ending, code, driver.pool)
         watch.last(driver, ending)

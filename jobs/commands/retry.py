@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from asr_batch.jobs.options import checked, run_options
+from asr_batch.jobs.signals import leave
 
 KEPT = (
     "address",
@@ -48,4 +48,4 @@ def retry(folder: str, only: tuple[str, ...], **given: Any) -> None:
     job = load_job(Path(folder))
     changes = {"workers": None, "stop_at": None, "max_hours": None, "quiet": False, **checked(given)}
     config = from_job(job["options"], out=folder, model=job["model"]["path"], fresh=False, **changes)
-    sys.exit(run_job(config, manifest=stored_manifest(job), redo=only))
+    leave(run_job(config, manifest=stored_manifest(job), redo=only))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import click
 from asr_batch.jobs.config import build_config
 from asr_batch.jobs.config_file import read_config
 from asr_batch.jobs.options import checked, run_options
+from asr_batch.jobs.signals import leave
 
 
 @click.command(epilog="Example:  asr-batch run examples/manifest.csv --out out/demo")
@@ -28,4 +28,4 @@ def run(manifest: str | None, config: str | None, **given: Any) -> None:
 
     file = read_config(Path(config)) if config is not None else None
     settings = build_config(checked({"manifest": manifest, **given}), file)
-    sys.exit(run_job(settings))
+    leave(run_job(settings))

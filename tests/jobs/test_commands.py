@@ -32,7 +32,12 @@ def call(*args, **more) -> subprocess.CompletedProcess:
 
 def call_here(*args) -> Result:
     """The same in this process, for the many cases that stop before any work."""
-    return CliRunner().invoke(main, [str(arg) for arg in args])
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        return CliRunner().invoke(main, [str(arg) for arg in args])
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")
