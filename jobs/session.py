@@ -98,9 +98,6 @@ def _run_safely(session: _Session, manifest: Manifest | None) -> int:
     try:
         with redirect_stdout(sys.stderr):  # Ray's notices must not stand among results
             return session.run(manifest)
-    except SystemExit:  # SIGTERM while Ray starts, which puts its own handler in place of ours
-        voice.complain("asr-batch: stopped before any work")
-        return 143
     except OutputHeldError as error:
         voice.complain(f"asr-batch: {error}")
         return 5
@@ -172,7 +169,8 @@ class _Session:
         config = self.config
         if choice.warning:
             self.voice.say(choice.warning)
-        pool = self.parts.start_pool(config, choice.path)
+        with self.stop.kept():
+            pool = self.parts.start_pool(config, choice.path)
         self.stack.callback(pool.close)
         second = folder_sha256(choose_model(config.second_model).path) if config.second_model else ""
         settings = Settings(settings_base(config, second))

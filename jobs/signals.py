@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 
 class StopRequest:
@@ -16,6 +17,7 @@ class StopRequest:
     def __init__(self) -> None:
         self.signal: int | None = None
         self.count = 0
+        self.starting = False
 
     @property
     def exit_code(self) -> int | None:
@@ -23,10 +25,30 @@ class StopRequest:
         return None if self.signal is None else 128 + self.signal
 
     def ask(self, number: int, frame: FrameType | None = None) -> None:
-        """Handle a signal."""
+        """Handle a signal. Nothing is lost by ending at once while starting, or when asked a third time."""
         self.count += 1
         if self.signal is None:
             self.signal = number
+        if self.count > (1 if self.starting else 2):
+            os._exit(128 + self.signal)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep our handlers while somebody starts who would put its own in their place, as Ray does."""
+        real = signal.signal
+
+        def guarded(number: int, handler: Any) -> Any:
+            if number in (signal.SIGINT, signal.SIGTERM):
+                return signal.getsignal(number)
+            return real(number, handler)
+
+        signal.signal = guarded  # type: ignore[assignment]
+        self.starting = True
+        try:
+            yield
+        finally:
+            self.starting = False
+            signal.signal = real
 
 
 @contextmanager
