@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import accumulate, groupby, pairwise
 from typing import Any
 
 from asr_batch.jobs.timed_text import CLAUSE_END, LINE, SENTENCE_END, Token, display_width, tokens
@@ -93,12 +93,12 @@ def runs(every: Sequence[Token]) -> Iterator[list[Token]]:
 
 def cut(run: Sequence[Token], line: int = LINE) -> list[Sequence[Token]]:
     """Cut a run into the cheapest row of cues; each fits two lines of `line` columns."""
-    reach = _reach(run, line)
+    reach, costs = _reach(run, line), _Costs(run)
     best = [0.0] + [float("inf")] * len(run)
     came = [0] * (len(run) + 1)
     for i in range(len(run)):
         for j in range(i + 1, _furthest(reach, i) + 1):
-            cost = best[i] + _cost(run, i, j)
+            cost = best[i] + costs.cue(i, j)
             if cost < best[j]:
                 best[j], came[j] = cost, i
     borders = [len(run)]
@@ -124,16 +124,26 @@ def _furthest(reach: Sequence[int], i: int) -> int:
     return reach[reach[i]] if reach[i] < len(reach) else reach[i]
 
 
-def _cost(run: Sequence[Token], i: int, j: int) -> float:
-    """How bad a cue of the tokens [i, j) is; the weights were set by looking at the outcome."""
-    start, last = run[i].start, run[j - 1]
-    until = run[j].start if j < len(run) else last.end + TAIL
-    shown = max(0.01, min(until, last.end + TAIL) - start)
-    columns = sum(token.width + (not token.glued) for token in run[i:j]) - 1
-    cost = 1.0 + max(0.0, columns / shown - SPEED) * 0.3
-    cost += max(0.0, SHORTEST - shown) * 3.0 + max(0.0, last.end - start - LONGEST)
-    cost += sum(1.3 if t.last else 0.8 for t in run[i : j - 1] if SENTENCE_END.search(t.text))
-    return cost + _cut_cost(run, j)
+class _Costs:
+    """How bad cues of a run are, each in constant time; the weights were set by looking at the outcome."""
+
+    def __init__(self, run: Sequence[Token]) -> None:
+        ends = [SENTENCE_END.search(token.text) is not None for token in run]
+        inside = [(1.3 if token.last else 0.8) * end for token, end in zip(run, ends, strict=True)]
+        self._run = run
+        self._columns = list(accumulate((t.width + (not t.glued) for t in run), initial=0))
+        self._inside = list(accumulate(inside, initial=0.0))
+        self._cut = [0.0] + [_cut_cost(run, j) for j in range(1, len(run) + 1)]
+
+    def cue(self, i: int, j: int) -> float:
+        """Of the tokens [i, j): too fast, too short, too long, over a sentence's end, cut in a bad place."""
+        start, end = self._run[i].start, self._run[j - 1].end
+        until = self._run[j].start if j < len(self._run) else end + TAIL
+        shown = max(0.01, min(until, end + TAIL) - start)
+        columns = self._columns[j] - self._columns[i] - 1
+        cost = 1.0 + max(0.0, columns / shown - SPEED) * 0.3
+        cost += max(0.0, SHORTEST - shown) * 3.0 + max(0.0, end - start - LONGEST)
+        return cost + self._inside[j - 1] - self._inside[i] + self._cut[j]
 
 
 def _cut_cost(run: Sequence[Token], j: int) -> float:

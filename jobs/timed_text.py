@@ -23,7 +23,8 @@ _CLOSING = re.compile(r"[\s]*[.,;:?!…。？！，、；：”’»)\]」』》
 class Token:
     """A piece of text that no line break goes through.
 
-    `glued`: no space between it and the token before. `last`: it ends its segment. Times in seconds.
+    `glued`: no space between it and the token before. `last`: it ends its segment. Times in seconds,
+    `width` in columns.
     """
 
     text: str
@@ -31,11 +32,7 @@ class Token:
     end: float
     glued: bool
     last: bool
-
-    @property
-    def width(self) -> int:
-        """Columns that it takes."""
-        return display_width(self.text)
+    width: int
 
 
 def display_width(text: str) -> int:
@@ -64,7 +61,8 @@ def tokens(segment: Mapping[str, Any], words: Sequence[Mapping[str, Any]]) -> li
     at = 0
     for number, (text, glued) in enumerate(pieces):
         span = times[at : at + len(text)]
-        made.append(Token(text, span[0][0], span[-1][1], glued, number == len(pieces) - 1))
+        last = number == len(pieces) - 1
+        made.append(Token(text, span[0][0], span[-1][1], glued, last, display_width(text)))
         at += len(text)
     return made
 
