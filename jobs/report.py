@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,7 @@ def render(found: Gathered, dataset: Path) -> str:
         plots=_plots(found),
         slices=_slices(found),
         worst=_worst(found),
+        mistaken=[{**row, "marks": marks(row["reference"], row["text"] or "")} for row in found.mistaken],
     )
 
 
@@ -254,6 +257,20 @@ def _slices(found: Gathered) -> list[dict[str, Any]]:
             plot = bars(lines, f"WER by {name}")
             made.append({"name": name, "plot": plot, "table": group[:50]})
     return made
+
+
+def marks(reference: str, text: str, words: int = 80) -> list[tuple[str, str]]:
+    """(kind, words) that turn the reference into the text: `same`, `del` or `ins`; the first ones only."""
+    expected, said = reference.split()[:words], text.split()[:words]
+    keys = [[re.sub(r"\W", "", word).casefold() for word in side] for side in (expected, said)]
+    made: list[tuple[str, str]] = []
+    for kind, a, b, c, d in SequenceMatcher(None, *keys, autojunk=False).get_opcodes():
+        if kind == "equal":
+            made.append(("same", " ".join(said[c:d])))
+            continue
+        made += [("del", " ".join(expected[a:b]))] * (b > a) + [("ins", " ".join(said[c:d]))] * (d > c)
+    long = len(reference.split()) > words or len(text.split()) > words
+    return made + [("same", "…")] * long
 
 
 def _worst(found: Gathered) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from asr_batch.jobs.dataset import load_job, load_summary, open_transcripts, open_windows
-from asr_batch.jobs.quality import Slices
+from asr_batch.jobs.quality import Errors, Slices
 from asr_batch.jobs.reading import stream
 
 Row = Mapping[str, Any]
@@ -23,6 +23,9 @@ Row = Mapping[str, Any]
 ROWS_LISTED = 200
 ROWS_SCORED = 50_000
 """Most rows whose words are compared again for the slices; of more, every n-th is taken."""
+
+MISTAKEN = 10
+"""Rows shown with their word errors."""
 
 COVERAGE = (
     ("under 50 %", 0.5),
@@ -105,6 +108,7 @@ class Gathered:
     slices: Slices = field(default_factory=Slices)
     scored_every: int = 0
     worst: list[dict[str, Any]] = field(default_factory=list)
+    mistaken: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
@@ -132,15 +136,32 @@ def _rows(found: Gathered, transcripts: ds.Dataset) -> None:
     if "reference" in transcripts.schema.names:
         references = transcripts.count_rows(filter=pc.field("reference").is_valid())
     found.scored_every = math.ceil(references / ROWS_SCORED)
+    mistaken: list[tuple[int, str, float]] = []
     columns = TRANSCRIPT_COLUMNS + (("text", "reference") if references else ())
     seen = 0
     for row in stream(transcripts, columns):
         _row(found, row)
         if row.get("reference") is not None:
             if seen % found.scored_every == 0:
-                found.slices.add(row)
+                _keep_mistaken(mistaken, row["id"], found.slices.add(row))
             seen += 1
+    found.mistaken = _mistaken(sorted(mistaken, reverse=True), transcripts)
     found.troubled.sort(key=lambda row: (row["status"] != "failed", row["id"]))
+
+
+def _keep_mistaken(heap: list[tuple[int, str, float]], row_id: str, errors: Errors | None) -> None:
+    if errors is not None and errors.word_errors:
+        heapq.heappush(heap, (errors.word_errors, row_id, errors.wer))
+        if len(heap) > MISTAKEN:
+            heapq.heappop(heap)
+
+
+def _mistaken(order: Sequence[tuple[int, str, float]], transcripts: ds.Dataset) -> list[dict[str, Any]]:
+    """The rows with most word errors, with both texts."""
+    where = pc.field("id").isin([row_id for _, row_id, _ in order])
+    columns = ("id", "text", "reference")
+    texts = {row["id"]: row for row in stream(transcripts, columns, where)} if order else {}
+    return [{**texts[row_id], "errors": count, "wer": wer} for count, row_id, wer in order if row_id in texts]
 
 
 def _row(found: Gathered, row: Row) -> None:

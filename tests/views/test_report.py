@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from asr_batch.jobs.cli import main
 from asr_batch.jobs.plots import area, bars, columns, number, ticks
-from asr_batch.jobs.report import clock, percent, rates, span, write_report
+from asr_batch.jobs.report import clock, marks, percent, rates, span, write_report
 from asr_batch.jobs.report_data import badness_of, gather
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
@@ -91,7 +91,7 @@ def test_all_sections_are_there_once_and_well_formed(night):
     assert page.open == []
     expected = {"warning", "verdict", "summary", "throughput", "nodes", "durations", "coverage", "confidence"}
     expected |= {"flags", "errors", "wer", "wer-language", "wer-duration", "wer-node", "wer-backend"}
-    expected |= {"troubled", "worst"}
+    expected |= {"troubled", "worst", "mistaken"}
     assert expected == set(page.ids)
     assert len(page.ids) == len(set(page.ids))
     assert "Finished, but a gate does not hold: min coverage." in page.text
@@ -144,6 +144,7 @@ def test_figures_of_a_data_set(night):
     assert found.coverage_share == pytest.approx((10 * 4 + 0.6 * 4) / (11 * 4 + 4), abs=0.2)
     assert found.slices.total.rows == 10
     assert found.windows == 11
+    assert [(row["id"], row["errors"]) for row in found.mistaken][:2] == [("r8", 2), ("r6", 2)]
     assert found.worst[0]["text"] == HOSTILE
     assert found.worst[0]["audio"] == "r3.wav"
     assert [row["status"] for row in found.troubled] == ["failed", "partial"]
@@ -196,6 +197,17 @@ def test_command(night, tmp_path):
         wrong = CliRunner().invoke(main, ["report", *arguments])
         assert wrong.exit_code == 2
     assert "asr-batch report out" in CliRunner().invoke(main, ["report", "--help"]).output
+
+
+def test_word_errors_are_marked():
+    assert marks("The red house, now.", "the bed house") == [
+        ("same", "the"),
+        ("del", "red"),
+        ("ins", "bed"),
+        ("same", "house"),
+        ("del", "now."),
+    ]
+    assert marks("a " * 100, "a " * 100)[-1] == ("same", "…")
 
 
 def test_rates_from_history():
