@@ -27,6 +27,6 @@ def export(dataset: Path, form: str, to: Path) -> None:
     from asr_batch.jobs.export import export_rows
 
     done = export_rows(dataset, form, to)
-    failed = f"; {done.failed} failed rows have no transcript and no file" if done.failed else ""
-    click.echo(f"{done.files} files of {dataset} written to {to}{failed}", err=True)
+    failed = f"; failed rows, which have no transcript and no file: {done.failed}" if done.failed else ""
+    click.echo(f"{done.files} file{'s' * (done.files != 1)} written to {to}{failed}", err=True)
     click.echo(to)

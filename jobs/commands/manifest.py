@@ -45,7 +45,9 @@ def build(paths: tuple[str, ...], to: str, durations: bool, hidden: bool) -> Non
             line["file"] = file
         missing = add_durations(lines)
         if missing:
-            click.echo(f"{missing} files do not tell their duration; `asr-batch plan` says why", err=True)
+            click.echo(
+                f"files that do not tell their duration (`asr-batch plan` says why): {missing}", err=True
+            )
     write(encode(lines, target), target.path)
     click.echo(f"{len(lines)} audio files in {to}", err=True)
 

@@ -133,7 +133,7 @@ def test_failed_rows_have_no_file_and_empty_ones_do(make, tmp_path):
         "error_code": "not_found",
     }
     assert result.stdout == f"{tmp_path / 'to'}\n"
-    assert "1 failed row" in result.stderr
+    assert "no file: 1" in result.stderr
 
 
 def test_a_link_in_the_way_is_replaced_not_followed(make, tmp_path):

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from asr_batch.jobs.cli import main
+from asr_batch.manifests.reader import open_manifest
 
 ASR = [sys.executable, "-c", "from asr_batch.jobs.cli import main; main()"]
 
@@ -126,7 +127,7 @@ def test_durations(make, tmp_path):
     result = build(tmp_path / "rec", "--durations", "--to", tmp_path / "m.csv")
     assert result.exit_code == 0, result.output
     assert [line["duration"] for line in read(tmp_path / "m.csv")] == ["1.5", ""]
-    assert "1 files do not tell" in result.stderr
+    assert "says why): 1" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -159,3 +160,25 @@ def test_standard_output_as_a_command(tree):
 
 def test_example_in_help():
     assert "asr-batch manifest build recordings" in build("--help").output
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "parquet", "txt", "csv.gz", "txt.gz"])
+def test_run_reads_back_what_was_found(tmp_path, form):
+    names = [
+        b"a.wav",
+        b"new\nline.wav",
+        b"bad\xff.wav",
+        b" lead.wav",
+        b"q\"u,o'te%.wav",
+        b"#x.wav",
+        "été.mp3".encode(),
+    ]
+    (tmp_path / "rec").mkdir()
+    for name in names:
+        (tmp_path / "rec" / os.fsdecode(name)).write_bytes(b"x")
+    assert build(tmp_path / "rec", "--to", tmp_path / f"m.{form}").exit_code == 0
+    items = list(open_manifest(str(tmp_path / f"m.{form}")).rows())
+    assert {os.fsencode(item.location) for item in items} == {
+        os.fsencode(tmp_path / "rec") + b"/" + n for n in names
+    }
+    assert len({item.id for item in items}) == len(names)
