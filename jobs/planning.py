@@ -17,7 +17,7 @@ from asr_batch.jobs.feed import Resume
 from asr_batch.jobs.index import Index
 from asr_batch.jobs.parts import part_names
 from asr_batch.manifests.errors import ItemError
-from asr_batch.manifests.location import is_remote
+from asr_batch.manifests.location import is_remote, printable
 from asr_batch.manifests.reader import Manifest
 from asr_batch.manifests.records import AudioItem
 
@@ -97,7 +97,8 @@ class Planner:
             return Look(error="remote")
         found = stat_file(item.location)
         if found is None:
-            return _no_file(item.location)
+            gone = not os.path.lexists(item.location)
+            return _missing(item.location) if gone else self._threads.submit(_probe, item.location, None)
         file = (found.st_dev, found.st_ino, found.st_mtime_ns)
         known = self._looks.get(file)
         return known or self._threads.submit(_probe, item.location, file)
@@ -182,14 +183,12 @@ class Planner:
         return known
 
 
-def _no_file(location: str) -> Look:
-    name = os.path.basename(location)  # noqa: PTH119 - names that are not UTF-8
-    if not os.path.lexists(location):
-        return Look(error="not_found", message=f"{name!a} does not exist; check the path in the manifest")
-    return Look(error="unreadable", message=f"{name!a} is not a regular file that can be read")
+def _missing(location: str) -> Look:
+    name = printable(os.path.basename(location))  # noqa: PTH119 - names that are not UTF-8
+    return Look(error="not_found", message=f"{name} does not exist; check the path in the manifest")
 
 
-def _probe(location: str, file: tuple[int, int, int]) -> Look:
+def _probe(location: str, file: tuple[int, int, int] | None) -> Look:
     try:
         return Look(seconds=probe(Path(location)).duration, file=file)
     except ItemError as error:

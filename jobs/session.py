@@ -13,6 +13,9 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
+
+import pyarrow.dataset as ds
 
 from asr_batch.jobs.config import RunConfig, Settings, next_occurrence, settings_base, time_of_day
 from asr_batch.jobs.dataset import open_transcripts
@@ -295,13 +298,19 @@ def _failures_text(summary: dict[str, object], root: Path) -> str:
     return "\n".join(lines)
 
 
-def _shown_rows(root: Path, found: Survey) -> tuple[list[dict[str, object]], int]:
-    """The first rows of the manifest as they stand in the data set, and how many are not shown."""
+def _shown_rows(root: Path, found: Survey) -> tuple[list[dict[str, Any]], int]:
+    """All rows of a small manifest in its order; of a large one those that failed or are partial.
+
+    Returns at most 40 of them, and how many more there are.
+    """
     columns = ["id", "audio", "status", "error_message", "duration", "text"]
-    if found.rows > TABLE_ROWS:
-        return [], 0
-    rows = {row["id"]: row for row in open_transcripts(root).to_table(columns=columns).to_pylist()}
-    return [rows[row_id] for row_id in found.first if row_id in rows], 0
+    if found.rows <= TABLE_ROWS:
+        rows = {row["id"]: row for row in open_transcripts(root).to_table(columns=columns).to_pylist()}
+        return [rows[row_id] for row_id in found.first if row_id in rows], 0
+    wrong = ds.field("status").isin(["failed", "partial"])
+    table = open_transcripts(root).scanner(columns=columns, filter=wrong).head(TABLE_ROWS)
+    count = open_transcripts(root).count_rows(filter=wrong)
+    return table.to_pylist(), count - table.num_rows
 
 
 @contextmanager

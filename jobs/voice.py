@@ -36,19 +36,19 @@ class Voice:
         print(line, file=self.stream, flush=True)
 
     def table(self, rows: Sequence[Mapping[str, Any]], left_out: int) -> None:
-        """File, status, duration and text of some rows."""
+        """File, status, duration and text of some rows; `left_out` were left out."""
         if self.quiet or self._json or not rows:
             return
         table = Table("file", "status", "duration", "text", box=None, pad_edge=False)
         table.columns[2].justify = "right"
         for row in rows:
             text = row["text"] if row["status"] in ("ok", "partial") else row["error_message"]
-            cells = (row["audio"], row["status"], hms_short(row["duration"]), _short(text or ""))
-            table.add_row(*(Text(_visible(str(cell))) for cell in cells))
+            cells = (one_line(row["audio"]), row["status"], hms_short(row["duration"]), one_line(text or ""))
+            table.add_row(*(Text(cell) for cell in cells))
         console = Console(file=self.stream, width=None if self.stream.isatty() else 120)
         console.print(table)
         if left_out > 0:
-            console.print(f"... and {left_out} more rows")
+            console.print(f"... and {left_out} more such rows")
 
 
 @contextmanager
@@ -90,13 +90,10 @@ def hms_short(seconds: float | None) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else hms(seconds)
 
 
-def _short(text: str, most: int = 160) -> str:
+def one_line(text: str, most: int = 160) -> str:
+    """Text for a terminal: cut to `most`, without characters that could break the line or draw over it."""
+    text = "".join(char if char.isprintable() else " " for char in text[: most + 1])
     return text if len(text) <= most else f"{text[: most - 3]}..."
-
-
-def _visible(text: str) -> str:
-    """Text without line breaks and control characters, which could draw over the screen."""
-    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def counts_line(counts: Mapping[str, int]) -> str:

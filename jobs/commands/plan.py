@@ -48,16 +48,19 @@ def _planner(out: str | None, speed: float | None) -> Planner:
 
 def _print(found: Plan) -> None:
     from asr_batch.jobs.progress import hms
+    from asr_batch.jobs.voice import one_line
 
     click.echo(f"{found.rows} rows, {hms(found.seconds)} of audio")
     click.echo(f"{found.done} done already, {found.unreadable} unreadable, {found.duplicates} duplicates")
     if found.remote:
         click.echo(f"{found.remote} remote files were not looked at")
     for row in found.unreadable_rows[:SHOWN]:
-        click.echo(f"  line {row['line']}: {row['audio']!a}: {row['error']}: {row['message']}")
+        click.echo(
+            f"  line {row['line']}: {one_line(row['audio'])}: {one_line(row['message'])} ({row['error']})"
+        )
     _more(found.unreadable, "unreadable")
     for row in found.duplicate_rows[:SHOWN]:
-        click.echo(f"  line {row['line']}: {row['audio']!a}: duplicate")
+        click.echo(f"  line {row['line']}: {one_line(row['audio'])}: duplicate")
     _more(found.duplicates, "duplicates")
     how = "measured" if found.rtfx_known else "assumed, no run has measured it yet"
     left = f"{hms(found.seconds_left)} of audio to do"
