@@ -10,7 +10,7 @@ from typing import Any
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.inspect_onnx import Graph, Value
 from asr_batch.models.inspect_run import Verdict, judge, loading_providers
-from asr_batch.models.safety import check_graph
+from asr_batch.models.safety import broken_values, check_graph
 from asr_batch.models.store_layout import kind_of
 from asr_batch.models.store_record import model_files
 
@@ -181,11 +181,12 @@ def read_safetensors(path: Path) -> WeightsReport:
 def _about(folder: Path, kind: str) -> tuple[dict[str, Any], str | None]:
     """Window, sizes, special ids; and what is wrong with the files they are read from."""
     try:
-        if kind == "qwen3-onnx":
-            return _about_qwen3(folder), None
-        about = _about_whisper(folder)
-        if kind == "bundle":
-            about |= _about_bundle(folder)
+        with broken_values(folder):
+            if kind == "qwen3-onnx":
+                return _about_qwen3(folder), None
+            about = _about_whisper(folder)
+            if kind == "bundle":
+                about |= _about_bundle(folder)
     except ModelError as error:
         return {}, str(error)
     return about, None

@@ -11,6 +11,7 @@ from typing import Literal, cast
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.recognizer import Recognizer
+from asr_batch.models.safety import broken_values
 
 FAMILIES: tuple[str, ...] = (
     "asr_batch.models.whisper.compiled",
@@ -54,7 +55,8 @@ def load_recognizer(path: str | Path, options: LoadOptions | None = None) -> Rec
         module = import_module(name)
         if module.matches(folder):
             load = cast(Callable[[Path, LoadOptions], Recognizer], module.load)
-            return load(folder, options or LoadOptions())
+            with broken_values(folder):
+                return load(folder, options or LoadOptions())
     found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:12]) or "nothing"
     raise ModelError(
         f"{folder}: not a model folder of a known layout (found {found}); expected bundle.json, a Whisper "

@@ -11,11 +11,33 @@ intermediate results. Pull models from where you trust the publisher.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.inspect_onnx import Graph, Weight, read_graph
 from asr_batch.models.store_record import safe_name
+
+
+@contextmanager
+def broken_values(folder: Path) -> Iterator[None]:
+    """Map what a value of the wrong kind in a model's JSON files makes Python raise to ModelError.
+
+    The tokenizers package, written in Rust, can also panic on a broken file, which is no `Exception`.
+    """
+    try:
+        yield
+    except ModelError:
+        raise
+    except (TypeError, ValueError, LookupError, AttributeError, OverflowError, RecursionError) as error:
+        raise ModelError(
+            f"{folder}: a value in its files is not what it has to be ({type(error).__name__}: {error})"
+        ) from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ModelError(f"{folder}: tokenizer.json is broken ({error})") from error
 
 
 def inside(folder: Path, name: str) -> Path:

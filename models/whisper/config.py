@@ -114,10 +114,12 @@ class WhisperConfig:
                 f"{folder / 'config.json'}: model_type is {config['model_type']!r}, not 'whisper'"
             )
         generation = _optional_json(folder / "generation_config.json") or config
-        added = _added_tokens(folder)
+        sizes = _sizes(folder / "config.json", config)
+        ids = _ids(folder, config, generation, _added_tokens(folder))
+        _check_ids(folder, ids, sizes["vocab_size"])
         return cls(
-            **_sizes(folder / "config.json", config),
-            **_ids(folder, config, generation, added),
+            **sizes,
+            **ids,
             nb_max_frames=_optional_json(folder / "preprocessor_config.json").get("nb_max_frames"),
             median_filter_width=int(config.get("median_filter_width") or 7),
             scale_embedding=bool(config.get("scale_embedding", False)),
@@ -189,6 +191,22 @@ def _ids(
         "max_initial_timestamp": generation.get("max_initial_timestamp_index"),
         "alignment_heads": tuple((int(a), int(b)) for a, b in generation.get("alignment_heads") or ()),
     }
+
+
+def _check_ids(folder: Path, ids: dict[str, Any], vocab: int) -> None:
+    """Every id that is fed to a graph or looked up in its logits is one of its vocabulary; others are not
+    suppressed, because they cannot come.
+    """
+    named = {name: ids[name] for name in ("sot", "eot", "no_timestamps", "no_speech", "previous")}
+    named |= {name: ids[name] for name in ("transcribe", "translate")} | ids["languages"]
+    for name, number in named.items():
+        if number is not None and not 0 <= int(number) < vocab:
+            raise ModelError(
+                f"{folder}: the id of {name} is {number}, outside the vocabulary of {vocab}; the files "
+                "belong to different models"
+            )
+    for name in ("suppress", "begin_suppress"):
+        ids[name] = tuple(int(number) for number in ids[name] if 0 <= int(number) < vocab)
 
 
 def _languages(generation: Mapping[str, Any], added: Mapping[str, int]) -> dict[str, int]:

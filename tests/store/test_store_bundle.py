@@ -131,3 +131,27 @@ def test_a_bare_pickle_is_refused(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["models", "compile", str(tmp_path / "tiny.pt"), str(tmp_path / "out")])
     assert done.exit_code == 2
     assert not mark.exists()
+
+
+@needs_bundle
+@pytest.mark.parametrize(
+    ("file", "key", "value"),
+    [
+        ("generation_config.json", "eos_token_id", 10**30),
+        ("generation_config.json", "eos_token_id", [[]]),
+        ("generation_config.json", "decoder_start_token_id", 3510),
+        ("generation_config.json", "no_timestamps_token_id", float("nan")),
+        ("generation_config.json", "suppress_tokens", ["x"]),
+        ("generation_config.json", "lang_to_id", {"<|en|>": -1}),
+        ("tokenizer.json", "added_tokens", None),
+        ("tokenizer.json", "model", {"type": "BPE", "vocab": {}, "merges": [["a"]]}),
+    ],
+)
+def test_values_of_the_wrong_kind_are_a_model_error(bundle: Path, file: str, key: str, value: object) -> None:
+    text = json.dumps(json.loads((bundle / file).read_text()) | {key: value})
+    (bundle / file).write_text(text)
+    listed = json.loads((bundle / "bundle.json").read_text())["files"]
+    listed[file]["size"] = len(text.encode())
+    change(bundle, files=listed)
+    with pytest.raises(ModelError):
+        load_recognizer(bundle)
