@@ -34,6 +34,8 @@ def ticks(top: float, count: int = 4) -> list[float]:
 
 def clock(seconds: float) -> str:
     """A time span on an axis: 40 s, 5 min, 1:30 h."""
+    if 0 < seconds < 10:
+        return f"{number(round(seconds, 1))} s"
     if seconds < 120:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -50,7 +50,7 @@ def render(found: Gathered, dataset: Path) -> str:
     pages = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     pages.filters |= {"number": number, "percent": percent, "span": span, "clock": clock, "marked": marked}
     return pages.get_template("report.html.j2").render(
-        name=dataset.resolve().name,
+        name="/".join(dataset.absolute().parts[1:][-2:]),
         command=shlex.quote(str(dataset)),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         found=found,
@@ -224,10 +224,10 @@ def cumulative(found: Gathered) -> list[tuple[float, float]]:
     if len(history) > 3 or not found.finished:
         return [(0.0, 0.0)] * bool(history and history[0][0] > 0) + history
     begin, done = min(found.finished), 0.0
-    points = [(-1.0, 0.0)]
+    points = [(0.0, 0.0)]
     for second, milliseconds in sorted(found.finished.items()):
         done += milliseconds / 1000
-        points.append((float(second - begin), done))
+        points.append((float(second - begin) + 1.0, done))
     return points
 
 
