@@ -19,7 +19,6 @@ import yaml
 
 from asr_batch.jobs.cli import main
 from asr_batch.manifests.errors import ERROR_CODES
-from asr_batch.models.store_names import bundled_path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
@@ -109,10 +108,7 @@ def check_command(words: list[str]) -> None:
     command: click.Command = main
     rest = list(words)
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
-        try:
-            found = command.get_command(click.Context(command), rest[0])
-        except ModuleNotFoundError as error:  # TODO(store): goes when all commands have landed
-            pytest.skip(str(error))
+        found = command.get_command(click.Context(command), rest[0])
         assert found is not None, f"asr-batch {' '.join(words)}: no command {rest[0]}"
         command, rest = found, rest[1:]
     known = {
@@ -163,8 +159,6 @@ RUNNABLE = [
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the examples and the output of one run over some of them, as a reader would have it."""
-    if bundled_path("nano.en") is None:  # TODO(store): goes when the bundle has landed
-        pytest.skip("no bundled model yet")
     folder = tmp_path_factory.mktemp("docs")
     shutil.copytree(ROOT / "examples", folder / "examples")
     (folder / "home").mkdir()
