@@ -78,7 +78,8 @@ class Crew:
             raw["NodeManagerAddress"],
             int(resources.get("CPU", 0)),
             int(resources.get("hailo", 0)),
-            local=raw["NodeID"] == self._driver_node,
+            "hailo" in resources,
+            raw["NodeID"] == self._driver_node,
         )
         self.nodes[node.id] = node
         return node
@@ -123,8 +124,7 @@ class Crew:
 
     def _wanted(self, node: Node) -> int:
         assert node.facts is not None
-        if self._spec.load.encoder == "hailo" and node.facts.npu:
-            return node.npus or len(node.facts.npu)  # one worker for each device, declared to Ray or not
+        node.npus = node.npus or len(node.facts.npu)
         if self._spec.load.encoder != "cpu" and node.npus:
             return node.npus
         if self._workers:

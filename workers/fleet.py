@@ -17,9 +17,10 @@ NodeState = Literal["preparing", "ready", "silent", "left out", "lost"]
 class Node:
     """One machine of the cluster.
 
-    `model` and `second_model` are the folders on that machine. `failures` counts actors in a row that died
-    without finishing a unit; `retry_at` is when the next one may be started. `ping` is an outstanding
-    question for a sign of life, asked at `pinged`; at `proof` the node is known to have lived.
+    `npus` are its NPUs, with `npu_resource` declared to Ray as resource `hailo`. `model` and `second_model`
+    are the folders on that machine. `failures` counts actors in a row that died without finishing a unit;
+    `retry_at` is when the next one may be started. `ping` is an outstanding question for a sign of life,
+    asked at `pinged`; at `proof` the node is known to have lived.
     """
 
     id: str
@@ -27,6 +28,7 @@ class Node:
     address: str
     cpus: int
     npus: int = 0
+    npu_resource: bool = False
     local: bool = False
     state: NodeState = "preparing"
     note: str = ""

@@ -16,6 +16,7 @@ from typing import Any
 
 from asr_batch.manifests.errors import AsrBatchError, ConfigError, WorkerFatalError
 from asr_batch.manifests.records import Unit
+from asr_batch.models.hailo import devices
 from asr_batch.models.recognizer import ModelInfo
 from asr_batch.workers import cluster, session, sizing
 from asr_batch.workers.actor import WorkerActor, witness
@@ -87,11 +88,13 @@ class RayPool:
     def _start_own(self, workers: int | None) -> None:
         cpus = sizing.cores()
         model = sizing.model_bytes(self._spec.model)
-        count = workers or sizing.worker_count(cpus, sizing.free_memory(), model)
+        npus = len(devices()[0]) if self._spec.load.encoder != "cpu" else 0
+        count = workers or npus or sizing.worker_count(cpus, sizing.free_memory(), model)
         self._session = session.embedded(max(cpus, count))
         self._ray = self._session.ray
         (raw,) = (node for node in self._ray.nodes() if node["Alive"])
-        node = Node(raw["NodeID"], raw["NodeManagerHostname"], raw["NodeManagerAddress"], cpus, local=True)
+        name, address = raw["NodeManagerHostname"], raw["NodeManagerAddress"]
+        node = Node(raw["NodeID"], name, address, cpus, npus, local=True)
         node.state, node.wanted = "ready", count
         node.model, node.second_model = self._spec.model, self._spec.second_model
         self._nodes = {node.id: node}
@@ -126,15 +129,23 @@ class RayPool:
         self._spawned += 1
         name = f"{node.name}/{self._spawned}"
         pinned = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node.id, soft=False)
-        remote = self._ray.remote(WorkerActor).options(
-            num_cpus=0, max_restarts=0, max_task_retries=0, scheduling_strategy=pinned
-        )
-        actor = remote.remote(node.name)
+        npu = self._takes_npu(node)
+        options = {"num_cpus": 0, "max_restarts": 0, "max_task_retries": 0, "scheduling_strategy": pinned}
+        if npu and node.npu_resource:
+            options["resources"] = {"hailo": 1}  # so that no other job of the cluster opens the device
+        actor = self._ray.remote(WorkerActor).options(**options).remote(node.name)
         spec = replace(self._spec, model=node.model, second_model=node.second_model)
-        hand = Hand(name, node, actor, Desk(name, node.name, 0))
+        if node.npus and not npu:
+            spec = replace(spec, load=replace(spec.load, encoder="cpu"))
+        hand = Hand(name, node, actor, Desk(name, node.name, 0), npu)
         load = actor.load.remote(sizing.with_threads(spec, node.cpus, node.wanted), self._maker)
         hand.call, hand.called = load, time.monotonic()
         self._hands.append(hand)
+
+    def _takes_npu(self, node: Node) -> bool:
+        """Whether the next worker of the node gets one of its NPUs."""
+        taken = sum(hand.npu for hand in self._hands if hand.node is node)
+        return self._spec.load.encoder != "cpu" and taken < node.npus
 
     def _tend(self) -> None:
         """Give every node the workers it should have, a failing one after growing pauses."""
@@ -191,7 +202,7 @@ class RayPool:
             return
         ready = self._ready()
         if ready:
-            max(ready, key=lambda hand: hand.desk.wants()).desk.queued.append(unit)
+            max(ready, key=_eagerness).desk.queued.append(unit)
         else:
             self._overflow.append(unit)
 
@@ -425,3 +436,9 @@ class RayPool:
             self._alone_since = time.monotonic()
         elif self._crew is None or time.monotonic() - self._alone_since > REJOIN_SECONDS:
             raise WorkerFatalError(f"no worker is left: {self._trouble or 'all nodes are lost'}")
+
+
+def _eagerness(hand: Hand) -> tuple[bool, int]:
+    """Order in which workers get units: those with an NPU first, then who wants most."""
+    wants = hand.desk.wants()
+    return hand.npu and wants > 0, wants
