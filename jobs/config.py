@@ -35,6 +35,7 @@ class RunConfig:
     second_model: str | None = _key("A stronger model for windows that the first could not settle.")
     encoder: str = _key("Where the encoder runs.", "auto", choices=("auto", "cpu", "hailo"))
     decoder: str = _key("Where the decoder runs.", "auto", choices=("auto", "cpu", "npu"))
+    npu_service: bool = _key("Share the NPU through the vendor's service instead of holding it alone.", False)
     precision: str = _key("Which weights of the model.", "auto", choices=("auto", "fp32", "int8", "int4"))
     provider: str = _key("ONNX Runtime's execution provider: auto, cpu, cuda or another it has.", "auto")
     address: str = _key("Ray: local (embedded), auto (cluster started here) or HOST:PORT.", "local")
@@ -97,6 +98,7 @@ class RunConfig:
             provider=self.provider,
             encoder=self.encoder,  # type: ignore[arg-type]
             decoder=self.decoder,  # type: ignore[arg-type]
+            npu_service=self.npu_service,
             threads=self.threads or 0,
             batch_size=self.batch_size or 0,
             window=self.window,

@@ -100,6 +100,7 @@ class SummaryCollector(Collector):
         yield from _counts(summary, dataset)
         yield from _times(summary, dataset)
         yield from _table(summary.get("nodes"), NODE, "node", "node", dataset)
+        yield from _npus(summary.get("nodes"), dataset)
         yield from _table(summary.get("gates"), GATE, "gate", "name", dataset)
         yield _info(summary, dataset)
 
@@ -141,6 +142,14 @@ def _table(
     for column, name, text in columns:
         samples = [((dataset, value), line.get(column)) for value, line in unique.items()]
         yield from _family(name, text, ["dataset", label], samples)
+
+
+def _npus(nodes: Iterable[Mapping[str, Any]] | None, dataset: str) -> Iterator[Metric]:
+    """Counters and readings of the nodes' NPUs, one family, labelled with what is told."""
+    unique = {str(node.get("node") or ""): node.get("npu") or {} for node in nodes or ()}
+    samples = [((dataset, node, what), value) for node, npu in unique.items() for what, value in npu.items()]
+    text = "Counters and readings of the node's NPU: windows, retries, configurations, temperature, clock."
+    yield from _family("node_npu", text, ["dataset", "node", "what"], samples)
 
 
 def _info(summary: Summary, dataset: str) -> Metric:

@@ -65,7 +65,25 @@ def state_lines(found: dict[str, Any]) -> list[str]:
     if view:
         lines.append(f"{view['rtfx']:.1f}x real time, ETA {hms(view['eta'])}")
     lines += [f"  under way: {unit['id']} ({unit['seconds']:.1f} s)" for unit in found["in_flight"][:SHOWN]]
+    lines += [f"  {node['node']}: {npu_text(node['npu'])}" for node in found["nodes"] if node.get("npu")]
     for code, count in sorted(found["errors"].items()):
         lines.append(f"  {count} {code}")
     lines += [f"  {row['status']} {row['id']}: {row['error_message']}" for row in found["failed"]]
     return lines
+
+
+def npu_text(npu: dict[str, float]) -> str:
+    """What a node's NPU did and how warm it is, in one line."""
+    parts = [
+        f"NPU made {npu.get('npu_windows', 0):.0f} windows, the CPU {npu.get('cpu_windows', 0):.0f} for it"
+    ]
+    if "temperature" in npu:
+        parts.append(f"{npu['temperature']:.0f} °C")
+    if "clock_mhz" in npu:
+        parts.append(f"{npu['clock_mhz']:.0f} MHz")
+    troubles = sum(npu.get(name, 0.0) for name in ("retries", "configures", "reopens"))
+    if troubles:
+        parts.append(f"{troubles:.0f} recoveries")
+    if npu.get("quarantined"):
+        parts.append("quarantined")
+    return ", ".join(parts)

@@ -14,12 +14,14 @@ import logging
 import os
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import IO, Any
 
 from asr_batch.models.hailo_faults import ABSENT, OUT_OF_DEVICES, NpuError, Rung, explain, status
 
 log = logging.getLogger(__name__)
+READ_EVERY = 2.0
 _holds: dict[int, Hold] = {}
 _guard = threading.Lock()
 
@@ -38,6 +40,7 @@ class Hold:
         self.vdevice: Any = None
         self._lock: IO[str] | None = None
         self._device: Any = None
+        self._read: tuple[float, dict[str, float]] = (-READ_EVERY, {})
         self.device_id = self._choose(service)
         try:
             self.arch = self._identify()
@@ -104,10 +107,13 @@ class Hold:
         return NpuError(Rung.DEVICE, text + " (status 74)", OUT_OF_DEVICES)
 
     def readings(self) -> dict[str, float]:
-        """Temperature in °C and core clock in MHz as far as the device tells them."""
+        """Temperature in °C and core clock in MHz as far as the device tells them, at most 2 s old."""
         found: dict[str, float] = {}
         if self._device is None or self.broken:
             return found
+        if time.monotonic() - self._read[0] < READ_EVERY:
+            return self._read[1]
+        self._read = (time.monotonic(), found)
         with contextlib.suppress(Exception):
             chip = self._device.control.get_chip_temperature()
             found["temperature"] = max(float(chip.ts0_temperature), float(chip.ts1_temperature))

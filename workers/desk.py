@@ -29,6 +29,7 @@ class Desk:
         self.decode_seconds = 0.0
         self.slots = (0, 0)
         self.backend = "cpu"
+        self.npu: dict[str, float] = {}
         self._room = room
         self._spare = 1
         self._progress: dict[Key, float] = {}
@@ -75,6 +76,7 @@ class Desk:
         # Enough in the queue that the next call can leave at once, without waiting for the driver.
         self._spare = max(1, len(advance.results))
         self._room, self.slots, self.backend = advance.room, advance.slots, advance.backend
+        self.npu = dict(advance.npu)
         return events
 
     def lost(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -83,6 +84,7 @@ def status(node: Node, hands: list[Hand]) -> NodeStatus:
     """The node table's line."""
     used = sum(hand.desk.slots[0] for hand in hands)
     available = sum(hand.desk.slots[1] for hand in hands)
+    npu = npu_of([hand.desk.npu for hand in hands])
     backends = sorted({hand.desk.backend for hand in hands}, reverse=True)
     return NodeStatus(
         node.name,
@@ -94,5 +96,22 @@ def status(node: Node, hands: list[Hand]) -> NodeStatus:
         node.decode_seconds + sum(hand.desk.decode_seconds for hand in hands),
         used / available if available else 0.0,
         node.note if node.state == "ready" else f"{node.state}: {node.note}".rstrip(": "),
-        node.temperature,
+        npu.get("temperature", node.temperature),
+        npu,
     )
+
+
+READINGS = ("temperature", "probe_cosine", "clock_mhz", "encode_ms")
+"""What is no count: of several NPUs the hottest, the worst probe, the slowest clock, the longest encoding."""
+
+
+def npu_of(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Counters of a node's NPUs added up, readings of the one that is worst off."""
+    found: dict[str, float] = {}
+    for name in {name for part in parts for name in part}:
+        values = [part[name] for part in parts if name in part]
+        if name in READINGS:
+            found[name] = min(values) if name in ("probe_cosine", "clock_mhz") else max(values)
+        else:
+            found[name] = sum(values)
+    return found

@@ -94,4 +94,6 @@ def desk_status(desk: Desk, address: str) -> NodeStatus:
         desk.audio_seconds,
         desk.decode_seconds,
         used / available if available else 0.0,
+        temperature=desk.npu.get("temperature"),
+        npu=desk.npu,
     )

@@ -6,6 +6,7 @@ it never retries one by itself. The same protocol is met in-process (`--no-ray`)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -66,7 +67,10 @@ PoolEvent = UnitDone | UnitsLost | UnitProgress
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """One line of the node table: what a node is and does."""
+    """One line of the node table: what a node is and does.
+
+    `npu` are counters and readings of its NPUs ({} without); then `temperature` is the NPU's.
+    """
 
     node: str
     address: str
@@ -78,6 +82,7 @@ class NodeStatus:
     occupancy: float = 0.0
     note: str = ""
     temperature: float | None = None
+    npu: Mapping[str, float] = field(default_factory=dict)
 
 
 class Pool(Protocol):

@@ -18,6 +18,7 @@ from typing import Literal
 
 from asr_batch.manifests.errors import ErrorCode, ItemError, RetryableError, WorkerFatalError
 from asr_batch.manifests.records import Failure, SpanResult, Unit
+from asr_batch.models.encoder import Monitored
 from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import ModelInfo, Recognizer
 from asr_batch.pipeline.transcribe import Transcriber
@@ -51,8 +52,8 @@ class Advance:
     """What a call of :meth:`Worker.advance` brought.
 
     `progress` are audio seconds decoded of each unit that is still open; `room` is how many units the worker
-    wants next; `slots` are slot-steps used and available since loading. With `fatal` the worker is of no
-    more use.
+    wants next; `slots` are slot-steps used and available since loading, `npu` its NPU's counters and
+    readings. With `fatal` the worker is of no more use.
     """
 
     results: tuple[SpanResult, ...] = ()
@@ -62,6 +63,7 @@ class Advance:
     slots: tuple[int, int] = (0, 0)
     backend: str = "cpu"
     fatal: str | None = None
+    npu: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(slots=True)
@@ -137,7 +139,12 @@ class Worker:
             self.room(),
             self._recognizer.occupancy(),
             self._recognizer.info.encoder_backend,
+            npu=self._npu(),
         )
+
+    def _npu(self) -> tuple[tuple[str, float], ...]:
+        recognizer = self._recognizer
+        return tuple(recognizer.stats().items()) if isinstance(recognizer, Monitored) else ()
 
     def _retire(self, tally: _Tally) -> Advance:
         """Tell what needs no confirmation and give the rest back; the worker takes no more units."""
