@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from asr_batch.models.inspect_onnx import Value
 from asr_batch.models.inspect_report import GraphReport, ModelReport
+from asr_batch.models.inspect_tensors import Value
 
 
 def as_dict(report: ModelReport) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from asr_batch.manifests.errors import ModelError
-from asr_batch.models.inspect_onnx import Graph, Weight, read_graph
+from asr_batch.models.inspect_onnx import Graph, read_graph
+from asr_batch.models.inspect_tensors import Weight
 from asr_batch.models.store_record import safe_name
 
 

@@ -11,12 +11,11 @@ from typing import Any, TypeVar
 
 import click
 from rich.console import Console
-from rich.table import Table
 
+from asr_batch.jobs.model_table import known_row, model_table, stored_row
 from asr_batch.manifests.errors import ItemError
-from asr_batch.models.store import Store, StoredModel
-from asr_batch.models.store_catalogue import KnownModel
-from asr_batch.models.store_names import DEFAULT_ROOT, split_name
+from asr_batch.models.store import Store
+from asr_batch.models.store_names import DEFAULT_ROOT
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PRECISIONS = ("auto", "int8", "fp32", "int4")
@@ -58,70 +57,12 @@ def models() -> None:
 def list_models(root: Path | None, as_json: bool) -> None:
     """Show the bundled, the stored and all known models with repository, licence, size and languages."""
     store = Store(root)
-    rows = [_stored_row(model) for model in store.stored()] + [_known_row(model) for model in store.known()]
+    rows = [stored_row(model) for model in store.stored()] + [known_row(model) for model in store.known()]
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
     width = None if sys.stdout.isatty() else 160
-    Console(width=width, soft_wrap=False).print(_table(rows))
-
-
-def _stored_row(model: StoredModel) -> dict[str, Any]:
-    from asr_batch.models.store_catalogue import find
-
-    base, _ = split_name(model.name)
-    known = find(base)
-    record = model.record
-    return {
-        "name": model.name,
-        "state": model.state,
-        "kind": record.kind if record else ("bundle" if model.state == "bundled" else "unknown"),
-        "repository": record.source if record else None,
-        "revision": record.revision if record else None,
-        "licence": known.licence if known else ("MIT" if model.state == "bundled" else None),
-        "megabytes": round(model.megabytes, 1),
-        "window": known.window if known else (10.0 if model.state == "bundled" else None),
-        "languages": known.languages if known else ("English" if model.state == "bundled" else None),
-        "note": "demonstration only" if model.state == "bundled" else "",
-        "path": str(model.path),
-    }
-
-
-def _known_row(model: KnownModel) -> dict[str, Any]:
-    return {
-        "name": model.name,
-        "state": "known",
-        "kind": model.kind,
-        "repository": model.repository,
-        "revision": None,
-        "licence": model.licence,
-        "megabytes": model.megabytes,
-        "window": model.window,
-        "languages": model.languages,
-        "note": model.note,
-        "path": None,
-    }
-
-
-def _table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("name", "state", "repository", "licence", "MB", "window", "languages", "note"):
-        right = column in {"MB", "window"}
-        table.add_column(column, justify="right" if right else "left", no_wrap=True)
-    for row in rows:
-        about = "" if row["state"] != "known" else "~"
-        window = f"{row['window']:g} s" if row["window"] else "?"
-        table.add_row(
-            row["name"],
-            row["state"],
-            row["repository"] or "-",
-            row["licence"] or "?",
-            f"{about}{row['megabytes']:g}",
-            window,
-            row["languages"] or "?",
-            row["note"],
-        )
-    return table
+    Console(width=width, soft_wrap=False).print(model_table(rows))
 
 
 @models.command(
