@@ -59,21 +59,28 @@ def _key(stem: str) -> int:
 class Names:
     """Gives every id of a data set its file name. All ids are seen once before the first is named.
 
-    A name depends on the set of ids, not on their order.
+    A name depends on the set of ids, not on their order. An id that is a safe name itself keeps it, unless
+    another such id differs in case only.
     """
 
     def __init__(self, ids: Iterable[str]) -> None:
         seen: set[int] = set()
+        safe: set[int] = set()
         self._shared: set[int] = set()
+        self._shared_by_safe: set[int] = set()
         for row_id in ids:
-            key = _key(safe_stem(row_id))
+            stem = safe_stem(row_id)
+            key = _key(stem)
             (self._shared if key in seen else seen).add(key)
+            if stem == row_id:
+                (self._shared_by_safe if key in safe else safe).add(key)
         self._used: set[int] = set()
 
     def stem(self, row_id: str) -> str:
         """The name for an id, without ending; never the same one twice."""
         stem = safe_stem(row_id)
-        if _key(stem) in self._shared:
+        key = _key(stem)
+        if key in self._shared and (stem != row_id or key in self._shared_by_safe):
             stem = f"{stem}-{_digest(row_id)}"
         name, count = stem, 1
         while _key(name) in self._used:

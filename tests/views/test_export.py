@@ -114,6 +114,13 @@ def test_names_do_not_depend_on_order():
     assert there == back
 
 
+def test_a_safe_id_keeps_its_name_beside_others_that_become_it():
+    names = Names(["a/b", "a_b", "a:b", "Talk", "talk"])
+    assert names.stem("a_b") == "a_b"
+    assert names.stem("a/b").startswith("a_b-")
+    assert names.stem("Talk") != "Talk"
+
+
 def test_an_id_made_to_clash_with_a_suffixed_name():
     ids = ["a/b", "a_b"]
     ids += [Names(ids).stem("a/b"), Names(ids).stem("a_b")]
