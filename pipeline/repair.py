@@ -28,7 +28,7 @@ SPARSE = 0.5
 
 _SLOWEST, _FASTEST = 0.8, 6.0  # words a second that an accepted retry has
 _USUAL = 2.0  # words a second expected where the recording itself cannot tell
-_SHARE = 0.65  # of the recording's own rate: below it a window is tried again
+_SHARE = 0.7  # of the recording's own rate: below it a window is tried again
 _MORE = 1.15  # times as many words make a retry of such a window better
 _MIDDLE = (0.25, 0.75)  # of the window: where a split may lie
 _SHIFT = FRAMES_PER_SECOND // 5  # 0.2 s

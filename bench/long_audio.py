@@ -1,0 +1,181 @@
+"""Word errors on long recordings: our windows against the same model on windows cut at the clips' true borders.
+
+    python bench/long_audio.py --clips clips/manifest.csv --model models/bundled/nano.en --minutes 30
+
+Joins clips (CSV with `audio` and `text`) in random order to one recording with natural pauses (0.3 to 1.5 s) and
+one with pauses of 80 ms at most, runs both planners over each, and prints word error rates, clips lost or doubled
+whole, extra audio decoded. The reference is the model itself: greedy, on windows of up to its own length that begin
+and end where clips do, so the difference is what cutting, guards, stitching and repair cost or gain.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import difflib
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from asr_batch.manifests.records import AudioItem, Transcript
+from asr_batch.models.load import load_recognizer
+from asr_batch.models.recognizer import DecodeOptions, Recognizer, WindowRequest
+from asr_batch.pipeline.assemble import assemble
+from asr_batch.pipeline.audio import probe
+from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.split import split_item
+from asr_batch.pipeline.text import normal_words
+from asr_batch.pipeline.transcribe import Transcriber
+
+RATE = 16_000
+PAUSES = {"natural": (0.3, 1.5), "dense": (0.0, 0.08)}
+
+
+@dataclass(frozen=True)
+class Said:
+    """A clip in the recording."""
+
+    start: float
+    end: float
+    text: str
+
+
+def recording(
+    clips: Sequence[tuple[str, np.ndarray]], minutes: float, pauses: tuple[float, float], seed: int
+):
+    rng = np.random.default_rng(seed)
+    parts, said, at = [], [], 0
+    while at < minutes * 60 * RATE:
+        for index in rng.permutation(len(clips)):
+            text, clip = clips[index]
+            said.append(Said(at / RATE, (at + len(clip)) / RATE, text))
+            pause = np.zeros(round(rng.uniform(*pauses) * RATE), np.float32)
+            parts += [clip, pause]
+            at += len(clip) + len(pause)
+            if at >= minutes * 60 * RATE:
+                break
+    return np.concatenate(parts), said
+
+
+def true_windows(said: Sequence[Said], longest: float) -> list[tuple[float, float, str]]:
+    groups: list[list[Said]] = []
+    for clip in said:
+        if groups and clip.end - groups[-1][0].start <= longest:
+            groups[-1].append(clip)
+        else:
+            groups.append([clip])
+    return [(g[0].start, g[-1].end, " ".join(clip.text for clip in g)) for g in groups]
+
+
+def decode_true(
+    recognizer: Recognizer, samples: np.ndarray, windows: Sequence[tuple[float, float, str]]
+) -> list[str]:
+    texts = [""] * len(windows)
+    waiting = list(enumerate(windows))[::-1]
+    while waiting or recognizer.pending():
+        while waiting and recognizer.room():
+            index, (start, end, _) = waiting.pop()
+            piece = samples[round(start * RATE) : round(end * RATE)]
+            recognizer.submit(WindowRequest(index, piece, DecodeOptions()))
+        for result in recognizer.poll():
+            texts[result.key] = result.text
+    return texts
+
+
+def transcribe(
+    recognizer: Recognizer, path: Path, options: PipelineOptions
+) -> tuple[Transcript, float, float]:
+    item = AudioItem("long", path.name, str(path))
+    transcriber = Transcriber(recognizer, options)
+    began = time.monotonic()
+    for unit in split_item(item, probe(path)):
+        transcriber.add(unit, path)
+    spans = []
+    while transcriber.open_units():
+        spans += transcriber.advance(10)
+    decoded = sum(span.decoded_seconds for span in spans)
+    return assemble(item, spans), time.monotonic() - began, decoded
+
+
+def errors(reference: str, hypothesis: str) -> float:
+    import jiwer
+
+    return 100 * float(jiwer.wer(" ".join(normal_words(reference)), " ".join(normal_words(hypothesis))))
+
+
+def whole_clips(said: Sequence[Said], hypothesis: str) -> tuple[int, int]:
+    """Clips of which no word came through, and clips that came through twice in a row."""
+    heard = normal_words(hypothesis)
+    words = [(word, index) for index, clip in enumerate(said) for word in normal_words(clip.text)]
+    matcher = difflib.SequenceMatcher(None, [word for word, _ in words], heard, autojunk=False)
+    matched = [0] * len(said)
+    lost = doubled = 0
+    for op, a, b, c, d in matcher.get_opcodes():
+        if op == "equal":
+            for _, index in words[a:b]:
+                matched[index] += 1
+        elif d - c >= 4:
+            near = {index for _, index in words[max(0, a - 1) : b + 1]}
+            extra = heard[c:d]
+            doubled += any(
+                normal_words(said[index].text) == extra[: len(normal_words(said[index].text))]
+                for index in near
+            )
+    lost = sum(count == 0 for count in matched)
+    return lost, doubled
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--clips", type=Path, required=True)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", choices=[*PAUSES], default=None)
+    args = parser.parse_args()
+    with args.clips.open(newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    clips = [
+        (line["text"], soundfile.read(args.clips.parent / line["audio"], dtype="float32")[0])
+        for line in lines
+    ]
+    recognizer = load_recognizer(args.model)
+    longest = recognizer.info.window
+    for name, pauses in PAUSES.items():
+        if args.only not in (None, name):
+            continue
+        samples, said = recording(clips, args.minutes, pauses, args.seed)
+        reference = " ".join(clip.text for clip in said)
+        texts = decode_true(recognizer, samples, true_windows(said, longest))
+        base = errors(reference, " ".join(texts))
+        print(
+            f"{name}: {len(samples) / RATE / 60:.1f} min, {len(said)} clips, {len(reference.split())} words"
+        )
+        print(
+            f"  true borders   WER {base:5.2f} %  (lost, doubled) {whole_clips(said, ' '.join(texts))}",
+            flush=True,
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "long.wav"
+            soundfile.write(path, samples, RATE)
+            for planner in ("silence", "stride"):
+                row, wall, decoded = transcribe(recognizer, path, PipelineOptions(planner=planner))
+                cuts = [window.cut for window in row.windows]
+                print(
+                    f"  {planner:14s} WER {errors(reference, row.text):5.2f} %  (lost, doubled) "
+                    f"{whole_clips(said, row.text)}  status {row.status}, coverage {row.coverage:.3f}, "
+                    f"cuts { ({cut: cuts.count(cut) for cut in sorted(set(cuts))}) }, "
+                    f"decoded {decoded / row.duration:.2f} x, {wall:.0f} s",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
