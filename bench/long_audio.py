@@ -2,10 +2,11 @@
 
     python bench/long_audio.py --clips clips/manifest.csv --model models/bundled/nano.en --minutes 30
 
-Joins clips (CSV with `audio` and `text`) in random order to one recording with natural pauses (0.3 to 1.5 s) and
-one with pauses of 80 ms at most, runs both planners over each, and prints word error rates, clips lost or doubled
-whole, extra audio decoded. The reference is the model itself: greedy, on windows of up to its own length that begin
-and end where clips do, so the difference is what cutting, guards, stitching and repair cost or gain.
+Joins clips (CSV with `audio` and `text`) in random order to one recording with natural pauses (0.3 to
+1.5 s) and one with pauses of 80 ms at most, runs both planners over each, and prints word error rates,
+clips lost or doubled whole, and how much was decoded. The reference is the model itself: greedy, on windows
+of up to its own length that begin and end where clips do, so the difference is what cutting, guards,
+stitching and repair cost or gain.
 """
 
 from __future__ import annotations

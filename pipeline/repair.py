@@ -15,6 +15,7 @@ import numpy as np
 from asr_batch.manifests.records import Hypothesis
 from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, Samples, WindowResult
 from asr_batch.pipeline.frames import FRAME, FRAMES_PER_SECOND, Float32, Mask
+from asr_batch.pipeline.gaps import filled, find_hole, find_rest, inserted
 from asr_batch.pipeline.guards import SPEAKS, Ask, Outcome, Try, compression_ratio, judge, letters, token_cap
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.plan import longest_run, pauses, quietest, runs
@@ -29,10 +30,14 @@ SPARSE = 0.5
 _SLOWEST, _FASTEST = 0.8, 6.0  # words a second that an accepted retry has
 _USUAL = 2.0  # words a second expected where the recording itself cannot tell
 _SHARE = 0.7  # of the recording's own rate: below it a window is tried again
+LOOKED_INTO = 0.9
+"""Of the recording's own rate: below it a window is looked into where the model tells its words' places."""
+
 _MORE = 1.15  # times as many words make a retry of such a window better
 _MIDDLE = (0.25, 0.75)  # of the window: where a split may lie
 _SHIFT = FRAMES_PER_SECOND // 5  # 0.2 s
 _LEAD = 50  # frames of silence before the onset from which moving the start makes sense
+_SURE = -0.5  # log-probability from which a piece may be put into a text
 _LEAST_WINDOWS = 3  # decodings that the budget allows to even the shortest row
 
 
@@ -81,8 +86,11 @@ def usual_rate(outcomes: Sequence[tuple[Outcome, float]]) -> float:
     return max(told, 5 * _USUAL)
 
 
-def severity(outcome: Outcome, speech: float, usual: float) -> float:
-    """Seconds of speech that seem to be missing from the text; 0 for a window that stands."""
+def severity(outcome: Outcome, speech: float, usual: float, tolerated: float = _SHARE) -> float:
+    """Seconds of speech that seem to be missing from the text; 0 for a window that stands.
+
+    `tolerated`: the share of the recording's usual rate that is no reason to look closer.
+    """
     if bare(outcome, speech):
         return speech
     if outcome.flags & {"repetition", "failed"}:
@@ -90,7 +98,7 @@ def severity(outcome: Outcome, speech: float, usual: float) -> float:
     if speech < MUCH:
         return 0.0
     share = letters(outcome.result.text) / speech / usual
-    return speech * (1 - share) if share < _SHARE else 0.0
+    return speech * (1 - share) if share < tolerated else 0.0
 
 
 def chosen(suspects: Sequence[Suspect], budget: float) -> list[Suspect]:
@@ -116,12 +124,15 @@ def budget_of(options: PipelineOptions, seconds: float, window: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """What every repair of a track needs. `longest`: samples of the model's window."""
+    """What every repair of a track needs. `longest`: samples of the model's window; `words`: it
+    can tell where its words lie.
+    """
 
     base: DecodeOptions
     options: PipelineOptions
     second: bool
     longest: int
+    words: bool = False
 
 
 def repair(suspect: Suspect, samples: Samples, more: Samples, shop: Workshop, budget: float) -> Repair:
@@ -129,8 +140,13 @@ def repair(suspect: Suspect, samples: Samples, more: Samples, shop: Workshop, bu
 
     `more` are the samples right behind the window (0.2 s, fewer at the end of the audio).
     """
-    others: list[Hypothesis] = []
     spent = 0.0
+    if shop.words and not needs_all(suspect):
+        outcome, spent = yield from _fill_holes(suspect, samples, shop)
+        if "recovered" in outcome.flags or suspect.severity <= (1 - _SHARE) * suspect.speech_seconds:
+            return outcome, spent
+        suspect = replace(suspect, outcome=outcome)
+    others: list[Hypothesis] = []
     first = Try("first", suspect.outcome.result, suspect.outcome.flags)
     for source, pieces, second in _rungs(suspect, samples, more, shop):
         cost = sum(map(len, pieces)) / SAMPLE_RATE
@@ -147,6 +163,50 @@ def repair(suspect: Suspect, samples: Samples, more: Samples, shop: Workshop, bu
             return Outcome(result, frozenset(flags), kept), spent
         others.append(attempt.hypothesis())
     return replace(suspect.outcome, others=(*suspect.outcome.others, *others)), spent
+
+
+def needs_all(suspect: Suspect) -> bool:
+    """Whether the window as a whole has to be decoded otherwise, not only where a stretch is missing."""
+    return bare(suspect.outcome, suspect.speech_seconds) or bool(
+        suspect.outcome.flags & {"repetition", "failed", "truncated"}
+    )
+
+
+def _fill_holes(suspect: Suspect, samples: Samples, shop: Workshop) -> Repair:
+    """Ask the decoder where its words lie; decode again what lies under none of them."""
+    outcome, spent = suspect.outcome, len(samples) / SAMPLE_RATE
+    asked = _ask(samples, shop, False)
+    timed = yield replace(asked, options=replace(asked.options, word_timestamps=True))
+    texts = words_of(outcome.result.text)
+    if timed.words is None or [word.word.strip() for word in timed.words] != texts:
+        return outcome, spent
+    others: list[Hypothesis] = []
+    for find, put in ((find_hole, filled), (find_rest, inserted)):
+        hole = find(timed.words, suspect.speech, suspect.level)
+        if hole is None:
+            break
+        piece = yield _ask(samples[hole.start * FRAME : hole.end * FRAME], shop, False)
+        spent += (hole.end - hole.start) / FRAMES_PER_SECOND
+        spoken = float(np.count_nonzero(suspect.speech[hole.start : hole.end])) / FRAMES_PER_SECOND
+        attempt = Try("hole", piece, judge(piece, shop.options, spoken))
+        whole = put(outcome.result.text, hole, piece.text) if _credible(attempt, spoken) else None
+        if whole is not None:
+            first = Try("first", outcome.result, outcome.flags).hypothesis()
+            kept = (*outcome.others, first, *others)
+            return Outcome(_mended(outcome.result, whole, piece), outcome.flags | {"recovered"}, kept), spent
+        others.append(attempt.hypothesis())
+    return replace(outcome, others=(*outcome.others, *others)), spent
+
+
+def _credible(attempt: Try, spoken: float) -> bool:
+    """Whether a piece's text may go into a window that has a text already."""
+    words = len(words_of(attempt.result.text))
+    dense = _SLOWEST * spoken <= words <= _FASTEST * max(spoken, SPEAKS)
+    return dense and not attempt.faults and attempt.result.avg_logprob >= _SURE
+
+
+def _mended(result: WindowResult, text: str, piece: WindowResult) -> WindowResult:
+    return replace(result, text=text, tokens=result.tokens + piece.tokens, segments=(), words=None)
 
 
 def _pieces(

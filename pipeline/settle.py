@@ -11,7 +11,7 @@ from asr_batch.models.recognizer import SAMPLE_RATE, WindowResult
 from asr_batch.pipeline.audit import audible_speech
 from asr_batch.pipeline.frames import FRAMES_PER_SECOND
 from asr_batch.pipeline.guards import Ask, prepared
-from asr_batch.pipeline.repair import Suspect, Workshop, chosen, repair, severity, usual_rate
+from asr_batch.pipeline.repair import LOOKED_INTO, Suspect, Workshop, chosen, repair, severity, usual_rate
 from asr_batch.pipeline.reread import Rereader
 from asr_batch.pipeline.take import Place, Take
 
@@ -32,7 +32,7 @@ class Remains:
 def repairs(track: Remains, shop: Workshop) -> Generator[Ask, WindowResult, None]:
     """Try the track's bare and doubtful windows again, worst first as far as the budget goes."""
     budget = track.budget
-    suspects = chosen(_suspects(track), budget)
+    suspects = chosen(_suspects(track, shop), budget)
     if not suspects:
         return
     reader = Rereader(track.place.source, track.place.start, track.end, track.place.channel)
@@ -50,7 +50,7 @@ def repairs(track: Remains, shop: Workshop) -> Generator[Ask, WindowResult, None
         reader.close()
 
 
-def _suspects(track: Remains) -> list[Suspect]:
+def _suspects(track: Remains, shop: Workshop) -> list[Suspect]:
     masks = [
         audible_speech(take.level.astype(np.float32), take.heard, take.hinted, track.threshold)
         for take in track.takes
@@ -59,10 +59,11 @@ def _suspects(track: Remains) -> list[Suspect]:
     usual = usual_rate(
         [(take.outcome, s) for take, s in zip(track.takes, speech, strict=True) if take.outcome]
     )
+    tolerated = (LOOKED_INTO,) if shop.words else ()
     found = []
     for take, mask, seconds in zip(track.takes, masks, speech, strict=True):
         outcome = take.outcome
-        grade = severity(outcome, seconds, usual) if outcome is not None else 0.0
+        grade = severity(outcome, seconds, usual, *tolerated) if outcome is not None else 0.0
         if outcome is not None and grade > 0:
             found.append(Suspect(take.index, outcome, take.level.astype(np.float32), mask, grade))
     return found

@@ -145,7 +145,7 @@ class SileroNetwork:
         return out
 
     def _lstm(self, inputs: Float32) -> Float32:
-        """Hidden states [n, 128] of `inputs` [n, 1, 128]; gates as in PyTorch: input, forget, cell, output."""
+        """Hidden states [n, 128] of `inputs` [n, 1, 128]; gates as PyTorch has them: i, f, g, o."""
         gates = (inputs @ self._input)[:, 0] + self._bias
         states = np.empty((len(gates), _WIDTH), np.float32)
         hidden, cell = self._hidden, self._cell

@@ -130,9 +130,9 @@ class Track:
     def _start_repairs(self) -> Generator[Ask, WindowResult, None]:
         budget = budget_of(self.options, self.end - self.place.start, self.length)
         remains = Remains(self.place, self.end, self.takes, self.histogram.threshold(), budget)
-        return repairs(
-            remains, Workshop(self.base, self.options, self.second, round(self.length * SAMPLE_RATE))
-        )
+        words = "word_timestamps" in self.info.capabilities
+        longest = round(self.length * SAMPLE_RATE)
+        return repairs(remains, Workshop(self.base, self.options, self.second, longest, words))
 
     def _take(self, window: Window) -> None:
         heard = window.speech >= SPEECH

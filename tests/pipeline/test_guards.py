@@ -194,7 +194,7 @@ def test_plain_asks_once_for_whole_windows(talk: Path) -> None:
     transcript = row(talk, recognizer, PipelineOptions(plain=True, max_new_tokens=33))
     count = math.ceil(transcript.duration / 10)
     assert len(recognizer.requests) == count == len(transcript.windows)
-    assert all(len(request.samples) == 10 * RATE for request in recognizer.requests)
+    assert all(len(request.samples) == 10 * RATE for request in recognizer.requests[:-1])
     assert all(r.options.plain and r.options.max_new_tokens == 33 for r in recognizer.requests)
     assert [window.start for window in transcript.windows] == [10.0 * index for index in range(count)]
     assert transcript.status == "ok"
