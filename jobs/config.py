@@ -48,7 +48,7 @@ class RunConfig:
     task: str = _key("What rows that name none get.", "transcribe", choices=("transcribe", "translate"))
     batch_size: int | None = _key("Windows that decode together; default: the engine's choice.", least=1)
     threads: int | None = _key("Threads of a worker; default: by cores.", least=1)
-    window: float | None = _key("Longest window in seconds; default: the model's.", least=1.0, most=30.0)
+    window: float | None = _key("Longest window in seconds; default: the model's.", least=1.0, most=1200.0)
     planner: str = _key("How windows are cut.", "silence", choices=("silence", "stride"))
     plain: bool = _key("Consecutive windows, one greedy pass, as reference implementations do.", False)
     timestamps: bool = _key("Let the model write time stamps within windows.", False)

@@ -112,7 +112,8 @@ def judge(result: WindowResult, options: PipelineOptions, speech: float) -> froz
     if result.error is not None:
         return frozenset({"failed"})
     faults = set()
-    if compression_ratio(result.text) > options.compression_ratio_threshold or loops(result.text):
+    looped = "repetition" in result.flags or loops(result.text)
+    if looped or compression_ratio(result.text) > options.compression_ratio_threshold:
         faults.add("repetition")
     quiet = result.no_speech_prob > options.no_speech_threshold and speech < SPEAKS
     if words_of(result.text) and result.avg_logprob < options.logprob_threshold and not quiet:
