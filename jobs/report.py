@@ -264,7 +264,7 @@ def marks(reference: str, text: str, words: int = 80) -> list[tuple[str, str]]:
     expected, said = reference.split()[:words], text.split()[:words]
     keys = [[re.sub(r"\W", "", word).casefold() for word in side] for side in (expected, said)]
     made: list[tuple[str, str]] = []
-    for kind, a, b, c, d in SequenceMatcher(None, *keys, autojunk=False).get_opcodes():
+    for kind, a, b, c, d in SequenceMatcher(None, keys[0], keys[1], autojunk=False).get_opcodes():
         if kind == "equal":
             made.append(("same", " ".join(said[c:d])))
             continue
