@@ -51,17 +51,22 @@ class Book(Protocol):
     def commit(self) -> int:
         """Make all rows taken so far last; returns how many."""
 
+    def waiting(self) -> int:
+        """Rows taken that are not committed yet."""
+
     def find_row(self, row_id: str) -> tuple[Row, list[Row]] | None:
         """A row that is finished, with its windows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How the driver spends its time, in seconds."""
+    """How the driver spends its time, in seconds; so many finished rows are committed at once at most."""
 
     wait: float = 0.25
     commit_every: float = 1.0
     commit_share: float = 0.05
+    commit_latest: float = 10.0
+    commit_rows: int = 4000
     grace: float = 30.0
     hang_timeout: float = 600.0
 
@@ -226,8 +231,10 @@ class Driver:
         self.ledger.add(row, windows)
 
     def _commit_if_due(self) -> None:
+        pace = self._pace
         since = time.monotonic() - self._last_commit
-        if since >= max(self._pace.commit_every, self._commit_cost / self._pace.commit_share):
+        pause = min(max(pace.commit_every, self._commit_cost / pace.commit_share), pace.commit_latest)
+        if since >= pause or self.ledger.waiting() >= pace.commit_rows:
             self._commit()
 
     def _commit(self) -> None:

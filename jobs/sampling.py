@@ -56,6 +56,10 @@ class _Collector:
         """Nothing is written."""
         return 0
 
+    def waiting(self) -> int:
+        """Nothing waits to be written."""
+        return 0
+
     def find_row(self, row_id: str) -> tuple[Row, list[Row]] | None:
         """A row that was kept."""
         return self.rows.get(row_id)

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -204,10 +204,7 @@ class _Session:
         return self._drive(driver, watch, found)
 
     def _pace(self) -> Pace:
-        pace = self.parts.pace
-        return Pace(
-            pace.wait, pace.commit_every, pace.commit_share, self.config.grace, self.config.hang_timeout
-        )
+        return replace(self.parts.pace, grace=self.config.grace, hang_timeout=self.config.hang_timeout)
 
     def _watch(self, found: Survey, ledger: Ledger, pool: Pool, choice: Choice) -> Watch:
         index = ledger.index
