@@ -1,4 +1,4 @@
-"""Word errors on long recordings: our windows against the same model on windows cut at the clips' true borders.
+"""Word errors on long recordings: our windows against the same model on windows cut at the true borders.
 
     python bench/long_audio.py --clips clips/manifest.csv --model models/bundled/nano.en --minutes 30
 
