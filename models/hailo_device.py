@@ -22,6 +22,10 @@ from asr_batch.models.hailo_faults import ABSENT, OUT_OF_DEVICES, NpuError, Rung
 
 log = logging.getLogger(__name__)
 READ_EVERY = 2.0
+BUSY = (OUT_OF_DEVICES, 73)
+BUSY_WAITS = (0.5, 0.5, 1.0, 0.0)
+"""Waits between tries to open a device in use: its last user may be a process that is just ending."""
+
 _holds: dict[int, Hold] = {}
 _guard = threading.Lock()
 
@@ -55,10 +59,12 @@ class Hold:
             raise NpuError(Rung.DEVICE, ABSENT, OUT_OF_DEVICES)
         if service:
             return devices[0]
-        for device in devices:
-            self._lock = lock_file(self.hrt, device)
-            if self._lock is not None:
-                return device
+        for wait in BUSY_WAITS:
+            for device in devices:
+                self._lock = lock_file(self.hrt, device)
+                if self._lock is not None:
+                    return device
+            time.sleep(wait)
         raise SiblingHoldsError(
             Rung.DEVICE,
             f"{', '.join(devices)}: another asr-batch process holds the NPU; run one worker per device, or "
@@ -86,13 +92,16 @@ class Hold:
             params.group_id = "SHARED"
         elif len(scan(self.hrt)) > 1:
             params.device_ids = [self.device_id]
-        try:
-            return self.hrt.VDevice(params)
-        except Exception as exc:
-            fault = explain(exc, f"opening the NPU {self.device_id}", Rung.DEVICE)
-            if fault.code == OUT_OF_DEVICES:
-                raise self._absent_or_busy() from exc
-            raise fault from exc
+        for wait in BUSY_WAITS:
+            try:
+                return self.hrt.VDevice(params)
+            except Exception as exc:  # noqa: BLE001 - native exceptions leak here with no common base
+                fault = explain(exc, f"opening the NPU {self.device_id}", Rung.DEVICE)
+                fault.__cause__ = exc
+            if fault.code not in BUSY or not scan(self.hrt):
+                break
+            time.sleep(wait)
+        raise self._absent_or_busy() if fault.code == OUT_OF_DEVICES else fault
 
     def _absent_or_busy(self) -> NpuError:
         """Status 74 says both; a scan, which opens nothing, tells them apart."""

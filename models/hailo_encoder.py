@@ -34,10 +34,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long and how often; seconds. `deadline` is HailoRT's own pipeline timeout."""
+    """How long and how often; seconds. A window takes 30 ms on a Hailo, some more when it waits its turn;
+    HailoRT itself gives up after 10 s.
+    """
 
-    deadline: float = 10.0
-    shortest_deadline: float = 3.0
+    deadline: float = 6.0
+    shortest_deadline: float = 2.0
     configures: int = 2
     reopen_waits: tuple[float, ...] = (0.2, 1.0, 3.0)
     comeback_waits: tuple[float, ...] = (10.0, 30.0, 120.0, 600.0)

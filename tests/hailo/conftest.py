@@ -168,3 +168,8 @@ def windows() -> np.ndarray:
 
     golden = golden_log_mel(80, 1200).reshape(80, 6, 200).transpose(1, 0, 2)
     return np.ascontiguousarray(golden, np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asr_batch.models.hailo_device.BUSY_WAITS", (0.05, 0.0))
