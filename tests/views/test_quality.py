@@ -93,3 +93,10 @@ def test_the_libraries_are_imported_only_when_something_is_scored():
         "assert not {'jiwer', 'whisper_normalizer'} & set(sys.modules); q.score('a', 'b', 'en')"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@given(st.text(max_size=40), st.text(max_size=40), st.sampled_from(["en", "de", "ja", None]))
+def test_no_text_is_too_odd_to_be_scored(reference, hypothesis, language):
+    wer, cer = score(reference, hypothesis, language)
+    assert wer >= 0.0
+    assert cer >= 0.0
