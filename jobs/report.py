@@ -105,7 +105,9 @@ def marked(text: str) -> Markup:
 def _head(found: Gathered) -> dict[str, Any]:
     summary = found.summary
     rows = summary.get("rows") or {}
-    total = max(rows.get("total") or 0, found.rows)
+    kept = found.job.get("manifest")
+    listed = kept.get("rows") if isinstance(kept, Mapping) else 0
+    total = max(rows.get("total") or listed or 0, found.rows)
     statuses = [(name, found.statuses[name]) for name in ("ok", "empty", "partial", "failed")]
     statuses.append(("pending", total - found.rows))
     tone, verdict = _verdict(found, total)
@@ -151,7 +153,9 @@ def _verdict(found: Gathered, total: int) -> tuple[str, str]:
     ]
     left = total - found.rows
     if left:
-        going = "Stopped" if found.summary.get("finished_at") else "Not finished"
+        going = (
+            "Running" if found.running else "Stopped" if found.summary.get("finished_at") else "Not finished"
+        )
         return "warn", f"{going}: {_rows(found.rows)} of {total:,} done, {left:,} to go."
     if broken:
         return "bad", f"Finished, but a gate does not hold: {', '.join(broken)}."

@@ -14,7 +14,8 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from asr_batch.jobs.dataset import load_job, load_summary, open_transcripts, open_windows
+from asr_batch.jobs.dataset import load_job, load_status, load_summary, open_transcripts, open_windows
+from asr_batch.jobs.lock import held
 from asr_batch.jobs.quality import Errors, Slices
 from asr_batch.jobs.reading import stream
 
@@ -92,6 +93,7 @@ class Gathered:
 
     job: dict[str, Any]
     summary: dict[str, Any]
+    running: bool = False
     statuses: Counter[str] = field(default_factory=Counter)
     codes: Counter[str] = field(default_factory=Counter)
     audio: float = 0.0
@@ -123,7 +125,9 @@ class Gathered:
 
 def gather(folder: Path, worst: int = 12) -> Gathered:
     """Read the data set. Raises ConfigError when `folder` is none."""
-    found = Gathered(load_job(folder), load_summary(folder))
+    running = held(folder)
+    summary = load_status(folder) if running else load_summary(folder)
+    found = Gathered(load_job(folder), summary or load_status(folder), running)
     transcripts, windows = open_transcripts(folder), open_windows(folder)
     _rows(found, transcripts)
     found.worst = _worst(found, windows, worst)

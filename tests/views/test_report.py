@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from asr_batch.jobs.cli import main
+from asr_batch.jobs.lock import hold
 from asr_batch.jobs.plots import area, bars, columns, number, ticks
 from asr_batch.jobs.report import clock, marks, percent, rates, span, write_report
 from asr_batch.jobs.report_data import badness_of, gather
@@ -171,6 +172,16 @@ def test_running_job_without_rows(make, tmp_path):
     assert "Not finished: 0 rows of 5 done, 5 to go." in page.text
     (out / "summary.json").unlink()
     assert Page(write_report(out).read_text()).open == []
+
+
+def test_job_that_is_running_tells_its_latest_figures(make, tmp_path):
+    out = make.dataset(tmp_path / "out", [make.row("a")], [], {"rows": {"total": 1}, "rtfx": 1.5})
+    (out / ".status.json").write_text('{"rows": {"total": 9}, "wall_seconds": 2.0, "rtfx": 77.5}')
+    with hold(out):
+        page = Page(write_report(out).read_text())
+    assert "Running: 1 row of 9 done, 8 to go." in page.text
+    assert "77.5 ×" in page.text
+    assert "77.5 ×" not in Page(write_report(out).read_text()).text
 
 
 def test_all_is_well(make, tmp_path):
