@@ -16,10 +16,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from asr_batch.jobs.index import Index, entry_of
 from asr_batch.jobs.parts import FOLDERS, Transaction, output_errors, part_names, read_part, recover
-from asr_batch.jobs.schema import Row, conform, to_table, transcripts_schema, windows_schema
+from asr_batch.jobs.schema import (
+    TRANSCRIPTS,
+    Row,
+    common_type,
+    conform,
+    to_table,
+    transcripts_schema,
+    windows_schema,
+)
 
 Pair = tuple[pa.Table, pa.Table]
 
@@ -163,8 +172,7 @@ class Ledger:
         target = self.schemas[1]
         for schema in known.values():
             for field in schema:
-                if field.name not in target.names:
-                    target = target.append(field)
+                target = _with_column(target, field)
         self.schemas = (self.schemas[0], target)
         for name, schema in known.items():
             if not schema.equals(target):
@@ -195,9 +203,19 @@ class Ledger:
         return self._new_parts[int(found[0])] if len(found) else None
 
 
+def _with_column(schema: pa.Schema, field: pa.Field) -> pa.Schema:
+    """The schema with a column that an older part has; one of the manifest's own may change its type."""
+    index = schema.get_field_index(field.name)
+    if index < 0:
+        return schema.append(field)
+    if field.name in TRANSCRIPTS.names or schema.field(index).type == field.type:
+        return schema
+    return schema.set(index, field.with_type(common_type(schema.field(index).type, field.type)))
+
+
 def read_part_schema(root: Path, name: str) -> pa.Schema:
     """The columns of a transcripts part."""
-    return pa.parquet.read_schema(root / "transcripts" / name)
+    return pq.read_schema(root / "transcripts" / name)
 
 
 def _without(table: pa.Table, ids: set[str]) -> pa.Table:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from asr_batch.jobs.feed import Task
-from asr_batch.jobs.schema import Row, transcript_row, window_row
+from asr_batch.jobs.schema import TRANSCRIPTS, Row, transcript_row, window_row
 from asr_batch.jobs.schema import output_name as _output_name
 from asr_batch.manifests.records import AudioItem, Failure, SpanResult, Transcript, Unit
 from asr_batch.models.recognizer import ModelInfo
@@ -19,8 +19,6 @@ log = logging.getLogger("asr_batch")
 Assemble = Callable[[AudioItem, Sequence[SpanResult]], Transcript]
 Split = Callable[[AudioItem, Any], list[Unit]]
 Score = Callable[[str, str, str | None], tuple[float, float]]
-
-DRIVER_COLUMNS = ("id", "audio", "reference", "wer", "cer", "attempts")
 
 
 @dataclass(slots=True)
@@ -80,7 +78,7 @@ class RowMaker:
         """The same transcript for another manifest row with the same audio and settings."""
         item, facts = task.item, task.facts
         own = self._own(item, row["text"] or "", row["language"], row["status"])
-        basis = {name: value for name, value in row.items() if not name.startswith("manifest_")}
+        basis = {name: row.get(name) for name in TRANSCRIPTS.names}
         copied = {**basis, **own, "id": item.id, "audio": item.audio, "finished_at": datetime.now(UTC)}
         copied.update(audio_bytes=facts.size, audio_mtime_ns=facts.mtime_ns, decode_seconds=0.0)
         return copied, [{**window, "id": item.id} for window in windows]

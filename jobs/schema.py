@@ -221,5 +221,21 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
             columns.append(pa.nulls(table.num_rows, field.type))
             continue
         column = table.column(index)
-        columns.append(column if column.type == field.type else column.cast(field.type, safe=False))
+        columns.append(column if column.type == field.type else _cast(column, field.type))
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray | pa.Array:
+    try:
+        return column.cast(kind)
+    except pa.ArrowException:
+        return _array(column.to_pylist(), kind)
+
+
+def common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    """A type that values of both fit into; text when there is no other."""
+    try:
+        both = [pa.schema([("x", kind)]) for kind in (one, other)]
+        return pa.unify_schemas(both, promote_options="permissive").field(0).type
+    except pa.ArrowException:
+        return pa.string()

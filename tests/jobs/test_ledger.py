@@ -248,3 +248,19 @@ def test_values_that_do_not_fit_a_column_cost_no_row(tmp_path):
     ledger.commit()
     found = {e["id"]: (e["n"], e["s"]) for e in pq.read_table(tmp_path / "transcripts").to_pylist()}
     assert found == {"a": (None, '{"k": 1}'), "b": (7, "half a pair \\ud800")}
+
+
+def test_a_manifest_column_that_changed_its_type(tmp_path):
+    for kind, value, name in (
+        (pa.int64(), 1, "a"),
+        (pa.float64(), 1.5, "b"),
+        (pa.list_(pa.int64()), [2], "c"),
+    ):
+        ledger = Ledger(tmp_path, [("n", kind)], limits=Limits(rows=1))
+        entry, windows = row(name)
+        ledger.add({**entry, "n": value}, windows)
+        ledger.commit()
+    found = {e["id"]: e["n"] for e in pq.read_table(tmp_path / "transcripts").to_pylist()}
+    assert found == {"a": "1", "b": "1.5", "c": "[2]"}
+    types = {pq.read_schema(p).field("n").type for p in (tmp_path / "transcripts").iterdir()}
+    assert types == {pa.string()}

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from click.testing import CliRunner
+
+from asr_batch.jobs.cli import main
+from asr_batch.jobs.config import (
+    RunConfig,
+    Settings,
+    build_config,
+    check_value,
+    failures_allowed,
+    from_job,
+    next_occurrence,
+    settings_base,
+    time_of_day,
+)
+from asr_batch.manifests.errors import ConfigError
+from asr_batch.manifests.records import AudioItem
+
+CONTRACT = """--out --model --encoder --address --workers --no-ray --language --batch-size --fresh
+--min-coverage --max-failures --precision --provider --max-new-tokens --word-timestamps --plain --config
+--progress --quiet -v --grace --stop-at --max-hours --metrics-port"""
+
+
+def test_the_options_of_the_contract():
+    text = CliRunner().invoke(main, ["run", "--help"]).stdout
+    assert [option for option in CONTRACT.split() if option not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "rows", "allowed"), [("0", 9, 0), ("3", 9, 3), ("1%", 200, 2), ("2.5 %", 100, 2.5)]
+)
+def test_failures_allowed(text, rows, allowed):
+    assert failures_allowed(text, rows) == allowed
+
+
+@pytest.mark.parametrize("text", ["", "x", "1.5", "-1", "101%", "%"])
+def test_failures_that_mean_nothing(text):
+    with pytest.raises(ConfigError, match="1%"):
+        check_value("max_failures", text, "here")
+
+
+def test_the_next_occurrence_of_a_time():
+    noon = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+    assert next_occurrence(time_of_day("06:30"), noon) == datetime(2026, 3, 2, 6, 30, tzinfo=UTC)
+    assert next_occurrence(time_of_day("23:00"), noon) == datetime(2026, 3, 1, 23, 0, tzinfo=UTC)
+    assert next_occurrence(time_of_day("12:00"), noon).day == 2
+
+
+@pytest.mark.parametrize("text", ["24:00", "6", "06:61", "later"])
+def test_times_that_are_none(text):
+    with pytest.raises(ValueError, match="06:30"):
+        time_of_day(text)
+
+
+def fingerprint(item: AudioItem | None = None, **options) -> str:
+    return Settings(settings_base(RunConfig(**options))).sha256(item)
+
+
+def test_the_fingerprint_covers_what_decides_the_text_and_nothing_else():
+    item = AudioItem("a", "a.wav", "/a.wav")
+    base = fingerprint(item)
+    same = {"workers": 3, "batch_size": 4, "threads": 1, "no_ray": True, "quiet": True, "part_rows": 7}
+    assert fingerprint(item, **same) == base
+    for other in (
+        {"language": "de"},
+        {"plain": True},
+        {"beam_size": 2},
+        {"precision": "fp32"},
+        {"window": 5.0},
+    ):
+        assert fingerprint(item, **other) != base
+    owns = {"start": 1.0, "channel": "1", "prompt": "x", "task": "translate", "language": "de"}
+    for name, value in owns.items():
+        assert fingerprint(AudioItem("a", "a.wav", "/a.wav", **{name: value})) != base
+    german = AudioItem("a", "a.wav", "/a.wav", language="de")
+    assert fingerprint(german, language="fr") == fingerprint(german)
+    assert fingerprint(AudioItem("b", "b.wav", "/b.wav", reference="x", line=9)) == base
+
+
+def test_the_command_line_wins_over_the_file():
+    config = build_config(
+        {"manifest": "m", "language": "en", "quiet": None}, {"out": "o", "language": "de", "quiet": True}
+    )
+    assert (config.manifest, config.out, config.language, config.quiet) == ("m", "o", "en", True)
+
+
+def test_a_job_file_of_another_version_can_be_read():
+    config = from_job({"language": "de", "gone_since": 1}, out="o")
+    assert (config.language, config.out, config.grace) == ("de", "o", 30.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("workers", 1.5), ("workers", True), ("quiet", 1), ("window", 0), ("model", 3), ("task", "sing")],
+)
+def test_values_of_a_wrong_kind(name, value):
+    with pytest.raises(ConfigError, match=f"here: {name} = "):
+        check_value(name, value, "here")
