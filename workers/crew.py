@@ -9,22 +9,26 @@ from __future__ import annotations
 
 import logging
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, TypeVar
 
 import numpy as np
 
-from asr_batch.manifests.errors import AsrBatchError, RetryableError
+from asr_batch.manifests.errors import AsrBatchError, RetryableError, WorkerFatalError
 from asr_batch.workers import facts, models_here, sizing
 from asr_batch.workers.fleet import Node
 from asr_batch.workers.pool import WorkerSpec
 from asr_batch.workers.sentinel import Sentinel
 
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 SILENCE = 10.0
 PULSE = 2.0
+HEAD_SILENCE = 20.0
 DISTRUST = 15.0
 """Seconds before a node that was lost, but that Ray lists as alive, is asked again."""
 
@@ -37,11 +41,11 @@ class Crew:
 
     def __init__(self, ray: Any, spec: WorkerSpec, workers: int | None = None) -> None:
         self.nodes: dict[str, Node] = {}
+        self.headless = False
         self._ray, self._spec, self._workers = ray, spec, workers
         self._mine = facts.gather()
         self._models = {path: models_here.tree_hash(Path(path)) for path in _models(spec)}
         self._bytes = sum(sizing.model_bytes(path) for path in self._models)
-        self._threads = ThreadPoolExecutor(16, thread_name_prefix="crew")
         self._work: dict[str, Future[None]] = {}
         self._listing: Future[list[dict[str, Any]]] | None = None
         self._listed = 0.0
@@ -88,7 +92,7 @@ class Crew:
         if node.cpus == 0:
             node.state, node.note = "left out", "it offers no CPUs (started with --num-cpus=0)"
             return
-        self._work[node.id] = self._threads.submit(self._make_ready, node)
+        self._work[node.id] = _in_background(self._make_ready, node)
 
     def _make_ready(self, node: Node) -> None:
         try:
@@ -148,10 +152,19 @@ class Crew:
     # -- watching -------------------------------------------------------------------------------------
 
     def tend(self) -> None:
-        """Look for nodes that joined or went, and for signs of life; never waits."""
+        """Look for nodes that joined or went, and for signs of life; never waits.
+
+        Raises WorkerFatalError when the head is gone.
+        """
         now = time.monotonic()
         if self._listing is None and now - self._listed >= PULSE:
-            self._listing, self._listed = self._threads.submit(self._ray.nodes), now
+            self._listing, self._listed = _in_background(self._ray.nodes), now
+        if self._listing is not None and now - self._listed > HEAD_SILENCE:
+            self.headless = True
+            raise WorkerFatalError(
+                f"the head of the cluster has not answered for {HEAD_SILENCE:.0f} s; what is finished is "
+                "kept: start the head, then the same command"
+            )
         if self._listing is not None and self._listing.done():
             listing, self._listing = self._listing, None
             if listing.exception() is None:
@@ -191,9 +204,19 @@ class Crew:
         node.state, node.note, node.ping = "lost", why, None
         node.retry_at = time.monotonic() + DISTRUST
 
-    def close(self) -> None:
-        """End the threads."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+
+def _in_background(work: Callable[..., Result], *given: Any) -> Future[Result]:
+    """Run `work` in a thread that never keeps the program from ending, as one of an executor would."""
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work(*given))
+        except BaseException as error:  # noqa: BLE001 - it is the future's to tell
+            future.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return future
 
 
 def _models(spec: WorkerSpec) -> list[str]:

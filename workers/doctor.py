@@ -128,7 +128,6 @@ def cluster_nodes(address: str, audio: Sequence[str] = (), insecure: bool = Fals
         crew = Crew(joined.ray, WorkerSpec(empty))
         crew.muster()
         lines = [_line(joined.ray, node, audio) for node in crew.nodes.values()]
-        crew.close()
     return sorted(lines, key=lambda line: line.name)
 
 

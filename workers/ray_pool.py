@@ -236,11 +236,12 @@ class RayPool:
         """End all actors and Ray with them."""
         if not self._closed:
             self._closed = True
+            if self._crew is not None and self._crew.headless:
+                self._session.abandon()
+                return
             for hand in self._hands:
                 self._kill(hand)
             self._hands.clear()
-            if self._crew is not None:
-                self._crew.close()
             self._session.close()
 
     # -- calls ----------------------------------------------------------------------------------------

@@ -6,7 +6,9 @@ Ray reads most settings from the environment when it is imported, so they are se
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import logging
 import os
 import secrets
 import shutil
@@ -52,6 +54,11 @@ class Session:
     def __init__(self, ray: Any, watchdog: subprocess.Popen[bytes] | None = None) -> None:
         self.ray = ray
         self._watchdog = watchdog
+
+    def abandon(self) -> None:
+        """Leave a cluster whose head is gone: to say good-bye to it would take for ever."""
+        atexit.unregister(self.ray.shutdown)
+        atexit.register(_end_at_once)
 
     def close(self) -> None:
         """Shut Ray down; the watchdog of an embedded one removes what is left of it."""
@@ -107,9 +114,19 @@ def prepare_cluster_environment() -> None:
     """Settings of a driver in a cluster; the user's own win, the token of deploy/ is found by itself."""
     for name, value in CLUSTER.items():
         os.environ.setdefault(name, value)
+    # Ray ends the process without a word when the head is gone for so long: `crew` speaks up before.
+    os.environ.update({"RAY_gcs_rpc_server_reconnect_timeout_s": "60"})
     if os.environ.get("RAY_AUTH_MODE") is None and os.access(TOKEN_FILE, os.R_OK):
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(TOKEN_FILE))
+
+
+def _end_at_once() -> None:
+    """End the program before Ray's threads can crash it; only where the job has failed anyway."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(1)
 
 
 def _import() -> Any:

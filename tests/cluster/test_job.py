@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from hosts import Hosts
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -74,6 +75,32 @@ def test_faults_change_no_row(hosts, manifest, calm, tmp_path):
     assert told(out) == calm
     if first.ray.poll() is not None:
         first.ray_start("--num-cpus=1")
+
+
+def test_a_driver_whose_head_is_gone_says_so_and_resumes(manifest, calm, tmp_path):
+    out = tmp_path / "out"
+    with Hosts(2) as hosts:
+        for attempt in range(2):
+            hosts.head.ray_start("--num-cpus=0")
+            hosts.head.await_ray()
+            hosts.others[0].ray_start("--num-cpus=1")
+            hosts.others[0].await_ray()
+            pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+            job = hosts.head.popen(command(manifest, out, "--address", "auto"), **pipes)
+            if attempt == 0:
+                until = time.monotonic() + 60
+                while not hosts.others[0].pids("ray::WorkerActor.advance"):
+                    assert time.monotonic() < until
+                    time.sleep(0.1)
+                for pid in hosts.head.pids("gcs_server"):
+                    os.kill(pid, 9)
+            _, err = job.communicate(timeout=120)
+            if attempt == 0:
+                assert (job.returncode, "the head of the cluster has not answered" in err) == (1, True), err
+                for host in hosts.all:
+                    host.ray_stop()
+        assert job.returncode == 0, err
+    assert told(out) == calm
 
 
 def test_a_driver_that_was_killed_resumes(hosts, manifest, calm, tmp_path):
