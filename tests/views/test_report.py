@@ -15,8 +15,10 @@ from click.testing import CliRunner
 from asr_batch.jobs.cli import main
 from asr_batch.jobs.lock import hold
 from asr_batch.jobs.plots import area, bars, columns, number, ticks
-from asr_batch.jobs.report import clock, marks, percent, rates, span, write_report
+from asr_batch.jobs.report import write_report
 from asr_batch.jobs.report_data import badness_of, gather
+from asr_batch.jobs.report_plots import rates
+from asr_batch.jobs.report_text import clock, marks, percent, span
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
 
