@@ -20,8 +20,9 @@ from asr_batch.models.encoder import Encoder, Float32
 from asr_batch.models.hailo_bundle import FOLDER, PROBE, add_hef, choose_hef, hef_entries
 from asr_batch.models.hailo_decoder import NpuDecoder
 from asr_batch.models.hailo_device import SiblingHoldsError, acquire, release, scan
-from asr_batch.models.hailo_encoder import HailoEncoder, Patience
+from asr_batch.models.hailo_encoder import HailoEncoder
 from asr_batch.models.hailo_faults import ABSENT, NpuError
+from asr_batch.models.hailo_frames import Patience
 from asr_batch.models.hailo_layout import Layout
 from asr_batch.models.hailo_probe import Probe, load_probe, make_probe
 from asr_batch.models.hailo_session import Session

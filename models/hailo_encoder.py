@@ -1,49 +1,25 @@
-"""The NPU behind the `Encoder` seam: recovery ladder, parity probe, the CPU as the last rung.
-
-The ladder, climbed from the rung that fits the failure, each rung bounded:
-
-1. a window failed: the same window again;
-2. the network is dead: configure again;
-3. the device is lost: open it again, with waits in between;
-4. still lost: the CPU encoder, and after a while one more try to open the device.
-
-A probe (:mod:`asr_batch.models.hailo_probe`) follows each configuration; outside its bounds the NPU is
-quarantined: the CPU encodes from then on and `confirm` says once that windows since the last good probe
-cannot be trusted.
-"""
+"""The NPU behind the `Encoder` seam: windows in flight on the device, the CPU where it cannot be trusted."""
 
 from __future__ import annotations
 
 import logging
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from asr_batch.manifests.errors import ModelError
 from asr_batch.models.encoder import Encoder, EncoderJob, Float32
-from asr_batch.models.hailo_faults import INVALID_OPERATION, NpuError, Rung
-from asr_batch.models.hailo_layout import Layout, hidden_layout, window_layout
-from asr_batch.models.hailo_probe import Probe, Verdict
-from asr_batch.models.hailo_session import Frame, Session, Slot
+from asr_batch.models.hailo_faults import NpuError, Rung
+from asr_batch.models.hailo_frames import Patience, Windows
+from asr_batch.models.hailo_ladder import Ladder
+from asr_batch.models.hailo_layout import Layout
+from asr_batch.models.hailo_probe import Probe
+from asr_batch.models.hailo_session import Frame, Session
+from asr_batch.models.hailo_standby import StandIn
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long and how often; seconds. A window takes 30 ms on a Hailo, some more when it waits its turn;
-    HailoRT itself gives up after 10 s.
-    """
-
-    deadline: float = 6.0
-    shortest_deadline: float = 2.0
-    configures: int = 2
-    reopen_waits: tuple[float, ...] = (0.2, 1.0, 3.0)
-    comeback_waits: tuple[float, ...] = (10.0, 30.0, 120.0, 600.0)
-    incidents: int = 50
+AHEAD = 5
+"""Windows in flight at most: one on the device and some that wait, so that it never does."""
+COUNTERS = ("npu_windows", "retries", "configures", "reopens", "losses", "probes", "suspects", "quarantined")
 
 
 class HailoJob:
@@ -91,72 +67,37 @@ class HailoEncoder:
 
         Raises ModelError when the HEF is no such encoder, NpuError when the NPU takes no window at all.
         """
-        self._session: Session | None = session
-        self._spare = session  # kept for coming back; closed while the CPU encodes
-        self._make_cpu = cpu
-        self._cpu: Encoder | None = None
-        self._patience = patience or Patience()
-        self._probe_seconds = probe_seconds
-        self._free: list[Slot] = []
-        self._count: Counter[str] = Counter()
-        self._unproved = 0
-        self._distrusted = False
-        self._comeback: float | None = None
-        self._durations: list[float] = []
-        self._last_end = 0.0
-        self._read_streams(session)
-        self._probe = probe(self._window, self._hidden)
-        self._verdict = Verdict()
-        self._probed = time.monotonic()
-        self._first_probe()
-
-    def _read_streams(self, session: Session) -> None:
-        if len(session.inputs) != 1 or len(session.outputs) != 1:
-            raise ModelError(
-                f"the HEF has {len(session.inputs)} inputs and {len(session.outputs)} outputs; an encoder "
-                "has one each"
-            )
-        one, other = session.inputs[0], session.outputs[0]
-        self._window: Layout = window_layout(one.name, one.shape, one.order)
-        self._hidden: Layout = hidden_layout(other.name, other.shape, other.order, self._window.columns)
-
-    def _first_probe(self) -> None:
-        try:
-            good = self._probe_now()
-        except NpuError as fault:
-            log.warning("the NPU failed in its first probe: %s", fault)
-            good = self._probe_on_rungs(fault)
-            if not good and fault.code == INVALID_OPERATION and not self._count["quarantined"]:
-                raise  # nothing that passes: buffers that this installation will never take
-        if not good and self._session is not None:
-            self._quarantine()
-
-    # -- the seam -------------------------------------------------------------------------------------
+        patience = patience or Patience()
+        self._windows = Windows(session, patience)
+        self._stand_in = StandIn(cpu, self._windows.window)
+        self._probe = probe(self._windows.window, self._windows.hidden)
+        self._ladder = Ladder(self._windows, self._probe, patience, probe_seconds)
+        self._ladder.first_probe()
 
     @property
     def backend(self) -> str:
         """`hailo`, or `cpu` while the NPU is lost or quarantined."""
-        return "cpu" if self._session is None else "hailo"
+        return "hailo" if self._ladder.up else "cpu"
 
     @property
     def frames(self) -> int:
         """Log-mel frames of a window, from the HEF."""
-        return self._window.columns
+        return self._windows.window.columns
 
     @property
     def n_mels(self) -> int:
         """Mel bins, from the HEF."""
-        return self._window.rows
+        return self._windows.window.rows
 
     @property
     def width(self) -> int:
         """Width of the hidden states, from the HEF."""
-        return self._hidden.columns
+        return self._windows.hidden.columns
 
     @property
     def depth(self) -> int:
-        """Windows in flight: as many as HailoRT's queue takes, at most 4 beyond the first."""
-        return self._cpu_encoder().depth if self._session is None else min(self._session.queue, 5)
+        """Windows in flight: as many as HailoRT's queue takes, five at most; the CPU's own without NPU."""
+        return min(self._windows.session.queue, AHEAD) if self._ladder.up else self._stand_in.encoder.depth
 
     @property
     def max_batch(self) -> int:
@@ -170,292 +111,76 @@ class HailoEncoder:
                 f"log-mel of shape {log_mel.shape}; expected [batch, {self.n_mels}, {self.frames}]"
             )
         job = HailoJob(self, np.array(log_mel, np.float32))
-        self._come_back()
-        self._probe_if_due()
-        if self._session is not None:
-            job.generation = self._session.generation
-            try:
-                job.frames = self._submit(self._session, job.log_mel)
-            except NpuError as fault:
-                log.warning("%s", fault)  # `finish` sees the dead model and climbs the ladder
-        else:
-            job.parts = self._start_on_cpu(job.log_mel)
+        self._ladder.come_back()
+        self._ladder.probe_if_due()
+        if not self._ladder.up:
+            job.parts = self._stand_in.start(job.log_mel)
+            return job
+        job.generation = self._windows.session.generation
+        try:
+            job.frames = self._windows.submit(job.log_mel)
+        except NpuError as fault:
+            log.warning("%s", fault)  # `finish` sees that there are no frames and climbs the ladder
         return job
-
-    def confirm(self) -> bool:
-        """Probe now if windows wait for it; False once after the NPU could not be trusted."""
-        if self._unproved and not self._distrusted:
-            if self._session is None:
-                self._distrusted = True  # lost before its windows could be proved
-            else:
-                self._probe_with_ladder()
-        trusted, self._distrusted, self._unproved = not self._distrusted, False, 0
-        return trusted
-
-    def stats(self) -> Mapping[str, float]:
-        """Counters since loading, the last probe's figures, temperature (°C) and clock (MHz)."""
-        names = (
-            "npu_windows",
-            "cpu_windows",
-            "retries",
-            "configures",
-            "reopens",
-            "losses",
-            "probes",
-            "suspects",
-        )
-        found: dict[str, float] = {name: float(self._count[name]) for name in names}
-        found["quarantined"] = float(self._count["quarantined"])
-        found["probe_cosine"] = self._verdict.cosine
-        if self._durations:
-            found["encode_ms"] = 1000 * float(np.median(self._durations))
-        return {**found, **(self._session.readings() if self._session is not None else {})}
-
-    def close(self) -> None:
-        """Release device and CPU encoder."""
-        self._free.clear()
-        self._session = None
-        self._spare.close()
-        if self._cpu is not None:
-            self._cpu.close()
-
-    # -- frames ---------------------------------------------------------------------------------------
-
-    def _deadline(self) -> float:
-        if len(self._durations) < 8:
-            return self._patience.deadline
-        usual = 50 * float(np.median(self._durations))
-        return min(self._patience.deadline, max(self._patience.shortest_deadline, usual))
-
-    def _submit(self, session: Session, log_mel: Float32) -> list[Frame]:
-        return [self._submit_one(session, window) for window in log_mel]
-
-    def _submit_one(self, session: Session, window: Float32) -> Frame:
-        slot = self._free.pop() if self._free else None
-        if slot is None:
-            inputs = {self._window.name: self._window.buffer()}
-            slot = session.slot(inputs, {self._hidden.name: self._hidden.buffer()})
-        np.copyto(self._window.matrix(slot.inputs[self._window.name]), window)
-        return session.submit(slot, self._deadline())
-
-    def _collect(self, session: Session, frames: list[Frame]) -> Float32:
-        """Wait for frames of the present configuration and copy their hidden states."""
-        hidden = np.empty((len(frames), self._hidden.rows, self._hidden.columns), np.float32)
-        for row, frame in enumerate(frames):
-            frame.wait(self._deadline() if frame.generation == session.generation else 0.0)
-            self._durations = [*self._durations[-31:], frame.ended - max(frame.begun, self._last_end)]
-            self._last_end = frame.ended
-            np.copyto(hidden[row], self._hidden.matrix(frame.slot.outputs[self._hidden.name]))
-            if frame.generation == session.generation:
-                self._free.append(frame.slot)
-        if not np.isfinite(hidden).all() or float(np.ptp(hidden)) == 0.0:
-            raise NpuError(
-                Rung.JOB, "while encoding: the NPU gave numbers that are not finite or all the same"
-            )
-        return hidden
 
     def finish(self, job: HailoJob) -> tuple[Float32, str]:
         """Hidden states of `job` and who made them; never gives up while the CPU can encode."""
-        session = self._session
-        if job.parts or session is None:
-            return self._from_cpu(job.parts or self._start_on_cpu(job.log_mel)), "cpu"
+        if job.parts or not self._ladder.up:
+            return self._stand_in.collect(job.parts or self._stand_in.start(job.log_mel)), "cpu"
+        frames, job.frames = job.frames, []
         try:
-            if not job.frames:
+            if not frames:
                 raise NpuError(Rung.MODEL, "the window could not be handed to the NPU")
-            hidden = self._collect(session, job.frames)
+            hidden = self._windows.collect(frames)
         except NpuError as fault:
             return self._recover(job, fault)
-        finally:
-            job.frames = []
         return self._accept(job, hidden)
 
-    def _accept(self, job: HailoJob, hidden: Float32) -> tuple[Float32, str]:
-        """Take an NPU result; one unlike anything a Whisper encoder makes is probed and made again."""
-        if not self._probe.plausible(hidden):
-            self._count["suspects"] += 1
-            self._probe_with_ladder()
-            session = self._session
-            try:
-                if session is None:
-                    return self._on_cpu(job.log_mel), "cpu"
-                hidden = self._collect(session, self._submit(session, job.log_mel))
-            except NpuError as fault:
-                log.warning("%s", fault)
-                return self._on_cpu(job.log_mel), "cpu"
-        self._count["npu_windows"] += len(hidden)
-        self._unproved += len(hidden)
-        return hidden, "hailo"
-
-    # -- the ladder -----------------------------------------------------------------------------------
-
     def _recover(self, job: HailoJob, fault: NpuError) -> tuple[Float32, str]:
-        if self._session is not None and job.generation < self._session.generation:
+        if job.generation < self._windows.session.generation:
             # Lost with a configuration that was replaced since: nothing is broken now.
             fault = NpuError(Rung.JOB, str(fault), fault.code)
         log.warning("%s", fault)
-        job.frames = []
-        for session in self._rungs(fault):
+        for _ in self._ladder.rungs(fault):
             try:
-                hidden = self._collect(session, self._submit(session, job.log_mel))
+                hidden = self._windows.encode(job.log_mel)
             except NpuError as again:
                 log.warning("%s", again)
                 continue
             return self._accept(job, hidden)
-        return self._on_cpu(job.log_mel), "cpu"
+        return self._stand_in.encode(job.log_mel), "cpu"
 
-    def _rungs(self, fault: NpuError) -> Iterator[Session]:
-        """Sessions worth another try, from the rung that `fault` asks for; at the end the NPU is given up."""
-        session = self._session
-        if session is None:
-            return
-        self._count["incidents"] += 1
-        spent = self._count["incidents"] > self._patience.incidents
-        if fault.rung is Rung.JOB and not spent:
-            self._count["retries"] += 1
-            yield session
-        if fault.rung <= Rung.MODEL and not spent:
-            for _ in range(self._patience.configures):
-                if self._configured(session):
-                    yield session
-                if self._session is None:
-                    return
-        if fault.rung <= Rung.DEVICE and not spent:
-            for seconds in self._patience.reopen_waits:
-                if self._reopened(session, seconds):
-                    yield session
-                if self._session is None:
-                    return
-        self._give_up(str(fault))
-
-    def _configured(self, session: Session) -> bool:
-        self._free.clear()
-        self._count["configures"] += 1
-        try:
-            session.configure()
-            return self._proved()
-        except NpuError as fault:
-            log.warning("%s", fault)
-            return False
-
-    def _reopened(self, session: Session, seconds: float) -> bool:
-        self._free.clear()
-        self._count["reopens"] += 1
-        session.close(broken=True)
-        time.sleep(seconds)
-        try:
-            session.reopen()
-            return self._proved()
-        except (NpuError, ModelError) as fault:
-            log.warning("%s", fault)
-            return False
-
-    def _proved(self) -> bool:
-        """Probe a fresh configuration; quarantines the NPU when it is outside the bounds."""
-        if self._probe_now():
-            return True
-        self._quarantine()
-        return False
-
-    def _give_up(self, why: str) -> None:
-        """The CPU encodes from here on; the device is tried again later, less and less often."""
-        waits = self._patience.comeback_waits
-        losses = self._count["losses"]
-        self._count["losses"] += 1
-        self._count["incidents"] = 0
-        self._leave()
-        if losses < 2 * len(waits):
-            self._comeback = time.monotonic() + waits[min(losses, len(waits) - 1)]
-        log.error("the NPU is given up and the CPU encodes: %s", why)
-
-    def _quarantine(self) -> None:
-        self._count["quarantined"] = 1
-        self._distrusted = self._unproved > 0
-        self._leave()
-        log.error("the NPU is quarantined and the CPU encodes: %s", self._verdict)
-
-    def _leave(self) -> None:
-        self._free.clear()
-        self._session = None
-        self._comeback = None
-        self._spare.close()
-
-    def _come_back(self) -> None:
-        """Try to return to the NPU when its time has come; one quick attempt."""
-        if self._session is not None or self._comeback is None or time.monotonic() < self._comeback:
-            return
-        self._comeback = None
-        self._count["reopens"] += 1
-        try:
-            self._spare.reopen()
-            self._session = self._spare
-            if self._proved():
-                log.warning("the NPU is back")
-        except (NpuError, ModelError) as fault:
-            self._give_up(str(fault))
-
-    # -- the probe ------------------------------------------------------------------------------------
-
-    def _probe_if_due(self) -> None:
-        """For callers that never confirm: a bad probe here is told by the next `confirm`."""
-        if self._session is not None and time.monotonic() - self._probed > 2 * self._probe_seconds:
-            self._probe_with_ladder()
-
-    def _probe_with_ladder(self) -> None:
-        """Probe; a failing device is recovered first, a lost or drifted one leaves its windows distrusted."""
-        try:
-            good = self._probe_now()
-        except NpuError as fault:
-            log.warning("%s", fault)
-            good = self._probe_on_rungs(fault)
-        if good:
-            self._unproved = 0
-        elif self._session is not None:
-            self._quarantine()
-        else:
-            self._distrusted = self._distrusted or self._unproved > 0
-
-    def _probe_on_rungs(self, fault: NpuError) -> bool:
-        for _ in self._rungs(fault):
+    def _accept(self, job: HailoJob, hidden: Float32) -> tuple[Float32, str]:
+        """Take an NPU result; one unlike anything a Whisper encoder makes is probed and made again."""
+        ladder = self._ladder
+        if not self._probe.plausible(hidden):
+            ladder.count["suspects"] += 1
+            ladder.probe()
             try:
-                return self._probe_now()
-            except NpuError as again:
-                log.warning("%s", again)
-        return False
+                if not ladder.up:
+                    return self._stand_in.encode(job.log_mel), "cpu"
+                hidden = self._windows.encode(job.log_mel)
+            except NpuError as fault:
+                log.warning("%s", fault)
+                return self._stand_in.encode(job.log_mel), "cpu"
+        ladder.count["npu_windows"] += len(hidden)
+        ladder.unproved += len(hidden)
+        return hidden, "hailo"
 
-    def _probe_now(self) -> bool:
-        """Encode the golden clip and compare. Raises NpuError."""
-        session = self._session
-        if session is None:
-            return False
-        self._count["probes"] += 1
-        self._probed = time.monotonic()
-        frames = self._submit(session, self._probe.log_mel[np.newaxis])
-        self._verdict = self._probe.judge(self._collect(session, frames)[0])
-        log.info("parity probe: %s", self._verdict)
-        return self._verdict.good
+    def confirm(self) -> bool:
+        """Probe now if windows wait for it; False once after the NPU could not be trusted."""
+        return self._ladder.confirm()
 
-    # -- the CPU --------------------------------------------------------------------------------------
+    def stats(self) -> Mapping[str, float]:
+        """Counters since loading, the last probe's cosine, temperature (°C) and clock (MHz)."""
+        found = {name: float(self._ladder.count[name]) for name in COUNTERS}
+        found["cpu_windows"] = float(self._stand_in.windows)
+        found["probe_cosine"] = self._ladder.verdict.cosine
+        if (encode := self._windows.encode_ms) is not None:
+            found["encode_ms"] = encode
+        return {**found, **(self._windows.session.readings() if self._ladder.up else {})}
 
-    def _on_cpu(self, log_mel: Float32) -> Float32:
-        return self._from_cpu(self._start_on_cpu(log_mel))
-
-    def _start_on_cpu(self, log_mel: Float32) -> list[EncoderJob]:
-        cpu = self._cpu_encoder()
-        self._count["cpu_windows"] += len(log_mel)
-        size = max(1, cpu.max_batch)
-        return [cpu.start(log_mel[i : i + size]) for i in range(0, len(log_mel), size)]
-
-    def _from_cpu(self, parts: Sequence[EncoderJob]) -> Float32:
-        hidden = [part.result() for part in parts]
-        return np.concatenate(hidden) if len(hidden) != 1 else hidden[0]
-
-    def _cpu_encoder(self) -> Encoder:
-        if self._cpu is None:
-            cpu = self._make_cpu()
-            if (cpu.n_mels, cpu.frames) != (self.n_mels, self.frames):
-                raise ModelError(
-                    f"the HEF encodes {self.n_mels} × {self.frames} log-mel values, the bundle's CPU encoder "
-                    f"{cpu.n_mels} × {cpu.frames}; compile the bundle with --window {self.frames / 100:g}"
-                )
-            self._cpu = cpu
-        return self._cpu
+    def close(self) -> None:
+        """Release device and CPU encoder."""
+        self._windows.close()
+        self._stand_in.close()

@@ -13,7 +13,8 @@ import pytest
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.hailo import add_hef, open_encoder
-from asr_batch.models.hailo_encoder import HailoEncoder, Patience
+from asr_batch.models.hailo_encoder import HailoEncoder
+from asr_batch.models.hailo_frames import Patience
 from asr_batch.models.load import LoadOptions
 
 QUICK = Patience(
