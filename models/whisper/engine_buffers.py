@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from asr_batch.models.session import runtime_errors
 
 Array = NDArray[Any]
+_STEP = 32  # tokens by which caches grow
 _DTYPES: dict[str, Any] = {
     "tensor(float)": np.float32,
     "tensor(int8)": np.int8,
@@ -128,7 +129,7 @@ class Stepper:
 
     def _make_room(self, tokens: int) -> None:
         if tokens > self.buffers.capacity:
-            self.buffers.grow(max(tokens, 2 * self.buffers.capacity))
+            self.buffers.grow(-(-tokens // _STEP) * _STEP)
         if self._bound_capacity != self.buffers.capacity:
             self._bindings.clear()
             self._bound_capacity = self.buffers.capacity

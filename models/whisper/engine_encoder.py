@@ -17,6 +17,10 @@ from asr_batch.models.whisper.engine_session import graph_options
 Float32 = NDArray[np.float32]
 
 
+AHEAD = 8
+"""Windows encoded ahead of the decoder, so that encoding goes on while a full set of slots decodes."""
+
+
 @dataclass(frozen=True, slots=True)
 class CpuJob:
     """A batch on its way through the pool."""
@@ -49,7 +53,7 @@ class CpuEncoder:
     def __init__(self, folder: Path, threads: int, provider: str) -> None:
         opened = open_session(folder / "encoder.onnx", provider=provider, options=graph_options(1))
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="encoder")
-        self.depth = 2 * threads + 2
+        self.depth = AHEAD
         self._session, self.provider, self.fallback = opened.session, opened.provider, opened.fallback
         _, self.n_mels, self.frames = self._session.get_inputs()[0].shape
 

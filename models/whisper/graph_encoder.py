@@ -125,29 +125,42 @@ def int8_attention(graph: Graph, parts: Sequence[str], heads: int, width: int, p
     outs = [f"{parts[0]}.{kind}" for kind in ("int", "scale", "zero")]
     graph.ops("DynamicQuantizeLinear", query, outs=outs)
     query = graph.op("Transpose", outs[0], perm=[0, 2, 1, 3])
-    one = graph.weight(1, np.float32)
-    scores = graph.op("MatMulIntegerToFloat", query, key, outs[1], one, outs[2])
-    weights, row_scale = softmax_bytes(graph, scores, heads, positions)
     value, value_scale = int8_channels(
         graph, graph.op("Transpose", parts[2], perm=[0, 2, 1]), inner, positions
     )
     value = graph.op("Reshape", value, graph.weight([1, heads, width, positions], np.int64))
     value = graph.op("Transpose", value, perm=[0, 1, 3, 2])
     value_scale = graph.op("Reshape", value_scale, graph.weight([heads, width], np.int64))
-    y = graph.op("MatMulIntegerToFloat", weights, value, one, one)
-    y = graph.op("Transpose", graph.op("Mul", y, row_scale), perm=[0, 2, 1, 3])
+    one = graph.weight(1, np.float32)
+    sums = []
+    for q, k, v in zip(*(_in_groups(graph, x, heads) for x in (query, key, value)), strict=True):
+        scores = graph.op("MatMulIntegerToFloat", q, k, outs[1], one, outs[2])
+        weights, row_scale = softmax_bytes(graph, scores, positions)
+        sums.append(graph.op("Mul", graph.op("MatMulIntegerToFloat", weights, v, one, one), row_scale))
+    y = graph.op("Concat", *sums, axis=1) if len(sums) > 1 else sums[0]
+    y = graph.op("Transpose", y, perm=[0, 2, 1, 3])
     return graph.op("Reshape", graph.op("Mul", y, value_scale), joined)
 
 
-def softmax_bytes(graph: Graph, scores: str, heads: int, n: int) -> tuple[str, str]:
-    """Softmax over the last axis of `scores` [1, heads, rows, n] as bytes, and the scale of each row."""
+def _in_groups(graph: Graph, x: str, heads: int) -> list[str]:
+    """`x` [1, heads, ...] split into single heads: the scores of one head stay in the cache of a core, and
+    those of all heads need never be in memory together.
+    """
+    if heads == 1:
+        return [x]
+    outs = [f"{x}.{i}" for i in range(heads)]
+    return graph.ops("Split", x, graph.weight([1] * heads, np.int64), outs=outs, axis=1)
+
+
+def softmax_bytes(graph: Graph, scores: str, n: int) -> tuple[str, str]:
+    """Softmax over the last axis of `scores` [1, 1, rows, n] as bytes, and the scale of each row."""
     weights = graph.op("Softmax", graph.op("Reshape", scores, graph.weight([-1, n], np.int64)), axis=-1)
     top = graph.op("ReduceMax", weights, axes=[-1], keepdims=0)
     scale = graph.op("Mul", top, graph.weight(1 / 255, np.float32))
     weights = graph.op("QuantizeLinear", weights, scale, axis=0)
-    shape = graph.weight([1, heads, -1, n], np.int64)
+    shape = graph.weight([1, 1, -1, n], np.int64)
     return graph.op("Reshape", weights, shape), graph.op(
-        "Reshape", scale, graph.weight([1, heads, -1, 1], np.int64)
+        "Reshape", scale, graph.weight([1, 1, -1, 1], np.int64)
     )
 
 
@@ -201,36 +214,29 @@ def build_cross(
 def _build_cross_int8(
     source: Source, config: WhisperConfig, positions: int, folded: int, style: Style
 ) -> Graph:
-    """One product for all layers, then integers with a scale per channel of keys and values."""
+    """Keys and values of each layer as integers with a scale per channel, of one window."""
     graph, layers = Graph("cross"), config.decoder_layers
     heads, width = config.decoder_heads, padded_head(config.head_dim)
     stored = cross_width(positions, folded)
     rest = stored - positions
     hidden = graph.input("hidden", "FLOAT", ["batch", positions, config.d_model])
-    blocks = [
-        AttentionWeights(source, f"decoder.layers.{i}.encoder_attn", config.d_model, heads)
-        for i in range(layers)
-    ]
-    weight = np.concatenate([w.k for w in blocks] + [w.v for w in blocks], axis=1)
-    both = linear(graph, hidden, weight, None, style)
-    channels = 2 * layers * heads * width
-    turned = graph.op("Transpose", both, perm=[0, 2, 1])
-    whole, scale = int8_channels(graph, turned, channels, positions)
-    whole = graph.op("Reshape", whole, graph.weight([1, 2 * layers * heads, width, positions], np.int64))
-    whole = graph.op("Pad", whole, graph.weight([0, 0, 0, 0, 0, 0, 0, rest], np.int64))
-    scale = graph.op("Reshape", scale, graph.weight([1, 2 * layers * heads, 1, width], np.int64))
-    parts, scales = ([f"{kind}{i}" for i in range(2 * layers)] for kind in ("whole", "scale"))
-    sizes = graph.weight([heads] * (2 * layers), np.int64)
-    graph.ops("Split", whole, sizes, outs=parts, axis=1)
-    graph.ops("Split", scale, sizes, outs=scales, axis=1)
     for i in range(layers):
-        ones = graph.weight(np.ones((1, width), np.uint8))
-        total = graph.op("MatMulInteger", ones, parts[i])
-        offset = graph.op("Mul", total, graph.weight(-128, np.int32))
-        value = graph.op("Transpose", parts[layers + i], perm=[0, 1, 3, 2])
-        graph.output(f"key_{i}", "INT8", ["batch", heads, width, stored], parts[i])
-        graph.output(f"value_{i}", "INT8", ["batch", heads, stored, width], value)
-        graph.output(f"key_sum_{i}", "INT32", ["batch", heads, 1, stored], offset)
-        graph.output(f"key_scale_{i}", "FLOAT", ["batch", heads, 1, width], scales[i])
-        graph.output(f"value_scale_{i}", "FLOAT", ["batch", heads, 1, width], scales[layers + i])
+        w = AttentionWeights(source, f"decoder.layers.{i}.encoder_attn", config.d_model, heads)
+        both = linear(graph, hidden, np.concatenate([w.k, w.v], axis=1), None, style)
+        turned = graph.op("Transpose", both, perm=[0, 2, 1])
+        whole, scale = int8_channels(graph, turned, 2 * heads * width, positions)
+        whole = graph.op("Reshape", whole, graph.weight([2, heads, width, positions], np.int64))
+        whole = graph.op("Pad", whole, graph.weight([0, 0, 0, 0, 0, 0, 0, rest], np.int64))
+        scale = graph.op("Reshape", scale, graph.weight([2, heads, 1, width], np.int64))
+        graph.ops("Split", whole, graph.weight([1, 1], np.int64), outs=[f"key_{i}", f"turned_{i}"], axis=0)
+        scales = [f"key_scale_{i}", f"value_scale_{i}"]
+        graph.ops("Split", scale, graph.weight([1, 1], np.int64), outs=scales, axis=0)
+        total = graph.op("MatMulInteger", graph.weight(np.ones((1, width), np.uint8)), f"key_{i}")
+        graph.op("Mul", total, graph.weight(-128, np.int32), out=f"key_sum_{i}")
+        graph.op("Transpose", f"turned_{i}", perm=[0, 1, 3, 2], out=f"value_{i}")
+        graph.output(f"key_{i}", "INT8", ["batch", heads, width, stored])
+        graph.output(f"value_{i}", "INT8", ["batch", heads, stored, width])
+        graph.output(f"key_sum_{i}", "INT32", ["batch", heads, 1, stored])
+        for name in scales:
+            graph.output(name, "FLOAT", ["batch", heads, 1, width])
     return graph

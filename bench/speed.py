@@ -1,0 +1,163 @@
+"""asr-batch against its peers, side by side: `make bench`, or
+
+    python -m bench.speed [--seconds 120] [--rounds 3] [--threads 2] [--source FOLDER --audio FOLDER]
+
+Two tables. *Forced lengths*: Whisper-tiny's size with random weights, 3.2 tokens a second of audio whatever
+is said. *Natural speech* (with `--source`, the Hugging Face folder of nano.en or another Whisper, and
+`--audio`, a folder of sound files): everyone's own segmentation and end of text. All runners read the same
+files, take turns, and get the same number of threads; figures are medians over the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from asr_batch.models.whisper.compile import compile_bundle
+from asr_batch.models.whisper.config import WhisperConfig
+from bench import peers
+from bench.machine import peaks
+from bench.peers import Peer
+from bench.random_model import make
+
+
+def noise_file(path: Path, seconds: int) -> Path:
+    """Noise and tones that rise and fall like speech."""
+    rng = np.random.default_rng(0)
+    t = np.arange(seconds * 16000) / 16000
+    tone = sum(np.sin(2 * np.pi * f * t * (1 + 0.01 * np.sin(5 * t))) for f in rng.uniform(100, 3000, 5))
+    loud = 0.5 + 0.5 * np.sin(2 * np.pi * 0.7 * t)
+    soundfile.write(path, 0.03 * loud * (tone + rng.standard_normal(len(t))), 16000)
+    return path
+
+
+Times = dict[str, list[tuple[float, float]]]
+
+
+def take_turns(runners: Sequence[Peer], files: Sequence[Path], rounds: int) -> Times:
+    """Wall and processor seconds of each runner in each round, after one run to warm up."""
+    times: Times = {runner.name: [] for runner in runners}
+    for runner in runners:
+        runner.run(files[:1])
+    for _ in range(rounds):
+        for runner in runners:
+            wall, cpu = time.perf_counter(), time.process_time()
+            runner.run(files)
+            times[runner.name].append((time.perf_counter() - wall, time.process_time() - cpu))
+    return times
+
+
+def median_ratio(theirs: Sequence[float], own: Sequence[float]) -> float:
+    """Median of the ratios round by round: what disturbs the machine disturbs both."""
+    return statistics.median(a / b for a, b in zip(theirs, own, strict=True))
+
+
+def table(title: str, times: Times, audio: float) -> None:
+    """Wall and processor time of every runner; the first one is ours."""
+    print(f"\n{title}: {audio:.0f} s of audio")
+    print(
+        f"  {'runner':32} {'ms / 10 s':>10} {'CPU ms':>8} {'x real time':>12} {'ours: wall':>11} {'CPU':>7}"
+    )
+    own = list(zip(*next(iter(times.values())), strict=True))
+    for name, rounds in times.items():
+        wall, cpu = (statistics.median(column) for column in zip(*rounds, strict=True))
+        faster = [median_ratio(a, b) for a, b in zip(zip(*rounds, strict=True), own, strict=True)]
+        line = f"  {name:32} {wall / audio * 1e4:10.1f} {cpu / audio * 1e4:8.1f} {audio / wall:12.0f}"
+        print(line + f" {faster[0]:9.2f} x {faster[1]:5.2f} x")
+
+
+def gather(*makers: object) -> list[Peer]:
+    """The runners that can be made here; one that cannot says why."""
+    found = []
+    for maker in makers:
+        try:
+            found.append(maker())  # type: ignore[operator]
+        except Exception as error:  # noqa: BLE001 - a peer that is not installed is left out
+            print(f"  left out: {type(error).__name__}: {error}", file=sys.stderr)
+            if os.environ.get("BENCH_DEBUG"):
+                traceback.print_exc()
+    return found
+
+
+def forced(work: Path, seconds: int, rounds: int, threads: int) -> None:
+    source = make(work / "tiny")
+    compile_bundle(source, work / "bundle")
+    converted = peers.convert_for_faster_whisper(source, work / "ct2")
+    layout = peers.write_seed_layout(source, work / "seed")
+    config = WhisperConfig.from_folder(source)
+    prompt = [config.sot, config.languages["en"], config.transcribe or 0, config.no_timestamps or 0]
+    file = noise_file(work / "noise.flac", seconds)
+    runners = gather(
+        lambda: peers.ours(work / "bundle", threads, True, "en"),
+        *(lambda b=b: peers.faster_whisper(converted, threads, True, "en", b) for b in (8, 16)),
+        lambda: peers.seed(layout, source, threads, True, prompt),
+    )
+    table("Forced lengths, Whisper-tiny's size", take_turns(runners, [file], rounds), seconds)
+    start_up(work / "bundle", file)
+
+
+def natural(work: Path, source: Path, audio: Path, rounds: int, threads: int) -> None:
+    compile_bundle(source, work / "natural")
+    converted = peers.convert_for_faster_whisper(source, work / "natural-ct2")
+    layout = peers.write_seed_layout(source, work / "natural-seed")
+    config = WhisperConfig.from_folder(source)
+    files = sorted(path for path in audio.iterdir() if path.suffix in (".flac", ".wav", ".mp3", ".ogg"))
+    seconds = sum(soundfile.info(path).duration for path in files)
+    prompt = [config.sot, config.no_timestamps or 0]
+    runners = gather(
+        lambda: peers.ours(work / "natural", threads, False, None),
+        *(lambda b=b: peers.faster_whisper(converted, threads, False, "en", b) for b in (8, 16)),
+        lambda: peers.seed(layout, source, threads, False, prompt),
+    )
+    table(f"Natural speech, {source.name}", take_turns(runners, files, rounds), seconds)
+
+
+_START_UP = """
+import sys, time
+from pathlib import Path
+from asr_batch.models.load import LoadOptions, load_recognizer
+from bench import peers
+start = time.perf_counter()
+load_recognizer(sys.argv[1], LoadOptions(threads=2))
+loaded = time.perf_counter() - start
+peers.ours(Path(sys.argv[1]), 2, True, "en").run([Path(sys.argv[2])])
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]
+print(f"  load {loaded:.2f} s, peak resident {int(peak) / 1024:.0f} MB")
+"""
+
+
+def start_up(bundle: Path, file: Path) -> None:
+    """Load time and peak memory of a worker of its own."""
+    print("\nA process of its own (Python, pipeline, model, one file):", flush=True)
+    subprocess.run([sys.executable, "-c", _START_UP, str(bundle), str(file)], check=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--seconds", type=int, default=120, help="audio of the forced table")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--source", type=Path, help="Hugging Face folder for the natural table")
+    parser.add_argument("--audio", type=Path, help="folder of sound files for the natural table")
+    args = parser.parse_args()
+    for name, value in peaks(args.threads).items():
+        print(f"{name:12} {value:8.1f}")
+    with tempfile.TemporaryDirectory(prefix="bench-") as work:
+        forced(Path(work), args.seconds, args.rounds, args.threads)
+        if args.source and args.audio:
+            natural(Path(work), args.source, args.audio, args.rounds, args.threads)
+
+
+if __name__ == "__main__":
+    main()
