@@ -243,6 +243,7 @@ class AudioStream:
         rate = self.info.sample_rate
         self._first = round(start * rate)
         self._last = None if end is None else round(end * rate)
+        self._asked = end
         self.start = start
         self.end = start
         self.replaced = 0
@@ -267,7 +268,8 @@ class AudioStream:
             position += len(block)
             mono = self._mono(block)
             yield mono if resampler is None else resampler.resample_chunk(mono)
-        self.end = position / rate
+        # The asked border itself, not its nearest sample: the next span of the row starts there.
+        self.end = position / rate if self.short or self._asked is None else self._asked
         if self._last is None:
             self.short = self.end < self.info.promised - _ROUNDING
         if resampler is not None:

@@ -6,16 +6,18 @@ Every span of a row listens at the same places, so all of them agree; answers ar
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 
 import numpy as np
 
 from asr_batch.manifests.errors import ItemError
 from asr_batch.manifests.records import Unit
 from asr_batch.models.recognizer import SAMPLE_RATE, Recognizer, Samples
-from asr_batch.pipeline.audio import AudioInfo, read_samples
-from asr_batch.pipeline.frames import FRAMES_PER_SECOND, Meter
+from asr_batch.pipeline.audio import AudioInfo
+from asr_batch.pipeline.frames import Meter
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.plan import SPEECH
+from asr_batch.pipeline.reread import Rereader
 from asr_batch.pipeline.source import Source
 
 VOTERS = 5
@@ -61,41 +63,37 @@ class LanguageVote:
     def _listen(self, unit: Unit, source: Source, info: AudioInfo, channel: str) -> Answer:
         start = unit.item.start or 0.0
         end = unit.item.end if unit.item.end is not None else max(info.duration, start + 1.0)
-        voters: list[tuple[float, float, Samples]] = []
-        heard: set[float] = set()
         window = self._recognizer.info.window
+        found: dict[float, float] = {}
         places = _FIRST_LOOK
         while True:
             step = (end - start) / places
-            for index in range(places):
-                at = round(start + max(0.0, (index + 0.5) * step - window / 2), 2)
-                if at in heard:
-                    continue
-                heard.add(at)
-                voters += self._voter(source, at, min(at + window, end), channel)
-            if len([v for v in voters if v[0] >= _ENOUGH]) >= VOTERS or step <= window:
+            asked = {round(max(0.0, (index + 0.5) * step - window / 2), 2) for index in range(places)}
+            heard = self._hear(source, start, end, channel, sorted(asked - found.keys()))
+            found |= {at: _speech(samples) for at, samples in heard}
+            if sum(speech >= _ENOUGH for speech in found.values()) >= VOTERS or step <= window:
                 break
             places *= 2
-        return self._vote(voters)
+        chosen = _voters(found)
+        return self._vote([samples for _, samples in self._hear(source, start, end, channel, chosen)])
 
-    def _voter(
-        self, source: Source, start: float, end: float, channel: str
-    ) -> list[tuple[float, float, Samples]]:
-        samples = read_samples(source, start, end, channel)[
-            : round(self._recognizer.info.window * SAMPLE_RATE)
-        ]
-        if not len(samples):
-            return []
-        speech = np.concatenate([part.speech for part in Meter().measure([samples])])
-        return [(float(np.count_nonzero(speech >= SPEECH)) / FRAMES_PER_SECOND, start, samples)]
+    def _hear(
+        self, source: Source, start: float, end: float, channel: str, places: list[float]
+    ) -> Iterator[tuple[float, Samples]]:
+        """The windows that start at these seconds of the row, in order of time."""
+        reader = Rereader(source, start, end, channel)
+        length = round(self._recognizer.info.window * SAMPLE_RATE)
+        try:
+            for at in places:
+                first = round(at * SAMPLE_RATE)
+                yield at, reader.read(first, first + length)
+        finally:
+            reader.close()
 
-    def _vote(self, voters: list[tuple[float, float, Samples]]) -> Answer:
-        """Mean of the probabilities over the windows with most speech."""
-        ranked = sorted(voters, key=lambda voter: (-min(voter[0], _ENOUGH), voter[1]))
-        speaking = [voter for voter in ranked if voter[0] >= _ENOUGH] or ranked[:1]
-        chosen = speaking[:: max(1, len(speaking) // VOTERS)][:VOTERS]
+    def _vote(self, windows: list[Samples]) -> Answer:
+        """Mean of the probabilities over the windows."""
         total: dict[str, float] = {}
-        for chances in self._recognizer.detect_language([samples for _, _, samples in chosen]):
+        for chances in self._recognizer.detect_language([part for part in windows if len(part)]):
             for code, chance in chances.items():
                 if not self._options.languages or code in self._options.languages:
                     total[code] = total.get(code, 0.0) + chance
@@ -103,3 +101,18 @@ class LanguageVote:
             return None, None
         best = max(sorted(total), key=lambda code: total[code])
         return best, total[best] / sum(total.values())
+
+
+def _speech(samples: Samples) -> float:
+    """Seconds of speech by Silero."""
+    return sum(float(np.count_nonzero(part.speech >= SPEECH)) for part in Meter().measure([samples])) / 100
+
+
+def _voters(found: dict[float, float]) -> list[float]:
+    """Places whose windows vote, in order of time: those with enough speech, spread evenly; else the best."""
+    speaking = sorted(at for at, speech in found.items() if speech >= _ENOUGH)
+    if not speaking:
+        return [min(found, key=lambda at: (-found[at], at))]
+    if len(speaking) <= VOTERS:
+        return speaking
+    return [speaking[index * len(speaking) // VOTERS] for index in range(VOTERS)]

@@ -63,8 +63,7 @@ def keep(track: Track) -> list[Kept]:
         first[index] = seam.drop_right
         if not seam.sure:
             flags[index].add("seam")
-    begin, total = track.place.start, track.end - track.place.start
-    borders = [begin + second for second in starts] + [begin + total]
+    borders = [track.place.start + second for second in starts] + [track.end]
     return [
         Kept(borders[i], borders[i + 1], first[i], max(first[i], last[i]), frozenset(flags[i]))
         for i in range(len(takes))
