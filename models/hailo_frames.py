@@ -101,11 +101,12 @@ class Windows:
 
     def reopen(self, seconds: float = 0.0) -> None:
         """Close, wait, open and configure. Raises NpuError or ModelError."""
-        self.close()
+        self._free.clear()
+        self.session.close(broken=True)
         time.sleep(seconds)
         self.session.reopen()
 
     def close(self) -> None:
         """Release buffers, network and device."""
         self._free.clear()
-        self.session.close(broken=True)
+        self.session.close()

@@ -301,6 +301,10 @@ def test_two_encoders_of_a_process_share_the_device(
     with opened(bundle, cpu) as one, opened(bundle, cpu) as two:
         jobs = [one.start(windows[:1]), two.start(windows[:1]), one.start(windows[1:2])]
         assert [(job.result(), job.backend)[1] for job in jobs] == ["hailo"] * 3
+        two.close()
+        job = one.start(windows[:1])
+        job.result()
+        assert (job.backend, one.stats()["reopens"]) == ("hailo", 0)
     with opened(bundle, cpu) as again:
         assert again.backend == "hailo"
 
