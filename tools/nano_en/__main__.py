@@ -11,13 +11,13 @@ from pathlib import Path
 
 from nano_en.text import domain_text, general_text, write_text
 
-STEPS = ("text", "synth", "train", "export", "published", "evaluate")
+STEPS = ("text", "synth", "train", "export", "compile", "evaluate")
 
 
 def main() -> None:
-    """Run one step, `all` of them, or `smoke`: all on a few sentences in about a minute."""
+    """Run one step, `all` of them but `published`, or `smoke`: all on a few sentences in about a minute."""
     parser = argparse.ArgumentParser(prog="python -m nano_en", description=main.__doc__)
-    parser.add_argument("step", choices=(*STEPS, "all", "smoke"))
+    parser.add_argument("step", choices=(*STEPS, "published", "all", "smoke"))
     parser.add_argument("--work", type=Path, default=Path("out/nano_en"), help="where everything is kept")
     parser.add_argument("--workers", type=int, default=2, help="processes that speak")
     parser.add_argument("--minutes", type=float, default=1.0, help="factor on the minutes of each phase")
@@ -44,6 +44,10 @@ def run(step: str, work: Path, workers: int, factor: float) -> None:
         from nano_en.export import export
 
         export(work / "dense.pt", work / "bpe.json", work / "nano.en")
+    elif step == "compile":
+        from asr_batch.models.whisper.compile import compile_bundle
+
+        compile_bundle(work / "nano.en", work / "bundle")
     elif step == "published":
         from nano_en.published import export_published
 
@@ -82,6 +86,7 @@ def train(work: Path, factor: float) -> None:
 
 def smoke(work: Path, workers: int) -> None:
     """All steps but `published` on 60 sentences; fails unless the loss falls and the folder loads."""
+    from asr_batch.models.inspect_report import inspect_model
     from nano_en.corpus import synthesise
     from nano_en.evaluate import evaluate
     from nano_en.export import export
@@ -100,7 +105,11 @@ def smoke(work: Path, workers: int) -> None:
         raise SystemExit(f"the loss did not fall: {losses}")
     export(work / "smoke.pt", work / "bpe.json", work / "nano.en")
     evaluate(work / "nano.en", work / "test" / "manifest.csv")
-    print(f"smoke test passed: loss {losses[0]:.1f} → {losses[-1]:.1f}; {work / 'nano.en'} is a whole model")
+    run("compile", work, workers, 1.0)
+    verdict = inspect_model(work / "bundle").verdict
+    if not verdict.good:
+        raise SystemExit(f"the compiled bundle does not run: {verdict.reason}")
+    print(f"smoke test passed: loss {losses[0]:.1f} → {losses[-1]:.1f}; {work / 'bundle'} runs")
 
 
 def _pseudo_words(count: int) -> list[str]:

@@ -1,6 +1,7 @@
 """A Hugging Face folder to the published ONNX layout, by optimum's exporter, with cross-attentions.
 
-Needs `pip install 'optimum-onnx[onnxruntime]'`. The product itself does not need this layout of its own
+Needs `pip install 'optimum-onnx[onnxruntime]'` and transformers 4, which that package's version 0.1 wants: an
+environment of its own. The product itself does not need this layout of its own
 model: `asr-batch models compile` makes a faster form from the folder. It exists to test against.
 """
 
@@ -20,7 +21,7 @@ def export_published(source: Path, target: Path) -> None:
         from optimum.exporters.onnx import main_export
         from optimum.exporters.onnx.model_configs import WhisperOnnxConfig
     except ImportError as error:
-        raise SystemExit("the published layout needs: pip install 'optimum-onnx[onnxruntime]'") from error
+        raise SystemExit(f"needs optimum-onnx[onnxruntime] and transformers 4 ({error})") from error
     from transformers import AutoConfig
 
     class WithAttentions(WhisperOnnxConfig):  # type: ignore[misc]
