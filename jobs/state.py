@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from asr_batch.jobs.dataset import load_job, load_status, open_transcripts
+from asr_batch.jobs.dataset import JOB, load_job, load_status, open_transcripts
 from asr_batch.jobs.lock import held, holder
 from asr_batch.jobs.progress import hms
 from asr_batch.jobs.voice import counts_line
@@ -16,6 +16,8 @@ SHOWN = 10
 
 def job_state(root: Path) -> dict[str, Any]:
     """All that is known. Raises ConfigError when there is no data set."""
+    if not (root / JOB).exists() and held(root):
+        return {"dataset": str(root.absolute()), "state": "starting", "held_by": holder(root)}
     job, told = load_job(root), load_status(root)
     columns = ["id", "status", "error_code", "error_message", "duration"]
     counts: Counter[str] = Counter()
@@ -56,11 +58,13 @@ def _ended(told: dict[str, Any]) -> str:
 
 def state_lines(found: dict[str, Any]) -> list[str]:
     """The state for a person."""
-    rows, view = found["rows"], found["view"] or {}
     lines = [f"{found['dataset']}: {found['state']}"]
     if found["held_by"]:
         who = found["held_by"]
         lines.append(f"held by process {who.get('pid')} on {who.get('host')} since {who.get('since')}")
+    if "rows" not in found:
+        return lines
+    rows, view = found["rows"], found["view"] or {}
     lines.append(f"{counts_line(rows)} of {rows['total']} rows; {hms(found['audio_seconds'])} of audio done")
     if view:
         lines.append(f"{view['rtfx']:.1f}x real time, ETA {hms(view['eta'])}")

@@ -124,7 +124,7 @@ def _text(values: Mapping[str, Any], column: str | None) -> str | None:
         return None
     if isinstance(value, float) and math.isnan(value):
         return None
-    if isinstance(value, (str, int)) and not isinstance(value, bool):
+    if isinstance(value, (str, int, float)) and not isinstance(value, bool):
         text = str(value)
         if not is_utf8(text):
             raise RowError(column, text, "text in UTF-8")

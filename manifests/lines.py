@@ -31,6 +31,8 @@ def read_csv(stream: IO[bytes], delimiter: str = ",") -> Iterator[RawRow | Probl
         try:
             fields = next(reader)
         except StopIteration:
+            if header is None:
+                yield Problem(0, "", "an empty file", f"a header with {' or '.join(ALIASES['audio'])}")
             return
         except csv.Error as error:
             yield Problem(line, "", str(error), "fields quoted as in RFC 4180")

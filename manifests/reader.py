@@ -385,5 +385,5 @@ class _Names:
 
     def twice(self) -> set[int]:
         """Hashes of explicit ids that were taken more than once."""
-        keys, counts = np.unique(np.frombuffer(self._explicit, dtype=np.int64), return_counts=True)
+        keys, counts = np.unique(np.array(self._explicit, dtype=np.int64), return_counts=True)
         return set(keys[counts > 1].tolist())

@@ -300,3 +300,36 @@ def test_a_bug_in_one_row_leaves_the_others(folder, run, rows, monkeypatch):
     assert run() == 3
     assert rows()["f1"]["error_code"] == "internal_error"
     assert rows()["f2"]["status"] == "ok"
+
+
+def test_status_while_it_runs(folder, run):
+    from asr_batch.jobs.state import job_state, state_lines
+
+    root = folder(12)
+    seen = []
+
+    def look(pool):
+        seen.append(job_state(root / "out"))
+        assert "running" in state_lines(seen[-1])[0]
+
+    assert run(FakePool(1, 2, on_wait=look)) == 0
+    assert {found["state"] for found in seen} == {"running"}
+    assert seen[-1]["rows"]["ok"] > seen[0]["rows"].get("ok", 0)
+    assert seen[0]["held_by"]["pid"] == os.getpid()
+    assert job_state(root / "out")["state"] == "finished"
+
+
+def test_an_interrupted_run_says_so(folder, run):
+    from asr_batch.jobs.state import job_state
+
+    root = folder(4)
+
+    class Gone(BaseException):
+        pass
+
+    def vanish(pool):
+        raise Gone
+
+    with pytest.raises(Gone):
+        run(FakePool(on_wait=vanish))
+    assert "interrupted" in job_state(root / "out")["state"]

@@ -154,6 +154,7 @@ def test_many_rows_of_one_file_without_ids(tmp_path):
         ("audio,id\na.wav,x\nb.wav,x\n", 3, "id", "x", "unique"),
         ("audio\n gs://b/a.wav\ngs://b/a.wav\n", 3, "audio", "gs://b/a.wav", "s3://"),
         ("audio,id\n,x\n", 2, "audio", "", "path"),
+        ("", 0, "", "empty file", "header"),
         ("id,text\na,b\n", 1, "audio", "id, text", "column named audio"),
         ("audio,id,id\na,b,c\n", 1, "id", "id", "once"),
         ('audio,id\n"a"x,b\n', 2, "", "expected", "RFC 4180"),
@@ -252,3 +253,10 @@ def test_what_csv_wrote_is_what_is_read(tmp_path, rows):
             writer.writerow([f"{number}.wav", text, note])
     items = read(path)
     assert [(item.reference or "", dict(item.extra)["note"]) for item in items] == rows
+
+
+def test_a_header_alone_is_no_rows(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_text("audio\n")
+    assert read(path) == []
+    assert open_manifest(str(path)).facts().rows == 0
