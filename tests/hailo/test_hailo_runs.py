@@ -53,21 +53,13 @@ def run(tmp_path: Path, npu: Any, model: Path, *options: str) -> tuple[int, list
     return done.returncode, sorted(rows, key=lambda row: str(row["id"])), windows
 
 
-def test_a_job_through_the_npu(tmp_path: Path, npu: Any, nano: Path) -> None:
+def test_a_job_through_ray_and_the_npu(tmp_path: Path, npu: Any, nano: Path) -> None:
     npu.set(devices=[{"id": "0000:01:00.0", "arch": "HAILO8L"}], snr_db=15.0)
-    code, rows, windows = run(tmp_path, npu, nano, "--no-ray")
+    code, rows, windows = run(tmp_path, npu, nano)
     assert code == 0
     assert {row["encoder_backend"] for row in rows} == {"hailo"}
     assert {window["encoder_backend"] for window in windows} == {"hailo"}
     assert all(row["text"] for row in rows)
-
-
-@pytest.mark.slow
-def test_a_job_through_ray_and_the_npu(tmp_path: Path, npu: Any, nano: Path) -> None:
-    npu.set(devices=[{"id": "0000:01:00.0", "arch": "HAILO8L"}])
-    code, rows, _ = run(tmp_path, npu, nano, "--workers", "1")
-    assert code == 0
-    assert {row["encoder_backend"] for row in rows} == {"hailo"}
 
 
 def test_a_drifting_npu_is_found_and_its_rows_are_made_again(tmp_path: Path, npu: Any, nano: Path) -> None:
