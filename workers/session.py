@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import logging
 import os
 import secrets
@@ -81,6 +82,7 @@ def embedded(cpus: int) -> Session:
     guard = _watch(mark, folder)
     with _own_signals():
         ray = _import()
+        _own_group(ray)
         ray.init(
             address="local",
             num_cpus=cpus,
@@ -137,6 +139,18 @@ def _import() -> Any:
     if hasattr(worker, "_worker_logs_enabled"):
         worker._worker_logs_enabled = False
     return ray
+
+
+def _own_group(ray: Any) -> None:
+    """Start Ray's daemons in sessions of their own.
+
+    Signals to this program's process group (Ctrl-C, a supervisor's SIGTERM) are then the driver's alone;
+    with its raylet dead it would end at once instead of finishing what runs.
+    """
+    services: Any = getattr(getattr(ray, "_private", None), "services", None)
+    start = getattr(services, "ConsolePopen", None)
+    if isinstance(start, type) and issubclass(start, subprocess.Popen):
+        services.ConsolePopen = functools.partial(start, start_new_session=True)
 
 
 @contextlib.contextmanager

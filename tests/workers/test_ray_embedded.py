@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -49,49 +51,53 @@ LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}
 """127.0.0.1 as /proc/net/tcp and /proc/net/tcp6 write it."""
 
 
-def start(names, tmp_path, **more):
-    env = dict(os.environ, PYTHONPATH=str(HERE), TMPDIR=str(tmp_path) if len(str(tmp_path)) < 20 else "/tmp")
+def start(names, tmp_path):
     command = [sys.executable, "-c", DRIVER, str(tmp_path), json.dumps(names)]
-    return subprocess.Popen(
-        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    mark = secrets.token_hex(8)
+    env = dict(os.environ, PYTHONPATH=str(HERE), TEST_OF_DRIVER=mark)
+    driver = subprocess.Popen(command, env=env, text=True, start_new_session=True, **pipes)
+    driver.mark = mark
+    return driver
 
 
-def ray_processes(session: int) -> list[str]:
-    """Command lines of Ray's processes in the given session (of processes)."""
-    found = []
+def of_driver(driver) -> list[Path]:
+    """Folders in /proc of all processes that the driver started, and of the driver."""
+    mark, found = f"TEST_OF_DRIVER={driver.mark}".encode(), []
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            command = (folder / "cmdline").read_text().replace("\0", " ")
-        except OSError:
-            continue
-        if int(fields[3]) == session and fields[0] != "Z" and ("ray" in command):
-            found.append(command[:80])
+        with contextlib.suppress(OSError):
+            if mark in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(folder)
     return found
 
 
-def listeners(session: int) -> list[str]:
-    """Local addresses (hex) on which processes of the session listen."""
+def left(driver) -> list[str]:
+    """Command lines of what is still there a while after the driver has ended."""
+    until = time.monotonic() + 10
+    while of_driver(driver) and time.monotonic() < until:
+        time.sleep(0.1)
+    return [(folder / "cmdline").read_text() for folder in of_driver(driver)]
+
+
+def listeners(driver) -> set[str]:
+    """Local addresses (hex) on which the driver's processes listen."""
     inodes = set()
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if int((folder / "stat").read_text().rpartition(")")[2].split()[3]) != session:
-                continue
+    for folder in of_driver(driver):
+        with contextlib.suppress(OSError):
             links = [str(link.readlink()) for link in (folder / "fd").iterdir()]
-        except OSError:
-            continue
-        inodes |= {link[8:-1] for link in links if link.startswith("socket:")}
+            inodes |= {link[8:-1] for link in links if link.startswith("socket:")}
     lines = [line for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
     rows = [line.split() for line in lines]
-    return sorted({row[1].rpartition(":")[0] for row in rows if row[3] == "0A" and row[9] in inodes})
+    return {row[1].rpartition(":")[0] for row in rows if row[3] == "0A" and row[9] in inodes}
 
 
 def test_units_crash_hang_and_come_back_and_nothing_is_left(tmp_path):
     names = [f"u{i:02}" for i in range(20)] + ["crash-1", "hang-1"]
-    driver = start(names, tmp_path, start_new_session=True)
+    driver = start(names, tmp_path)
     assert driver.stdout.readline() == "up\n"
-    assert set(listeners(driver.pid)) <= LOOPBACK
+    found = listeners(driver)
+    assert found
+    assert found <= LOOPBACK
     out, err = driver.communicate(timeout=120)
     assert err == ""
     (line,) = out.splitlines()
@@ -102,7 +108,7 @@ def test_units_crash_hang_and_come_back_and_nothing_is_left(tmp_path):
     assert ("crashed", "crash-1") in lone
     assert ("hung", "hang-1") in lone
     assert len({event[2] for event in told if event[0] == "done"}) > 1
-    assert ray_processes(driver.pid) == []
+    assert left(driver) == []
 
 
 SLOW = [pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGTERM, signal.SIGINT)]
@@ -110,15 +116,25 @@ SLOW = [pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGTE
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, *SLOW])
 def test_ray_is_gone_however_the_driver_ends(tmp_path, number):
-    driver = start([f"slow-{i}" for i in range(100)], tmp_path, start_new_session=True)
+    driver = start([f"slow-{i}" for i in range(100)], tmp_path)
     assert driver.stdout.readline() == "up\n"
     time.sleep(0.5)
     driver.send_signal(number)
     driver.communicate(timeout=30)
-    until = time.monotonic() + 10
-    while ray_processes(driver.pid) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert ray_processes(driver.pid) == []
+    assert left(driver) == []
+
+
+@pytest.mark.slow
+def test_signals_to_the_process_group_reach_the_driver_alone(tmp_path):
+    driver = start([f"slow-{i}" for i in range(30)], tmp_path)
+    assert driver.stdout.readline() == "up\n"
+    os.killpg(driver.pid, signal.SIGCONT)
+    groups = {os.getpgid(int(folder.name)) for folder in of_driver(driver) if int(folder.name) != driver.pid}
+    assert groups
+    assert driver.pid not in groups
+    driver.communicate(timeout=60)
+    assert driver.returncode == 0
+    assert left(driver) == []
 
 
 @pytest.mark.slow
