@@ -19,6 +19,7 @@ N_FFT = 400
 HOP = 160
 FRAMES_PER_SECOND = SAMPLE_RATE // HOP
 _BLOCK = 64  # frames transformed at a time, so that the work stays in the cache
+_ALONE = 250_000  # multiplications that OpenBLAS does on one thread: its others would spin beside the decoder
 _FLOOR = 1e-10  # power below this is silence to the extractor
 _BREAK_HZ, _LINEAR_STEP, _LOG_STEP = 1000.0, 200.0 / 3.0, np.log(6.4) / 27.0  # Slaney's mel scale
 
@@ -84,12 +85,15 @@ def _padded(audio: Samples, total: int) -> Samples:
 def _log_power(padded: Samples, n_mels: int, frames: int) -> NDArray[np.float32]:
     """log10 of the mel power [n_mels, frames] of the first `frames` frames."""
     windows = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP][:frames]
-    power = np.empty((frames, N_FFT // 2 + 1), np.float32)
+    bins = N_FFT // 2 + 1
+    rows = max(1, _ALONE // (bins * n_mels))
+    power = np.zeros((-(-frames // rows) * rows, bins), np.float32)
     for at in range(0, frames, _BLOCK):
         # float64: a bin 8 decades below its frame's loudest would drown in the error of a float32 transform.
         spectrum = np.fft.rfft(windows[at : at + _BLOCK] * _hann(), axis=-1)
-        power[at : at + _BLOCK] = spectrum.real**2 + spectrum.imag**2
-    mel: NDArray[np.float32] = np.maximum(power @ mel_filters(n_mels), np.float32(_FLOOR))
+        power[at : at + len(spectrum)] = spectrum.real**2 + spectrum.imag**2
+    product = (power.reshape(-1, rows, bins) @ mel_filters(n_mels)).reshape(-1, n_mels)[:frames]
+    mel: NDArray[np.float32] = np.maximum(product, np.float32(_FLOOR))
     return np.asarray(np.log10(mel)).T
 
 
