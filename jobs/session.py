@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import logging
-import shlex
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from collections.abc import Callable, Collection
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-import pyarrow.dataset as ds
-
-from asr_batch.jobs.config import RunConfig, Settings, next_occurrence, settings_base, time_of_day
-from asr_batch.jobs.dataset import open_transcripts
+from asr_batch.jobs.config import RunConfig, Settings, settings_base
 from asr_batch.jobs.driver import Driver, Ending, Pace
+from asr_batch.jobs.ending import ending_text, failures_text, shown_rows
 from asr_batch.jobs.facts import look_at
 from asr_batch.jobs.feed import Feed, Looker, Resume
+from asr_batch.jobs.guard import deadline, held_for
 from asr_batch.jobs.job_file import part_metadata, write_job
 from asr_batch.jobs.ledger import Ledger, Limits
-from asr_batch.jobs.lock import hold
 from asr_batch.jobs.logs import log_to
 from asr_batch.jobs.metrics import render, serve
 from asr_batch.jobs.model_choice import Choice, choose_model, folder_sha256
@@ -46,7 +41,7 @@ from asr_batch.jobs.summary import (
 )
 from asr_batch.jobs.survey import Survey, survey
 from asr_batch.jobs.totals import Totals
-from asr_batch.jobs.voice import TABLE_ROWS, Voice, counts_line, native_stderr_to, real_stderr
+from asr_batch.jobs.voice import Voice, counts_line, native_stderr_to, real_stderr
 from asr_batch.jobs.watch import Watch
 from asr_batch.manifests.errors import (
     AsrBatchError,
@@ -132,12 +127,12 @@ class _Session:
     def run(self, manifest: Manifest | None) -> int:
         with self.stack as stack:
             if self.root.exists():
-                stack.enter_context(_held(self.root, self.config))
+                stack.enter_context(held_for(self.root, self.config))
             choice = choose_model(self.config.model)
             manifest = manifest or self._open_manifest()
             found = survey(manifest)
             if not self.root.exists():
-                stack.enter_context(_held(self.root, self.config))
+                stack.enter_context(held_for(self.root, self.config))
             stack.enter_context(log_to(self.root, verbose=self.config.verbose))
             stack.enter_context(native_stderr_to(self.root / "stderr.log"))
             try:
@@ -197,7 +192,7 @@ class _Session:
             self.parts.split,
             watch,
             stop=self.stop,
-            out_of_time=_deadline(config),
+            out_of_time=deadline(config),
             pace=self._pace(),
         )
         log.info("run started", extra={"data": {"rows": found.rows, "in_data_set": watch.totals.rows}})
@@ -261,91 +256,10 @@ class _Session:
         rows = summary["rows"]
         assert isinstance(rows, dict)
         quiet_words = self.voice.say if code == 0 else self.voice.complain
-        self.voice.table(*_shown_rows(self.root, found))
+        self.voice.table(*shown_rows(self.root, found))
         quiet_words(
             f"{counts_line(rows)} of {rows['total']} rows; {hms(float(str(summary['audio_seconds'])))} of "
-            f"audio at {summary['rtfx']}x real time; {_ending_text(ending, code)}"
+            f"audio at {summary['rtfx']}x real time; {ending_text(ending, code)}"
         )
         if code in (3, 4):
-            self.voice.complain(_failures_text(summary, self.root))
-
-
-def _ending_text(ending: Ending, code: int) -> str:
-    if ending == "finished":
-        return "finished" if code != 4 else "finished, but a gate does not hold"
-    if ending == "out of time":
-        return "out of time; the same command goes on"
-    return "stopped; the same command goes on"
-
-
-def _failures_text(summary: dict[str, object], root: Path) -> str:
-    lines = []
-    errors, gates = summary["errors"], summary["gates"]
-    assert isinstance(errors, dict)
-    assert isinstance(gates, list)
-    if errors:
-        lines.append("Reasons: " + ", ".join(f"{count} {code}" for code, count in errors.items()) + ".")
-        command = f"asr-batch retry {shlex.quote(str(root))} --only failed"
-        lines.append(f"Try them again with `{command}` (or partial).")
-    lines += [
-        f"Gate {gate['name']}: {gate['value']:g} against a limit of {gate['limit']:g}."
-        for gate in gates
-        if not gate["held"]
-    ]
-    return "\n".join(lines)
-
-
-def _shown_rows(root: Path, found: Survey) -> tuple[list[dict[str, Any]], int]:
-    """All rows of a small manifest in its order; of a large one those that failed or are partial.
-
-    Returns at most 40 of them, and how many more there are.
-    """
-    columns = ["id", "audio", "status", "error_message", "duration", "text"]
-    if found.rows <= TABLE_ROWS:
-        rows = {row["id"]: row for row in open_transcripts(root).to_table(columns=columns).to_pylist()}
-        return [rows[row_id] for row_id in found.first if row_id in rows], 0
-    wrong = ds.field("status").isin(["failed", "partial"])
-    table = open_transcripts(root).scanner(columns=columns, filter=wrong).head(TABLE_ROWS)
-    count = open_transcripts(root).count_rows(filter=wrong)
-    return table.to_pylist(), count - table.num_rows
-
-
-@contextmanager
-def _held(root: Path, config: RunConfig) -> Iterator[None]:
-    """Hold the folder; it must be empty for `--fresh`, and ours or empty otherwise."""
-    if root.exists() and not root.is_dir():
-        raise ConfigError(f"{root}: not a folder; expected the folder of a data set, or a new name")
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(hold(root))
-        except OutputError as error:  # nothing was started
-            raise ConfigError(str(error)) from error
-        _check_content(root, config)
-        yield
-
-
-def _check_content(root: Path, config: RunConfig) -> None:
-    found = sorted(path.name for path in root.iterdir() if path.name != ".lock")
-    if config.fresh and found:
-        raise ConfigError(
-            f"{root}: --fresh wants an empty folder and deletes nothing, but found {', '.join(found[:5])}; "
-            "name another folder, or leave --fresh out to go on with this one"
-        )
-    parts = list((root / "transcripts").glob("*.parquet"))[:1]
-    if parts and not (root / "job.json").exists():
-        raise ConfigError(f"{root}: holds transcripts/ of another program; expected an empty or a new folder")
-
-
-def _deadline(config: RunConfig) -> Callable[[], bool]:
-    """Whether the wall-clock budget is used up."""
-    begun, hours = time.monotonic(), config.max_hours
-    at = None
-    if config.stop_at is not None:
-        at = next_occurrence(time_of_day(config.stop_at), datetime.now().astimezone())
-
-    def over() -> bool:
-        if hours is not None and time.monotonic() - begun >= hours * 3600:
-            return True
-        return at is not None and datetime.now().astimezone() >= at
-
-    return over
+            self.voice.complain(failures_text(summary, self.root))

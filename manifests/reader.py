@@ -12,19 +12,18 @@ import io
 import shutil
 import sys
 import urllib.request
-from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
 
-from asr_batch.manifests.columns import ALIASES, Layout, RowError, build_item, default_id
+from asr_batch.manifests.columns import ALIASES, Layout, RowError, build_item
 from asr_batch.manifests.errors import ManifestError, Problem
+from asr_batch.manifests.ids import Names
 from asr_batch.manifests.lines import BOM, RawRow, read_csv, read_jsonl, read_paths
 from asr_batch.manifests.location import Base, is_remote, local_path, scheme_of
 from asr_batch.manifests.records import AudioItem
@@ -67,7 +66,7 @@ class Manifest:
         self.name, self.path, self.base = name, path, base
         self.format: Format = fmt or _format_of(path, name)
         self.renamed = False
-        self._names: _Names | None = None
+        self._names: Names | None = None
 
     def sha256(self) -> str:
         """The hash of the file's bytes."""
@@ -81,7 +80,7 @@ class Manifest:
         end and :meth:`rows` has the final ids.
         """
         problems: list[Problem] = []
-        names = _Names()
+        names = Names()
         for entry in self._items():
             if isinstance(entry, Problem):
                 problems.append(entry)
@@ -102,13 +101,13 @@ class Manifest:
         if self._names is None:
             for _ in self.check():
                 pass
-        names = self._names.again() if self._names else _Names()
+        names = self._names.again() if self._names else Names()
         for entry in self._items():
             if isinstance(entry, Problem):
                 raise ManifestError(self.name, [entry])  # the file changed under us
             yield entry if entry.id else replace(entry, id=names.give(entry.audio))
 
-    def _duplicates(self, names: _Names) -> list[Problem]:
+    def _duplicates(self, names: Names) -> list[Problem]:
         """A problem for every explicit id that was there before."""
         twice = names.twice()
         if not twice:
@@ -338,52 +337,3 @@ class _Types:
         kinds = {name: self._found.get(name, pa.string()) for name in self._waiting}
         text = fmt != "jsonl"
         return tuple((n, pa.string() if text or pa.types.is_null(k) else k) for n, k in kinds.items())
-
-
-class _Names:
-    """Ids of one manifest, as 64-bit hashes: eight bytes a row when all ids are explicit.
-
-    A default id is the first free one of: path without ending, path with ending, path with ending and a
-    number. It depends on the rows before it only, so that rows added at the end change no id.
-    """
-
-    def __init__(self) -> None:
-        self._explicit = array("q")
-        self._used: set[int] | None = None
-        self._given: set[int] = set()
-        self._numbers: dict[str, int] = {}
-        self.renamed = False
-
-    def again(self) -> _Names:
-        """For reading the same manifest once more, with all explicit ids known."""
-        names = _Names()
-        if self._given:
-            names._used = set(self._explicit)
-        return names
-
-    def take(self, name: str) -> None:
-        """Note an explicit id."""
-        key = hash(name)
-        self._explicit.append(key)
-        if self._used is not None:
-            self._used.add(key)
-            self.renamed = self.renamed or key in self._given
-
-    def give(self, audio: str) -> str:
-        """A default id."""
-        if self._used is None:
-            self._used = set(self._explicit)
-        name = default_id(audio)
-        if hash(name) in self._used:
-            name = audio
-        while hash(name) in self._used:
-            self._numbers[audio] = self._numbers.get(audio, 1) + 1
-            name = f"{audio}-{self._numbers[audio]}"
-        self._used.add(hash(name))
-        self._given.add(hash(name))
-        return name
-
-    def twice(self) -> set[int]:
-        """Hashes of explicit ids that were taken more than once."""
-        keys, counts = np.unique(np.array(self._explicit, dtype=np.int64), return_counts=True)
-        return set(keys[counts > 1].tolist())
