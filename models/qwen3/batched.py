@@ -27,8 +27,14 @@ class BatchedStepper:
     """
 
     def __init__(
-        self, session: ort.InferenceSession, embedding: Embedding, config: QwenConfig, slots: int
+        self,
+        session: ort.InferenceSession,
+        embedding: Embedding,
+        config: QwenConfig,
+        slots: int,
+        frequencies: Float32,
     ) -> None:
+        self._frequencies = frequencies
         self._session = session
         self._embedding = embedding
         self._config = config
@@ -38,7 +44,7 @@ class BatchedStepper:
         self._embeds = np.zeros((slots, 1, config.hidden), np.float32)
         self._logits = np.zeros((slots, 1, config.vocab), np.float32)
         self._caches: list[Float32] = []
-        self._angles: tuple[Float32, Float32] = rotary(0, config)
+        self._angles: tuple[Float32, Float32] = rotary(0, frequencies)
         self._bindings: dict[int, Any] = {}
 
     def admit(self, slot: int, prefill: Prefill, tokens: int) -> None:
@@ -80,7 +86,7 @@ class BatchedStepper:
             for slot in np.flatnonzero(self._lengths):
                 used = self._lengths[slot]
                 new[slot, :, :used] = before[slot, :, :used]
-        self._angles = rotary(room, c)
+        self._angles = rotary(room, self._frequencies)
         self._bindings.clear()
 
     def _bind(self, rows: int) -> Any:
@@ -100,10 +106,7 @@ class BatchedStepper:
         return binding
 
 
-def rotary(room: int, config: QwenConfig) -> tuple[Float32, Float32]:
-    """Cosines and sines [room, head_dim / 2] of the rotary position embedding."""
-    half = config.head_dim // 2
-    # float32 throughout, as the published graphs compute it
-    inverse = (1.0 / config.rope_theta ** (np.arange(half, dtype=np.float32) / half)).astype(np.float32)
-    angle = np.arange(room, dtype=np.float32)[:, None] * inverse
+def rotary(room: int, frequencies: Float32) -> tuple[Float32, Float32]:
+    """Cosines and sines [room, head_dim / 2] of the rotary position embedding, float32 throughout."""
+    angle = np.arange(room, dtype=np.float32)[:, None] * frequencies
     return np.cos(angle), np.sin(angle)

@@ -23,7 +23,7 @@ from asr_batch.models.qwen3.languages import NAMES
 from asr_batch.models.qwen3.memory import Plan, plan
 from asr_batch.models.qwen3.prompt import Prompt, PromptWriter
 from asr_batch.models.qwen3.recognizer import QwenRecognizer
-from asr_batch.models.qwen3.rewrite import batched_step
+from asr_batch.models.qwen3.rewrite import batched_step, frequencies
 from asr_batch.models.qwen3.sessions import (
     can_rewrite,
     check_layout,
@@ -32,6 +32,7 @@ from asr_batch.models.qwen3.sessions import (
 )
 from asr_batch.models.qwen3.steppers import Embedding, PublishedStepper, Stepper, open_embedding
 from asr_batch.models.qwen3.trace import NotTracedError
+from asr_batch.models.qwen3.wire import read_graph
 from asr_batch.models.recognizer import SAMPLE_RATE, ModelInfo, Recognizer
 
 WINDOW = 30.0
@@ -98,7 +99,8 @@ class _Check:
                 session = open_rewritten(
                     path, threads, lambda graph: batched_step(graph, config), fitting.packed
                 )
-                batched = BatchedStepper(session, embedding, config, fitting.slots)
+                turns = frequencies(read_graph(path), config)
+                batched = BatchedStepper(session, embedding, config, fitting.slots, turns)
                 both_exact = files.precision == "fp32"
                 if self._agrees(batched, 1e-3 if both_exact else 0.25):
                     return batched

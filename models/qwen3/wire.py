@@ -139,6 +139,14 @@ def first_text(raw: bytes, wanted: int) -> str:
     return ""
 
 
+def raw_data(tensor: bytes) -> bytes:
+    """The little-endian data that a TensorProto holds itself as such; empty if it holds it otherwise."""
+    for one in Message(tensor, 0, len(tensor)).fields():
+        if one.number == TENSOR_RAW:
+            return one.message().raw()
+    return b""
+
+
 def make_tensor(name: str, kind: int, dims: Sequence[int], data: bytes) -> bytes:
     """A TensorProto with its little-endian data inside."""
     head = b"".join(number(TENSOR_DIMS, size) for size in dims)

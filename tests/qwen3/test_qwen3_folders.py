@@ -14,7 +14,7 @@ import pytest
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.load import LoadOptions, load_recognizer
-from asr_batch.models.qwen3 import layout, memory, sessions, trace
+from asr_batch.models.qwen3 import layout, memory, rewrite, sessions, trace, wire
 from asr_batch.models.qwen3.config import QwenConfig
 from asr_batch.models.qwen3.files import choose
 from asr_batch.models.recognizer import DecodeOptions, WindowRequest
@@ -204,8 +204,8 @@ def test_graph_of_another_build_runs_as_published(folder: Path, monkeypatch: pyt
 def test_rewritten_step_that_disagrees_is_not_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from asr_batch.models.qwen3 import batched
 
-    def wrong(room: int, config: QwenConfig) -> tuple[np.ndarray, np.ndarray]:
-        return tuple(np.ones((room, config.head_dim // 2), np.float32) for _ in "cs")  # type: ignore[return-value]
+    def wrong(room: int, turns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.ones((room, len(turns)), np.float32), np.ones((room, len(turns)), np.float32)
 
     monkeypatch.setattr(batched, "rotary", wrong)
     recognizer = layout.load(folder, FP32)
@@ -235,3 +235,13 @@ def test_provider_other_than_cpu_is_refused() -> None:
 def test_large_graphs_are_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "SMALL_GRAPH", 10)
     assert words(MODEL) == words(MODEL, LoadOptions(precision="fp32", threads=2))
+
+
+def test_rotary_frequencies_are_those_of_the_graph() -> None:
+    config = QwenConfig.from_folder(MODEL)
+    graph = wire.read_graph(MODEL / "decoder_step.onnx")
+    found = rewrite.frequencies(graph, config)
+    assert found[0] == 1.0
+    assert any(found.tobytes() in tensor for tensor in graph.tensors.values())
+    formula = rewrite.frequencies(wire.Graph(), config)
+    np.testing.assert_allclose(found, formula, rtol=1e-6)
