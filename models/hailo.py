@@ -101,6 +101,14 @@ def is_double(hrt: Any) -> bool:
     return not str(getattr(native, "__file__", "")).endswith((".so", ".pyd"))
 
 
+def wants_npu(model: str | Path, encoder: str) -> bool:
+    """Whether a job with this model and `--encoder` would use an NPU that is there."""
+    folder = Path(model)
+    if encoder == "auto":
+        return (folder / "bundle.json").is_file() and bool(hef_entries(folder))
+    return encoder == "hailo"
+
+
 def devices() -> tuple[tuple[str, ...], str]:
     """Ids of this machine's NPUs, found without opening one, and a sentence why there is none to use."""
     if importlib.util.find_spec("hailo_platform") is None:
@@ -186,4 +194,4 @@ def open_decoder(bundle: Path, positions: int, options: LoadOptions) -> NpuDecod
         raise
 
 
-__all__ = ["add_hef", "devices", "is_double", "open_decoder", "open_encoder", "vendor"]
+__all__ = ["add_hef", "devices", "is_double", "open_decoder", "open_encoder", "vendor", "wants_npu"]

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from asr_batch.manifests.errors import AsrBatchError, RetryableError, WorkerFatalError
+from asr_batch.models.hailo import wants_npu
 from asr_batch.workers import facts, models_here, sizing
 from asr_batch.workers.fleet import Node
 from asr_batch.workers.pool import WorkerSpec
@@ -129,7 +130,7 @@ class Crew:
     def _wanted(self, node: Node) -> int:
         assert node.facts is not None
         node.npus = node.npus or len(node.facts.npu)
-        if self._spec.load.encoder != "cpu" and node.npus:
+        if wants_npu(self._spec.model, self._spec.load.encoder) and node.npus:
             return node.npus
         if self._workers:
             return max(1, round(self._workers / max(1, sum(one.cpus > 0 for one in self.nodes.values()))))

@@ -16,7 +16,7 @@ from typing import Any
 
 from asr_batch.manifests.errors import AsrBatchError, ConfigError, WorkerFatalError
 from asr_batch.manifests.records import Unit
-from asr_batch.models.hailo import devices
+from asr_batch.models.hailo import devices, wants_npu
 from asr_batch.models.recognizer import ModelInfo
 from asr_batch.workers import cluster, session, sizing
 from asr_batch.workers.actor import WorkerActor, witness
@@ -88,7 +88,7 @@ class RayPool:
     def _start_own(self, workers: int | None) -> None:
         cpus = sizing.cores()
         model = sizing.model_bytes(self._spec.model)
-        npus = len(devices()[0]) if self._spec.load.encoder != "cpu" else 0
+        npus = len(devices()[0]) if wants_npu(self._spec.model, self._spec.load.encoder) else 0
         count = workers or npus or sizing.worker_count(cpus, sizing.free_memory(), model)
         self._session = session.embedded(max(cpus, count))
         self._ray = self._session.ray
@@ -145,7 +145,7 @@ class RayPool:
     def _takes_npu(self, node: Node) -> bool:
         """Whether the next worker of the node gets one of its NPUs."""
         taken = sum(hand.npu for hand in self._hands if hand.node is node)
-        return self._spec.load.encoder != "cpu" and taken < node.npus
+        return wants_npu(self._spec.model, self._spec.load.encoder) and taken < node.npus
 
     def _tend(self) -> None:
         """Give every node the workers it should have, a failing one after growing pauses."""

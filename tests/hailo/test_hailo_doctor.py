@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asr_batch.models.hailo import devices
+from asr_batch.models.hailo import devices, wants_npu
 from asr_batch.models.hailo_doctor import diagnose
 
 
@@ -54,3 +54,14 @@ def test_a_machine_without_any_of_it(npu: Any, monkeypatch: pytest.MonkeyPatch) 
     found, why = devices()
     assert found == ()
     assert "not installed" in why
+
+
+def test_who_wants_the_npu(bundle: Path, tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    (plain / "bundle.json").write_text("{}")
+    asked = {(folder.name, encoder): wants_npu(folder, encoder)
+             for folder in (bundle, plain, tmp_path) for encoder in ("auto", "cpu", "hailo")}  # fmt: skip
+    assert [key for key, wants in asked.items() if wants and key[1] == "auto"] == [("bundle", "auto")]
+    assert not any(wants for (_, encoder), wants in asked.items() if encoder == "cpu")
+    assert all(wants for (_, encoder), wants in asked.items() if encoder == "hailo")
