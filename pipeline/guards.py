@@ -24,6 +24,7 @@ SPEAKS = 0.3
 """Seconds of speech (by Silero) from which a window may not come back empty unnoticed."""
 
 _MOST_LETTERS = 24  # a second of speech; the fastest clips of the development set have 19
+_MOST_DOUBLED = 12  # the same where the text is one thing said twice
 _FAINT, _ORDINARY, _MOST_GAIN = -34.0, -20.0, 50.0  # dBFS, dBFS, dB
 _TOKENS_LATIN, _TOKENS_OTHER, _TOKENS_MORE = 6, 15, 16  # a second, a second, and a constant
 _LOOP_SPAN, _LOOP_TIMES = 6, 4  # words of a phrase, times in a row
@@ -89,6 +90,13 @@ def loops(text: str) -> bool:
     return False
 
 
+def doubled(text: str) -> bool:
+    """Whether the text says one thing twice and nothing else, as decoders do with a single short word."""
+    words = normal_words(text)
+    half = len(words) // 2
+    return half > 0 and words[:half] == words[half:]
+
+
 def letters(text: str) -> int:
     """Letters and digits of a text: a steadier measure of how much was said than words."""
     return sum(character.isalnum() for character in text)
@@ -122,7 +130,8 @@ def judge(result: WindowResult, options: PipelineOptions, speech: float) -> froz
         faults.add("low_logprob")
     if result.truncated:
         faults.add("truncated")
-    if speech >= SPEAKS and letters(result.text) / speech > _MOST_LETTERS:
+    most = _MOST_DOUBLED if doubled(result.text) else _MOST_LETTERS
+    if speech >= SPEAKS and letters(result.text) / speech > most:
         faults.add("too_dense")
     return frozenset(faults)
 
@@ -171,6 +180,8 @@ def decode(
 def _hopeless(tries: list[Try], speech: float) -> bool:
     """No further try: nobody speaks here anyway, or the engine failed twice."""
     failures = sum("failed" in attempt.faults for attempt in tries)
+    if tries[-1].faults == {"too_dense"}:
+        return True  # a draw says something else, not less; the repair listens with other margins
     return failures >= 2 or (speech < SPEAKS and "failed" not in tries[-1].faults)
 
 

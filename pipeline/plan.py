@@ -29,7 +29,7 @@ _SURE_PAUSE = 25  # frames of non-speech that need no further look
 _DEEP = -30.0  # dB under the loud parts, over 110 ms: a pause, too long and deep for a stop consonant
 _DEEPEST = 55.0  # dB under the loud parts from which quieter makes no better pause
 _LEAD, _SHORT_REST, _LONG_REST = 5, 100, 300  # frames
-_MARGIN = 35  # frames of silence that a window keeps around its speech
+_BEFORE, _AFTER = 12, 30  # frames of silence that a window keeps before and behind its speech
 _SLACK = 60  # frames by which the edges of an overlap move to a better place
 _QUIET_SHARE = 0.35  # of the way from the window's floor to its loud parts
 _MIN_RANGE = 12.0  # dB between floor and loud parts from which level says anything about pauses
@@ -117,13 +117,13 @@ def rest_cut(level: Float32, speech: Float32) -> CutPlace | None:
     quiet = pauses(level, speech)
     for start, end in runs(quiet):
         if start <= _LEAD and end - start >= _SHORT_REST:
-            place = len(level) if end == len(level) else end - _MARGIN
+            place = len(level) if end == len(level) else end - _BEFORE
             if is_silence(level[:place], speech[:place]):
                 return CutPlace(place, place, "silence")
         elif end - start >= _LONG_REST and is_silence(
-            level[start + _MARGIN : end], speech[start + _MARGIN : end]
+            level[start + _AFTER : end], speech[start + _AFTER : end]
         ):
-            return CutPlace(start + _MARGIN, start + _MARGIN, "silence")
+            return CutPlace(start + _AFTER, start + _AFTER, "silence")
     return None
 
 

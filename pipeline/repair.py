@@ -38,6 +38,7 @@ _MIDDLE = (0.25, 0.75)  # of the window: where a split may lie
 _SHIFT = FRAMES_PER_SECOND // 5  # 0.2 s
 _LEAD = 50  # frames of silence before the onset from which moving the start makes sense
 _SURE = -0.5  # log-probability from which a piece may be put into a text
+_WHOLE = frozenset({"repetition", "failed", "too_dense"})  # faults of a window as a whole
 _LEAST_WINDOWS = 3  # decodings that the budget allows to even the shortest row
 
 
@@ -93,7 +94,7 @@ def severity(outcome: Outcome, speech: float, usual: float, tolerated: float = _
     """
     if bare(outcome, speech):
         return speech
-    if outcome.flags & {"repetition", "failed"}:
+    if outcome.flags & _WHOLE:
         return speech
     if speech < MUCH:
         return 0.0
@@ -168,7 +169,7 @@ def repair(suspect: Suspect, samples: Samples, more: Samples, shop: Workshop, bu
 def needs_all(suspect: Suspect) -> bool:
     """Whether the window as a whole has to be decoded otherwise, not only where a stretch is missing."""
     return bare(suspect.outcome, suspect.speech_seconds) or bool(
-        suspect.outcome.flags & {"repetition", "failed", "truncated"}
+        suspect.outcome.flags & (_WHOLE | {"truncated"})
     )
 
 
@@ -224,6 +225,8 @@ def accepted(attempt: Try, suspect: Suspect) -> bool:
     result = attempt.result
     if result.error is not None or attempt.faults:
         return False
+    if "too_dense" in suspect.outcome.flags:
+        return 0 < len(words_of(result.text)) < len(words_of(suspect.outcome.result.text))
     words, before = len(words_of(result.text)), len(words_of(suspect.outcome.result.text))
     speech = suspect.speech_seconds
     if compression_ratio(result.text) >= 2.4 or not words:
@@ -245,6 +248,9 @@ def _rungs(
     suspect: Suspect, samples: Samples, more: Samples, shop: Workshop
 ) -> Iterator[tuple[str, list[Samples], bool]]:
     """The ways to try, cheapest disturbance first: name, pieces to decode and join, second model or not."""
+    if "too_dense" in suspect.outcome.flags:
+        yield from _other_margins(suspect, samples, shop)
+        return
     empty = bare(suspect.outcome, suspect.speech_seconds) or "failed" in suspect.outcome.flags
     voiced = runs(suspect.speech)
     onset = max(0, voiced[0][0] - _SHIFT) if voiced else 0
@@ -260,6 +266,21 @@ def _rungs(
             yield f"split {parts}", pieces, False
     if shop.second:
         yield "second model", [samples], True
+
+
+def _other_margins(
+    suspect: Suspect, samples: Samples, shop: Workshop
+) -> Iterator[tuple[str, list[Samples], bool]]:
+    """The window's speech between other lengths of silence: a short word comes once in one of them."""
+    voiced = runs(suspect.speech)
+    if not voiced:
+        return
+    first, last = max(0, voiced[0][0] - 5), voiced[-1][1] + 5
+    spoken = samples[first * FRAME : last * FRAME]
+    for before, behind in ((0.0, 0.2), (0.6, 0.6), (0.0, 0.0), (1.0, 1.0)):
+        padded = np.pad(spoken, (round(before * SAMPLE_RATE), round(behind * SAMPLE_RATE)))
+        if len(padded) <= shop.longest:
+            yield f"margins {before:g} and {behind:g} s", [padded], False
 
 
 def split_quietly(samples: Samples, level: Float32, speech: Mask, parts: int) -> list[Samples]:
