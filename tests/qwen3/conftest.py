@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,17 @@ def generator() -> ModuleType:
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def make_model() -> Callable[..., None]:
+    pytest.importorskip("onnx")
+    made = generator()
+
+    def make(folder: Path, **sizes: Any) -> None:
+        made.write_model(folder, made.Shape(**sizes), seed=2, block=0)
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -124,3 +125,22 @@ def test_info_tells_the_family(other_model: Path) -> None:
     assert len(info.languages) == 30
     assert info.capabilities == {"prompt", "temperature"}
     assert len(info.sha256) == 64
+
+
+@pytest.mark.parametrize(
+    ("sizes", "stepper"),
+    [
+        ({"head_dim": 24, "heads": 4, "kv_heads": 4, "layers": 1}, "PublishedStepper"),
+        ({"head_dim": 48, "heads": 2, "kv_heads": 1, "hidden": 32, "ffn": 96}, "BatchedStepper"),
+        ({"head_dim": 32, "heads": 2, "kv_heads": 2, "vocab": 2048, "embed": "float32"}, "BatchedStepper"),
+    ],
+    ids=["odd heads", "narrow", "no groups"],
+)
+def test_other_sizes(tmp_path: Path, make_model: Any, sizes: dict[str, Any], stepper: str) -> None:
+    make_model(tmp_path, **sizes)
+    recognizer = load_recognizer(tmp_path, LoadOptions(threads=1))
+    assert type(recognizer._stepper).__name__ == stepper  # type: ignore[attr-defined]
+    assert recognizer.info.precision == "fp32"
+    results = decode(recognizer, WINDOWS[:3])
+    recognizer.close()
+    assert [one.tokens for one in results] == [reference(tmp_path, "", *window) for window in WINDOWS[:3]]
