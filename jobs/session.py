@@ -131,6 +131,9 @@ class _Session:
             choice = choose_model(self.config.model)
             manifest = manifest or self._open_manifest()
             found = survey(manifest)
+            if self.stop.exit_code is not None:
+                self.voice.complain("asr-batch: stopped before any work")
+                return self.stop.exit_code
             if not self.root.exists():
                 stack.enter_context(held_for(self.root, self.config))
             stack.enter_context(log_to(self.root, verbose=self.config.verbose))

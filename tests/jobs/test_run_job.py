@@ -333,3 +333,19 @@ def test_an_interrupted_run_says_so(folder, run):
     with pytest.raises(Gone):
         run(FakePool(on_wait=vanish))
     assert "interrupted" in job_state(root / "out")["state"]
+
+
+def test_a_signal_before_the_work_starts_nothing(folder, run, monkeypatch, capfd):
+    from asr_batch.jobs import session
+
+    root = folder(2)
+    real = session.survey
+
+    def slow(manifest):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return real(manifest)
+
+    monkeypatch.setattr(session, "survey", slow)
+    assert run() == 143
+    assert not (root / "out").exists()
+    assert "before any work" in capfd.readouterr().err
