@@ -130,8 +130,9 @@ def judge(result: WindowResult, options: PipelineOptions, speech: float) -> froz
         faults.add("low_logprob")
     if result.truncated:
         faults.add("truncated")
-    most = _MOST_DOUBLED if doubled(result.text) else _MOST_LETTERS
-    if speech >= SPEAKS and letters(result.text) / speech > most:
+    twice = doubled(result.text)
+    least, most = (SPEAKS / 2, _MOST_DOUBLED) if twice else (SPEAKS, _MOST_LETTERS)
+    if speech >= least and letters(result.text) / speech > most:
         faults.add("too_dense")
     return frozenset(faults)
 

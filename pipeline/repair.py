@@ -277,7 +277,7 @@ def _other_margins(
         return
     first, last = max(0, voiced[0][0] - 5), voiced[-1][1] + 5
     spoken = samples[first * FRAME : last * FRAME]
-    for before, behind in ((0.0, 0.2), (0.6, 0.6), (0.0, 0.0), (1.0, 1.0)):
+    for before, behind in ((0.0, 0.2), (0.6, 0.6), (0.0, 0.0), (1.0, 1.0), (0.3, 0.3), (0.15, 0.5)):
         padded = np.pad(spoken, (round(before * SAMPLE_RATE), round(behind * SAMPLE_RATE)))
         if len(padded) <= shop.longest:
             yield f"margins {before:g} and {behind:g} s", [padded], False

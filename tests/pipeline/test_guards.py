@@ -212,3 +212,23 @@ def test_measures() -> None:
     assert token_cap(10, None, 20) == 20
     fast = WindowResult(0, "Eight. Eight." * 3, (1,), -0.1, 0.0, 0.0)
     assert judge(fast, PipelineOptions(), 0.5) == {"too_dense"}
+
+
+def test_a_short_word_said_twice_is_heard_again_between_other_silences(
+    save: Callable[..., Path], clips: list
+) -> None:
+    word = clips[1][1][3000:11000]
+    path = save(np.concatenate([np.zeros(4000, np.float32), word, np.zeros(8000, np.float32)]))
+    calls: list[int] = []
+
+    def speak(request: WindowRequest, result: WindowResult) -> WindowResult:
+        calls.append(len(request.samples))
+        return replace(result, text="Seventy. Seventy." if len(calls) < 3 else "Seventy.")
+
+    transcript = row(path, FakeRecognizer(speak))
+    assert transcript.text == "Seventy."
+    assert "recovered" in transcript.windows[0].flags
+    assert len(set(calls)) == len(calls) == 3
+    always = row(path, FakeRecognizer(lambda _, result: replace(result, text="Seventy. Seventy.")))
+    assert always.text == "Seventy. Seventy."  # flagged, not cut
+    assert "too_dense" in always.windows[0].flags
