@@ -39,6 +39,12 @@ test: $(VENV)/dev.stamp ## run the tests
 test-slow: $(VENV)/dev.stamp ## run the tests that take minutes, and those that need root and namespaces
 	$(BIN)/python -m pytest -m "slow or cluster"
 
+BENCH ?= --rounds 3
+.PHONY: bench
+bench: $(VENV)/dev.stamp ## speed beside faster-whisper and the seed's loop; BENCH="--source DIR --audio DIR" adds speech
+	$(PIP) install "faster-whisper>=1.1,<2"
+	$(BIN)/python -m bench.speed $(BENCH)
+
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## formatting, lint, import rules
 	$(BIN)/ruff format --check .

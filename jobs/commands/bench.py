@@ -21,9 +21,10 @@ EPILOG = (
 @click.option("--rows", type=click.IntRange(1, 1000), default=24, show_default=True, help="Rows at most.")
 @click.option("--npu", is_flag=True, help="Compare CPU, hybrid and full NPU, with the seed's table beside.")
 def bench(model_name: str | None, long: Path | None, manifest: str | None, rows: int, npu: bool) -> None:
-    """Measure encoder, decoder and whole windows on this machine, one window after the other."""
+    """Measure encoder, decoder and whole windows one after the other, then with all slots full."""
     from asr_batch.jobs.model_choice import choose_model
     from asr_batch.jobs.npu_bench import clips_of, measure_all, measure_cpu, npu_table, on_a_double, table
+    from asr_batch.jobs.throughput import throughput
 
     folder = choose_model(model_name).path
     clips = clips_of(manifest, rows)
@@ -31,3 +32,4 @@ def bench(model_name: str | None, long: Path | None, manifest: str | None, rows:
         click.echo(npu_table(measure_all(folder, clips, long), on_a_double()))
     else:
         click.echo(table(measure_cpu(folder, clips, long)))
+        click.echo(str(throughput(folder, [clip.samples for clip in clips])))
