@@ -126,13 +126,20 @@ class Driver:
                 drained_by = drained_by or time.monotonic() + self._pace.grace
                 if not self.pool.open_units() or self._stop.count > 1 or time.monotonic() >= drained_by:
                     return stopping
-            if self.pool.open_units():
-                for event in self.pool.wait(self._pace.wait):
-                    self._take(event)
-            else:
-                self.feed.wait(self._pace.wait)
+            self._wait()
             self._commit_if_due()
             self._watcher.tick(self)
+
+    def _wait(self) -> None:
+        """Wait for the pool, also while it holds nothing but has to get ready for what waits for it."""
+        if self.pool.open_units() or self._units or self.attempts.again:
+            events = self.pool.wait(self._pace.wait)
+            for event in events:
+                self._take(event)
+            if not events and not self.pool.open_units():
+                time.sleep(self._pace.wait / 10)
+        else:
+            self.feed.wait(self._pace.wait)
 
     def _stopping(self) -> Ending | None:
         if self._stop.count:

@@ -134,10 +134,9 @@ def test_a_crash_is_charged_to_the_row_that_was_alone(folder, run, rows):
     found = rows()
     assert [i for i, row in found.items() if row["status"] == "failed"] == ["f3"]
     assert found["f3"]["error_code"] == "worker_crashed"
-    # In company its first death charges nobody, so it takes three; a slow machine may hand it out alone.
     assert found["f3"]["attempts"] == len(kills)
-    assert len(kills) in (2, 3)
-    assert [unit.alone for unit in kills] == [False, True, True]
+    # The first kill is charged only if by chance nothing else was in that worker yet.
+    assert [unit.alone for unit in kills] in ([False, True], [False, True, True])
 
 
 @pytest.mark.parametrize(("reason", "code"), [("hung", "timeout"), ("out_of_memory", "out_of_memory")])
@@ -351,3 +350,32 @@ def test_a_signal_before_the_work_starts_nothing(folder, run, monkeypatch, capfd
     assert run() == 143
     assert not (root / "out").exists()
     assert "before any work" in capfd.readouterr().err
+
+
+def test_a_pool_that_lost_all_workers_is_waited_for(folder, run, rows):
+    """Nothing is out and there is no room: only `wait` can bring the pool back."""
+    folder(4)
+
+    class Recovering(FakePool):
+        sick = 0
+
+        def room(self):
+            return 0 if self.sick else super().room()
+
+        def wait(self, timeout):
+            if self.sick:
+                self.sick -= 1
+                return []
+            events = super().wait(timeout)
+            if len(self.submitted) <= 4:
+                self.sick = 3
+            return events
+
+    lost = []
+
+    def poison(unit):
+        lost.append(unit.item.id)
+        return "node_lost" if len(lost) <= 4 else None
+
+    assert run(Recovering(2, 2, poison)) == 0
+    assert len(rows()) == 4
