@@ -144,6 +144,10 @@ _OPENAI_NAMES = (
 )
 
 
+_VOCABULARIES = {51864: False, 51865: True, 51866: True}
+"""Sizes of OpenAI's vocabularies, and whether they are multilingual: the tokenizer's files do not tell."""
+
+
 def hugging_face_name(openai: str) -> str:
     """The name in a Hugging Face folder of the tensor that OpenAI's checkpoint calls `openai`."""
     for pattern, replacement in _OPENAI_NAMES:
@@ -161,6 +165,9 @@ def _openai(path: Path) -> Source:
             "Hugging Face, openai/whisper-…) beside it"
         )
     files["config.json"] = json.dumps(_config(path, dims), indent=1).encode()
+    if dims["n_vocab"] in _VOCABULARIES:
+        known = {"is_multilingual": _VOCABULARIES[dims["n_vocab"]]}
+        files.setdefault("generation_config.json", json.dumps(known).encode())
     return Source(tensors, files)
 
 

@@ -184,6 +184,7 @@ class CompiledWhisper:
             self._refill()
             results, self._finished = self._finished, []
             if not results and self._engine.running:
+                self._feed.advance()
                 results = [self._finish(slot) for slot in self._engine.step()]
             if results:
                 return results

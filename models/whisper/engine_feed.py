@@ -17,6 +17,7 @@ from asr_batch.models.recognizer import Samples
 
 Float32 = NDArray[np.float32]
 _TRIES = 3
+_AHEAD = 12  # windows encoded ahead, so that an NPU never waits for a full set of slots to decode
 T = TypeVar("T")
 
 
@@ -67,6 +68,12 @@ class EncoderFeed(Generic[T]):
             self._launch()
         return self._ready.popleft() if self._ready else None
 
+    def advance(self) -> None:
+        """Collect what is encoded and start more, without waiting; called between decoder steps."""
+        while self._flights and self._flights[0].job.done():
+            self._land(self._flights.popleft())
+        self._launch()
+
     def clear(self) -> None:
         """Forget everything that is queued; jobs in flight end unheard."""
         self._waiting.clear()
@@ -74,7 +81,12 @@ class EncoderFeed(Generic[T]):
         self._ready.clear()
 
     def _launch(self) -> None:
-        while self._waiting and len(self._flights) + len(self._ready) < max(1, self._encoder.depth):
+        depth = max(1, self._encoder.depth)
+        while (
+            self._waiting
+            and len(self._flights) < depth
+            and len(self._flights) + len(self._ready) < max(depth, _AHEAD)
+        ):
             count = min(self._encoder.max_batch, len(self._waiting))
             items = [self._waiting.popleft() for _ in range(count)]
             log_mel = self.features([samples for _, samples in items])
