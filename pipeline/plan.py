@@ -28,7 +28,7 @@ _EARLIEST, _LATEST = 0.55, 0.96  # of the window: where a cut in silence may lie
 _SURE_PAUSE = 25  # frames of non-speech that need no further look
 _DEEP = -30.0  # dB under the loud parts, over 110 ms: a pause, too long and deep for a stop consonant
 _DEEPEST = 55.0  # dB under the loud parts from which quieter makes no better pause
-_LEAD, _SHORT_REST, _LONG_REST = 5, 100, 300  # frames
+_LEAD, _SHORT_REST, _LONG_REST = 5, 50, 300  # frames
 _BEFORE, _AFTER = 12, 30  # frames of silence that a window keeps before and behind its speech
 _SLACK = 60  # frames by which the edges of an overlap move to a better place
 _QUIET_SHARE = 0.35  # of the way from the window's floor to its loud parts
@@ -136,7 +136,8 @@ def choose_cut(level: Float32, speech: Float32, frames: int) -> CutPlace:
     low, high = round(_EARLIEST * frames), round(_LATEST * frames)
     start, end = longest_run(pauses(level, speech)[low:high])
     if end - start >= _SURE_PAUSE:
-        place = quietest(level, low + start, low + end)
+        # Late in the pause: silence behind speech is harmless, before it a model may say its first words twice.
+        place = quietest(level, low + max(start, end - 2 * _AFTER), low + end - _BEFORE)
         return CutPlace(place, place, "silence")
     score = pause_score(level, speech)
     place = low + int(np.argmin(score[low:high]))
