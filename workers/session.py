@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import functools
 import logging
 import os
 import secrets
@@ -78,11 +77,10 @@ def embedded(cpus: int) -> Session:
     for name in ("RAY_ADDRESS", "RAY_AUTH_TOKEN_PATH", "RAY_NAMESPACE"):
         os.environ.pop(name, None)
     folder = _own_folder()
-    os.environ[watchdog.MARK] = mark = secrets.token_hex(8)
-    guard = _watch(mark, folder)
+    guard = _watch(folder)
     with _own_signals():
         ray = _import()
-        _own_group(ray)
+        _own_group(ray, guard)
         ray.init(
             address="local",
             num_cpus=cpus,
@@ -141,16 +139,26 @@ def _import() -> Any:
     return ray
 
 
-def _own_group(ray: Any) -> None:
-    """Start Ray's daemons in sessions of their own.
+def _own_group(ray: Any, guard: subprocess.Popen[bytes]) -> None:
+    """Start Ray's daemons in sessions of their own, and tell the watchdog of each.
 
     Signals to this program's process group (Ctrl-C, a supervisor's SIGTERM) are then the driver's alone;
     with its raylet dead it would end at once instead of finishing what runs.
     """
     services: Any = getattr(getattr(ray, "_private", None), "services", None)
-    start = getattr(services, "ConsolePopen", None)
-    if isinstance(start, type) and issubclass(start, subprocess.Popen):
-        services.ConsolePopen = functools.partial(start, start_new_session=True)
+    start: Any = getattr(services, "ConsolePopen", subprocess.Popen)
+    start = getattr(start, "original", start)  # of an earlier session of this process
+
+    def start_apart(*words: Any, **more: Any) -> subprocess.Popen[bytes]:
+        process: subprocess.Popen[bytes] = start(*words, start_new_session=True, **more)
+        assert guard.stdin is not None
+        guard.stdin.write(b"%d\n" % process.pid)
+        guard.stdin.flush()
+        return process
+
+    if services is not None:
+        services.ConsolePopen = start_apart
+        start_apart.original = start  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager
@@ -171,13 +179,12 @@ def _own_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="asr-ray-", dir=base if len(base) < 24 else "/tmp"))  # noqa: S108
 
 
-def _watch(mark: str, folder: Path) -> subprocess.Popen[bytes]:
+def _watch(folder: Path) -> subprocess.Popen[bytes]:
     """Start the process that ends this Ray when we are gone, whatever ends us."""
-    command = [sys.executable, "-S", "-E", watchdog.__file__, mark, str(folder)]
+    command = [sys.executable, "-S", "-E", watchdog.__file__, str(folder)]
     quiet = subprocess.DEVNULL
-    environment = {name: value for name, value in os.environ.items() if name != watchdog.MARK}
     return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, env=environment, start_new_session=True
+        command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True
     )
 
 

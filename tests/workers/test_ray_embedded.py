@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -54,21 +53,22 @@ LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}
 def start(names, tmp_path):
     command = [sys.executable, "-c", DRIVER, str(tmp_path), json.dumps(names)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    mark = secrets.token_hex(8)
-    env = dict(os.environ, PYTHONPATH=str(HERE), TEST_OF_DRIVER=mark)
+    env = dict(os.environ, PYTHONPATH=str(HERE))
     driver = subprocess.Popen(command, env=env, text=True, start_new_session=True, **pipes)
-    driver.mark = mark
+    driver.sessions = set()
     return driver
 
 
 def of_driver(driver) -> list[Path]:
-    """Folders in /proc of all processes that the driver started, and of the driver."""
-    mark, found = f"TEST_OF_DRIVER={driver.mark}".encode(), []
+    """Folders in /proc of the driver, its children, and all in sessions that these lead."""
+    told = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if mark in (folder / "environ").read_bytes().split(b"\0"):
-                found.append(folder)
-    return found
+            state, parent, _, session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
+            told[int(folder.name)] = (state, int(parent), int(session))
+    driver.sessions |= {driver.pid} | {pid for pid, (_, parent, _) in told.items() if parent == driver.pid}
+    mine = [pid for pid, (state, _, session) in told.items() if session in driver.sessions and state != "Z"]
+    return [Path(f"/proc/{pid}") for pid in mine]
 
 
 def left(driver) -> list[str]:
@@ -119,6 +119,7 @@ def test_ray_is_gone_however_the_driver_ends(tmp_path, number):
     driver = start([f"slow-{i}" for i in range(100)], tmp_path)
     assert driver.stdout.readline() == "up\n"
     time.sleep(0.5)
+    assert len(of_driver(driver)) > 5
     driver.send_signal(number)
     driver.communicate(timeout=30)
     assert left(driver) == []
