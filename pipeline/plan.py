@@ -136,7 +136,7 @@ def choose_cut(level: Float32, speech: Float32, frames: int) -> CutPlace:
     low, high = round(_EARLIEST * frames), round(_LATEST * frames)
     start, end = longest_run(pauses(level, speech)[low:high])
     if end - start >= _SURE_PAUSE:
-        # Late in the pause: silence behind speech is harmless, before it a model may say its first words twice.
+        # Late in the pause: silence behind speech is harmless, before it a model may repeat itself.
         place = quietest(level, low + max(start, end - 2 * _AFTER), low + end - _BEFORE)
         return CutPlace(place, place, "silence")
     score = pause_score(level, speech)

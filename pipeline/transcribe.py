@@ -106,12 +106,14 @@ class Transcriber:
             assert self._second is not None
             self._second_model = self._second()
         model = self._second_model
-        longest = round(model.info.window * SAMPLE_RATE)
+        if len(ask.samples) > round(model.info.window * SAMPLE_RATE):
+            short = f"the second model hears {model.info.window:g} s at most"
+            return WindowResult("second", "", (), math.nan, math.nan, 0.0, error=short)
         options = ask.options
         if model.info.languages and options.language not in model.info.languages:
             options = replace(options, language=None)
         try:
-            model.submit(WindowRequest("second", ask.samples[:longest], options))
+            model.submit(WindowRequest("second", ask.samples, options))
         except ItemError as error:
             return WindowResult("second", "", (), math.nan, math.nan, 0.0, error=error.message)
         return model.poll()[0]
