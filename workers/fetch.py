@@ -6,6 +6,8 @@ breaks off is continued with a range request where the server allows it.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
@@ -29,6 +31,7 @@ BLOCK = 1 << 18
 SPACE_EVERY = 8 << 20
 """Bytes between two looks at the free space."""
 
+PREFIX = "asr-batch-fetch-"
 REMOTE = ("http", "https", "s3")
 
 
@@ -76,7 +79,9 @@ class Fetcher:
 
     def _start(self, unit: Unit) -> Future[Path]:
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="asr-batch-fetch-"))
+            _sweep()
+            self._folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+            self._lock = _locked(self._folder)
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="fetch")
         assert self._pool is not None
         self._count += 1
@@ -113,6 +118,29 @@ class Fetcher:
             self._pool.shutdown(wait=True, cancel_futures=True)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+            os.close(self._lock)
+            self._folder = None
+
+
+def _locked(folder: Path) -> int:
+    """A lock on the folder that lives as long as this process. Raises OSError when another holds it."""
+    lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _sweep() -> None:
+    """Remove the folders of workers that were killed: those of this user that nobody locks."""
+    for folder in Path(tempfile.gettempdir()).glob(PREFIX + "*"):
+        with contextlib.suppress(OSError):
+            if folder.stat().st_uid == os.getuid() and time.time() - folder.stat().st_mtime > 10:
+                lock = _locked(folder)
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(lock)
 
 
 def _gone_wrong(future: Future[Path]) -> bool:

@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -176,6 +177,23 @@ def test_spans_of_one_file_share_a_download_and_it_is_removed(server):
     assert not path.exists()
     fetcher.close()
     assert not path.parent.exists()
+
+
+def test_folders_of_killed_workers_are_swept_and_those_of_live_ones_kept(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = tmp_path / "asr-batch-fetch-dead"
+    dead.mkdir()
+    live = Fetcher(QUICK)
+    kept = live.source(unit("a", f"{server.url}/ok")).result()
+    for folder in (dead, kept.parent):
+        os.utime(folder, (1, 1))
+    other = Fetcher(QUICK)
+    other.source(unit("b", f"{server.url}/ok")).result()
+    assert not dead.exists()
+    assert kept.exists()
+    other.close()
+    live.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_unit_that_has_failed_often_gets_its_failure(server):
