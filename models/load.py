@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, cast
 
@@ -50,8 +49,6 @@ def load_recognizer(path: str | Path, options: LoadOptions | None = None) -> Rec
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such model folder; `asr-batch models list` shows what there is")
     for name in FAMILIES:
-        if find_spec(name) is None:  # until every family has landed
-            continue
         module = import_module(name)
         if module.matches(folder):
             load = cast(Callable[[Path, LoadOptions], Recognizer], module.load)
