@@ -92,7 +92,7 @@ def _package(hrt: Any) -> Check:
 def _numpy(hrt: Any) -> Check:
     old = str(getattr(hrt, "__version__", "")).startswith("4.")
     if old and int(np.__version__.split(".")[0]) >= 2:
-        remedy = "if windows fail with a wrong buffer size: `pip install 'numpy<2'` in this environment"
+        remedy = "if windows fail with a wrong buffer size: `pip install 'numpy<2' 'pyarrow<26'` here"
         return Check("numpy", "warning", f"{np.__version__} with HailoRT 4.x bindings", remedy)
     return Check("numpy", "ok", np.__version__)
 

@@ -87,7 +87,7 @@ ABSENT = (
 )
 SAME_IN_NUMPY_2 = (
     "; HailoRT 4.x bindings may misread array sizes under NumPy {numpy}: "
-    "`pip install 'numpy<2'` in this environment"
+    "`pip install 'numpy<2' 'pyarrow<26'` in this environment"
 )
 
 
