@@ -18,14 +18,14 @@ CLIPS = ("telephone.wav", "voice memo.flac", "studio.flac", "mix.wav", "podcast.
 
 
 @pytest.fixture
-def manifest(tmp_path):
-    """60 rows of six clips, each clip with other bytes (so that no two rows are the same audio)."""
+def manifest(request, tmp_path):
+    """60 rows (or as many as the test asks for) of six clips, no two the same span."""
     rows = ["id,audio,start"]
-    for number in range(60):
+    for number in range(getattr(request, "param", 60)):
         name = CLIPS[number % len(CLIPS)]
         copy = tmp_path / f"{number}-{name}"
         shutil.copy(EXAMPLES / name, copy)
-        rows.append(f"r{number:02},{copy.name},{number * 0.001:.3f}")
+        rows.append(f"r{number:03},{copy.name},{number * 0.001:.3f}")
     path = tmp_path / "manifest.csv"
     path.write_text("\n".join(rows) + "\n")
     return path
@@ -77,6 +77,7 @@ def test_faults_change_no_row(hosts, manifest, calm, tmp_path):
         first.ray_start("--num-cpus=1")
 
 
+@pytest.mark.parametrize("manifest", [400], indirect=True)  # more than is done before it is noticed
 def test_a_driver_whose_head_is_gone_says_so_and_resumes(manifest, calm, tmp_path):
     out = tmp_path / "out"
     with Hosts(2) as hosts:
