@@ -81,8 +81,7 @@ lock: $(VENV)/dev.stamp ## write requirements/*.txt anew from pyproject.toml
 	$(BIN)/pip-compile $(LOCK) --output-file requirements/run.txt pyproject.toml requirements/build.in
 	$(BIN)/pip-compile $(LOCK) --extra dev --constraint requirements/run.txt \
 	  --output-file requirements/dev.txt pyproject.toml requirements/build.in
-LOCK := --quiet --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
-  --no-emit-trusted-host --strip-extras --allow-unsafe
+LOCK := --quiet --generate-hashes --no-header --no-emit-options --no-annotate --strip-extras --allow-unsafe
 
 .PHONY: clean
 clean: ## remove the environment, build products and the demo's output

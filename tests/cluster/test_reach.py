@@ -7,10 +7,12 @@ import subprocess
 import sys
 import time
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+CACHE = str(Path.home() / ".cache")
 
 
 def test_files_that_a_node_does_not_have_travel_with_the_call(hosts, run, tmp_path):
@@ -44,7 +46,7 @@ def test_a_model_is_sent_once_and_a_full_disk_says_so(hosts, run, tmp_path):
     for host in hosts.others:
         host.hide(model)
     for host, size in ((full, 30), (fine, 300)):
-        host.run(["mount", "-t", "tmpfs", "-o", f"size={size}m", "tmpfs", "/root/.cache"])
+        host.run(["mount", "-t", "tmpfs", "-o", f"size={size}m", "tmpfs", CACHE])
     for attempt in range(2):
         job = run(slow=10, env={"MODEL": str(model)})
         job.finish()
@@ -53,14 +55,14 @@ def test_a_model_is_sent_once_and_a_full_disk_says_so(hosts, run, tmp_path):
         assert up[fine.name][0], attempt
         assert not up[full.name][0]
         assert "MiB of disk free, the model needs" in up[full.name][1]
-    digest = fine.run(["sh", "-c", "sha256sum /root/.cache/asr-batch/received/*/onnx/weights.bin"])
+    digest = fine.run(["sh", "-c", f"sha256sum {CACHE}/asr-batch/received/*/onnx/weights.bin"])
     assert digest.split()[0] == sha256(content).hexdigest()
     strict = run(slow=1, env={"MODEL": str(model), "STRICT": "1"})
     strict.process.wait(60)
     time.sleep(0.2)
     assert f"ConfigError: nodes that cannot take part: {full.name}" in "".join(strict.errors)
     for host in hosts.others:
-        host.run(["umount", "/root/.cache"])
+        host.run(["umount", CACHE])
 
 
 @pytest.mark.parametrize(
