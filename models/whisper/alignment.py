@@ -28,7 +28,7 @@ def alignment_heads(config: WhisperConfig) -> list[tuple[int, int]]:
     known = [
         (layer, head)
         for layer, head in config.alignment_heads
-        if layer < config.decoder_layers and head < config.decoder_heads
+        if 0 <= layer < config.decoder_layers and 0 <= head < config.decoder_heads
     ]
     later = range(config.decoder_layers // 2, config.decoder_layers)
     return known or [(layer, head) for layer in later for head in range(config.decoder_heads)]

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr_batch.manifests.errors import ModelError
+from asr_batch.models.whisper.alignment import alignment_heads
 from asr_batch.models.whisper.compile_weights import Source, read_source
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.graph import DataFile
@@ -133,7 +134,7 @@ def _write_decoders(
     vocabulary = make_vocabulary(source, config, int8=style != "fp32")
     folded = config.max_source_positions - positions
     embedding, data = DataFile(folder / "embedding.weights"), _SharedData(folder / "decoder.weights")
-    for name, heads in (("decoder", []), ("decoder_words", alignment_heads(config))):
+    for name, heads in (("decoder", []), ("decoder_words", order_of(alignment_heads(config)))):
         builder = DecoderBuilder(source, config, vocabulary, positions, folded, style, heads)
         builder.build().save(folder / f"{name}.onnx", data, [(vocabulary.table, embedding)])
     data.close()
@@ -152,20 +153,6 @@ class _SharedData(DataFile):
         if digest not in self._known:
             self._known[digest] = super().place(array)
         return self._known[digest]
-
-
-def alignment_heads(config: WhisperConfig) -> list[tuple[int, int]]:
-    """Heads whose cross-attention follows the audio, as the model names them, in the graph's order.
-
-    A model that names none gets all heads of the upper half of its layers, as openai/whisper does.
-    """
-    named = [
-        (layer, head)
-        for layer, head in config.alignment_heads
-        if 0 <= layer < config.decoder_layers and 0 <= head < config.decoder_heads
-    ]
-    upper = range(config.decoder_layers // 2, config.decoder_layers)
-    return order_of(named or [(layer, head) for layer in upper for head in range(config.decoder_heads)])
 
 
 def _describe(config: WhisperConfig, positions: int, folded: int, precision: str) -> dict[str, Any]:
