@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, time, timedelta
 from typing import Any
 
@@ -229,8 +229,3 @@ def from_job(options: Mapping[str, Any], **changes: Any) -> RunConfig:
     """The settings that job.json keeps, with `changes`."""
     known = {name: value for name, value in options.items() if name in KEYS}
     return replace(RunConfig(**known), **changes)
-
-
-def default_of(name: str) -> Any:
-    """A key's default value."""
-    return None if KEYS[name].default is MISSING else KEYS[name].default

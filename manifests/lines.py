@@ -104,10 +104,6 @@ def _json_row(line: int, raw: bytes) -> RawRow | Problem:
     return line, values
 
 
-def _start_of(raw: bytes) -> str:
-    return raw.strip()[:80].decode("utf-8", "backslashreplace")
-
-
 def _read_array(raw: bytes) -> Iterator[RawRow | Problem]:
     try:
         rows = json.loads(raw)

@@ -6,24 +6,12 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from asr_batch.manifests.errors import ModelError
+from asr_batch.models.whisper.config import TEXT_FILES
 
 SUFFIXES = {"fp32": "", "int8": "_quantized", "int4": "_q4"}
 """Precision to the ending that published Whisper ONNX files carry."""
 
-_WHISPER_SIDE = frozenset(
-    {
-        "config.json",
-        "generation_config.json",
-        "preprocessor_config.json",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "vocab.json",
-        "merges.txt",
-        "added_tokens.json",
-        "special_tokens_map.json",
-        "normalizer.json",
-    }
-)
+_WHISPER_SIDE = frozenset(TEXT_FILES)
 _NEEDED_SIDE = ("config.json", "tokenizer.json")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -198,8 +197,3 @@ def _segment(record: WindowRecord, start: float, end: float, text: str) -> Segme
         record.temperature,
         record.flags,
     )
-
-
-def total_speech(records: Sequence[WindowRecord]) -> float:
-    """Seconds of speech of the records."""
-    return sum(record.speech for record in records)

@@ -70,11 +70,6 @@ class Track:
             yield Measured(block, level, np.zeros_like(level))
 
     @property
-    def read_to(self) -> bool:
-        """Whether all windows are planned."""
-        return self._windows is None
-
-    @property
     def finished(self) -> bool:
         """Whether every window has its outcome."""
         return self._windows is None and not self._open and self._settled

@@ -14,23 +14,9 @@ from numpy.typing import NDArray
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.whisper.compile_pickle import read_checkpoint
-from asr_batch.models.whisper.config import read_json
+from asr_batch.models.whisper.config import TEXT_FILES, read_json
 
 Float32 = NDArray[np.float32]
-TEXT_FILES = (
-    "config.json",
-    "generation_config.json",
-    "preprocessor_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.json",
-    "merges.txt",
-    "added_tokens.json",
-    "special_tokens_map.json",
-    "normalizer.json",
-)
-"""Files that a bundle takes over from its source where they exist."""
-
 _DTYPES = {"F32": np.float32, "F16": np.float16, "F64": np.float64, "BF16": np.uint16}
 _MAX_HEADER = 100 << 20
 

@@ -20,7 +20,6 @@ from asr_batch.manifests.errors import ModelError
 from asr_batch.models.encoder import Encoder, Float32, Monitored
 from asr_batch.models.load import LoadOptions
 from asr_batch.models.recognizer import (
-    SAMPLE_RATE,
     ModelInfo,
     Recognizer,
     Samples,
@@ -38,8 +37,8 @@ from asr_batch.models.whisper.engine_encoder import CpuEncoder
 from asr_batch.models.whisper.engine_feed import EncoderFeed, Ready
 from asr_batch.models.whisper.engine_read import read_text
 from asr_batch.models.whisper.engine_words import WordAligner
+from asr_batch.models.whisper.outcome import window_result
 from asr_batch.models.whisper.rules import Decoding
-from asr_batch.models.whisper.timestamps import timed_segments
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
 
 SLOTS = 16
@@ -232,26 +231,17 @@ class CompiledWhisper:
         return self._aligner.align(cross, state.prompt, state.tokens, samples, state.options.language)
 
     def _result(self, job: _Job, error: str | None, cross: Mapping[str, Array] | None = None) -> WindowResult:
-        state, request = job.decoding, job.request
-        begin = self._config.timestamp_begin
-        seconds = len(request.samples) / SAMPLE_RATE
-        timed = state.options.timestamps and begin is not None and error is None
-        wants_words = state.options.word_timestamps and error is None
-        return WindowResult(
-            key=request.key,
-            text="" if error else self._tokenizer.decode(state.tokens).strip(),
-            tokens=tuple(state.tokens),
-            avg_logprob=state.avg_logprob,
-            no_speech_prob=state.no_speech_prob,
-            temperature=state.options.temperature,
-            truncated=state.truncated,
-            language=state.options.language or (None if self._config.multilingual else "en"),
-            segments=timed_segments(state.tokens, self._tokenizer, begin or 0, seconds) if timed else (),
+        wants_words = job.request.options.word_timestamps and error is None
+        return window_result(
+            job.request,
+            job.decoding,
+            self._config,
+            self._tokenizer,
+            error=error,
             words=self._words(job, cross) if wants_words and cross is not None else None,
-            encoder_backend=job.backend,
+            backend=job.backend,
             batch=job.number,
             flags=(*job.flags, *(("fallback_provider",) if self._fallback else ())),
-            error=error,
         )
 
     def detect_language(self, windows: Sequence[Samples]) -> list[dict[str, float]]:

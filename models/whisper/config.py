@@ -16,6 +16,20 @@ from typing import Any
 
 from asr_batch.manifests.errors import ModelError
 
+TEXT_FILES = (
+    "config.json",
+    "generation_config.json",
+    "preprocessor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "merges.txt",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "normalizer.json",
+)
+"""The small files beside the weights: what a bundle takes over and what the store pulls, where they exist."""
+
 _MAX_JSON = 64 << 20  # a tokenizer.json of large-v3 has 2.5 MB; more is no model's
 _MOST_WIDE = 1 << 20
 _MOST = {

@@ -16,7 +16,6 @@ from asr_batch.models.encoder import Encoder, Monitored
 from asr_batch.models.hailo_decoder import NpuDecoder
 from asr_batch.models.load import LoadOptions
 from asr_batch.models.recognizer import (
-    SAMPLE_RATE,
     ModelInfo,
     Recognizer,
     Samples,
@@ -28,8 +27,8 @@ from asr_batch.models.whisper.compiled_bundle import Bundle
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.engine_encoder import CpuEncoder
 from asr_batch.models.whisper.engine_feed import EncoderFeed, Ready
+from asr_batch.models.whisper.outcome import window_result
 from asr_batch.models.whisper.rules import Decoding, TokenRules
-from asr_batch.models.whisper.timestamps import timed_segments
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
 
 
@@ -126,23 +125,15 @@ class NpuWhisper:
         return self._result(ready, error)
 
     def _result(self, ready: Ready[_Job], error: str | None) -> WindowResult:
-        request, state = ready.item.request, ready.item.decoding
-        begin, seconds = self._config.timestamp_begin, len(request.samples) / SAMPLE_RATE
-        timed = request.options.timestamps and begin is not None and error is None
-        return WindowResult(
-            key=request.key,
-            text="" if error else self._tokenizer.decode(state.tokens).strip(),
-            tokens=tuple(state.tokens),
-            avg_logprob=state.avg_logprob,
-            no_speech_prob=state.no_speech_prob,
-            temperature=request.options.temperature,
-            truncated=state.truncated,
-            language=request.options.language or (None if self._config.multilingual else "en"),
-            segments=timed_segments(state.tokens, self._tokenizer, begin or 0, seconds) if timed else (),
-            encoder_backend=ready.backend,
+        return window_result(
+            ready.item.request,
+            ready.item.decoding,
+            self._config,
+            self._tokenizer,
+            error=error,
+            backend=ready.backend,
             batch=self._count,
             flags=ready.flags,
-            error=error,
         )
 
     def detect_language(self, windows: Sequence[Samples]) -> list[dict[str, float]]:

@@ -40,9 +40,9 @@ from asr_batch.models.recognizer import (
 )
 from asr_batch.models.whisper.alignment import alignment_heads, word_times
 from asr_batch.models.whisper.config import WhisperConfig
+from asr_batch.models.whisper.outcome import window_result
 from asr_batch.models.whisper.published_graphs import Cache, PublishedEncoder, keep_rows, open_decoder
 from asr_batch.models.whisper.rules import Decoding, TokenRules
-from asr_batch.models.whisper.timestamps import timed_segments
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
 
 SUFFIXES = {"fp32": ("",), "int8": ("_quantized", "_int8"), "int4": ("_q4",)}
@@ -248,25 +248,16 @@ class PublishedWhisper:
         self._cache = keep_rows(self._cache, alive) if self._cache is not None and alive else None
 
     def _result(self, job: _Job) -> WindowResult:
-        state, request = job.decoding, job.request
-        begin = self._config.timestamp_begin
-        seconds = len(request.samples) / SAMPLE_RATE
-        timed = state.options.timestamps and begin is not None
-        words = self._words(job) if state.options.word_timestamps and not state.broken else None
-        return WindowResult(
-            key=request.key,
-            text="" if state.broken else self._tokenizer.decode(state.tokens).strip(),
-            tokens=tuple(state.tokens),
-            avg_logprob=state.avg_logprob,
-            no_speech_prob=state.no_speech_prob,
-            temperature=state.options.temperature,
-            truncated=state.truncated,
-            language=state.options.language or (None if self._config.multilingual else "en"),
-            segments=timed_segments(state.tokens, self._tokenizer, begin or 0, seconds) if timed else (),
-            words=words,
+        state = job.decoding
+        return window_result(
+            job.request,
+            state,
+            self._config,
+            self._tokenizer,
+            error="the decoder gave NaN" if state.broken else None,
+            words=self._words(job) if state.options.word_timestamps and not state.broken else None,
             batch=job.batch,
             flags=("fallback_provider",) if self._fallback else (),
-            error="the decoder gave NaN" if state.broken else None,
         )
 
     def _words(self, job: _Job) -> tuple[TimedWord, ...] | None:

@@ -171,10 +171,6 @@ def keep_rows(cache: Cache, rows: Sequence[int]) -> Cache:
     return Cache(picked, cache.length)
 
 
-def _ort_values(feeds: Mapping[str, Any]) -> dict[str, ort.OrtValue]:
-    return {name: ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(v)) for name, v in feeds.items()}
-
-
 def _attention(layer: int) -> str:
     return f"cross_attentions.{layer}"
 

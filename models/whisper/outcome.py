@@ -1,0 +1,42 @@
+"""From a finished decoding to the result that leaves a Whisper recognizer, whatever decoded it."""
+
+from __future__ import annotations
+
+from asr_batch.models.recognizer import SAMPLE_RATE, TimedWord, WindowRequest, WindowResult
+from asr_batch.models.whisper.config import WhisperConfig
+from asr_batch.models.whisper.rules import Decoding
+from asr_batch.models.whisper.timestamps import timed_segments
+from asr_batch.models.whisper.tokenizer import WhisperTokenizer
+
+
+def window_result(
+    request: WindowRequest,
+    state: Decoding,
+    config: WhisperConfig,
+    tokenizer: WhisperTokenizer,
+    *,
+    error: str | None,
+    words: tuple[TimedWord, ...] | None = None,
+    backend: str = "cpu",
+    batch: int = 0,
+    flags: tuple[str, ...] = (),
+) -> WindowResult:
+    """The result of `request` from its decoding `state`; with an `error` there is no text."""
+    begin, seconds = config.timestamp_begin, len(request.samples) / SAMPLE_RATE
+    timed = request.options.timestamps and begin is not None and error is None
+    return WindowResult(
+        key=request.key,
+        text="" if error else tokenizer.decode(state.tokens).strip(),
+        tokens=tuple(state.tokens),
+        avg_logprob=state.avg_logprob,
+        no_speech_prob=state.no_speech_prob,
+        temperature=request.options.temperature,
+        truncated=state.truncated,
+        language=request.options.language or (None if config.multilingual else "en"),
+        segments=timed_segments(state.tokens, tokenizer, begin or 0, seconds) if timed else (),
+        words=words,
+        encoder_backend=backend,
+        batch=batch,
+        flags=flags,
+        error=error,
+    )
