@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
 from importlib.metadata import version
+from platform import python_version
 
 from asr_batch.manifests.errors import ConfigError
 from asr_batch.workers.session import prepare_cluster_environment
@@ -37,78 +36,69 @@ PATIENCE = 8.0
 """Seconds after which a head that does not answer counts as unreachable."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterFacts:
-    """What the head told: its address as HOST:PORT, versions, and whether strangers get in."""
+def check(address: str, insecure: bool = False) -> str:
+    """Ask the head at `address` ("auto" or HOST:PORT), and refuse a cluster that does not fit.
 
-    address: str
-    ray: str
-    python: str
-    authenticated: bool
-
-
-def look(address: str) -> ClusterFacts:
-    """Ask the head at `address` ("auto" or HOST:PORT). Raises ConfigError with what is wrong."""
+    Returns HOST:PORT. Raises ConfigError with what is wrong.
+    """
     prepare_cluster_environment()
     _knock(address)
-    stranger = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH_")}
-    stranger |= {"RAY_AUTH_MODE": "disabled"}
-    asked, refused = _ask(address, dict(os.environ)), _ask(address, stranger)
-    answer = _answer(asked)
+    answer = _ask(address, dict(os.environ))
     if "ray_version" not in answer:
-        refused.kill()
-        refused.communicate()
         raise ConfigError(_trouble(address, answer))
-    return ClusterFacts(
-        answer["address"],
-        answer["ray_version"],
-        answer["python_version"],
-        "ray_version" not in _answer(refused),
-    )
+    _compare(answer)
+    if not insecure:
+        _expect_a_lock(answer["address"])
+    return answer["address"]
 
 
-def check(address: str, insecure: bool = False) -> ClusterFacts:
-    """`look`, and refuse a cluster that does not fit. Raises ConfigError."""
-    facts = look(address)
-    mine = version("ray"), platform.python_version()
-    if facts.ray != mine[0] or _minor(facts.python) != _minor(mine[1]):
+def _expect_a_lock(address: str) -> None:
+    """Ask as somebody without the token. Raises ConfigError when that is not refused."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH_")}
+    answer = _ask(address, others | {"RAY_AUTH_MODE": "disabled"})
+    if "ray_version" in answer:
         raise ConfigError(
-            f"{facts.address}: the cluster runs Ray {facts.ray} on Python {facts.python}, this machine Ray "
-            f"{mine[0]} on Python {mine[1]}; install the same Ray and the same Python 3.x on all machines"
-        )
-    if not facts.authenticated and not insecure:
-        raise ConfigError(
-            f"{facts.address}: this cluster takes commands from anyone on the network; start it with "
+            f"{address}: this cluster takes commands from anyone on the network; start it with "
             "RAY_AUTH_MODE=token and a token file (deploy/ does), or say --insecure-cluster to use it anyway"
         )
-    return facts
+    if answer["error"] != "AuthenticationError":
+        raise ConfigError(
+            f"{address}: whether this cluster keeps strangers out cannot be told ({answer.get('text', '')}); "
+            "try again, or say --insecure-cluster to use it anyway"
+        )
+
+
+def _compare(answer: dict[str, str]) -> None:
+    """Raise ConfigError where the head's Ray, or its Python but for the patch level, is not ours."""
+    theirs, mine = (answer["ray_version"], answer["python_version"]), (version("ray"), python_version())
+    if theirs[0] != mine[0] or _minor(theirs[1]) != _minor(mine[1]):
+        raise ConfigError(
+            f"{answer['address']}: the cluster runs Ray {theirs[0]} on Python {theirs[1]}, this machine Ray "
+            f"{mine[0]} on Python {mine[1]}; install the same Ray and the same Python 3.x on all machines"
+        )
 
 
 def _knock(address: str) -> None:
     """Open the head's port, which tells in 3 s what Ray would take 20 for. Raises ConfigError."""
+    if address == "auto":
+        return
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
-        return
+        raise ConfigError(f"--address {address}: expected auto, local or HOST:PORT such as 192.168.1.10:6379")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=3).close()
     except (OSError, OverflowError) as error:
         raise ConfigError(_trouble(address, {"error": "Unreachable", "text": str(error)})) from error
 
 
-def _ask(address: str, environment: dict[str, str]) -> subprocess.Popen[str]:
+def _ask(address: str, environment: dict[str, str]) -> dict[str, str]:
     command = [sys.executable, "-c", ASK, address]
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-
-
-def _answer(asked: subprocess.Popen[str]) -> dict[str, str]:
     try:
-        out, _ = asked.communicate(timeout=PATIENCE)
-        found: dict[str, str] = json.loads(out.splitlines()[-1])
+        asked = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+        found: dict[str, str] = json.loads(asked.stdout.splitlines()[-1])
     except (subprocess.TimeoutExpired, IndexError, ValueError):
-        asked.kill()
-        asked.communicate()
         return {"error": "Unreachable", "text": "no answer"}
     return found
 
@@ -122,8 +112,6 @@ def _trouble(address: str, answer: dict[str, str]) -> str:
             f"{address}: the cluster refuses this machine's token; copy the head's token file (0600) "
             "and set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH"
         )
-    if error == "ValueError":
-        return f"--address {address}: {text}; expected auto, local or HOST:PORT such as 192.168.1.10:6379"
     return f"{address}: no Ray head answers there ({text}); is it started, and its port open?"
 
 

@@ -123,7 +123,7 @@ def cluster_nodes(address: str, audio: Sequence[str] = (), insecure: bool = Fals
     from asr_batch.workers.crew import Crew
     from asr_batch.workers.pool import WorkerSpec
 
-    joined = session.join(cluster.check(address, insecure).address)
+    joined = session.join(cluster.check(address, insecure))
     with closing(joined), tempfile.TemporaryDirectory() as empty:
         crew = Crew(joined.ray, WorkerSpec(empty))
         crew.muster()

@@ -67,8 +67,7 @@ class RayPool(Hands):
         self._nodes = {node.id: node}
 
     def _join(self, address: str, workers: int | None, insecure: bool) -> None:
-        found = cluster.check(address, insecure)
-        self._session = session.join(found.address)
+        self._session = session.join(cluster.check(address, insecure))
         self._ray = self._session.ray
         self._crew = Crew(self._ray, self._spec, workers)
         self._nodes = self._crew.nodes

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 FAST = {
@@ -27,6 +28,8 @@ FAST = {
     "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL": "minor",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
+
+RAY_START = ("-m", "ray.scripts.scripts", "start")
 
 
 def why_not() -> str | None:
@@ -56,7 +59,7 @@ class Host:
         self.netns = f"{hosts.mark}{name}"
         self.folder = hosts.folder / name
         self.processes: list[subprocess.Popen] = []
-        self.hidden: list[Path] = []
+        self.env: dict[str, str] = {}
         ip("netns", "add", self.netns)
         ip("link", "add", self.link, "type", "veth", "peer", "name", "eth0", "netns", self.netns)
         ip("link", "set", self.link, "netns", hosts.switch)
@@ -97,8 +100,9 @@ class Host:
 
     def popen(self, command: list[str], env: dict | None = None, **more) -> subprocess.Popen:
         """Start a command on the host."""
+        env = self.hosts.env | self.env | (env or {})
         enter = ["nsenter", "-t", str(self.pid), "-n", "-m", "-p", "-u"]
-        process = subprocess.Popen([*enter, *command], env=self.hosts.env | (env or {}), text=True, **more)
+        process = subprocess.Popen([*enter, *command], env=env, text=True, **more)
         self.processes.append(process)
         return process
 
@@ -108,15 +112,15 @@ class Host:
         assert process.returncode == 0, f"{command}: {output}"
         return output
 
-    def ray_start(self, *words: str, env: dict | None = None) -> None:
-        """`ray start --block` as the units of deploy/ run it; returns when the node answers."""
+    def ray_start(self, *words: str, starter: Sequence[str] = RAY_START) -> None:
+        """`ray start --block` as the units of deploy/ run it; `starter` are Python's words instead."""
         where = ["--head", "--port=6379", "--include-dashboard=False"]
         if self is not self.hosts.head:
             where = [f"--address={self.hosts.head.address}:6379"]
         fixed = [f"--node-ip-address={self.address}", "--object-store-memory=100000000", "--block"]
         log = (self.folder / "ray.log").open("a")
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", *where, *fixed, *words]
-        self.ray = self.popen(command, env, stdout=log, stderr=log)
+        command = [sys.executable, *starter, *where, *fixed, *words]
+        self.ray = self.popen(command, stdout=log, stderr=log)
 
     def await_ray(self, seconds: float = 30) -> None:
         """Wait until this host's raylet runs and has found the head."""

@@ -98,7 +98,8 @@ def test_a_cluster_without_token_is_refused(hosts):
     here = os.path.dirname(__file__)  # noqa: PTH120
     with Hosts(1, token=False) as open_hosts:
         open_hosts.env |= {"PYTHONPATH": f"{here}/../workers", "MODEL": hosts.env["MODEL"]}
-        open_hosts.head.ray_start("--num-cpus=1", env={"RAY_AUTH_MODE": "disabled"})
+        open_hosts.head.env["RAY_AUTH_MODE"] = "disabled"
+        open_hosts.head.ray_start("--num-cpus=1")
         open_hosts.head.await_ray()
         command = [sys.executable, f"{here}/driver.py", "auto", "1"]
         process = open_hosts.head.popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -1,0 +1,85 @@
+"""What the look at a cluster says of heads that do not fit (tests/cluster has real ones)."""
+
+from __future__ import annotations
+
+import socket
+from importlib.metadata import version
+from platform import python_version
+
+import pytest
+
+from asr_batch.manifests.errors import ConfigError
+from asr_batch.workers import cluster
+
+RAY, PYTHON = version("ray"), python_version()
+MINOR = PYTHON.rpartition(".")[0]
+
+
+@pytest.fixture
+def head(monkeypatch):
+    """A head that answers the user and a stranger with the given dictionaries."""
+
+    def answer(mine, stranger):
+        monkeypatch.setattr(cluster, "_knock", lambda address: None)
+        monkeypatch.setattr(
+            cluster, "_ask", lambda _, env: stranger if env.get("RAY_AUTH_MODE") == "disabled" else mine
+        )
+
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    return answer
+
+
+def told(ray, python):
+    return {"address": "10.0.0.1:6379", "ray_version": ray, "python_version": python}
+
+
+REFUSED = {"error": "AuthenticationError", "text": ""}
+
+
+@pytest.mark.parametrize(("ray", "python"), [("2.58.1", PYTHON), (RAY, "3.9.2"), ("3.0.0", "2.7.18")])
+def test_another_ray_or_python_is_told_with_both_versions(head, ray, python):
+    head(told(ray, python), REFUSED)
+    with pytest.raises(ConfigError) as caught:
+        cluster.check("auto")
+    assert str(caught.value) == (
+        f"10.0.0.1:6379: the cluster runs Ray {ray} on Python {python}, this machine Ray {RAY} on Python "
+        f"{PYTHON}; install the same Ray and the same Python 3.x on all machines"
+    )
+
+
+def test_another_patch_level_of_python_fits(head):
+    head(told(RAY, f"{MINOR}.99"), REFUSED)
+    assert cluster.check("auto") == "10.0.0.1:6379"
+
+
+def test_a_head_that_answers_strangers_is_refused_unless_asked_for(head):
+    head(told(RAY, PYTHON), told(RAY, PYTHON))
+    with pytest.raises(ConfigError, match="takes commands from anyone on the network"):
+        cluster.check("auto")
+    assert cluster.check("auto", insecure=True) == "10.0.0.1:6379"
+
+
+def test_a_head_that_does_not_answer_a_stranger_is_not_taken_for_locked(head):
+    head(told(RAY, PYTHON), {"error": "Unreachable", "text": "no answer"})
+    with pytest.raises(ConfigError, match="cannot be told"):
+        cluster.check("auto")
+
+
+def test_a_head_that_refuses_the_token_is_told(head):
+    head(REFUSED, REFUSED)
+    with pytest.raises(ConfigError, match="refuses this machine's token"):
+        cluster.check("10.0.0.1:6379")
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "somewhere", "host:", ":6379", "host:port"])
+def test_an_address_of_no_form_is_told_without_asking(address):
+    with pytest.raises(ConfigError, match="expected auto, local or HOST:PORT"):
+        cluster.check(address)
+
+
+def test_a_closed_port_is_told():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(ConfigError, match="no Ray head answers there"):
+        cluster.check(address)
