@@ -20,6 +20,7 @@ from asr_batch.manifests.records import Unit
 from asr_batch.models.recognizer import ModelInfo
 from asr_batch.workers.fetch import is_remote, local_path
 from asr_batch.workers.pool import WorkerSpec
+from asr_batch.workers.sizing import MemoryBound
 from asr_batch.workers.worker import Advance, Worker
 
 Witness = tuple[int, int]
@@ -38,14 +39,19 @@ class WorkerActor:
         self._node = node
         self._worker: Any = None
 
-    def load(self, spec: WorkerSpec, maker: str) -> tuple[ModelInfo, int, int] | AsrBatchError:
-        """Load the models; returns them with the room for units and the process id, or what is wrong."""
+    def load(self, spec: WorkerSpec, maker: str, share: int) -> tuple[ModelInfo, int, int] | AsrBatchError:
+        """Load the models; returns them with the room for units and the process id, or what is wrong.
+
+        `share` is by how many bytes this process may grow.
+        """
+        bound = MemoryBound(share)
         module, _, name = maker.partition(":")
         make: type[Worker] = getattr(import_module(module), name)
         try:
             self._worker = make(spec, self._node)
         except AsrBatchError as error:
             return error
+        bound.hold()
         return self._worker.info, self._worker.room(), os.getpid()
 
     def advance(

@@ -125,6 +125,7 @@ class Crew:
             node.second_model = self._bring(node, second) if second is not None else None
             node.note = facts.remarks(found, self._mine, skew)
             node.wanted = self._wanted(node)
+            node.share = sizing.memory_share(found.memory_free, node.wanted)
         return why
 
     def _wanted(self, node: Node) -> int:

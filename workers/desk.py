@@ -15,13 +15,15 @@ Key = tuple[str, int]
 
 
 class Desk:
-    """Units queued for and held by one worker.
+    """Units queued for and held by one worker, whose model has windows of `window` seconds.
 
+    A worker tells its `room` in windows; a unit takes as many of them as it is long, at least one. What it
+    has no room for stays queued here, where another worker can have it.
     Only results of units that the worker holds are let through: what comes late from a worker whose units
     have gone elsewhere is dropped here.
     """
 
-    def __init__(self, worker: str, node: str, room: int) -> None:
+    def __init__(self, worker: str, node: str, room: float, window: float) -> None:
         self.worker, self.node = worker, node
         self.queued: deque[Unit] = deque()
         self.held: dict[Key, Unit] = {}
@@ -30,7 +32,7 @@ class Desk:
         self.slots = (0, 0)
         self.backend = "cpu"
         self.npu: dict[str, float] = {}
-        self._room = room
+        self._room, self._window = room, window
         self._spare = 1
         self._progress: dict[Key, float] = {}
 
@@ -43,19 +45,25 @@ class Desk:
         """How many more units it should get now: none while it runs a unit that must be alone."""
         if any(unit.alone for unit in (*self.queued, *self.held.values())):
             return 0
-        return max(0, self._room + self._spare - len(self.queued))
+        return max(0, int(max(0.0, self._room) + self._spare - sum(map(self._windows, self.queued))))
+
+    def _windows(self, unit: Unit) -> float:
+        return max(1.0, unit.seconds / self._window)
 
     def take(self) -> list[Unit]:
-        """The queued units, now held: they go out with the next call."""
-        units = list(self.queued)
-        self.queued.clear()
-        self.held.update((unit.key, unit) for unit in units)
-        self._room = max(0, self._room - len(units))
+        """The queued units that there is room for, now held: they go out with the next call."""
+        units: list[Unit] = []
+        while self.queued and (self._room > 0 or not self.held):
+            unit = self.queued.popleft()
+            self._room -= self._windows(unit)
+            self.held[unit.key] = unit
+            units.append(unit)
         return units
 
     def put_back(self, unit: Unit) -> None:
         """A held unit that did not go out after all is the next to go."""
         del self.held[unit.key]
+        self._room += self._windows(unit)
         self.queued.appendleft(unit)
 
     def settle(self, advance: Advance) -> list[PoolEvent]:

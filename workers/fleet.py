@@ -18,6 +18,7 @@ NodeState = Literal["preparing", "ready", "silent", "left out", "lost"]
 class Node:
     """One machine of the cluster.
 
+    `share` is by how many bytes each of the `wanted` workers may grow.
     `npus` are its NPUs, with `npu_resource` declared to Ray as resource `hailo`. `model` and `second_model`
     are the folders on that machine. `failures` counts actors in a row that died without finishing a unit;
     `retry_at` is when the next one may be started. `ping` is an outstanding question for a sign of life,
@@ -43,6 +44,7 @@ class Node:
     proof: float = 0.0
     temperature: float | None = None
     wanted: int = 0
+    share: int = 0
     failures: int = 0
     retry_at: float = 0.0
     audio_seconds: float = 0.0

@@ -75,8 +75,8 @@ class Hands:
         spec = replace(self._spec, model=node.model, second_model=node.second_model)
         if node.npus and not npu:
             spec = replace(spec, load=replace(spec.load, encoder="cpu"))
-        hand = Hand(name, node, actor, Desk(name, node.name, 0), npu)
-        load = actor.load.remote(sizing.with_threads(spec, node.cpus, node.wanted), self._maker)
+        hand = Hand(name, node, actor, Desk(name, node.name, 0, 1.0), npu)
+        load = actor.load.remote(sizing.with_threads(spec, node.cpus, node.wanted), self._maker, node.share)
         hand.call, hand.called = load, time.monotonic()
         self._hands.append(hand)
 
@@ -187,7 +187,7 @@ class Hands:
             return
         info, room, hand.pid = brought
         self._info = self._info or info
-        hand.desk = Desk(hand.name, hand.node.name, room)
+        hand.desk = Desk(hand.name, hand.node.name, room, info.window)
         hand.desk.backend = info.encoder_backend
         hand.ready = True
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from asr_batch.manifests.errors import WorkerFatalError
 from asr_batch.manifests.records import Unit
 from asr_batch.models.recognizer import ModelInfo
+from asr_batch.workers import sizing
 from asr_batch.workers.desk import Desk
 from asr_batch.workers.pool import NodeStatus, PoolEvent, WorkerSpec
 from asr_batch.workers.worker import Worker
@@ -30,9 +31,11 @@ class LocalPool:
     def __init__(self, spec: WorkerSpec, make: Callable[[WorkerSpec, str], Worker] = Worker) -> None:
         self._spec, self._make = spec, make
         self._node = socket.gethostname()
+        self._bound = sizing.MemoryBound(sizing.memory_share(sizing.free_memory(), 1))
         self._worker = make(spec, self._node)
+        self._bound.hold()
         self._info = self._worker.info
-        self._desk = Desk("local", self._node, self._worker.room())
+        self._desk = Desk("local", self._node, self._worker.room(), self._info.window)
         self._alone: deque[Unit] = deque()
         self._reloads = 0
 
@@ -71,7 +74,9 @@ class LocalPool:
             raise WorkerFatalError(f"the worker gave up {self._reloads} times, at last because: {why}")
         self._worker.close()
         self._worker = self._make(self._spec, self._node)
-        self._desk = Desk("local", self._node, self._worker.room())
+        waiting = self._desk.queued
+        self._desk = Desk("local", self._node, self._worker.room(), self._info.window)
+        self._desk.queued.extend(waiting)
 
     def nodes(self) -> list[NodeStatus]:
         """One line: this machine."""
@@ -80,6 +85,7 @@ class LocalPool:
     def close(self) -> None:
         """Release the models."""
         self._worker.close()
+        self._bound.lift()
 
 
 def desk_status(desk: Desk, address: str) -> NodeStatus:

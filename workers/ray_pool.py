@@ -56,13 +56,14 @@ class RayPool(Hands):
         cpus = sizing.cores()
         model = sizing.model_bytes(self._spec.model)
         npus = len(devices()[0]) if wants_npu(self._spec.model, self._spec.load.encoder) else 0
-        count = workers or npus or sizing.worker_count(cpus, sizing.free_memory(), model)
+        free = sizing.free_memory()
+        count = workers or npus or sizing.worker_count(cpus, free, model)
         self._session = session.embedded(max(cpus, count))
         self._ray = self._session.ray
         (raw,) = (node for node in self._ray.nodes() if node["Alive"])
         name, address = raw["NodeManagerHostname"], raw["NodeManagerAddress"]
         node = Node(raw["NodeID"], name, address, cpus, npus, local=True)
-        node.state, node.wanted = "ready", count
+        node.state, node.wanted, node.share = "ready", count, sizing.memory_share(free, count)
         node.model, node.second_model = self._spec.model, self._spec.second_model
         self._nodes = {node.id: node}
 
@@ -115,15 +116,21 @@ class RayPool(Hands):
         return min(ready, key=lambda hand: len(hand.desk.units()), default=None)
 
     def submit(self, unit: Unit) -> None:
-        """Queue a unit at the worker that wants units most."""
+        """Queue a unit at the worker that wants units most, or here until one wants it."""
         if unit.alone:
             self._alone.append(unit)
             return
+        self._overflow.append(unit)
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Queue units that wait for no worker in particular, as far as workers want any."""
         ready = self._ready()
-        if ready:
-            max(ready, key=_eagerness).desk.queued.append(unit)
-        else:
-            self._overflow.append(unit)
+        while self._overflow and ready:
+            hand = max(ready, key=_eagerness)
+            if hand.desk.wants() <= 0:
+                return
+            hand.desk.queued.append(self._overflow.popleft())
 
     def open_units(self) -> tuple[Unit, ...]:
         """Units handed over that have not come back."""
@@ -168,8 +175,7 @@ class RayPool(Hands):
         reserved = self._reserved()
         if reserved is not None and reserved.desk.empty:
             reserved.desk.queued.append(self._alone.popleft())
-        for _ in range(len(self._overflow)):
-            self.submit(self._overflow.popleft())
+        self._hand_out()
         self._share()
 
     def _share(self) -> None:

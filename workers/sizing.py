@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from asr_batch.workers.pool import WorkerSpec
 
 BASE_BYTES = 300 << 20
 """What a worker's process needs beside its model: Python, the libraries, audio and windows."""
+
+LEAST_SHARE = 512 << 20
+"""Bytes that a worker may always take beside its models: less would fail honest files."""
 
 THREADS = 4
 """Cores that one worker makes good use of: beyond that, a second worker brings more."""
@@ -42,6 +46,43 @@ def worker_count(cpus: int, memory: int, model: int) -> int:
     """
     fitting = int(0.7 * memory / (BASE_BYTES + 3 * model))
     return max(1, min(round(cpus / THREADS), fitting))
+
+
+def memory_share(free: int, workers: int) -> int:
+    """Bytes by which each of `workers` may grow on a machine with `free` bytes."""
+    return max(LEAST_SHARE, int(0.8 * free / workers))
+
+
+class MemoryBound:
+    """Keeps this process from eating the machine: beyond `share` bytes more than now, allocations fail.
+
+    A file whose decoding wants more is then a MemoryError in this process, which `worker.Worker` settles, or
+    at worst the end of the process, and not the end of its neighbours. Without /proc it does nothing.
+    """
+
+    def __init__(self, share: int) -> None:
+        self._limit = _data_bytes() + share
+        self._before, self._hard = resource.getrlimit(resource.RLIMIT_DATA)
+
+    def hold(self) -> None:
+        """Set the limit, with some room left whatever the models have taken by now."""
+        now = _data_bytes()
+        limit = max(self._limit, now + LEAST_SHARE)
+        if now and self._before < 0 and self._hard < 0:  # else somebody has set a limit already
+            resource.setrlimit(resource.RLIMIT_DATA, (limit, self._hard))
+
+    def lift(self) -> None:
+        """Back to what was before."""
+        resource.setrlimit(resource.RLIMIT_DATA, (self._before, self._hard))
+
+
+def _data_bytes() -> int:
+    """What the kernel counts against RLIMIT_DATA: private writable memory, used or not; 0 if not told."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData"))
+    except (OSError, StopIteration):
+        return 0
 
 
 def with_threads(spec: WorkerSpec, cpus: int, workers: int) -> WorkerSpec:

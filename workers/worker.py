@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, wait
@@ -33,8 +34,8 @@ log = logging.getLogger(__name__)
 MIN_SLICE = 0.1
 """Seconds that a call goes on after the first finished unit, so that tiny files share a call."""
 
-LOOKAHEAD = (1, 64)
-"""Fewest and most units kept beside those in the transcriber, against the time between two calls."""
+MAX_LOOKAHEAD = 64
+"""Most units kept beside those in the transcriber, against the time between two calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Worker:
         self._fetching: dict[Key, Future[Path]] = {}
         self._held: dict[Key, SpanResult] = {}
         self._tainted: set[Key] = set()
-        self._lookahead = LOOKAHEAD[0]
+        self._lookahead = 0
         self._probed = time.monotonic()
         self._start()
 
@@ -130,8 +131,8 @@ class Worker:
         results = self._confirmed(tally.results)
         for result in results:
             self._drop(result.key)
-        low, high = LOOKAHEAD
-        self._lookahead = min(high, max(low, 2 * len(results)))
+        # The transcriber itself looks ahead for longer than a call takes, unless units are tiny.
+        self._lookahead = min(MAX_LOOKAHEAD, 2 * len(results))
         return Advance(
             tuple(results),
             tuple(self._transcriber.progress().items()),
@@ -235,6 +236,7 @@ class Worker:
         nobody can tell, so they go back to be run alone.
         """
         log.warning("%s: the engine raised %r and is started anew", self.node, error, exc_info=error)
+        traceback.clear_frames(error.__traceback__)  # what the engine held goes before it is loaded again
         elsewhere = {unit.key for unit in self._backlog} | set(self._fetching) | set(self._held)
         elsewhere.update(result.key for result in tally.results)
         keys = [key for key in self._units if key not in elsewhere]
@@ -246,7 +248,7 @@ class Worker:
             self._settle(error, keys, tally)
 
     def _settle(self, error: Exception, keys: list[Key], tally: _Tally) -> None:
-        oom = isinstance(error, MemoryError)
+        oom = _ran_out_of_memory(error)
         text = f"{type(error).__name__} while decoding: {error}"
         if isinstance(error, RetryableError):
             self._give_back(tally, keys, "retryable", str(error))
@@ -277,6 +279,12 @@ class Worker:
         """Release models, devices and temporary files."""
         self._transcriber.close()
         self._fetcher.close()
+
+
+def _ran_out_of_memory(error: BaseException) -> bool:
+    """Python's own error, or what ONNX Runtime and C++ say in words."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "bad_alloc" in text or "failed to allocate memory" in text
 
 
 def _by_npu(result: SpanResult) -> bool:
