@@ -285,4 +285,5 @@ class Hands:
         if self._hands or any(node.state in hopeful for node in self._nodes.values()):
             self._alone_since = time.monotonic()
         elif self._crew is None or time.monotonic() - self._alone_since > REJOIN_SECONDS:
-            raise WorkerFatalError(f"no worker is left: {self._trouble or 'all nodes are lost'}")
+            waited = f" after {REJOIN_SECONDS:.0f} s of waiting" if self._crew is not None else ""
+            raise WorkerFatalError(f"no worker is left{waited}: {self._trouble or 'all nodes are lost'}")

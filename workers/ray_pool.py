@@ -84,13 +84,18 @@ class RayPool(Hands):
             raise ConfigError(f"nodes that cannot take part: {told}")
 
     def _await_first(self) -> None:
-        """Wait until a worker is ready. Raises what kept the last one from starting."""
+        """Wait until a worker is ready, in a cluster also for nodes that were lost or are still to join.
+
+        Raises what kept the last one from starting.
+        """
         while self._info is None:
             self._tend()
-            if not self._hands:
+            states = {node.state for node in self._nodes.values() if node.cpus}
+            if not self._hands and (self._crew is None or states == {"left out"}):
                 raise self._trouble or WorkerFatalError("no worker could be started")
             self._collect(1.0)
             self._check_deadlines()
+            self._check_hope()
 
     # -- Pool -----------------------------------------------------------------------------------------
 
