@@ -163,19 +163,21 @@ def _opening(hrt: Any, bundle: Path | None) -> Iterator[Check]:
 
 
 def tools() -> list[Check]:
-    """What the vendor's command line and the environment say; for the long form of doctor."""
-    checks = []
-    if shutil.which("hailortcli"):
-        done = subprocess.run(["hailortcli", "scan"], capture_output=True, text=True, timeout=20, check=False)
-        lines = re.sub(r"\s+", " ", done.stdout or done.stderr).strip()
-        checks.append(Check("hailortcli scan", "ok" if done.returncode == 0 else "failed", lines[:200]))
+    """What the vendor's command line and the environment say of a machine that has an NPU; never raises."""
+    checks = [_command_line()] if shutil.which("hailortcli") else []
     if sys.prefix != sys.base_prefix:
-        text = Path(sys.prefix, "pyvenv.cfg").read_text() if Path(sys.prefix, "pyvenv.cfg").is_file() else ""
-        seen = "include-system-site-packages = true" in text
-        remedy = (
-            ""
-            if seen
-            else "`/usr/bin/python3 -m venv --system-site-packages` sees the distribution's HailoRT"
-        )
-        checks.append(Check("environment", "ok" if seen else "warning", sys.prefix, remedy))
+        file = Path(sys.prefix, "pyvenv.cfg")
+        seen = file.is_file() and "include-system-site-packages = true" in file.read_text()
+        remedy = "`/usr/bin/python3 -m venv --system-site-packages` sees the distribution's HailoRT"
+        checks.append(Check("environment", "ok" if seen else "warning", sys.prefix, "" if seen else remedy))
     return checks
+
+
+def _command_line() -> Check:
+    name = "hailortcli scan"
+    try:
+        done = subprocess.run(name.split(), capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Check(name, "failed", str(error))
+    line = re.sub(r"\s+", " ", done.stdout or done.stderr).strip()
+    return Check(name, "ok" if done.returncode == 0 else "failed", line[:200])

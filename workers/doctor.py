@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from asr_batch.models.hailo_doctor import diagnose
+from asr_batch.models.hailo_doctor import diagnose, tools
 from asr_batch.workers import facts, session
 
 PACKAGES = ("asr-batch", "ray", "onnxruntime", "numpy", "soundfile", "av", "soxr", "pyarrow", "click")
@@ -86,7 +86,10 @@ STATES: dict[str, State] = {"ok": "ok", "skipped": "ok", "warning": "note", "fai
 
 def npu() -> Iterator[Check]:
     """What `models.hailo_doctor` finds out about the NPU; one line where there is none."""
-    for finding in diagnose():
+    findings = diagnose()
+    if findings[0].name != "NPU":  # there is a device or its software
+        findings += tools()
+    for finding in findings:
         name = finding.name if finding.name == "NPU" else f"NPU: {finding.name}"
         text = finding.result + (f"; {finding.remedy}" if finding.remedy else "")
         yield Check(name, STATES[finding.state], text)

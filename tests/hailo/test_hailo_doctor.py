@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from asr_batch.models.hailo import devices, wants_npu
-from asr_batch.models.hailo_doctor import diagnose
+from asr_batch.models.hailo_doctor import Check, diagnose
+from asr_batch.workers import doctor
 
 
 def by_name(bundle: Path | None = None) -> dict[str, Any]:
@@ -65,3 +66,21 @@ def test_who_wants_the_npu(bundle: Path, tmp_path: Path) -> None:
     assert [key for key, wants in asked.items() if wants and key[1] == "auto"] == [("bundle", "auto")]
     assert not any(wants for (_, encoder), wants in asked.items() if encoder == "cpu")
     assert all(wants for (_, encoder), wants in asked.items() if encoder == "hailo")
+
+
+@pytest.mark.parametrize(("code", "state"), [(0, "ok"), (1, "bad")])
+def test_doctor_asks_the_vendors_command_line(
+    code: int, state: str, npu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = tmp_path / "bin" / "hailortcli"
+    command.parent.mkdir()
+    command.write_text(f"#!/bin/sh\necho Hailo Devices: $1\nexit {code}\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(command.parent))
+    (check,) = [check for check in doctor.npu() if check.name == "NPU: hailortcli scan"]
+    assert (check.state, check.text) == (state, "Hailo Devices: scan")
+
+
+def test_doctor_of_a_machine_without_npu_has_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "diagnose", lambda: [Check("NPU", "skipped", "none here")])
+    assert [(check.name, check.state) for check in doctor.npu()] == [("NPU", "ok")]
