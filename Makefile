@@ -35,6 +35,14 @@ demo: $(VENV)/run.stamp ## transcribe the examples with the bundled model into o
 test: $(VENV)/dev.stamp ## run the tests
 	$(BIN)/python -m pytest
 
+$(VENV)/s3/stamp: requirements/s3.txt
+	$(PYTHON) -m venv $(VENV)/s3
+	$(VENV)/s3/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --requirement $<
+	@touch $@
+
+.PHONY: s3-server
+s3-server: $(VENV)/dev.stamp $(VENV)/s3/stamp ## an S3 server in .venv/s3, with which the test of s3:// runs
+
 .PHONY: test-slow
 test-slow: $(VENV)/dev.stamp ## run the tests that take minutes, and those that need root and namespaces
 	$(BIN)/python -m pytest -m "slow or cluster"
@@ -81,6 +89,7 @@ lock: $(VENV)/dev.stamp ## write requirements/*.txt anew from pyproject.toml
 	$(BIN)/pip-compile $(LOCK) --output-file requirements/run.txt pyproject.toml requirements/build.in
 	$(BIN)/pip-compile $(LOCK) --extra dev --constraint requirements/run.txt \
 	  --output-file requirements/dev.txt pyproject.toml requirements/build.in
+	$(BIN)/pip-compile $(LOCK) --output-file requirements/s3.txt requirements/s3.in
 LOCK := --quiet --generate-hashes --no-header --no-emit-options --no-annotate --strip-extras --allow-unsafe
 
 .PHONY: clean

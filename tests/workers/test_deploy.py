@@ -7,12 +7,21 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 UNITS = sorted(DEPLOY.glob("systemd/*.service"))
+
+
+def tool(name) -> str:
+    """A command of this Python's environment or of the system; skips where there is none."""
+    found = shutil.which(name, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
 
 
 def test_token_is_private_random_and_never_overwritten(tmp_path):
@@ -31,11 +40,10 @@ def test_token_is_private_random_and_never_overwritten(tmp_path):
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_units_are_valid(unit, tmp_path):
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd-analyze is not installed")
+    verify = [tool("systemd-analyze"), "verify"]
     text = unit.read_text().replace("/opt/asr-batch/bin/ray", "/bin/true").replace("=asr\n", "=root\n")
     (tmp_path / unit.name).write_text(text)
-    run = subprocess.run(["systemd-analyze", "verify", tmp_path / unit.name], capture_output=True, text=True)
+    run = subprocess.run([*verify, tmp_path / unit.name], capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (0, "")
 
 
@@ -63,11 +71,31 @@ def test_environment_file_asks_for_a_token():
 
 @pytest.mark.parametrize("script", sorted(DEPLOY.glob("*.sh")), ids=lambda script: script.name)
 def test_scripts_pass_shellcheck(script):
-    if shutil.which("shellcheck") is None:
-        pytest.skip("shellcheck is not installed")
-    run = subprocess.run(["shellcheck", script], capture_output=True, text=True)
+    run = subprocess.run([tool("shellcheck"), script], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout
     assert os.access(script, os.X_OK)
+
+
+@pytest.mark.parametrize("file", sorted(DEPLOY.rglob("*.y*ml")), ids=lambda file: file.name)
+def test_yaml_files_pass_yamllint(file):
+    rules = "{extends: default, rules: {line-length: {max: 140}, document-start: disable, braces: disable}}"
+    run = subprocess.run([tool("yamllint"), "--strict", "-d", rules, file], capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout
+
+
+def test_ray_reads_its_yaml_and_the_commands_are_ray_start():
+    yaml = pytest.importorskip("yaml")
+    commands = pytest.importorskip("ray.autoscaler._private.util")
+    config = yaml.safe_load((DEPLOY / "ray-up.yaml").read_text())
+    commands.validate_config(commands.prepare_config(config))
+    starts = [*config["head_start_ray_commands"][1:], *config["worker_start_ray_commands"][1:]]
+    known = {
+        option for param in pytest.importorskip("ray.scripts.scripts").start.params for option in param.opts
+    }
+    for line in starts:
+        used = re.findall(r"--[a-z-]+", line.partition("ray start")[2])
+        assert used
+        assert set(used) <= known
 
 
 def test_provision_says_what_is_missing(tmp_path):
