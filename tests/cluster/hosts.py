@@ -114,7 +114,7 @@ class Host:
 
     def ray_start(self, *words: str, starter: Sequence[str] = RAY_START) -> None:
         """`ray start --block` as the units of deploy/ run it; `starter` are Python's words instead."""
-        where = ["--head", "--port=6379", "--include-dashboard=False"]
+        where = ["--head", "--port=6379", "--include-dashboard=False", "--no-monitor"]
         if self is not self.hosts.head:
             where = [f"--address={self.hosts.head.address}:6379"]
         fixed = [f"--node-ip-address={self.address}", "--object-store-memory=100000000", "--block"]
@@ -152,6 +152,14 @@ class Host:
         for process in self.processes:
             process.wait(timeout=20)
         self.processes.clear()
+
+    def open_ports(self) -> set[int]:
+        """TCP ports on which this host listens for others, not for itself alone."""
+        lines = self.run(["cat", "/proc/net/tcp", "/proc/net/tcp6"]).splitlines()
+        words = [line.split() for line in lines]
+        own = [where[1].rpartition(":") for where in words if where[3] == "0A"]
+        loopback = ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F")
+        return {int(port, 16) for address, _, port in own if address not in loopback}
 
     def pids(self, word: str) -> list[int]:
         """Processes of this host (as the machine counts) whose command line holds `word`."""

@@ -83,13 +83,49 @@ def test_what_is_wrong_is_said_soon(hosts, run, env, address, sentence):
     assert took < 6
 
 
+NEIGHBOUR = """
+import sys, urllib.request, urllib.error
+for port in sys.argv[2:]:
+    for path in ("/", "/metrics", "/get_or_create_runtime_env", "/api/version"):
+        try:
+            reply = urllib.request.urlopen(f"http://{sys.argv[1]}:{port}{path}", timeout=5)
+            print(port, path, reply.status)
+        except urllib.error.HTTPError as error:
+            print(port, path, error.code)
+        except OSError as error:
+            print(port, path, "no HTTP")
+        except Exception as error:
+            print(port, path, "no HTTP" if "BadStatusLine" in type(error).__name__ else repr(error))
+"""
+STRANGER = {"RAY_AUTH_MODE": "disabled", "RAY_AUTH_TOKEN_PATH": ""}
+
+
 def test_a_neighbour_without_the_token_can_do_nothing(hosts):
+    """Another machine on the network (one of the workers here): no driver, no node, no HTTP without the token."""
+    neighbour = hosts.others[0]
     script = "import ray; ray.init(address='10.77.0.1:6379'); print(ray.nodes())"
-    other = {"RAY_AUTH_MODE": "disabled", "RAY_AUTH_TOKEN_PATH": ""}
-    process = hosts.others[0].popen([sys.executable, "-c", script], other, stdout=-1, stderr=-1)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode != 0
-    assert "NodeID" not in out
+    words = ["start", "--address=10.77.0.1:6379", f"--node-ip-address={neighbour.address}", "--block"]
+    tries = [["-c", script], ["-m", "ray.scripts.scripts", *words]]
+    started = [
+        neighbour.popen([sys.executable, *one], STRANGER, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for one in tries
+    ]
+    for host in (hosts.head, hosts.others[1]):
+        ports = sorted(map(str, host.open_ports()))
+        assert len(ports) > 2
+        answers = neighbour.run(
+            [sys.executable, "-c", NEIGHBOUR, host.address, *ports], STRANGER, timeout=100
+        )
+        told = {line.split(" ", 2)[2] for line in answers.splitlines()}
+        assert told <= {"401", "no HTTP"}, answers
+    for process in started:
+        out, _ = process.communicate(timeout=90)
+        assert process.returncode != 0
+        assert "NodeID" not in out
+        assert "Ray runtime started" not in out
+    count = "import ray; ray.init(address='auto', logging_level='error'); print(len(ray.nodes()))"
+    before = int(hosts.head.run([sys.executable, "-c", count]).split()[-1])
+    assert before == len(hosts.all)
 
 
 def test_a_cluster_without_token_is_refused(hosts):

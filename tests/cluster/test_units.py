@@ -43,6 +43,10 @@ def test_units_start_a_cluster_and_the_doctor_sees_it(tmp_path):
         hosts.env |= given | {"RAY_AUTH_TOKEN_PATH": str(hosts.token)}
         start(hosts.head, "head", hosts.head.address, "{}")
         start(hosts.others[0], "worker", hosts.head.address, '{"hailo": 1}')
+        for host in hosts.all:
+            assert host.open_ports() <= {*range(6379, 6386), *range(6400, 6500)}, (
+                "docs/cluster.md names these"
+            )
         hosts.others[0].hide(tmp_path)
         doctor = [sys.executable, "-m", "asr_batch.jobs", "doctor", "--address", "auto", "--json"]
         output = hosts.head.run([*doctor, "--audio", str(tmp_path), "--audio", "/nowhere"])
