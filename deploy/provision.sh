@@ -72,8 +72,14 @@ settings() {
 }
 
 units() {
-  install -m 0644 "$here/systemd/asr-batch-$role.service" /etc/systemd/system/
+  install -D -m 0644 "$here/systemd/asr-batch-$role.service" "/etc/systemd/system/asr-batch-$role.service"
   [ "$start" = yes ] || return 0
+  if [ ! -d /run/systemd/system ]; then
+    echo "provision.sh: systemd does not run here; the unit is in place and starts with the next boot" >&2
+    install -d /etc/systemd/system/multi-user.target.wants
+    ln -sf "../asr-batch-$role.service" /etc/systemd/system/multi-user.target.wants/
+    return 0
+  fi
   systemctl daemon-reload
   systemctl enable "asr-batch-$role.service"
   systemctl restart "asr-batch-$role.service"
