@@ -101,7 +101,7 @@ STRANGER = {"RAY_AUTH_MODE": "disabled", "RAY_AUTH_TOKEN_PATH": ""}
 
 
 def test_a_neighbour_without_the_token_can_do_nothing(hosts):
-    """Another machine on the network (one of the workers here): no driver, no node, no HTTP without the token."""
+    """Another machine on the network (a worker here): no driver, no node, no HTTP without the token."""
     neighbour = hosts.others[0]
     script = "import ray; ray.init(address='10.77.0.1:6379'); print(ray.nodes())"
     words = ["start", "--address=10.77.0.1:6379", f"--node-ip-address={neighbour.address}", "--block"]
