@@ -8,6 +8,7 @@ by itself, so a window's tokens do not depend on its neighbours.
 from __future__ import annotations
 
 from collections.abc import Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from asr_batch.models.whisper.engine_session import graph_options
 from asr_batch.models.whisper.rules import Decoding, TokenRules
 
 Float32 = NDArray[np.float32]
-_CAPACITY = 64  # tokens per slot at first; most windows of speech stay below
+_CAPACITY = 48  # tokens per slot at first; most windows of speech stay below
+_PIECE = 6  # rows below which a part of a step costs as much as the whole
 _AT_ONCE = 8  # prompt tokens before start-of-transcript above which they are fed in one call
 
 
@@ -45,14 +47,20 @@ class Slot:
 
 
 class DecoderEngine:
-    """Slots over one decoder graph."""
+    """Slots over one decoder graph, on up to `threads` threads.
+
+    Every graph runs on one thread: many small operators cost more on two. What runs side by side are
+    windows: their cross-attention, and steps in pieces while cores are free.
+    """
 
     def __init__(
         self, folder: Path, config: WhisperConfig, rules: TokenRules, slots: int, threads: int, provider: str
     ) -> None:
-        opened = open_session(folder / "decoder.onnx", provider=provider, options=graph_options(threads))
+        opened = open_session(folder / "decoder.onnx", provider=provider, options=graph_options(1))
         self.session, self.fallback = opened.session, opened.fallback
-        self.projector = CrossProjector(folder, threads, provider)
+        self.projector = CrossProjector(folder, provider)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decoder")
+        self._installing: list[Future[None]] = []
         self._rules, self._config = rules, config
         self.buffers = Buffers(self.session, slots, min(_CAPACITY, config.max_target_positions))
         self._stepper = Stepper(self.session, self.buffers, config.vocab_size)
@@ -67,16 +75,29 @@ class DecoderEngine:
     def install(self, slot: Slot, hidden: Float32) -> None:
         """Give `slot` a free place, with cross-attention over `hidden` [positions, d_model]."""
         place = len(self.running)
-        self.projector.project(hidden, self.buffers.cross, place)
+        project = self.projector.project
+        self._installing.append(self._pool.submit(project, hidden, self.buffers.cross, place))
         self.running.append(slot)
         if slot.sot > _AT_ONCE:
+            self._installed()
             self._stepper.prefill(place, slot.decoding.prompt[: slot.sot])
             slot.fed = slot.sot
 
-    def step(self) -> list[Slot]:
-        """Feed every running window one token; the windows that ended, still in their places."""
+    def _installed(self) -> None:
+        """Wait for the cross-attention of all running windows."""
+        installing, self._installing = self._installing, []
+        for future in installing:
+            future.result()
+
+    def step(self, cores: int = 1) -> list[Slot]:
+        """Feed every running window one token, in pieces on `cores` cores; the windows that ended, still in
+        their places.
+        """
+        self._installed()
         running = self.running
-        logprobs = self._stepper.step([s.next_token for s in running], [s.fed for s in running])
+        pieces = max(1, min(cores, len(running) // _PIECE))
+        ids, fed = [s.next_token for s in running], [s.fed for s in running]
+        logprobs = self._stepper.step(ids, fed, self._pool, pieces)
         self.used += len(running)
         self.available += self.buffers.slots
         choosing = []
@@ -104,6 +125,11 @@ class DecoderEngine:
         """The cross-attention buffers of a running window, [1, ...] each."""
         place = self.running.index(slot)
         return {name: array[place : place + 1] for name, array in self.buffers.cross.items()}
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self.running.clear()
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
     def first_logprobs(self, hidden: Float32) -> Float32:
         """Log-probabilities [vocab] behind start-of-transcript alone, over one window, beside the slots."""

@@ -6,7 +6,10 @@ windows binds the front of every buffer, and a prefill of one window binds one s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -16,7 +19,10 @@ from numpy.typing import NDArray
 from asr_batch.models.session import runtime_errors
 
 Array = NDArray[Any]
-_STEP = 32  # tokens by which caches grow
+Shape = tuple[Any, tuple[int, ...]]
+"""Element type and shape of a buffer."""
+_STEP = 16  # tokens by which caches grow
+_LINE = 64  # bytes: arrays begin on a cache line
 _DTYPES: dict[str, Any] = {
     "tensor(float)": np.float32,
     "tensor(int8)": np.int8,
@@ -31,6 +37,20 @@ def bind(binding: Any, name: str, array: Array, *, output: bool = False) -> None
     method(name, "cpu", 0, array.dtype.type, list(array.shape), array.ctypes.data)
 
 
+def _arrays(shapes: Mapping[str, Shape]) -> dict[str, Array]:
+    """Arrays of zeros in one block: numpy asks for huge pages for large ones, which saves a decoder step,
+    that reads all of it once, a part of its cache misses.
+    """
+    sizes = [math.prod(shape) * np.dtype(kind).itemsize for kind, shape in shapes.values()]
+    ends = list(accumulate(-(-size // _LINE) * _LINE for size in sizes))
+    block = np.zeros(ends[-1] if ends else 0, np.uint8)
+    starts = [0, *ends[:-1]]
+    return {
+        name: block[start : start + size].view(kind).reshape(shape)
+        for (name, (kind, shape)), start, size in zip(shapes.items(), starts, sizes, strict=True)
+    }
+
+
 class Buffers:
     """Caches of `slots` windows for one decoder graph, self-attention for `capacity` tokens each.
 
@@ -40,20 +60,22 @@ class Buffers:
 
     def __init__(self, session: ort.InferenceSession, slots: int, capacity: int) -> None:
         self.slots, self.capacity = slots, capacity
-        self.cross: dict[str, Array] = {}
-        self.past: dict[str, Array] = {}
+        cross: dict[str, Shape] = {}
+        past: dict[str, Shape] = {}
         for node in session.get_inputs():
             if node.name.startswith(("key_", "value_")):
-                self.cross[node.name] = np.zeros((slots, *node.shape[1:]), _DTYPES[node.type])
+                cross[node.name] = (_DTYPES[node.type], (slots, *node.shape[1:]))
             elif node.name.startswith("past_"):
-                heads, width = node.shape[1], node.shape[3]
-                self.past[node.name] = np.zeros((slots, heads, capacity, width), np.float32)
+                past[node.name] = (np.float32, (slots, node.shape[1], capacity, node.shape[3]))
+        self.cross, self.past = _arrays(cross), _arrays(past)
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` tokens per slot; what is there stays."""
-        extra = capacity - self.capacity
-        for name, old in self.past.items():
-            self.past[name] = np.ascontiguousarray(np.pad(old, ((0, 0), (0, 0), (0, extra), (0, 0))))
+        old = self.past
+        shapes = {name: (*array.shape[:2], capacity, array.shape[3]) for name, array in old.items()}
+        self.past = _arrays({name: (np.float32, shape) for name, shape in shapes.items()})
+        for name, array in self.past.items():
+            array[:, :, : self.capacity] = old[name]
         self.capacity = capacity
 
     def move(self, source: int, target: int, length: int) -> None:
@@ -70,7 +92,7 @@ class Buffers:
 
 
 class Stepper:
-    """Runs a decoder graph over slots of a :class:`Buffers`, with bindings kept for each number of slots."""
+    """Runs a decoder graph over slots of a :class:`Buffers`, with bindings kept for each range of slots."""
 
     def __init__(self, session: ort.InferenceSession, buffers: Buffers, vocab: int) -> None:
         self._session, self.buffers = session, buffers
@@ -82,20 +104,28 @@ class Stepper:
         self._ids = np.zeros((buffers.slots, 1), np.int64)
         self._positions = np.zeros((buffers.slots, 1), np.int64)
         self._logprobs = np.zeros((buffers.slots, vocab), np.float32)
-        self._bindings: dict[int, Any] = {}
+        self._bindings: dict[tuple[int, int], Any] = {}
         self._bound_capacity = 0
 
-    def step(self, ids: Sequence[int], positions: Sequence[int]) -> NDArray[np.float32]:
+    def step(
+        self, ids: Sequence[int], positions: Sequence[int], pool: Executor | None = None, pieces: int = 1
+    ) -> NDArray[np.float32]:
         """One token for each of the first slots; log-probabilities [len(ids), vocab] of the next.
 
-        The array is overwritten by the next step and may be overwritten by the caller.
+        In `pieces` side by side, all but the first on the threads of `pool`: rows do not depend on each
+        other. The array is overwritten by the next step and may be overwritten by the caller.
         """
         n, longest = len(ids), max(positions) + 1
         self._make_room(longest)
         self._ids[:n, 0], self._positions[:n, 0], self._lengths[:n] = ids, positions, positions
         self._longest[0] = longest
+        borders = [n * i // pieces for i in range(pieces + 1)]
+        bindings = [self._binding(start, end) for start, end in pairwise(borders)]
         with runtime_errors("decoder"):
-            self._session.run_with_iobinding(self._binding(n))
+            others = [pool.submit(self._session.run_with_iobinding, b) for b in bindings[1:]] if pool else []
+            self._session.run_with_iobinding(bindings[0])
+            for other in others:
+                other.result()
         return self._logprobs[:n]
 
     def prefill(self, slot: int, ids: Sequence[int]) -> dict[str, Array]:
@@ -134,20 +164,20 @@ class Stepper:
             self._bindings.clear()
             self._bound_capacity = self.buffers.capacity
 
-    def _binding(self, n: int) -> Any:
-        if n not in self._bindings:
+    def _binding(self, start: int, end: int) -> Any:
+        if (start, end) not in self._bindings:
             binding = self._session.io_binding()
             for name, array in (
                 ("ids", self._ids),
                 ("positions", self._positions),
                 ("lengths", self._lengths),
             ):
-                bind(binding, name, array[:n])
+                bind(binding, name, array[start:end])
             bind(binding, "longest", self._longest)
-            self._bind_caches(binding, 0, n)
-            bind(binding, "logprobs", self._logprobs[:n], output=True)
-            self._bindings[n] = binding
-        return self._bindings[n]
+            self._bind_caches(binding, start, end)
+            bind(binding, "logprobs", self._logprobs[start:end], output=True)
+            self._bindings[start, end] = binding
+        return self._bindings[start, end]
 
     def _bind_caches(self, binding: Any, start: int, end: int) -> None:
         for name, array in self.buffers.cross.items():

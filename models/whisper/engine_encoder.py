@@ -78,8 +78,8 @@ class CpuEncoder:
 class CrossProjector:
     """`cross.onnx`: hidden states of one window to a slot's cross-attention buffers, written in place."""
 
-    def __init__(self, folder: Path, threads: int, provider: str) -> None:
-        opened = open_session(folder / "cross.onnx", provider=provider, options=graph_options(threads))
+    def __init__(self, folder: Path, provider: str) -> None:
+        opened = open_session(folder / "cross.onnx", provider=provider, options=graph_options(1))
         self._session, self.fallback = opened.session, opened.fallback
 
     def project(self, hidden: Float32, cross: dict[str, Array], slot: int) -> None:

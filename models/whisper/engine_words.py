@@ -72,7 +72,7 @@ class WordAligner:
         return _timed(pieces, starts, probabilities, samples / 16000)
 
     def _positions(self, cross: Mapping[str, Array]) -> int:
-        return int(cross["key_0"].shape[3])
+        return int(cross["value_0"].shape[2])
 
     def _start(self, prompt: Sequence[int]) -> list[int]:
         """The prompt from start-of-transcript on, ending in `<|notimestamps|>`."""

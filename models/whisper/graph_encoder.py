@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,12 +13,17 @@ from asr_batch.models.whisper.graph_layers import (
     Style,
     add_and_norm,
     int8_channels,
+    int8_columns_of,
+    int8_product,
     layer_norm,
     linear,
+    names_of,
     padded_head,
+    quantise_window,
 )
 
 Float32 = NDArray[np.float32]
+_CHUNK = 128
 
 
 def build_encoder(source: Source, config: WhisperConfig, positions: int, style: Style) -> Graph:
@@ -93,75 +96,68 @@ def _self_attention(
 ) -> str:
     heads = config.encoder_heads
     w = AttentionWeights(source, f"{name}.self_attn", config.d_model, heads)
-    weight, bias = w.qkv()
-    inner = w.q.shape[1]
     if style == "tensor":
-        weight[:, :inner] *= np.float32(w.scale)
-        bias[:inner] *= np.float32(w.scale)
-    qkv = linear(graph, x, weight, bias, style)
-    parts = [f"{name}.{kind}" for kind in "qkv"]
-    sizes = graph.weight([inner] * 3, np.int64)
-    graph.ops("Split", qkv, sizes, outs=parts, axis=-1)
-    if style == "tensor":
-        y = int8_attention(graph, parts, heads, inner // heads, positions)
+        y = _int8_attention(graph, x, w, heads, positions)
     else:
+        qkv = linear(graph, x, *w.qkv(), style)
+        parts = [f"{name}.{kind}" for kind in "qkv"]
+        graph.ops("Split", qkv, graph.weight([w.q.shape[1]] * 3, np.int64), outs=parts, axis=-1)
         y = graph.op("MultiHeadAttention", *parts, num_heads=heads, scale=w.scale)
     return linear(graph, y, w.out, w.out_bias, style)
 
 
-def int8_attention(graph: Graph, parts: Sequence[str], heads: int, width: int, positions: int) -> str:
-    """Softmax(q k) v of one window in integers: `parts` are q (scaled), k, v [1, positions, heads * width].
+def _int8_attention(graph: Graph, x: str, w: AttentionWeights, heads: int, positions: int) -> str:
+    """Attention of one window `x` [1, positions, d_model] in integers, [1, positions, heads * width].
 
     Keys and values have a scale per channel. The keys' scales go into the queries, which then have one
-    scale, so the error of a score is the same in every head; the values' scales go behind the sum. Softmax
-    weights have a scale per row: of a flat row 255 levels remain, not two or three.
+    scale, so the error of a score is the same in every head; the values' scales are those of the product's
+    columns. Softmax weights have a scale per row: of a flat row 255 levels remain, not two or three. Head
+    by head: the scores of one head stay in the cache of a core.
     """
-    shape, joined = graph.weight([0, 0, heads, width], np.int64), graph.weight([0, 0, -1], np.int64)
-    query = graph.op("Reshape", parts[0], shape)
-    inner = heads * width
-    key, key_scale = int8_channels(graph, graph.op("Transpose", parts[1], perm=[0, 2, 1]), inner, positions)
-    key = graph.op("Reshape", key, graph.weight([1, heads, width, positions], np.int64))
-    query = graph.op("Mul", query, graph.op("Reshape", key_scale, graph.weight([heads, width], np.int64)))
-    outs = [f"{parts[0]}.{kind}" for kind in ("int", "scale", "zero")]
-    graph.ops("DynamicQuantizeLinear", query, outs=outs)
-    query = graph.op("Transpose", outs[0], perm=[0, 2, 1, 3])
-    value, value_scale = int8_channels(
-        graph, graph.op("Transpose", parts[2], perm=[0, 2, 1]), inner, positions
-    )
-    value = graph.op("Reshape", value, graph.weight([1, heads, width, positions], np.int64))
-    value = graph.op("Transpose", value, perm=[0, 1, 3, 2])
-    value_scale = graph.op("Reshape", value_scale, graph.weight([heads, width], np.int64))
-    one = graph.weight(1, np.float32)
-    sums = []
-    for q, k, v in zip(*(_in_groups(graph, x, heads) for x in (query, key, value)), strict=True):
-        scores = graph.op("MatMulIntegerToFloat", q, k, outs[1], one, outs[2])
-        weights, row_scale = softmax_bytes(graph, scores, positions)
-        sums.append(graph.op("Mul", graph.op("MatMulIntegerToFloat", weights, v, one, one), row_scale))
-    y = graph.op("Concat", *sums, axis=1) if len(sums) > 1 else sums[0]
-    y = graph.op("Transpose", y, perm=[0, 2, 1, 3])
-    return graph.op("Reshape", graph.op("Mul", y, value_scale), joined)
+    inner = w.q.shape[1]
+    rows = quantise_window(graph, x)
+    query = int8_product(graph, rows, w.q * np.float32(w.scale), w.q_bias * np.float32(w.scale))
+    both = int8_product(graph, rows, np.concatenate([w.k, w.v], axis=1), None)
+    both = graph.op("Reshape", both, graph.weight([positions, -1], np.int64))
+    both, scale = int8_columns_of(graph, both, positions)
+    scales = graph.ops("Split", scale, graph.weight([inner, inner], np.int64), outs=names_of(scale, 2))
+    query, step, zero = quantise_window(graph, graph.op("Mul", query, scales[0]))
+    queries = _heads(graph, query, heads, positions)
+    keys_values = _heads(graph, both, 2 * heads, positions)
+    value_scales = [scales[1]]
+    if heads > 1:
+        sizes = graph.weight([inner // heads] * heads, np.int64)
+        value_scales = graph.ops("Split", scales[1], sizes, outs=names_of(scales[1], heads))
+    one, sums = graph.weight(1, np.float32), []
+    for head, query in enumerate(queries):
+        key = graph.op("Transpose", keys_values[head], perm=[1, 0])
+        weights, top = _softmax_bytes(graph, graph.op("MatMulIntegerToFloat", query, key, step, one, zero))
+        value = keys_values[heads + head]
+        y = graph.op("MatMulIntegerToFloat", weights, value, one, value_scales[head])
+        sums.append(graph.op("Mul", y, top))
+    y = graph.op("Concat", *sums, axis=1) if heads > 1 else sums[0]
+    return graph.op("Reshape", y, graph.weight([1, positions, inner], np.int64))
 
 
-def _in_groups(graph: Graph, x: str, heads: int) -> list[str]:
-    """`x` [1, heads, ...] split into single heads: the scores of one head stay in the cache of a core, and
-    those of all heads need never be in memory together.
-    """
+def _heads(graph: Graph, x: str, heads: int, positions: int) -> list[str]:
+    """`x` [..., positions, heads * width] as one [positions, width] for each head."""
+    flat = graph.weight([positions, -1], np.int64)
     if heads == 1:
-        return [x]
-    outs = [f"{x}.{i}" for i in range(heads)]
-    return graph.ops("Split", x, graph.weight([1] * heads, np.int64), outs=outs, axis=1)
+        return [graph.op("Reshape", x, flat)]
+    split = graph.op("Reshape", x, graph.weight([positions, heads, -1], np.int64))
+    parts = graph.ops(
+        "Split", split, graph.weight([1] * heads, np.int64), outs=names_of(split, heads), axis=1
+    )
+    return [graph.op("Reshape", part, flat) for part in parts]
 
 
-def softmax_bytes(graph: Graph, scores: str, n: int) -> tuple[str, str]:
-    """Softmax over the last axis of `scores` [1, 1, rows, n] as bytes, and the scale of each row."""
-    weights = graph.op("Softmax", graph.op("Reshape", scores, graph.weight([-1, n], np.int64)), axis=-1)
+def _softmax_bytes(graph: Graph, scores: str) -> tuple[str, str]:
+    """Softmax over the rows of `scores` [n, m] as bytes, and the scale of each row [n, 1]."""
+    weights = graph.op("Softmax", scores, axis=-1)
     top = graph.op("ReduceMax", weights, axes=[-1], keepdims=0)
     scale = graph.op("Mul", top, graph.weight(1 / 255, np.float32))
     weights = graph.op("QuantizeLinear", weights, scale, axis=0)
-    shape = graph.weight([1, 1, -1, n], np.int64)
-    return graph.op("Reshape", weights, shape), graph.op(
-        "Reshape", scale, graph.weight([1, 1, -1, 1], np.int64)
-    )
+    return weights, graph.op("Unsqueeze", scale, graph.weight([1], np.int64))
 
 
 def feed_forward(graph: Graph, x: str, source: Source, name: str, d: int, inner: int, style: Style) -> str:
@@ -173,8 +169,19 @@ def feed_forward(graph: Graph, x: str, source: Source, name: str, d: int, inner:
 
 
 def cross_width(positions: int, folded: int) -> int:
-    """Cross-attention positions that are stored: a multiple of 16, one more than real when padding folds."""
-    return -(-(positions + (1 if folded else 0)) // 16) * 16
+    """Cross-attention positions that are stored, one more than real when padding folds: a multiple of 16,
+    and of the chunk in which keys are stored.
+    """
+    needed = positions + (1 if folded else 0)
+    multiple = 16 if needed < _CHUNK else _CHUNK
+    return -(-needed // multiple) * multiple
+
+
+def key_chunk(stored: int) -> int:
+    """Positions of the keys that lie together. ONNX Runtime's matrix-vector kernel walks through the rows of
+    a matrix in strips: rows of 512 bytes that are not in the cache take it twice as long as rows of 128.
+    """
+    return min(stored, _CHUNK)
 
 
 def build_cross(
@@ -184,9 +191,10 @@ def build_cross(
 
     `key_I` is [batch, heads, width, stored] (transposed, so that a query is one product away), `value_I`
     [batch, heads, stored, width], without bias. Stored positions beyond the real ones are zero. With
-    `int8` both are integers with a scale per channel, `key_scale_I` [batch, heads, 1, width] and
-    `value_scale_I` alike, and `key_sum_I` [batch, heads, 1, stored] holds -128 times the keys' column sums:
-    queries go in as unsigned bytes around 128, and this takes the 128 out again.
+    `int8` `key_I` is cut into chunks of positions [batch, heads, chunks, width, chunk] (see
+    :func:`key_chunk`), and both are integers with a scale per channel, `key_scale_I` [batch, heads, 1, width]
+    and `value_scale_I` alike, and `key_sum_I` [batch, heads, 1, stored] holds -128 times the keys' column
+    sums: queries go in as unsigned bytes around 128, and this takes the 128 out again.
     """
     if int8:
         return _build_cross_int8(source, config, positions, folded, style)
@@ -218,7 +226,7 @@ def _build_cross_int8(
     graph, layers = Graph("cross"), config.decoder_layers
     heads, width = config.decoder_heads, padded_head(config.head_dim)
     stored = cross_width(positions, folded)
-    rest = stored - positions
+    rest, chunk = stored - positions, key_chunk(stored)
     hidden = graph.input("hidden", "FLOAT", ["batch", positions, config.d_model])
     for i in range(layers):
         w = AttentionWeights(source, f"decoder.layers.{i}.encoder_attn", config.d_model, heads)
@@ -228,13 +236,15 @@ def _build_cross_int8(
         whole = graph.op("Reshape", whole, graph.weight([2, heads, width, positions], np.int64))
         whole = graph.op("Pad", whole, graph.weight([0, 0, 0, 0, 0, 0, 0, rest], np.int64))
         scale = graph.op("Reshape", scale, graph.weight([2, heads, 1, width], np.int64))
-        graph.ops("Split", whole, graph.weight([1, 1], np.int64), outs=[f"key_{i}", f"turned_{i}"], axis=0)
+        graph.ops("Split", whole, graph.weight([1, 1], np.int64), outs=[f"rows_{i}", f"turned_{i}"], axis=0)
+        chunks = graph.weight([1, heads, width, stored // chunk, chunk], np.int64)
+        graph.op("Transpose", graph.op("Reshape", f"rows_{i}", chunks), perm=[0, 1, 3, 2, 4], out=f"key_{i}")
         scales = [f"key_scale_{i}", f"value_scale_{i}"]
         graph.ops("Split", scale, graph.weight([1, 1], np.int64), outs=scales, axis=0)
-        total = graph.op("MatMulInteger", graph.weight(np.ones((1, width), np.uint8)), f"key_{i}")
+        total = graph.op("MatMulInteger", graph.weight(np.ones((1, width), np.uint8)), f"rows_{i}")
         graph.op("Mul", total, graph.weight(-128, np.int32), out=f"key_sum_{i}")
         graph.op("Transpose", f"turned_{i}", perm=[0, 1, 3, 2], out=f"value_{i}")
-        graph.output(f"key_{i}", "INT8", ["batch", heads, width, stored])
+        graph.output(f"key_{i}", "INT8", ["batch", heads, stored // chunk, width, chunk])
         graph.output(f"value_{i}", "INT8", ["batch", heads, stored, width])
         graph.output(f"key_sum_{i}", "INT32", ["batch", heads, 1, stored])
         for name in scales:

@@ -16,6 +16,9 @@ Style = Literal["fp32", "row", "tensor", "int4"]
 """How a linear layer computes: float32; int8 with a scale per row (whatever else is in the batch); int8
 with one scale per call (for calls that hold one window alone); 4-bit blocks."""
 
+ROW_SCALE = 1 / 127
+"""A row's byte in units of the row's largest magnitude."""
+
 EPSILON = 1e-5  # torch.nn.LayerNorm's
 
 
@@ -38,14 +41,14 @@ def linear(graph: Graph, x: str, weight: Float32, bias: Float32 | None, style: S
 
 
 def quantise_rows(graph: Graph, x: str) -> tuple[str, str]:
-    """`x` [..., k] as uint8 around 128, and the scale of each row [..., 1].
+    """`x` [..., k] as uint8 around 128, and the largest magnitude of each row [..., 1]: a byte stands for
+    that times `ROW_SCALE`.
 
-    A row of zeros divides by zero on the way; its scale is zero as well, so its product is zero.
+    A row of zeros divides by zero on the way; its magnitude is zero as well, so its product is zero.
     """
     top = graph.op("ReduceMax", graph.op("Abs", x), axes=[-1], keepdims=1)
-    scale = graph.op("Mul", top, graph.weight(1 / 127, np.float32))
-    one, middle = graph.weight(1, np.float32), graph.weight(128, np.uint8)
-    return graph.op("QuantizeLinear", graph.op("Div", x, scale), one, middle), scale
+    step, middle = graph.weight(ROW_SCALE, np.float32), graph.weight(128, np.uint8)
+    return graph.op("QuantizeLinear", graph.op("Div", x, top), step, middle), top
 
 
 def _row_int8(graph: Graph, x: str, weight: Float32) -> str:
@@ -55,10 +58,25 @@ def _row_int8(graph: Graph, x: str, weight: Float32) -> str:
 
 def row_product(graph: Graph, x: str, weight: str, column: str, out: str | None = None) -> str:
     """`x` [..., k] times the int8 `weight` [k, n] with the scales `column` [n], scale by row."""
-    rows, scale = quantise_rows(graph, x)
-    one, middle = graph.weight(1, np.float32), graph.weight(128, np.uint8)
-    y = graph.op("MatMulIntegerToFloat", rows, weight, one, column, middle)
-    return graph.op("Mul", y, scale, out=out)
+    rows, top = quantise_rows(graph, x)
+    step, middle = graph.weight(ROW_SCALE, np.float32), graph.weight(128, np.uint8)
+    y = graph.op("MatMulIntegerToFloat", rows, weight, step, column, middle)
+    return graph.op("Mul", y, top, out=out)
+
+
+def quantise_window(graph: Graph, x: str) -> tuple[str, str, str]:
+    """`x` of one window as uint8, its one scale and its zero point."""
+    outs = [f"{x}.{kind}" for kind in ("bytes", "scale", "zero")]
+    value, scale, zero = graph.ops("DynamicQuantizeLinear", x, outs=outs)
+    return value, scale, zero
+
+
+def int8_product(graph: Graph, x: tuple[str, str, str], weight: Float32, bias: Float32 | None) -> str:
+    """A window of :func:`quantise_window` times `weight` [k, n] plus `bias` [n]."""
+    value, scale, zero = x
+    quantised, column = int8_columns(weight)
+    inputs = [value, graph.weight(quantised), scale, graph.weight(column), zero]
+    return graph.op("MatMulIntegerToFloat", *inputs, *([] if bias is None else ["", graph.weight(bias)]))
 
 
 def layer_norm(graph: Graph, x: str, source: Source, name: str, width: int) -> str:
@@ -90,6 +108,31 @@ def int8_channels(graph: Graph, x: str, channels: int, length: int) -> tuple[str
     scale = graph.op("Mul", top, graph.weight(1 / 127, np.float32))
     zeros = graph.weight(np.zeros(channels, np.int8))
     return graph.op("QuantizeLinear", flat, scale, zeros, axis=0), scale
+
+
+def int8_columns_of(graph: Graph, x: str, length: int) -> tuple[str, str]:
+    """`x` [length, channels] as int8, and the scale of each channel [channels].
+
+    Scaled before it is quantised: ONNX Runtime quantises along the last axis value by value. The maximum of
+    many rows goes through an element-wise maximum of some, which takes half the time.
+    """
+    top = graph.op("Abs", x)
+    pieces = max(count for count in range(1, 33) if length % count == 0)
+    if pieces > 1:
+        sizes, outs = graph.weight([length // pieces] * pieces, np.int64), names_of(top, pieces)
+        top = graph.op("Max", *graph.ops("Split", top, sizes, outs=outs, axis=0))
+    top = graph.op("ReduceMax", top, axes=[0], keepdims=0)
+    top = graph.op("Max", top, graph.weight(1e-9, np.float32))
+    scaled = graph.op("Mul", x, graph.op("Div", graph.weight(127, np.float32), top))
+    one, zero = graph.weight(1, np.float32), graph.weight(0, np.int8)
+    return graph.op("QuantizeLinear", scaled, one, zero), graph.op(
+        "Mul", top, graph.weight(1 / 127, np.float32)
+    )
+
+
+def names_of(value: str, count: int) -> list[str]:
+    """Names for the parts of `value`."""
+    return [f"{value}.{i}" for i in range(count)]
 
 
 def padded_head(width: int) -> int:
