@@ -24,10 +24,15 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from asr_batch.models.session import open_session
 from asr_batch.models.whisper.compile import compile_bundle
+from asr_batch.models.whisper.compiled import SLOTS
 from asr_batch.models.whisper.config import WhisperConfig
+from asr_batch.models.whisper.engine_buffers import Buffers, Stepper
+from asr_batch.models.whisper.engine_encoder import CpuEncoder
+from asr_batch.models.whisper.engine_session import graph_options
 from bench import peers
-from bench.machine import peaks
+from bench.machine import encoder_operations, peaks, timed, token_operations
 from bench.peers import Peer
 from bench.random_model import make
 
@@ -90,7 +95,7 @@ def gather(*makers: object) -> list[Peer]:
     return found
 
 
-def forced(work: Path, seconds: int, rounds: int, threads: int) -> None:
+def forced(work: Path, seconds: int, rounds: int, threads: int, limits: dict[str, float]) -> None:
     source = make(work / "tiny")
     compile_bundle(source, work / "bundle")
     converted = peers.convert_for_faster_whisper(source, work / "ct2")
@@ -104,6 +109,7 @@ def forced(work: Path, seconds: int, rounds: int, threads: int) -> None:
         lambda: peers.seed(layout, source, threads, True, prompt),
     )
     table("Forced lengths, Whisper-tiny's size", take_turns(runners, [file], rounds), seconds)
+    shares(work / "bundle", config, threads, limits)
     start_up(work / "bundle", file)
 
 
@@ -123,15 +129,40 @@ def natural(work: Path, source: Path, audio: Path, rounds: int, threads: int) ->
     table(f"Natural speech, {source.name}", take_turns(runners, files, rounds), seconds)
 
 
+def shares(bundle: Path, config: WhisperConfig, threads: int, limits: dict[str, float]) -> None:
+    """How much of the machine's measured limits the encoder and a full decoder step reach, each alone."""
+    d, positions = config.d_model, 500
+    encoder = CpuEncoder(bundle, threads, "cpu")
+    sound = np.random.default_rng(0).standard_normal((2 * threads, encoder.n_mels, encoder.frames))
+    log_mel = sound.astype(np.float32)
+    seconds = timed(lambda: encoder.start(log_mel).result())
+    reached = len(log_mel) * encoder_operations(d, config.encoder_layers, positions, config.n_mels) / seconds
+    print(
+        f"\nencoder: {reached / 1e9:.0f} GOP/s, {reached / 1e7 / limits['int8_gops']:.0f} % of the int8 peak"
+    )
+    encoder.close()
+    session = open_session(bundle / "decoder.onnx", options=graph_options(1)).session
+    buffers = Buffers(session, SLOTS, 64)
+    stepper, at = Stepper(session, buffers, config.vocab_size), [16] * SLOTS
+    seconds = timed(lambda: stepper.step([100] * SLOTS, at))
+    step = SLOTS * token_operations(d, config.decoder_layers, positions, config.vocab_size) / seconds
+    weights = (bundle / "decoder.weights").stat().st_size + (bundle / "embedding.weights").stat().st_size
+    read = (weights + sum(array.nbytes for array in buffers.cross.values())) / seconds / 1e9
+    print(
+        f"decoder step of {SLOTS} windows on one thread: {step / 1e9:.0f} GOP/s, "
+        f"{step / 1e7 / limits['int8_gops']:.0f} % of the int8 peak of {threads}; reads {read:.1f} GB/s, "
+        f"{100 * read / limits['read_gbs']:.0f} % of the memory's"
+    )
+
+
 _START_UP = """
 import sys, time
 from pathlib import Path
-from asr_batch.models.load import LoadOptions, load_recognizer
 from bench import peers
 start = time.perf_counter()
-load_recognizer(sys.argv[1], LoadOptions(threads=2))
+runner = peers.ours(Path(sys.argv[1]), 2, True, "en")
 loaded = time.perf_counter() - start
-peers.ours(Path(sys.argv[1]), 2, True, "en").run([Path(sys.argv[2])])
+runner.run([Path(sys.argv[2])])
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]
 print(f"  load {loaded:.2f} s, peak resident {int(peak) / 1024:.0f} MB")
 """
@@ -151,10 +182,11 @@ def main() -> None:
     parser.add_argument("--source", type=Path, help="Hugging Face folder for the natural table")
     parser.add_argument("--audio", type=Path, help="folder of sound files for the natural table")
     args = parser.parse_args()
-    for name, value in peaks(args.threads).items():
+    limits = peaks(args.threads)
+    for name, value in limits.items():
         print(f"{name:12} {value:8.1f}")
     with tempfile.TemporaryDirectory(prefix="bench-") as work:
-        forced(Path(work), args.seconds, args.rounds, args.threads)
+        forced(Path(work), args.seconds, args.rounds, args.threads, limits)
         if args.source and args.audio:
             natural(Path(work), args.source, args.audio, args.rounds, args.threads)
 

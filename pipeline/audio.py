@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import av
 import numpy as np
 import soundfile
 import soxr
@@ -139,9 +138,15 @@ class _SoundFile:
 
 
 class _FFmpeg:
-    """PyAV, for what libsndfile does not read (M4A, AAC, WMA, the sound of videos)."""
+    """PyAV, for what libsndfile does not read (M4A, AAC, WMA, the sound of videos).
+
+    Imported with the first such file: FFmpeg's libraries are 16 MB of memory that most workers never need.
+    """
 
     def __init__(self, stream: io.BufferedIOBase) -> None:
+        import av
+
+        self._av = av
         self._stream = stream
         # A playlist must not make us open other files or addresses.
         self._container: Any = av.open(stream, options={"protocol_whitelist": "none"})
@@ -160,13 +165,13 @@ class _FFmpeg:
         track = self._track
         if track.duration and track.time_base:
             return float(track.duration * track.time_base)
-        return float(self._container.duration or 0) / av.time_base
+        return float(self._container.duration or 0) / self._av.time_base
 
     def _decode(self) -> Iterator[NDArray[np.float32]]:
-        with suppress(av.error.EOFError):
+        with suppress(self._av.error.EOFError):
             for packet in self._container.demux(self._track):
                 # One broken packet costs its own milliseconds, not the rest of the file.
-                with suppress(av.error.InvalidDataError):
+                with suppress(self._av.error.InvalidDataError):
                     for frame in packet.decode():
                         for plain in self._resampler.resample(frame):
                             yield np.ascontiguousarray(plain.to_ndarray().T, dtype=np.float32)
@@ -198,6 +203,8 @@ def _open(source: Source) -> _Decoder:
         return _SoundFile(stream)
     except soundfile.SoundFileError:
         stream.seek(0)
+    import av
+
     try:
         return _FFmpeg(stream)
     except ItemError as error:

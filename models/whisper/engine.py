@@ -60,6 +60,7 @@ class DecoderEngine:
         self.session, self.fallback = opened.session, opened.fallback
         self.projector = CrossProjector(folder, provider)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decoder")
+        self._threads = threads
         self._installing: list[Future[None]] = []
         self._rules, self._config = rules, config
         self.buffers = Buffers(self.session, slots, min(_CAPACITY, config.max_target_positions))
@@ -76,6 +77,8 @@ class DecoderEngine:
         """Give `slot` a free place, with cross-attention over `hidden` [positions, d_model]."""
         place = len(self.running)
         project = self.projector.project
+        if len(self._installing) >= 2 * self._threads:  # hidden states wait in the feed, not here
+            self._installing.pop(0).result()
         self._installing.append(self._pool.submit(project, hidden, self.buffers.cross, place))
         self.running.append(slot)
         if slot.sot > _AT_ONCE:
