@@ -15,6 +15,7 @@ import numpy as np
 
 from asr_batch.manifests.records import Cut
 from asr_batch.models.recognizer import Samples
+from asr_batch.pipeline.cuts import cut_places, first_cut
 from asr_batch.pipeline.frames import FRAME, FRAMES_PER_SECOND, Float32, Mask, Measured, smoothed
 from asr_batch.pipeline.silence import is_silence
 
@@ -24,9 +25,11 @@ OVERLAP = 150
 SPEECH = 0.5
 """Silero's probability from which a frame counts as speech for cutting."""
 
-_EARLIEST, _LATEST = 0.55, 0.96  # of the window: where a cut in silence may lie
+AHEAD = 3
+"""Windows in sight when one is cut."""
+
+_SHORTEST = 0.3  # of the longest window
 _SURE_PAUSE = 25  # frames of non-speech that need no further look
-_DEEP = -30.0  # dB under the loud parts, over 110 ms: a pause, too long and deep for a stop consonant
 _DEEPEST = 55.0  # dB under the loud parts from which quieter makes no better pause
 _LEAD, _SHORT_REST, _LONG_REST = 5, 50, 300  # frames
 _BEFORE, _AFTER = 12, 30  # frames of silence that a window keeps before and behind its speech
@@ -128,23 +131,28 @@ def rest_cut(level: Float32, speech: Float32) -> CutPlace | None:
 
 
 def choose_cut(level: Float32, speech: Float32, frames: int) -> CutPlace:
-    """Where to end a window of at most `frames` frames, given at least so many that go on behind it."""
-    level, speech = level[:frames], speech[:frames]
-    rest = rest_cut(level, speech)
+    """Where to end a window of at most `frames` frames, given all that is in sight behind its start."""
+    rest = rest_cut(level[:frames], speech[:frames])
     if rest is not None:
         return rest
-    low, high = round(_EARLIEST * frames), round(_LATEST * frames)
-    start, end = longest_run(pauses(level, speech)[low:high])
-    if end - start >= _SURE_PAUSE:
-        # Late in the pause: silence behind speech is harmless, before it a model may repeat itself.
-        place = quietest(level, low + max(start, end - 2 * _AFTER), low + end - _BEFORE)
-        return CutPlace(place, place, "silence")
-    score = pause_score(level, speech)
-    place = low + int(np.argmin(score[low:high]))
-    depth = smoothed(level, 11)[place] - np.percentile(level, 90)
-    if depth <= _DEEP:
-        return CutPlace(place, place, "silence" if speech[place] < SPEECH else "valley")
-    return _overlapped(score, frames)
+    level, speech = level[: AHEAD * frames], speech[: AHEAD * frames]
+    places = cut_places(level, speech)
+    found = first_cut(places, round(_SHORTEST * frames), frames - 1, len(level))
+    level, speech = level[:frames], speech[:frames]
+    if found is None:
+        return _overlapped(pause_score(level, speech), frames)
+    return CutPlace(*2 * (_late(level, speech, found),), "silence" if speech[found] < SPEECH else "valley")
+
+
+def _late(level: Float32, speech: Float32, place: int) -> int:
+    """A moment late in a long pause around `place`, or the place itself.
+
+    Silence behind speech is harmless, before it a model may repeat itself.
+    """
+    for start, end in runs(pauses(level, speech)):
+        if start <= place < end and end - start >= _SURE_PAUSE:
+            return quietest(level, max(start, end - 2 * _AFTER), end - _BEFORE)
+    return place
 
 
 def _overlapped(score: Float32, frames: int) -> CutPlace:
@@ -175,21 +183,28 @@ def plan(stretches: Iterable[Measured], window: float, planner: PlannerName = "s
     """
     frames = round(window * FRAMES_PER_SECOND)
     choose = _CHOICES[planner]
+    ahead = AHEAD * frames * FRAME if planner == "silence" else frames * FRAME
     held = _Held()
     index = 0
     for stretch in stretches:
         held.add(stretch)
-        while len(held.samples) > frames * FRAME:
+        while len(held.samples) > ahead:
             place = choose(held.level, held.speech, frames)
             yield held.window(index, place)
             held.drop(place.resume)
             index += 1
     while len(held.samples):
-        rest = rest_cut(held.level, held.speech) if index and planner == "silence" else None
-        last = rest or CutPlace(len(held.level), len(held.level), "end")
-        yield held.window(index, last)
-        held.drop(last.resume)
+        yield held.window(index, place := _last_cuts(held, frames, index, planner))
+        held.drop(place.resume)
         index += 1
+
+
+def _last_cuts(held: _Held, frames: int, index: int, planner: PlannerName) -> CutPlace:
+    """The cut of a window when the whole rest of the recording is in sight."""
+    if len(held.samples) > frames * FRAME:
+        return _CHOICES[planner](held.level, held.speech, frames)
+    rest = rest_cut(held.level, held.speech) if index and planner == "silence" else None
+    return rest or CutPlace(len(held.level), len(held.level), "end")
 
 
 class _Held:

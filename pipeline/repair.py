@@ -6,6 +6,7 @@ after the other, so what it does depends on the recording alone and never on the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -30,14 +31,15 @@ SPARSE = 0.5
 _SLOWEST, _FASTEST = 0.8, 6.0  # words a second that an accepted retry has
 _USUAL = 2.0  # words a second expected where the recording itself cannot tell
 _SHARE = 0.7  # of the recording's own rate: below it a window is tried again
-LOOKED_INTO = 0.9
+LOOKED_INTO = 0.8
 """Of the recording's own rate: below it a window is looked into where the model tells its words' places."""
 
+_UNSURE = 0.08  # under the usual log-probability: from here a model is unsure of a window
 _MORE = 1.15  # times as many words make a retry of such a window better
 _MIDDLE = (0.25, 0.75)  # of the window: where a split may lie
 _SHIFT = FRAMES_PER_SECOND // 5  # 0.2 s
 _LEAD = 50  # frames of silence before the onset from which moving the start makes sense
-_SURE = -0.5  # log-probability from which a piece may be put into a text
+_SURE = -0.3  # log-probability from which a piece may be put into a text
 _WHOLE = frozenset({"repetition", "failed", "too_dense"})  # faults of a window as a whole
 _LEAST_WINDOWS = 3  # decodings that the budget allows to even the shortest row
 
@@ -46,7 +48,7 @@ _LEAST_WINDOWS = 3  # decodings that the budget allows to even the shortest row
 class Suspect:
     """A window to try again: its decoding so far, its frames, and what is wrong.
 
-    `speech` and `heard` are the audit's and Silero's; `severity` orders suspects when the budget is short.
+    `speech` is the audit's; `severity` orders suspects when the budget is short; `unsure`: the model was.
     """
 
     index: int
@@ -54,6 +56,7 @@ class Suspect:
     level: Float32
     speech: Mask
     severity: float
+    unsure: bool = False
 
     @property
     def seconds(self) -> float:
@@ -81,9 +84,9 @@ def bare(outcome: Outcome | None, speech: float) -> bool:
 
 
 def usual_rate(outcomes: Sequence[tuple[Outcome, float]]) -> float:
-    """Letters a second of speech in this recording: the median over windows that hold enough speech."""
+    """Letters a second of speech in this recording: the upper quartile of windows that hold enough of it."""
     rates = [letters(outcome.result.text) / speech for outcome, speech in outcomes if speech >= MUCH]
-    told = float(np.median(rates)) if len(rates) >= 4 else 0.0
+    told = float(np.percentile(rates, 75)) if len(rates) >= 3 else 0.0
     return max(told, 5 * _USUAL)
 
 
@@ -100,6 +103,17 @@ def severity(outcome: Outcome, speech: float, usual: float, tolerated: float = _
         return 0.0
     share = letters(outcome.result.text) / speech / usual
     return speech * (1 - share) if share < tolerated else 0.0
+
+
+def doubts(logprobs: Sequence[float]) -> list[float]:
+    """How much less sure the model was of each window than of this recording's usual one; 0 for ordinary."""
+    known = [value for value in logprobs if math.isfinite(value)]
+    if len(known) < 4:
+        return [0.0] * len(logprobs)
+    usual = float(np.median(known))
+    spread = float(np.median(np.abs(np.array(known) - usual)))
+    least = max(_UNSURE, 3 * spread)
+    return [usual - value if usual - value > least else 0.0 for value in logprobs]
 
 
 def chosen(suspects: Sequence[Suspect], budget: float) -> list[Suspect]:
@@ -176,8 +190,8 @@ def needs_all(suspect: Suspect) -> bool:
 def _fill_holes(suspect: Suspect, samples: Samples, shop: Workshop) -> Repair:
     """Ask the decoder where its words lie; decode again what lies under none of them."""
     outcome, spent = suspect.outcome, len(samples) / SAMPLE_RATE
-    asked = _ask(samples, shop, False)
-    timed = yield replace(asked, options=replace(asked.options, word_timestamps=True))
+    ask = asked(samples, shop, False)
+    timed = yield replace(ask, options=replace(ask.options, word_timestamps=True))
     texts = words_of(outcome.result.text)
     if timed.words is None or [word.word.strip() for word in timed.words] != texts:
         return outcome, spent
@@ -186,7 +200,7 @@ def _fill_holes(suspect: Suspect, samples: Samples, shop: Workshop) -> Repair:
         hole = find(timed.words, suspect.speech, suspect.level)
         if hole is None:
             break
-        piece = yield _ask(samples[hole.start * FRAME : hole.end * FRAME], shop, False)
+        piece = yield asked(samples[hole.start * FRAME : hole.end * FRAME], shop, False)
         spent += (hole.end - hole.start) / FRAMES_PER_SECOND
         spoken = float(np.count_nonzero(suspect.speech[hole.start : hole.end])) / FRAMES_PER_SECOND
         attempt = Try("hole", piece, judge(piece, shop.options, spoken))
@@ -215,7 +229,7 @@ def _pieces(
 ) -> Generator[Ask, WindowResult, WindowResult]:
     results: list[WindowResult] = []
     for piece in pieces:
-        result = yield _ask(piece, shop, second)
+        result = yield asked(piece, shop, second)
         results.append(result)
     return _joined(results)
 
@@ -238,7 +252,8 @@ def accepted(attempt: Try, suspect: Suspect) -> bool:
     return words >= max(before + 1, _MORE * before)
 
 
-def _ask(samples: Samples, shop: Workshop, second: bool) -> Ask:
+def asked(samples: Samples, shop: Workshop, second: bool) -> Ask:
+    """One more decoding of these samples."""
     seconds = len(samples) / SAMPLE_RATE
     cap = token_cap(seconds, shop.base.language, shop.options.max_new_tokens)
     return Ask(samples, replace(shop.base, max_new_tokens=cap, suppress_first_eot=True), second)

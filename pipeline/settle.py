@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from asr_batch.models.recognizer import SAMPLE_RATE, WindowResult
+from asr_batch.models.recognizer import SAMPLE_RATE, Samples, WindowResult
 from asr_batch.pipeline.audit import audible_speech
 from asr_batch.pipeline.frames import FRAMES_PER_SECOND
 from asr_batch.pipeline.guards import Ask, prepared
-from asr_batch.pipeline.repair import LOOKED_INTO, Suspect, Workshop, chosen, repair, severity, usual_rate
+from asr_batch.pipeline.recut import Pair, halve, recut
+from asr_batch.pipeline.repair import (
+    LOOKED_INTO,
+    Suspect,
+    Workshop,
+    chosen,
+    doubts,
+    needs_all,
+    repair,
+    severity,
+    usual_rate,
+)
 from asr_batch.pipeline.reread import Rereader
 from asr_batch.pipeline.take import Place, Take
+
+_DOUBT = 1.5  # share of a window's speech that counts as missing for each unit of log-probability
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +38,7 @@ class Remains:
 
     place: Place
     end: float
-    takes: Sequence[Take]
+    takes: list[Take]
     threshold: float
     budget: float
 
@@ -32,25 +46,63 @@ class Remains:
 def repairs(track: Remains, shop: Workshop) -> Generator[Ask, WindowResult, None]:
     """Try the track's bare and doubtful windows again, worst first as far as the budget goes."""
     budget = track.budget
-    suspects = chosen(_suspects(track, shop), budget)
+    found, rate = _suspects(track, shop)
+    suspects = chosen(found, budget)
     if not suspects:
         return
     reader = Rereader(track.place.source, track.place.start, track.end, track.place.channel)
+    heard: dict[int, list[Take]] = {}
     try:
         for place, suspect in enumerate(suspects):
-            take = track.takes[suspect.index]
-            whole = reader.read(take.start, take.end + SAMPLE_RATE // 5)
-            whole = prepared(whole, take.level.astype(np.float32), take.heard)
-            samples, more = whole[: take.end - take.start], whole[take.end - take.start :]
             # What is left is shared among the windows still to come, so that none takes all of it.
             share = max(budget / (len(suspects) - place), suspect.seconds)
-            take.outcome, spent = yield from repair(suspect, samples, more, shop, min(share * 2, budget))
+            allowed = min(share * 2, budget)
+            take, left = track.takes[suspect.index], _left(track.takes, heard, suspect.index)
+            pair_start = left.start if left is not None else take.start
+            whole = reader.read(pair_start, take.end + SAMPLE_RATE // 5)
+            whole = prepared(whole, take.level.astype(np.float32), take.heard)
+            samples, more = (
+                whole[take.start - pair_start : take.end - pair_start],
+                whole[take.end - pair_start :],
+            )
+            spent, whole_window = 0.0, needs_all(suspect)
+            if left is not None and not whole_window:
+                pair = _pair(track, left, take, whole[: take.end - pair_start], rate)
+                way = recut(pair, shop, allowed) if suspect.unsure else halve(pair, shop)
+                heard[suspect.index], spent = yield from way
+            if whole_window or not (suspect.unsure or spent):
+                take.outcome, more_spent = yield from repair(
+                    replace(suspect, outcome=take.outcome or suspect.outcome), samples, more, shop, allowed
+                )
+                spent += more_spent
             budget -= spent
     finally:
         reader.close()
+    track.takes[:] = [new for take in track.takes for new in heard.get(take.index) or [take]]
+    for index, take in enumerate(track.takes):
+        take.index = index
 
 
-def _suspects(track: Remains, shop: Workshop) -> list[Suspect]:
+def _left(takes: Sequence[Take], heard: Mapping[int, Sequence[Take]], index: int) -> Take | None:
+    """The window before this one, if both have a text and meet at a cut without overlap."""
+    if index == 0:
+        return None
+    left = (heard.get(index - 1) or [takes[index - 1]])[-1]
+    if left.end != takes[index].start or left.outcome is None or left.outcome.result.error is not None:
+        return None
+    return left if left.outcome.result.text.strip() else None
+
+
+def _pair(track: Remains, left: Take, right: Take, samples: Samples, rate: float) -> Pair:
+    level = np.concatenate((left.level, right.level)).astype(np.float32)
+    heard, hinted = (
+        np.concatenate(pair) for pair in ((left.heard, right.heard), (left.hinted, right.hinted))
+    )
+    return Pair(left, right, samples, audible_speech(level, heard, hinted, track.threshold), rate)
+
+
+def _suspects(track: Remains, shop: Workshop) -> tuple[list[Suspect], float]:
+    """Windows to try again, and how many letters a second this recording has."""
     masks = [
         audible_speech(take.level.astype(np.float32), take.heard, take.hinted, track.threshold)
         for take in track.takes
@@ -60,10 +112,18 @@ def _suspects(track: Remains, shop: Workshop) -> list[Suspect]:
         [(take.outcome, s) for take, s in zip(track.takes, speech, strict=True) if take.outcome]
     )
     tolerated = (LOOKED_INTO,) if shop.words else ()
+    unsure = doubts([_logprob(take) for take in track.takes])
     found = []
-    for take, mask, seconds in zip(track.takes, masks, speech, strict=True):
+    for take, mask, seconds, doubt in zip(track.takes, masks, speech, unsure, strict=True):
         outcome = take.outcome
-        grade = severity(outcome, seconds, usual, *tolerated) if outcome is not None else 0.0
-        if outcome is not None and grade > 0:
-            found.append(Suspect(take.index, outcome, take.level.astype(np.float32), mask, grade))
-    return found
+        if outcome is None:
+            continue
+        grade = max(severity(outcome, seconds, usual, *tolerated), seconds * min(0.5, _DOUBT * doubt))
+        if grade > 0:
+            level = take.level.astype(np.float32)
+            found.append(Suspect(take.index, outcome, level, mask, grade, doubt > 0))
+    return found, usual
+
+
+def _logprob(take: Take) -> float:
+    return take.outcome.result.avg_logprob if take.outcome else math.nan

@@ -86,8 +86,12 @@ class SpanRun:
         if self.failure is not None or self._track is None:
             return
         assert isinstance(key, int)
+        self._guarded(lambda: self._take_in(key, result, node))
+
+    def _take_in(self, key: int, result: WindowResult, node: str) -> None:
+        assert self._track is not None
         self._track.give(key, result)
-        self._guarded(lambda: self._close_finished(node))
+        self._close_finished(node)
 
     def _pull(self, node: str) -> tuple[object, Ask] | None:
         if not self._opened:

@@ -8,8 +8,10 @@ import numpy as np
 
 from asr_batch.manifests.records import Cut
 from asr_batch.models.recognizer import SAMPLE_RATE
+from asr_batch.pipeline.audit import HINT
 from asr_batch.pipeline.frames import FRAMES_PER_SECOND, Float32, Mask
 from asr_batch.pipeline.guards import Outcome
+from asr_batch.pipeline.plan import SPEECH
 from asr_batch.pipeline.source import Source
 
 
@@ -29,7 +31,8 @@ class Place:
 class Take:
     """A window after planning: what the ledger needs of it, without its samples.
 
-    `start`, `end` in samples from the start of the track. `outcome` None: skipped as silence.
+    `start`, `end` in samples from the start of the track; `level` and `speech` (probability)
+    of each frame, in half precision. `outcome` None: skipped as silence.
     """
 
     index: int
@@ -37,8 +40,7 @@ class Take:
     end: int
     cut: Cut
     level: Float32
-    heard: Mask
-    hinted: Mask
+    speech: Float32
     outcome: Outcome | None = None
     skipped: bool = False
 
@@ -46,6 +48,16 @@ class Take:
     def seconds(self) -> float:
         """Length of the window."""
         return (self.end - self.start) / SAMPLE_RATE
+
+    @property
+    def heard(self) -> Mask:
+        """Frames that Silero holds to be speech."""
+        return self.speech >= SPEECH
+
+    @property
+    def hinted(self) -> Mask:
+        """Frames that Silero does not rule out to be speech."""
+        return self.speech >= HINT
 
     @property
     def heard_seconds(self) -> float:

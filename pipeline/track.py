@@ -12,7 +12,7 @@ from asr_batch.manifests.errors import ItemError
 from asr_batch.manifests.records import Failure
 from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, ModelInfo, WindowResult
 from asr_batch.pipeline.audio import AudioStream
-from asr_batch.pipeline.audit import HINT, LevelHistogram
+from asr_batch.pipeline.audit import LevelHistogram
 from asr_batch.pipeline.frames import Measured, Meter, levels
 from asr_batch.pipeline.guards import Ask, Decoding, Outcome, decode, prepared
 from asr_batch.pipeline.options import PipelineOptions
@@ -137,8 +137,7 @@ class Track:
             window.end,
             window.cut,
             window.level.astype(np.float16),
-            heard,
-            window.speech >= HINT,
+            window.speech.astype(np.float16),
         )
         self.takes.append(take)
         if self.options.plain:

@@ -1,0 +1,106 @@
+"""Where windows are cut, and a window that the model was unsure of, heard again from an earlier pause."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pipeline_lab import FakeRecognizer, check_tiling, joined, row
+
+from asr_batch.models.recognizer import Recognizer, WindowRequest, WindowResult
+from asr_batch.pipeline.cuts import Places, cut_places, first_cut
+from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.recut import twin
+
+Clips = list[tuple[str, np.ndarray]]
+
+
+def test_a_longer_deeper_pause_with_a_voice_that_fades_has_the_better_odds() -> None:
+    level = np.full(1200, -20, np.float32) + np.random.default_rng(1).normal(0, 1, 1200).astype(np.float32)
+    speech = np.full(1200, 0.95, np.float32)
+    for start, length, depth in ((300, 8, -45), (600, 20, -70), (900, 20, -70)):
+        level[start : start + length], speech[start : start + length] = depth, 0.3
+    level[870:900] -= 12  # the voice fades before the last of them
+    places = cut_places(level, speech)
+    odds = [
+        max(odds for at, odds in zip(places.at, places.odds, strict=True) if abs(at - near) < 40)
+        for near in (304, 610, 910)
+    ]
+    assert odds == sorted(odds)
+    assert odds[0] < 0 < odds[2]
+
+
+@pytest.mark.parametrize(
+    ("odds", "length", "expected"),
+    [
+        ({400: -1, 700: 1, 950: 5}, 1200, 950),  # the best
+        ({700: 2, 950: 3, 1100: 5}, 2000, 700),  # behind 950 no cut is left that would be in time
+        ({200: 5}, 1200, None),  # too short a window
+        ({}, 1200, None),
+    ],
+)
+def test_the_first_cut_of_the_best_chain(odds: dict[int, float], length: int, expected: int | None) -> None:
+    places = Places(np.array(sorted(odds), np.int64), np.array([odds[at] for at in sorted(odds)], float))
+    assert first_cut(places, 300, 1000, length) == expected
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "expected", "count"),
+    [
+        ("he left. There are fifty mountains", "There are fifty mountains and sixteen hills", 22, 4),
+        ("he left. Irene and Oliver met", "Simon and Oliver met in Naples", 19, 4),
+        ("he left.", "There are fifty", 20, None),
+        ("that that", "that house", 4, 1),
+        ("a b a b", "a b a b", 30, None),  # far fewer letters than the time has
+    ],
+)
+def test_words_that_both_windows_say(left: str, right: str, expected: float, count: int | None) -> None:
+    assert twin(left.split(), right.split(), expected) == count
+
+
+def unsure_once(call: int) -> Callable[[WindowRequest, WindowResult], WindowResult]:
+    calls = []
+
+    def speak(request: WindowRequest, result: WindowResult) -> WindowResult:
+        calls.append(request)
+        return replace(result, avg_logprob=-0.7 if len(calls) == call else -0.1)
+
+    return speak
+
+
+def test_an_unsure_window_starts_earlier_and_the_one_before_it_ends_there(
+    save: Callable[..., Path], clips: Clips
+) -> None:
+    path = save(joined(clips * 4, 0.15))
+    plain = row(path, FakeRecognizer(batch=1))
+    calls = next(w.index for w in plain.windows if w.index >= 3)
+    transcript = row(path, FakeRecognizer(unsure_once(calls), batch=1))
+    check_tiling(transcript, 0.0, transcript.duration)
+    recovered = [window for window in transcript.windows if "recovered" in window.flags]
+    assert recovered
+    assert all(window.end - window.start <= 10 for window in transcript.windows)
+    assert recovered[0].start < plain.windows[calls - 1].start
+    assert any(other.source == "first" for window in recovered for other in window.hypotheses)
+    assert transcript.windows[recovered[0].index - 1].end == recovered[0].start
+
+
+def test_no_budget_no_second_hearing(save: Callable[..., Path], clips: Clips) -> None:
+    path = save(joined(clips * 4, 0.15))
+    transcript = row(path, FakeRecognizer(unsure_once(3), batch=1), PipelineOptions(repair_budget=0.0))
+    assert not any("recovered" in window.flags for window in transcript.windows)
+
+
+def test_with_pauses_of_40_ms_no_cut_lies_inside_a_clip(
+    nano: Recognizer, save: Callable[..., Path], clips: Clips
+) -> None:
+    chosen = [clips[i] for i in (3, 2, 4, 5, 6, 7, 8, 9)]
+    transcript = row(save(joined(chosen, 0.04)), nano)
+    borders, at = [], 0.0
+    for _, clip in chosen[:-1]:
+        at += len(clip) / 16000 + 0.04
+        borders.append(at)
+    for window in transcript.windows[:-1]:
+        assert min(abs(window.end - border) for border in borders) < 0.15
