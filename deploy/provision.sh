@@ -69,6 +69,7 @@ settings() {
     echo "RESOURCES='$resources'"
     echo "OBJECT_STORE_BYTES=200000000"
   } > /etc/asr-batch/node.env
+  echo "$resources" > /etc/asr-batch/resources.json # for ray-up.yaml
 }
 
 units() {
