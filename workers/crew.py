@@ -67,7 +67,7 @@ class Crew:
             known = self.nodes.get(raw["NodeID"])
             if known is None and raw["Alive"]:
                 self._prepare(self._node(raw))
-            elif known is not None and known.state == "lost" and raw["Alive"] and now >= known.retry_at:
+            elif known is not None and known.may_come_back and raw["Alive"] and now >= known.retry_at:
                 known.state = "preparing"
                 self._prepare(known)
         alive = {raw["NodeID"] for raw in listed if raw["Alive"]}
@@ -233,6 +233,8 @@ def _reason(error: BaseException) -> str:
     text = str(error)
     if "ModuleNotFoundError" in text and "asr_batch" in text:
         return "asr-batch is not installed in the Python that runs Ray there"
+    if type(error).__name__ == "OutOfMemoryError":
+        return "its memory ran out, and Ray ended our watchman there"
     if type(error).__name__ == "GetTimeoutError":
         return f"did not answer within {ANSWER:.0f} s"
     lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -11,6 +11,9 @@ from asr_batch.workers.desk import Desk
 from asr_batch.workers.facts import NodeFacts
 from asr_batch.workers.pool import NodeStatus
 
+MAX_FAILURES = 6
+"""Actors in a row that may die on a node without finishing a unit before the node is left out."""
+
 NodeState = Literal["preparing", "ready", "silent", "left out", "lost"]
 
 
@@ -51,6 +54,11 @@ class Node:
     decode_seconds: float = 0.0
     strangers: set[str] = field(default_factory=set)
     """Folders whose files this node does not have as the driver has them."""
+
+    @property
+    def may_come_back(self) -> bool:
+        """Whether it went for a cause that passes: it was lost, or its workers died."""
+        return self.state == "lost" or (self.state == "left out" and self.failures >= MAX_FAILURES)
 
 
 @dataclass(eq=False, slots=True)

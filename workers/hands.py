@@ -23,7 +23,7 @@ from asr_batch.workers.actor import WorkerActor, witness
 from asr_batch.workers.crew import DISTRUST, PULSE, SILENCE, Crew
 from asr_batch.workers.desk import Desk, LostReason
 from asr_batch.workers.faults import judge
-from asr_batch.workers.fleet import Hand, Node
+from asr_batch.workers.fleet import MAX_FAILURES, Hand, Node
 from asr_batch.workers.pool import PoolEvent, UnitDone, UnitsLost, WorkerSpec
 from asr_batch.workers.reach import Cargo, folder_of, must_carry
 
@@ -36,8 +36,8 @@ LOAD_SECONDS = 600.0
 REJOIN_SECONDS = 120.0
 """How long a cluster without any node is waited for."""
 
-MAX_FAILURES = 6
-"""Actors in a row that may die on a node without finishing a unit before the node is given up."""
+REST = 60.0
+"""Seconds after which a node that was left out because its workers died is tried again."""
 
 
 class Hands:
@@ -237,6 +237,7 @@ class Hands:
         )
         if node.failures >= MAX_FAILURES and node.state == "ready":
             node.state, node.note = "left out", f"{node.failures} workers in a row died: {message}"
+            node.retry_at = time.monotonic() + REST
         for unit in hand.desk.queued:
             (self._alone if unit.alone else self._overflow).append(unit)
         events = hand.desk.lost(reason, culpable, message)

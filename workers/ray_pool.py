@@ -114,11 +114,14 @@ class RayPool(Hands):
         return [hand for hand in self._hands if hand.ready and hand is not reserved]
 
     def _reserved(self) -> Hand | None:
-        """The worker that runs empty for a unit that must be alone."""
+        """The worker that runs empty for a unit that must be alone: where nothing died lately, if possible.
+
+        A node that kills whatever it is given would otherwise be the first with nothing to do.
+        """
         if not self._alone:
             return None
         ready = [hand for hand in self._hands if hand.ready]
-        return min(ready, key=lambda hand: len(hand.desk.units()), default=None)
+        return min(ready, key=lambda hand: (hand.node.failures, len(hand.desk.units())), default=None)
 
     def submit(self, unit: Unit) -> None:
         """Queue a unit at the worker that wants units most, or here until one wants it."""

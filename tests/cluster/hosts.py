@@ -122,7 +122,7 @@ class Host:
         command = [sys.executable, *starter, *where, *fixed, *words]
         self.ray = self.popen(command, stdout=log, stderr=log)
 
-    def await_ray(self, seconds: float = 30) -> None:
+    def await_ray(self, seconds: float = 60) -> None:
         """Wait until this host's raylet runs and has found the head."""
         until = time.monotonic() + seconds
         while "Ray runtime started" not in (self.folder / "ray.log").read_text():

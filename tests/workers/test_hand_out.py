@@ -49,3 +49,11 @@ def test_what_nobody_wants_yet_waits_in_the_pool():
     pool._place()
     assert queued(pool) == {"a": 2, "b": 2}
     assert len(pool._overflow) == 1
+
+
+def test_a_suspect_runs_alone_where_nothing_has_crashed_lately():
+    pool = pool_of(("broken", False, 4), ("sound", False, 4))
+    pool._hands[0].node.failures = 1
+    pool._hands[1].desk.queued.append(unit("other"))
+    pool.submit(unit("suspect", alone=True))
+    assert pool._reserved().name == "sound"
