@@ -118,12 +118,13 @@ def _int8_attention(graph: Graph, x: str, w: AttentionWeights, heads: int, posit
     rows = quantise_window(graph, x)
     query = int8_product(graph, rows, w.q * np.float32(w.scale), w.q_bias * np.float32(w.scale))
     both = int8_product(graph, rows, np.concatenate([w.k, w.v], axis=1), None)
-    both = graph.op("Reshape", both, graph.weight([positions, -1], np.int64))
-    both, scale = int8_columns_of(graph, both, positions)
+    flat = graph.weight([positions, -1], np.int64)
+    both, scale = int8_columns_of(graph, graph.op("Reshape", both, flat), positions)
     scales = graph.ops("Split", scale, graph.weight([inner, inner], np.int64), outs=names_of(scale, 2))
-    query, step, zero = quantise_window(graph, graph.op("Mul", query, scales[0]))
-    queries = _heads(graph, query, heads, positions)
-    keys_values = _heads(graph, both, 2 * heads, positions)
+    query = graph.op("Reshape", graph.op("Mul", query, scales[0]), flat)
+    query, step, zero = quantise_window(graph, query)
+    queries = _heads(graph, query, heads, inner // heads)
+    keys_values = _heads(graph, both, 2 * heads, inner // heads)
     value_scales = [scales[1]]
     if heads > 1:
         sizes = graph.weight([inner // heads] * heads, np.int64)
@@ -139,16 +140,11 @@ def _int8_attention(graph: Graph, x: str, w: AttentionWeights, heads: int, posit
     return graph.op("Reshape", y, graph.weight([1, positions, inner], np.int64))
 
 
-def _heads(graph: Graph, x: str, heads: int, positions: int) -> list[str]:
-    """`x` [..., positions, heads * width] as one [positions, width] for each head."""
-    flat = graph.weight([positions, -1], np.int64)
+def _heads(graph: Graph, x: str, heads: int, width: int) -> list[str]:
+    """`x` [positions, heads * width] as one [positions, width] for each head."""
     if heads == 1:
-        return [graph.op("Reshape", x, flat)]
-    split = graph.op("Reshape", x, graph.weight([positions, heads, -1], np.int64))
-    parts = graph.ops(
-        "Split", split, graph.weight([1] * heads, np.int64), outs=names_of(split, heads), axis=1
-    )
-    return [graph.op("Reshape", part, flat) for part in parts]
+        return [x]
+    return graph.ops("Split", x, graph.weight([width] * heads, np.int64), outs=names_of(x, heads), axis=1)
 
 
 def _softmax_bytes(graph: Graph, scores: str) -> tuple[str, str]:
