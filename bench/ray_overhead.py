@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import datetime
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -54,7 +55,7 @@ def scale(workers: int, files: int) -> None:
 
 
 def job(manifest: str, model: str, rounds: int) -> None:
-    """Interleaved runs of one job; the time of each is `wall_seconds` from `log.jsonl` after start-up."""
+    """Interleaved runs of one job; each from `run started` to `run ended` in its `log.jsonl`."""
     walls: dict[str, list[float]] = {"--no-ray": [], "": []}
     for _ in range(rounds):
         for option, taken in walls.items():
@@ -62,8 +63,9 @@ def job(manifest: str, model: str, rounds: int) -> None:
                 command = [sys.executable, "-m", "asr_batch.jobs", "run", manifest, "--model", model]
                 words = ["--out", f"{folder}/out", "--progress", "none", "--workers", "1"]
                 subprocess.run([*command, *words, *filter(None, [option])], check=False, capture_output=True)
-                summary = json.loads(Path(folder, "out", "summary.json").read_text())
-                taken.append(summary["wall_seconds"])
+                lines = map(json.loads, Path(folder, "out", "log.jsonl").read_text().splitlines())
+                at = {line["message"]: datetime.fromisoformat(line["time"]) for line in lines}
+                taken.append((at["run ended"] - at["run started"]).total_seconds())
     best = {name or "ray": min(taken) for name, taken in walls.items()}
     print(json.dumps({"seconds": best, "ray_over_no_ray": round(best["ray"] / best["--no-ray"], 3)}))
 
