@@ -86,7 +86,8 @@ def _record(track: Track, take: Take, part: Kept, threshold: float, node: str, c
     kept_mask[max(0, round((part.end - start) * FRAMES_PER_SECOND)) :] = False
     speech = float(np.count_nonzero(kept_mask)) / FRAMES_PER_SECOND
     holes: tuple[tuple[float, float], ...] = ()
-    if not track.options.plain and bare(take.outcome, float(np.count_nonzero(mask)) / FRAMES_PER_SECOND):
+    lost = take.sparse or bare(take.outcome, float(np.count_nonzero(mask)) / FRAMES_PER_SECOND)
+    if lost and not track.options.plain:
         holes = tuple(
             (max(part.start, start + a / FRAMES_PER_SECOND), min(part.end, start + b / FRAMES_PER_SECOND))
             for a, b in runs(kept_mask, _JOIN)

@@ -10,8 +10,8 @@ import numpy as np
 
 from asr_batch.models.recognizer import SAMPLE_RATE, Samples, WindowResult
 from asr_batch.pipeline.audit import audible_speech
-from asr_batch.pipeline.frames import FRAMES_PER_SECOND
-from asr_batch.pipeline.guards import Ask, prepared
+from asr_batch.pipeline.frames import FRAMES_PER_SECOND, Mask
+from asr_batch.pipeline.guards import Ask, letters, prepared
 from asr_batch.pipeline.recut import Pair, halve, recut
 from asr_batch.pipeline.repair import (
     LOOKED_INTO,
@@ -27,6 +27,8 @@ from asr_batch.pipeline.repair import (
 from asr_batch.pipeline.reread import Rereader
 from asr_batch.pipeline.take import Place, Take
 
+_ENOUGH, _TELLING = 3.0, 8  # seconds of speech, windows: from here a rate tells something
+_SPARSE = 0.65  # of the recording's usual letters a second: less is no transcript
 _DOUBT = 1.5  # share of a window's speech that counts as missing for each unit of log-probability
 
 
@@ -45,11 +47,17 @@ class Remains:
 
 def repairs(track: Remains, shop: Workshop) -> Generator[Ask, WindowResult, None]:
     """Try the track's bare and doubtful windows again, worst first as far as the budget goes."""
-    budget = track.budget
     found, rate = _suspects(track, shop)
-    suspects = chosen(found, budget)
-    if not suspects:
-        return
+    suspects = chosen(found, track.budget)
+    if suspects:
+        yield from _work(track, suspects, shop, rate)
+    _mark_sparse(track)
+
+
+def _work(
+    track: Remains, suspects: Sequence[Suspect], shop: Workshop, rate: float
+) -> Generator[Ask, WindowResult, None]:
+    budget = track.budget
     reader = Rereader(track.place.source, track.place.start, track.end, track.place.channel)
     heard: dict[int, list[Take]] = {}
     try:
@@ -83,6 +91,25 @@ def repairs(track: Remains, shop: Workshop) -> Generator[Ask, WindowResult, None
         take.index = index
 
 
+def _mark_sparse(track: Remains) -> None:
+    """Mark windows whose text is far too short for their speech, by what is usual in this recording."""
+    spoken = [
+        float(np.count_nonzero(_audible(take, track.threshold))) / FRAMES_PER_SECOND for take in track.takes
+    ]
+    rates = [
+        letters(take.outcome.result.text) / seconds if take.outcome and seconds >= _ENOUGH else math.nan
+        for take, seconds in zip(track.takes, spoken, strict=True)
+    ]
+    known = np.array([rate for rate in rates if rate > 0])
+    if len(known) < _TELLING:
+        return
+    usual = float(np.median(known))
+    spread = 1.5 * float(np.median(np.abs(known - usual)))
+    least = min(_SPARSE * usual, usual - 3 * spread)
+    for take, rate in zip(track.takes, rates, strict=True):
+        take.sparse = rate < least
+
+
 def _left(takes: Sequence[Take], heard: Mapping[int, Sequence[Take]], index: int) -> Take | None:
     """The window before this one, if both have a text and meet at a cut without overlap."""
     if index == 0:
@@ -103,10 +130,7 @@ def _pair(track: Remains, left: Take, right: Take, samples: Samples, rate: float
 
 def _suspects(track: Remains, shop: Workshop) -> tuple[list[Suspect], float]:
     """Windows to try again, and how many letters a second this recording has."""
-    masks = [
-        audible_speech(take.level.astype(np.float32), take.heard, take.hinted, track.threshold)
-        for take in track.takes
-    ]
+    masks = [_audible(take, track.threshold) for take in track.takes]
     speech = [float(np.count_nonzero(mask)) / FRAMES_PER_SECOND for mask in masks]
     usual = usual_rate(
         [(take.outcome, s) for take, s in zip(track.takes, speech, strict=True) if take.outcome]
@@ -123,6 +147,10 @@ def _suspects(track: Remains, shop: Workshop) -> tuple[list[Suspect], float]:
             level = take.level.astype(np.float32)
             found.append(Suspect(take.index, outcome, level, mask, grade, doubt > 0))
     return found, usual
+
+
+def _audible(take: Take, threshold: float) -> Mask:
+    return audible_speech(take.level.astype(np.float32), take.heard, take.hinted, threshold)
 
 
 def _logprob(take: Take) -> float:

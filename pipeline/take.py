@@ -33,6 +33,7 @@ class Take:
 
     `start`, `end` in samples from the start of the track; `level` and `speech` (probability)
     of each frame, in half precision. `outcome` None: skipped as silence.
+    `sparse`: far less was written than this recording usually says in the time.
     """
 
     index: int
@@ -43,6 +44,7 @@ class Take:
     speech: Float32
     outcome: Outcome | None = None
     skipped: bool = False
+    sparse: bool = False
 
     @property
     def seconds(self) -> float:
