@@ -130,14 +130,18 @@ def rest_cut(level: Float32, speech: Float32) -> CutPlace | None:
     return None
 
 
-def choose_cut(level: Float32, speech: Float32, frames: int) -> CutPlace:
-    """Where to end a window of at most `frames` frames, given all that is in sight behind its start."""
+def choose_cut(level: Float32, speech: Float32, frames: int, shared: int = 0) -> CutPlace:
+    """Where to end a window of at most `frames` frames, given all that is in sight behind its start.
+
+    `shared`: frames at its start that the window before it holds too; it goes on behind them.
+    """
     rest = rest_cut(level[:frames], speech[:frames])
-    if rest is not None:
+    if rest is not None and rest.end > shared:
         return rest
     level, speech = level[: AHEAD * frames], speech[: AHEAD * frames]
     places = cut_places(level, speech)
-    found = first_cut(places, round(_SHORTEST * frames), frames - 1, len(level))
+    shortest = max(round(_SHORTEST * frames), shared + 2 * _AFTER + 1)
+    found = first_cut(places, shortest, frames - 1, len(level))
     level, speech = level[:frames], speech[:frames]
     if found is None:
         return _overlapped(pause_score(level, speech), frames)
@@ -165,11 +169,11 @@ def _overlapped(score: Float32, frames: int) -> CutPlace:
     return CutPlace(end, resume, "forced")
 
 
-def _stride_cut(_level: Float32, _speech: Float32, frames: int) -> CutPlace:
+def _stride_cut(_level: Float32, _speech: Float32, frames: int, _shared: int = 0) -> CutPlace:
     return CutPlace(frames, frames - min(OVERLAP, frames // 3), "forced")
 
 
-def _plain_cut(_level: Float32, _speech: Float32, frames: int) -> CutPlace:
+def _plain_cut(_level: Float32, _speech: Float32, frames: int, _shared: int = 0) -> CutPlace:
     return CutPlace(frames, frames, "end")
 
 
@@ -189,29 +193,35 @@ def plan(stretches: Iterable[Measured], window: float, planner: PlannerName = "s
     for stretch in stretches:
         held.add(stretch)
         while len(held.samples) > ahead:
-            place = choose(held.level, held.speech, frames)
+            place = choose(held.level, held.speech, frames, held.shared)
             yield held.window(index, place)
-            held.drop(place.resume)
+            held.drop(place)
             index += 1
     while len(held.samples):
         yield held.window(index, place := _last_cuts(held, frames, index, planner))
-        held.drop(place.resume)
+        held.drop(place)
         index += 1
 
 
 def _last_cuts(held: _Held, frames: int, index: int, planner: PlannerName) -> CutPlace:
     """The cut of a window when the whole rest of the recording is in sight."""
     if len(held.samples) > frames * FRAME:
-        return _CHOICES[planner](held.level, held.speech, frames)
+        return _CHOICES[planner](held.level, held.speech, frames, held.shared)
     rest = rest_cut(held.level, held.speech) if index and planner == "silence" else None
-    return rest or CutPlace(len(held.level), len(held.level), "end")
+    if rest is not None and rest.end > held.shared:
+        return rest
+    return CutPlace(len(held.level), len(held.level), "end")
 
 
 class _Held:
-    """Samples read but not yet given out, from sample `start` of the span on."""
+    """Samples read but not yet given out, from sample `start` of the span on.
+
+    `shared`: frames of them that the window before holds too.
+    """
 
     def __init__(self) -> None:
         self.start = 0
+        self.shared = 0
         self.samples: Samples = np.zeros(0, np.float32)
         self.level: Float32 = np.zeros(0, np.float32)
         self.speech: Float32 = np.zeros(0, np.float32)
@@ -233,7 +243,8 @@ class _Held:
             self.speech[: place.end],
         )
 
-    def drop(self, frames: int) -> None:
+    def drop(self, place: CutPlace) -> None:
+        frames, self.shared = place.resume, place.end - place.resume
         self.start += frames * FRAME
         self.samples = self.samples[frames * FRAME :]
         self.level = self.level[frames:]

@@ -104,6 +104,14 @@ def test_speech_without_a_pause_is_cut_with_overlap() -> None:
         assert 0.9 * 16000 <= left.end - right.start <= 2.2 * 16000
 
 
+def test_a_window_behind_a_forced_cut_goes_on_behind_what_it_shares() -> None:
+    steps = [(12.0, -80, 0.0), (3.0, -20, 0.9)]
+    for lead in (8.0, 8.4, 8.8, 9.2, 9.6):
+        windows = list(plan([measured([(lead, -20, 0.95), *steps], 0)], 5.0))
+        assert all(left.end < right.end for left, right in pairwise(windows))
+        assert any(window.cut == "forced" for window in windows)
+
+
 def test_no_silence_is_taken_from_the_inside_and_long_rests_stand_alone() -> None:
     steps = [
         (2.0, -20, 0.9),
