@@ -30,7 +30,7 @@ from asr_batch.models.whisper.compiled import SLOTS
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.engine_buffers import Buffers, Stepper
 from asr_batch.models.whisper.engine_encoder import CpuEncoder
-from asr_batch.models.whisper.engine_session import graph_options
+from asr_batch.models.whisper.engine_session import Cores, graph_options
 from bench import peers
 from bench.machine import encoder_operations, peaks, timed, token_operations
 from bench.peers import Peer
@@ -132,7 +132,7 @@ def natural(work: Path, source: Path, audio: Path, rounds: int, threads: int) ->
 def shares(bundle: Path, config: WhisperConfig, threads: int, limits: dict[str, float]) -> None:
     """How much of the machine's measured limits the encoder and a full decoder step reach, each alone."""
     d, positions = config.d_model, 500
-    encoder = CpuEncoder(bundle, threads, "cpu")
+    encoder = CpuEncoder(bundle, Cores(threads), "cpu")
     sound = np.random.default_rng(0).standard_normal((2 * threads, encoder.n_mels, encoder.frames))
     log_mel = sound.astype(np.float32)
     seconds = timed(lambda: encoder.start(log_mel).result())

@@ -30,6 +30,7 @@ from asr_batch.models.hailo_probe import golden_clip
 from asr_batch.models.load import LoadOptions, load_recognizer
 from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, Recognizer, WindowRequest
 from asr_batch.models.whisper.engine_encoder import CpuEncoder
+from asr_batch.models.whisper.engine_session import Cores
 from asr_batch.pipeline.audio import probe, read_samples
 
 log = logging.getLogger(__name__)
@@ -119,7 +120,7 @@ def measure(pipeline: Pipeline, clips: list[Clip]) -> Row:
 
 def _measure(pipeline: Pipeline, model: Recognizer, clips: list[Clip], memory: float | None) -> Row:
     def cpu() -> CpuEncoder:
-        return CpuEncoder(pipeline.bundle, 1, pipeline.options.provider)
+        return CpuEncoder(pipeline.bundle, Cores(1), pipeline.options.provider)
 
     encoder = open_encoder(pipeline.bundle, cpu, pipeline.options)
     _encode(encoder, clips[0])

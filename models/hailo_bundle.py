@@ -20,6 +20,7 @@ from asr_batch.models.encoder import Encoder
 from asr_batch.models.hailo_hef import read_header, runs_on
 from asr_batch.models.hailo_probe import make_probe
 from asr_batch.models.whisper.engine_encoder import CpuEncoder
+from asr_batch.models.whisper.engine_session import Cores
 
 FOLDER = "hailo"
 PROBE = "hailo/probe.npz"
@@ -129,7 +130,7 @@ def add_hef(
 
 
 def _cpu_encoder(bundle: Path) -> Callable[[], Encoder]:
-    return lambda: CpuEncoder(bundle, os.cpu_count() or 1, "cpu")
+    return lambda: CpuEncoder(bundle, Cores(os.cpu_count() or 1), "cpu")
 
 
 def _copy(source: Path, target: Path) -> None:

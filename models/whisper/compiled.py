@@ -36,6 +36,7 @@ from asr_batch.models.whisper.engine_choose import FastRules
 from asr_batch.models.whisper.engine_encoder import AHEAD, CpuEncoder
 from asr_batch.models.whisper.engine_feed import EncoderFeed, Ready
 from asr_batch.models.whisper.engine_read import read_text
+from asr_batch.models.whisper.engine_session import Cores
 from asr_batch.models.whisper.engine_words import WordAligner
 from asr_batch.models.whisper.outcome import window_result
 from asr_batch.models.whisper.rules import Decoding
@@ -131,12 +132,12 @@ class CompiledWhisper:
         self._tokenizer = WhisperTokenizer(bundle.folder, config)
         self._rules = FastRules(config)
         slots = options.batch_size or SLOTS
-        self._threads = threads
-        self._engine = DecoderEngine(bundle.folder, config, self._rules, slots, threads, options.provider)
+        cores = Cores(threads)
+        self._engine = DecoderEngine(bundle.folder, config, self._rules, slots, cores, options.provider)
         self._encoder = choose_encoder(
             bundle,
             options,
-            partial(CpuEncoder, bundle.folder, threads, options.provider),
+            partial(CpuEncoder, bundle.folder, cores, options.provider),
             partial(read_text, self._engine, self._rules, config, self._tokenizer),
         )
         self._feed: EncoderFeed[_Job] = EncoderFeed(self._encoder)
@@ -178,15 +179,10 @@ class CompiledWhisper:
             results, self._finished = self._finished, []
             if not results and self._engine.running:
                 self._feed.advance()
-                results = [self._finish(slot) for slot in self._engine.step(self._free_cores())]
+                results = [self._finish(slot) for slot in self._engine.step()]
             if results:
                 return results
         return []
-
-    def _free_cores(self) -> int:
-        """Cores that a decoder step may take: those that the encoder leaves, all beside an NPU."""
-        busy = self._feed.encoding if self._encoder.backend == "cpu" else 0
-        return self._threads - min(busy, self._threads - 1)
 
     def _refill(self) -> None:
         while self._engine.free:

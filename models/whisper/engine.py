@@ -8,7 +8,7 @@ by itself, so a window's tokens do not depend on its neighbours.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from asr_batch.models.session import open_session
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.engine_buffers import Array, Buffers, Stepper
 from asr_batch.models.whisper.engine_encoder import CrossProjector
-from asr_batch.models.whisper.engine_session import graph_options
+from asr_batch.models.whisper.engine_session import Cores, graph_options
 from asr_batch.models.whisper.rules import Decoding, TokenRules
 
 Float32 = NDArray[np.float32]
@@ -47,21 +47,20 @@ class Slot:
 
 
 class DecoderEngine:
-    """Slots over one decoder graph, on up to `threads` threads.
+    """Slots over one decoder graph, on up to as many threads as there are `cores`.
 
     Every graph runs on one thread: many small operators cost more on two. What runs side by side are
-    windows: their cross-attention, and steps in pieces while cores are free.
+    the pieces of a step while cores are free.
     """
 
     def __init__(
-        self, folder: Path, config: WhisperConfig, rules: TokenRules, slots: int, threads: int, provider: str
+        self, folder: Path, config: WhisperConfig, rules: TokenRules, slots: int, cores: Cores, provider: str
     ) -> None:
         opened = open_session(folder / "decoder.onnx", provider=provider, options=graph_options(1))
         self.session, self.fallback = opened.session, opened.fallback
         self.projector = CrossProjector(folder, provider)
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decoder")
-        self._threads = threads
-        self._installing: list[Future[None]] = []
+        self._pool = ThreadPoolExecutor(cores.count, thread_name_prefix="decoder")
+        self._cores = cores
         self._rules, self._config = rules, config
         self.buffers = Buffers(self.session, slots, min(_CAPACITY, config.max_target_positions))
         self._stepper = Stepper(self.session, self.buffers, config.vocab_size)
@@ -76,31 +75,20 @@ class DecoderEngine:
     def install(self, slot: Slot, hidden: Float32) -> None:
         """Give `slot` a free place, with cross-attention over `hidden` [positions, d_model]."""
         place = len(self.running)
-        project = self.projector.project
-        if len(self._installing) >= 2 * self._threads:  # hidden states wait in the feed, not here
-            self._installing.pop(0).result()
-        self._installing.append(self._pool.submit(project, hidden, self.buffers.cross, place))
+        self.projector.project(hidden, self.buffers.cross, place)
         self.running.append(slot)
         if slot.sot > _AT_ONCE:
-            self._installed()
             self._stepper.prefill(place, slot.decoding.prompt[: slot.sot])
             slot.fed = slot.sot
 
-    def _installed(self) -> None:
-        """Wait for the cross-attention of all running windows."""
-        installing, self._installing = self._installing, []
-        for future in installing:
-            future.result()
-
-    def step(self, cores: int = 1) -> list[Slot]:
-        """Feed every running window one token, in pieces on `cores` cores; the windows that ended, still in
-        their places.
+    def step(self) -> list[Slot]:
+        """Feed every running window one token, in pieces on the cores that nobody else uses; the windows that
+        ended, still in their places.
         """
-        self._installed()
         running = self.running
-        pieces = max(1, min(cores, len(running) // _PIECE))
         ids, fed = [s.next_token for s in running], [s.fed for s in running]
-        logprobs = self._stepper.step(ids, fed, self._pool, pieces)
+        with self._cores.spare(len(running) // _PIECE - 1) as spare:
+            logprobs = self._stepper.step(ids, fed, self._pool, 1 + spare)
         self.used += len(running)
         self.available += self.buffers.slots
         choosing = []

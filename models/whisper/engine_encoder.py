@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from asr_batch.models.encoder import EncoderJob
 from asr_batch.models.session import open_session, runtime_errors
 from asr_batch.models.whisper.engine_buffers import Array, bind
-from asr_batch.models.whisper.engine_session import graph_options
+from asr_batch.models.whisper.engine_session import Cores, graph_options
 
 Float32 = NDArray[np.float32]
 
 
-AHEAD = 8
+AHEAD = 10
 """Windows encoded ahead of the decoder, so that encoding goes on while a full set of slots decodes."""
 
 
@@ -26,6 +26,7 @@ class CpuJob:
     """A batch on its way through the pool."""
 
     parts: tuple[Future[Float32], ...]
+    cores: Cores
     backend: str = "cpu"
     flags: tuple[str, ...] = ()
 
@@ -35,6 +36,9 @@ class CpuJob:
 
     def result(self) -> Float32:
         """The hidden states; waits for them."""
+        if not self.done():
+            with self.cores.lent():
+                wait(self.parts)
         hidden = [part.result() for part in self.parts]
         return hidden[0] if len(hidden) == 1 else np.concatenate(hidden)
 
@@ -50,19 +54,20 @@ class CpuEncoder:
     backend = "cpu"
     max_batch = 1
 
-    def __init__(self, folder: Path, threads: int, provider: str) -> None:
+    def __init__(self, folder: Path, cores: Cores, provider: str) -> None:
         opened = open_session(folder / "encoder.onnx", provider=provider, options=graph_options(1))
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="encoder")
+        self._cores = cores
+        self._pool = ThreadPoolExecutor(cores.count, thread_name_prefix="encoder")
         self.depth = AHEAD
         self._session, self.provider, self.fallback = opened.session, opened.provider, opened.fallback
         _, self.n_mels, self.frames = self._session.get_inputs()[0].shape
 
     def start(self, log_mel: Float32) -> EncoderJob:
         """Encode `log_mel` [batch, n_mels, frames]."""
-        return CpuJob(tuple(self._pool.submit(self._encode, row[None]) for row in log_mel))
+        return CpuJob(tuple(self._pool.submit(self._encode, row[None]) for row in log_mel), self._cores)
 
     def _encode(self, log_mel: Float32) -> Float32:
-        with runtime_errors("encoder"):
+        with self._cores.one(), runtime_errors("encoder"):
             hidden: Float32 = self._session.run(None, {"log_mel": log_mel})[0]
         return hidden
 

@@ -53,11 +53,6 @@ class EncoderFeed(Generic[T]):
         flying = sum(len(flight.items) for flight in self._flights)
         return len(self._waiting) + flying + len(self._ready)
 
-    @property
-    def encoding(self) -> int:
-        """Windows that the encoder works on."""
-        return sum(len(flight.items) for flight in self._flights if not flight.job.done())
-
     def put(self, item: T, samples: Samples) -> None:
         """Queue a window."""
         self._waiting.append((item, samples))

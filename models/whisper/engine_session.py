@@ -2,11 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+from threading import Condition
 
 import onnxruntime as ort
 
 from asr_batch.models.session import session_options
+
+
+class Cores:
+    """As many permits as the engine has threads to use: whatever computes holds one.
+
+    More computing threads than cores take turns on them and throw each other's data out of the caches. The
+    thread that drives the engine holds a permit from the start and lends it while it waits for others.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._free, self._wanted = count - 1, 0
+        self._change = Condition()
+
+    def _take(self) -> None:
+        with self._change:
+            self._wanted += 1
+            self._change.wait_for(lambda: self._free > 0)
+            self._wanted -= 1
+            self._free -= 1
+
+    def _give(self, count: int = 1) -> None:
+        with self._change:
+            self._free += count
+            self._change.notify(count)
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """A core, waited for: around the work of a thread of a pool."""
+        self._take()
+        try:
+            yield
+        finally:
+            self._give()
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """The driving thread's core for others, while it waits for them."""
+        self._give()
+        try:
+            yield
+        finally:
+            self._take()
+
+    @contextmanager
+    def spare(self, most: int) -> Iterator[int]:
+        """Up to `most` cores that nobody uses or waits for now; how many they are."""
+        with self._change:
+            taken = max(0, min(most, self._free - self._wanted))
+            self._free -= taken
+        try:
+            yield taken
+        finally:
+            self._give(taken)
 
 
 def graph_options(threads: int) -> ort.SessionOptions:

@@ -27,6 +27,7 @@ from asr_batch.models.whisper.compiled_bundle import Bundle
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.engine_encoder import CpuEncoder
 from asr_batch.models.whisper.engine_feed import EncoderFeed, Ready
+from asr_batch.models.whisper.engine_session import Cores
 from asr_batch.models.whisper.outcome import window_result
 from asr_batch.models.whisper.rules import Decoding, TokenRules
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
@@ -36,7 +37,7 @@ def load_npu(bundle: Bundle, config: WhisperConfig, options: LoadOptions) -> Rec
     """Open a bundle with its decoder on the NPU. Raises ModelError."""
     from asr_batch.models.hailo import open_decoder
 
-    cpu = partial(CpuEncoder, bundle.folder, options.threads or os.cpu_count() or 1, options.provider)
+    cpu = partial(CpuEncoder, bundle.folder, Cores(options.threads or os.cpu_count() or 1), options.provider)
     encoder = choose_encoder(bundle, options, cpu)
     try:
         decoder = open_decoder(bundle.folder, bundle.positions, options)
