@@ -78,11 +78,15 @@ def _dips(even: Float32) -> Ints:
 
 def _loudness(level: Float32) -> Float32:
     """For each frame the level that a tenth of the frames within 4 s exceed."""
-    starts = range(0, len(level), _STEP)
-    told = [
-        np.percentile(level[max(0, s + _STEP // 2 - _AROUND) : s + _STEP // 2 + _AROUND], 90) for s in starts
-    ]
-    return np.repeat(np.asarray(told, np.float32), _STEP)[: len(level)]
+    middles = np.arange(0, len(level), _STEP) + _STEP // 2
+    whole = (middles >= _AROUND) & (middles + _AROUND <= len(level))
+    told = np.empty(len(middles), np.float32)
+    if whole.any():  # in one call: a call for each costs three times as much
+        around = np.lib.stride_tricks.sliding_window_view(level, 2 * _AROUND)
+        told[whole] = np.percentile(around[middles[whole] - _AROUND], 90, axis=1)
+    for index in np.flatnonzero(~whole):
+        told[index] = np.percentile(level[max(0, middles[index] - _AROUND) : middles[index] + _AROUND], 90)
+    return np.repeat(told, _STEP)[: len(level)]
 
 
 def _lengths(mask: NDArray[np.bool_], at: Ints) -> Ints:

@@ -17,7 +17,7 @@ from asr_batch.models.whisper.engine_session import Cores, graph_options
 Float32 = NDArray[np.float32]
 
 
-AHEAD = 10
+AHEAD = 8
 """Windows encoded ahead of the decoder, so that encoding goes on while a full set of slots decodes."""
 
 
