@@ -95,7 +95,8 @@ class RayPool(Hands):
                 raise self._trouble or WorkerFatalError("no worker could be started")
             self._collect(1.0)
             self._check_deadlines()
-            self._check_hope()
+            if self._crew is not None:
+                self._check_hope()
 
     # -- Pool -----------------------------------------------------------------------------------------
 
