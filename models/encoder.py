@@ -1,7 +1,7 @@
 """The seam inside the Whisper family: log-mel windows in, encoder hidden states out; CPU or NPU.
 
 Asynchronous, because an NPU works while the CPU decodes: `start` hands a batch over, `EncoderJob.result`
-waits for it. A CPU encoder computes in `start` and `result` returns at once.
+waits for it. A CPU encoder computes on threads of its own.
 """
 
 from __future__ import annotations

@@ -72,11 +72,7 @@ def hosts(tmp_path_factory):
         model = tmp_path_factory.mktemp("model")
         (model / "weights.bin").write_bytes(b"weights" * 100_000)
         made.env["MODEL"] = str(model)
-        made.head.ray_start("--num-cpus=0")
-        made.head.await_ray()
-        for host in made.others:
-            host.ray_start("--num-cpus=1")
-            host.await_ray()
+        made.start_ray()
         yield made
 
 

@@ -207,6 +207,14 @@ class Hosts:
     def others(self) -> list[Host]:
         return self.all[1:]
 
+    def start_ray(self, workers: Sequence[Sequence[str]] | None = None) -> None:
+        """Ray on all hosts: a head without CPUs, the others with these words of `ray start`, or one CPU."""
+        self.head.ray_start("--num-cpus=0")
+        self.head.await_ray()
+        for host, words in zip(self.others, workers or [["--num-cpus=1"]] * len(self.others), strict=True):
+            host.ray_start(*words)
+            host.await_ray()
+
     def __enter__(self) -> Hosts:
         return self
 

@@ -132,16 +132,13 @@ def hosts(tmp_path):
     if reason:
         pytest.skip(reason)
     with Hosts(3) as made:
-        made.head.ray_start("--num-cpus=0")
-        made.head.await_ray()
         for host in made.others:
             host.env = {
                 "PYTHONPATH": str(ROOT / "tests/helpers/misbehave"),
                 "MEMORY_FREE": str(2 << 30),
                 "PAUSE": "0.15",
             }
-            host.ray_start("--num-cpus=1")
-            host.await_ray()
+        made.start_ray()
         made.others[1].hide(tmp_path)
         yield made
 

@@ -16,16 +16,17 @@ from hosts import why_not
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(1200)]
 ROOT = Path(__file__).resolve().parents[2]
+CERTIFICATES = "srv/host-ca.crt"  # what this machine trusts, for pip
 BORROWED = {
     "etc/resolv.conf": "etc/resolv.conf",
     "etc/pip.conf": "etc/pip.conf",
-    "etc/ssl/certs/ca-certificates.crt": "root/registry.crt",
+    "etc/ssl/certs/ca-certificates.crt": CERTIFICATES,
 }
 
 
 @pytest.fixture
 def debian(tmp_path):
-    """A minimal Debian, with this machine's way to the package registries."""
+    """A minimal Debian, with this machine's name servers and settings of pip."""
     reason = why_not() or (None if shutil.which("debootstrap") else "needs debootstrap")
     if reason:
         pytest.skip(reason)
@@ -45,10 +46,10 @@ def inside(root, script) -> str:
     mounts = f"mount -t proc proc {root}/proc; mount --rbind /dev {root}/dev; mount -t tmpfs tmp {root}/tmp"
     enter = ["sh", "-euc", f'{mounts}; exec chroot {root} "$@"', "sh"]
     env = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
-    env |= {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}
+    env |= {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/srv", "LC_ALL": "C.UTF-8"}
     done = subprocess.run(
         ["unshare", "-m", "-p", "-f", "--kill-child", *enter, "sh", "-euc", script],
-        env=env | {"PIP_CERT": "/root/registry.crt"} if (root / "root/registry.crt").exists() else env,
+        env=env | {"PIP_CERT": f"/{CERTIFICATES}"} if (root / CERTIFICATES).exists() else env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -58,7 +59,7 @@ def inside(root, script) -> str:
 
 
 def test_a_bare_debian_becomes_a_node(debian, tmp_path):
-    home = debian / "root"
+    home = debian / "srv"
     pip = [sys.executable, "-m", "pip", "wheel", "-q"]
     build = [*pip, "--no-deps", "--no-build-isolation", "-w", home, ROOT]
     subprocess.run(build, check=True, capture_output=True)
@@ -66,7 +67,7 @@ def test_a_bare_debian_becomes_a_node(debian, tmp_path):
     shutil.copytree(ROOT / "examples", home / "examples")
     subprocess.run(["sh", ROOT / "deploy" / "token.sh", home / "ray.token"], check=True, capture_output=True)
     options = "--role head --wheel asr_batch-*.whl --token ray.token"
-    provision = f"cd /root; sh deploy/provision.sh --here 127.0.0.1 {options}"
+    provision = f"cd /srv; sh deploy/provision.sh --here 127.0.0.1 {options}"
     for _ in range(2):  # it may be run again
         told = inside(debian, provision)
     assert "ready as head of 127.0.0.1" in told
@@ -77,7 +78,7 @@ def test_a_bare_debian_becomes_a_node(debian, tmp_path):
     assert (debian / "etc/systemd/system/multi-user.target.wants/asr-batch-head.service").is_symlink()
     as_asr = "su asr -s /bin/sh -c"
     inside(debian, f"{as_asr} '/opt/asr-batch/bin/asr-batch doctor'")
-    run = "/opt/asr-batch/bin/asr-batch run /root/examples/manifest.csv --out /var/lib/asr/out --quiet"
-    ran = f"chmod a+rx /root; {as_asr} '{run}' || test $? = 3"
+    run = "/opt/asr-batch/bin/asr-batch run /srv/examples/manifest.csv --out /var/lib/asr/out --quiet"
+    ran = f"{as_asr} '{run}' || test $? = 3"
     told = inside(debian, f"{ran}; ls /var/lib/asr/out/transcripts")
     assert ".parquet" in told

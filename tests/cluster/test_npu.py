@@ -41,11 +41,7 @@ def hosts(tmp_path):
         npu.mkdir()
         (npu / "settings.json").write_text(json.dumps({"devices": DEVICES, "ms": 1.0, "snr_db": 15.0}))
         made.others[0].env = {"PYTHONPATH": str(ROOT / "tests" / "fakes"), "HAILO_FAKE": str(npu)}
-        made.head.ray_start("--num-cpus=0")
-        made.head.await_ray()
-        for host, words in zip(made.others, (['--resources={"hailo": 2}'], []), strict=True):
-            host.ray_start("--num-cpus=2", *words)
-            host.await_ray()
+        made.start_ray([["--num-cpus=2", '--resources={"hailo": 2}'], ["--num-cpus=2"]])
         yield made
 
 

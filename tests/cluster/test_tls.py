@@ -58,11 +58,7 @@ def hosts(tmp_path):
         certificates(tmp_path, [host.address for host in made.all])
         for host in made.all:
             host.env |= settings(tmp_path / host.address)
-        made.head.ray_start("--num-cpus=0")
-        made.head.await_ray()
-        for host in made.others:
-            host.ray_start("--num-cpus=1")
-            host.await_ray()
+        made.start_ray()
         yield made
 
 
