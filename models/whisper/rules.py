@@ -147,12 +147,18 @@ class TokenRules:
 
 
 def _logsumexp(rows: Float32) -> NDArray[np.float64]:
-    """Log of the summed exponentials of each row [n, vocab]; -inf for a row of -inf, NaN spreads."""
-    top = rows.max(axis=1, keepdims=True)
-    safe = np.where(np.isneginf(top), np.float32(0), top)
+    """Log of the summed exponentials of each row [n, vocab]; -inf for a row of -inf, NaN spreads.
+
+    Row by row: whole arrays between take 16 windows 10 MB.
+    """
+    return np.array([_row_logsumexp(row) for row in rows], np.float64)
+
+
+def _row_logsumexp(row: Float32) -> float:
+    top = row.max()
+    safe = np.float32(0) if np.isneginf(top) else top
     with np.errstate(divide="ignore"):
-        total = np.log(np.exp(rows - safe).sum(axis=1, dtype=np.float64))
-    return np.asarray(total + safe[:, 0], np.float64)
+        return float(np.log(np.exp(row - safe).sum(dtype=np.float64)) + safe)
 
 
 def _draw(row: Float32, window: Decoding) -> int:
