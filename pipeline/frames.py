@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr_batch.models.recognizer import SAMPLE_RATE, Samples
-from asr_batch.pipeline.silero import CHUNK, SileroNetwork, weights_file
+from asr_batch.models.silero import SileroNetwork, weights_file
+from asr_batch.models.silero_graph import CHUNK
 
 FRAME = SAMPLE_RATE // 100
 """Samples of one frame."""

@@ -32,8 +32,8 @@ from asr_batch.models.qwen3.sessions import (
 )
 from asr_batch.models.qwen3.steppers import Embedding, PublishedStepper, Stepper, open_embedding
 from asr_batch.models.qwen3.trace import NotTracedError
-from asr_batch.models.qwen3.wire import read_graph
 from asr_batch.models.recognizer import SAMPLE_RATE, ModelInfo, Recognizer
+from asr_batch.models.wire import read_graph
 
 WINDOW = 30.0
 """Seconds of a window unless the caller says otherwise (the vendor's setting for short requests)."""

