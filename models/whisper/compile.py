@@ -121,7 +121,7 @@ def _write_graphs(
     build_encoder(source, config, positions, encoder_style).save(folder / "encoder.onnx", data)
     data.close()
     data = DataFile(folder / "cross.weights")
-    graph = build_cross(source, config, positions, folded, encoder_style, int8=int8)
+    graph = build_cross(source, config, positions, folded, int8=int8)
     graph.save(folder / "cross.onnx", data)
     data.close()
     _write_decoders(source, folder, config, positions, decoder_style)

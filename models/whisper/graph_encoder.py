@@ -63,16 +63,16 @@ def _stem(graph: Graph, x: str, source: Source, config: WhisperConfig, positions
 
 def _stem_int8(graph: Graph, x: str, source: Source, config: WhisperConfig, positions: int) -> str:
     """:func:`_stem` with both convolutions as int8 products over three neighbouring frames side by side."""
-    d = config.d_model
-    x = graph.op("Transpose", x, perm=[0, 2, 1])
-    rows = graph.op(
-        "Concat", _shifted(graph, x, config.n_mels, 1), x, _shifted(graph, x, config.n_mels, -1), axis=2
-    )
-    x = graph.op("Gelu", linear(graph, rows, *_conv_weights(source, 1, d, config.n_mels), "tensor"))
+    d, mels = config.d_model, config.n_mels
+    x, scale, zero = quantise_window(graph, graph.op("Transpose", x, perm=[0, 2, 1]))
+    before, after = _shifted(graph, x, zero, mels, 1), _shifted(graph, x, zero, mels, -1)
+    rows = graph.op("Concat", before, x, after, axis=2)
+    y = int8_product(graph, (rows, scale, zero), *_conv_weights(source, 1, d, mels))
+    x, scale, zero = quantise_window(graph, graph.op("Gelu", y))
     pairs = graph.op("Reshape", x, graph.weight([0, positions, 2 * d], np.int64))  # frames 2t, 2t + 1
     odd = graph.op("Slice", pairs, *(graph.weight([n], np.int64) for n in (d, 2 * d, 2)))
-    rows = graph.op("Concat", _shifted(graph, odd, d, 1), pairs, axis=2)
-    x = graph.op("Gelu", linear(graph, rows, *_conv_weights(source, 2, d, d), "tensor"))
+    rows = graph.op("Concat", _shifted(graph, odd, zero, d, 1), pairs, axis=2)
+    x = graph.op("Gelu", int8_product(graph, (rows, scale, zero), *_conv_weights(source, 2, d, d)))
     table = source.get("encoder.embed_positions.weight", config.max_source_positions, d)[:positions]
     return graph.op("Add", x, graph.weight(table))
 
@@ -83,9 +83,9 @@ def _conv_weights(source: Source, i: int, d: int, width: int) -> tuple[Float32, 
     return weight.transpose(2, 1, 0).reshape(3 * width, d), source.get(f"encoder.conv{i}.bias", d)
 
 
-def _shifted(graph: Graph, x: str, width: int, by: int) -> str:
-    """`x` [1, n, width] moved by one row (1: row t holds row t - 1; -1: row t + 1), zeros moved in."""
-    zeros = graph.weight(np.zeros((1, 1, width), np.float32))
+def _shifted(graph: Graph, x: str, zero: str, width: int, by: int) -> str:
+    """`x` [1, n, width] moved by one row (1: row t holds row t - 1; -1: row t + 1), `zero` moved in."""
+    zeros = graph.op("Expand", zero, graph.weight([1, 1, width], np.int64))
     start, end = (0, -1) if by == 1 else (1, np.iinfo(np.int64).max)
     rest = graph.op("Slice", x, *(graph.weight([n], np.int64) for n in (start, end, 1)))
     return graph.op("Concat", *((zeros, rest) if by == 1 else (rest, zeros)), axis=1)
@@ -180,9 +180,7 @@ def key_chunk(stored: int) -> int:
     return min(stored, _CHUNK)
 
 
-def build_cross(
-    source: Source, config: WhisperConfig, positions: int, folded: int, style: Style, *, int8: bool
-) -> Graph:
+def build_cross(source: Source, config: WhisperConfig, positions: int, folded: int, *, int8: bool) -> Graph:
     """Hidden states [batch, positions, d_model] to each decoder layer's cross-attention keys and values.
 
     `key_I` is [batch, heads, width, stored] (transposed, so that a query is one product away), `value_I`
@@ -193,7 +191,7 @@ def build_cross(
     sums: queries go in as unsigned bytes around 128, and this takes the 128 out again.
     """
     if int8:
-        return _build_cross_int8(source, config, positions, folded, style)
+        return _build_cross_int8(source, config, positions, folded)
     graph = Graph("cross")
     heads, width = config.decoder_heads, padded_head(config.head_dim)
     stored = cross_width(positions, folded)
@@ -202,7 +200,7 @@ def build_cross(
     rest = stored - positions
     for i in range(config.decoder_layers):
         w = AttentionWeights(source, f"decoder.layers.{i}.encoder_attn", config.d_model, heads)
-        both = linear(graph, hidden, np.concatenate([w.k, w.v], axis=1), None, style)
+        both = linear(graph, hidden, np.concatenate([w.k, w.v], axis=1), None, "fp32")
         parts = [f"k{i}", f"v{i}"]
         graph.ops("Split", both, graph.weight([heads * width] * 2, np.int64), outs=parts, axis=-1)
         key, value = (graph.op("Reshape", part, shape) for part in parts)
@@ -215,18 +213,17 @@ def build_cross(
     return graph
 
 
-def _build_cross_int8(
-    source: Source, config: WhisperConfig, positions: int, folded: int, style: Style
-) -> Graph:
+def _build_cross_int8(source: Source, config: WhisperConfig, positions: int, folded: int) -> Graph:
     """Keys and values of each layer as integers with a scale per channel, of one window."""
     graph, layers = Graph("cross"), config.decoder_layers
     heads, width = config.decoder_heads, padded_head(config.head_dim)
     stored = cross_width(positions, folded)
     rest, chunk = stored - positions, key_chunk(stored)
     hidden = graph.input("hidden", "FLOAT", ["batch", positions, config.d_model])
+    rows = quantise_window(graph, hidden)
     for i in range(layers):
         w = AttentionWeights(source, f"decoder.layers.{i}.encoder_attn", config.d_model, heads)
-        both = linear(graph, hidden, np.concatenate([w.k, w.v], axis=1), None, style)
+        both = int8_product(graph, rows, np.concatenate([w.k, w.v], axis=1), None)
         turned = graph.op("Transpose", both, perm=[0, 2, 1])
         whole, scale = int8_channels(graph, turned, 2 * heads * width, positions)
         whole = graph.op("Reshape", whole, graph.weight([2, heads, width, positions], np.int64))

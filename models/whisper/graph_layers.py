@@ -19,6 +19,8 @@ with one scale per call (for calls that hold one window alone); 4-bit blocks."""
 ROW_SCALE = 1 / 127
 """A row's byte in units of the row's largest magnitude."""
 
+_POOLED = 20  # rows that one step of a maximum over rows takes in
+
 EPSILON = 1e-5  # torch.nn.LayerNorm's
 
 
@@ -113,16 +115,14 @@ def int8_channels(graph: Graph, x: str, channels: int, length: int) -> tuple[str
 def int8_columns_of(graph: Graph, x: str, length: int) -> tuple[str, str]:
     """`x` [length, channels] as int8, and the scale of each channel [channels].
 
-    Scaled before it is quantised: ONNX Runtime quantises along the last axis value by value. The maximum of
-    many rows goes through an element-wise maximum of some, which takes half the time.
+    Scaled before it is quantised: ONNX Runtime quantises along the last axis value by value. Its maximum
+    over rows is a pooling in two steps, which takes half the time of `ReduceMax`.
     """
-    top = graph.op("Abs", x)
-    pieces = max(count for count in range(1, 33) if length % count == 0)
-    if pieces > 1:
-        sizes, outs = graph.weight([length // pieces] * pieces, np.int64), names_of(top, pieces)
-        top = graph.op("Max", *graph.ops("Split", top, sizes, outs=outs, axis=0))
-    top = graph.op("ReduceMax", top, axes=[0], keepdims=0)
-    top = graph.op("Max", top, graph.weight(1e-9, np.float32))
+    image = graph.op("Unsqueeze", graph.op("Abs", x), graph.weight([0, 1], np.int64))
+    step = min(_POOLED, length)
+    some = graph.op("MaxPool", image, kernel_shape=[step, 1], strides=[step, 1], ceil_mode=1)
+    top = graph.op("MaxPool", some, kernel_shape=[-(-length // step), 1])
+    top = graph.op("Max", graph.op("Squeeze", top), graph.weight(1e-9, np.float32))
     scaled = graph.op("Mul", x, graph.op("Div", graph.weight(127, np.float32), top))
     one, zero = graph.weight(1, np.float32), graph.weight(0, np.int8)
     return graph.op("QuantizeLinear", scaled, one, zero), graph.op(
