@@ -54,8 +54,10 @@ class EncoderFeed(Generic[T]):
         return len(self._waiting) + flying + len(self._ready)
 
     def put(self, item: T, samples: Samples) -> None:
-        """Queue a window."""
+        """Queue a window, and start encoding when the encoder has room: its caller reads on meanwhile."""
         self._waiting.append((item, samples))
+        if len(self._waiting) >= self._encoder.max_batch:
+            self._launch()
 
     def take(self) -> Ready[T] | None:
         """The next window with hidden states, waited for; None when nothing is queued.
