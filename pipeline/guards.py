@@ -16,7 +16,7 @@ import numpy as np
 
 from asr_batch.manifests.records import Hypothesis
 from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, Samples, WindowResult
-from asr_batch.pipeline.frames import FRAMES_PER_SECOND, Float32, Mask
+from asr_batch.pipeline.frames import FRAMES_PER_SECOND, Float32, Mask, percentile
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.text import LATIN, normal_words, words_of
 
@@ -145,7 +145,7 @@ def prepared(samples: Samples, level: Float32, heard: Mask) -> Samples:
     """
     if np.count_nonzero(heard) < SPEAKS * FRAMES_PER_SECOND:
         return samples
-    loud = float(np.percentile(level[heard[: len(level)]], 75))
+    loud = float(percentile(level[heard[: len(level)]], 75))
     if loud >= _FAINT:
         return samples
     gain = min(_ORDINARY - loud, _MOST_GAIN)

@@ -7,6 +7,7 @@ on how the file was read. Frames are 10 ms (:mod:`asr_batch.pipeline.frames`).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -16,7 +17,7 @@ import numpy as np
 from asr_batch.manifests.records import Cut
 from asr_batch.models.recognizer import Samples
 from asr_batch.pipeline.cuts import cut_places, first_cut
-from asr_batch.pipeline.frames import FRAME, FRAMES_PER_SECOND, Float32, Mask, Measured, smoothed
+from asr_batch.pipeline.frames import FRAME, FRAMES_PER_SECOND, Float32, Mask, Measured, percentile, smoothed
 from asr_batch.pipeline.silence import is_silence
 
 OVERLAP = 150
@@ -68,7 +69,7 @@ class CutPlace:
 def pauses(level: Float32, speech: Float32) -> Mask:
     """Which frames of a window are no speech: Silero says so, and the level where it can tell."""
     quiet = speech < SPEECH
-    floor, loud = np.percentile(level, (10, 90))
+    floor, loud = percentile(level, 10), percentile(level, 90)
     if loud - floor >= _MIN_RANGE:
         quiet &= smoothed(level, 3) < floor + _QUIET_SHARE * (loud - floor)
     return quiet
@@ -106,7 +107,7 @@ def pause_score(level: Float32, speech: Float32) -> Float32:
     what level leaves open. Widths and weights: the most hits of true clip borders over recordings joined
     with pauses of 0 to 80 ms (see docs/windows.md).
     """
-    under = np.maximum(level - np.percentile(level, 90), -_DEEPEST).astype(np.float32)
+    under = np.maximum(level - percentile(level, 90), -_DEEPEST).astype(np.float32)
     score: Float32 = smoothed(under, 9) + 0.3 * smoothed(under, 41) + 5 * smoothed(speech, 5)
     return score
 
@@ -192,12 +193,12 @@ def plan(stretches: Iterable[Measured], window: float, planner: PlannerName = "s
     index = 0
     for stretch in stretches:
         held.add(stretch)
-        while len(held.samples) > ahead:
+        while held.count > ahead:
             place = choose(held.level, held.speech, frames, held.shared)
             yield held.window(index, place)
             held.drop(place)
             index += 1
-    while len(held.samples):
+    while held.count:
         yield held.window(index, place := _last_cuts(held, frames, index, planner))
         held.drop(place)
         index += 1
@@ -205,7 +206,7 @@ def plan(stretches: Iterable[Measured], window: float, planner: PlannerName = "s
 
 def _last_cuts(held: _Held, frames: int, index: int, planner: PlannerName) -> CutPlace:
     """The cut of a window when the whole rest of the recording is in sight."""
-    if len(held.samples) > frames * FRAME:
+    if held.count > frames * FRAME:
         return _CHOICES[planner](held.level, held.speech, frames, held.shared)
     rest = rest_cut(held.level, held.speech) if index and planner == "silence" else None
     if rest is not None and rest.end > held.shared:
@@ -216,23 +217,25 @@ def _last_cuts(held: _Held, frames: int, index: int, planner: PlannerName) -> Cu
 class _Held:
     """Samples read but not yet given out, from sample `start` of the span on.
 
-    `shared`: frames of them that the window before holds too.
+    `count`: how many they are; `shared`: frames of them that the window before holds too.
     """
 
     def __init__(self) -> None:
         self.start = 0
+        self.count = 0
         self.shared = 0
-        self.samples: Samples = np.zeros(0, np.float32)
+        self._parts: deque[Samples] = deque()  # joined for a window only: half a minute of them is megabytes
         self.level: Float32 = np.zeros(0, np.float32)
         self.speech: Float32 = np.zeros(0, np.float32)
 
     def add(self, stretch: Measured) -> None:
-        self.samples = np.concatenate((self.samples, stretch.samples))
+        self._parts.append(stretch.samples)
+        self.count += len(stretch.samples)
         self.level = np.concatenate((self.level, stretch.level))
         self.speech = np.concatenate((self.speech, stretch.speech))
 
     def window(self, index: int, place: CutPlace) -> Window:
-        samples = self.samples[: place.end * FRAME]
+        samples = self._first(place.end * FRAME)
         return Window(
             index,
             self.start,
@@ -246,6 +249,22 @@ class _Held:
     def drop(self, place: CutPlace) -> None:
         frames, self.shared = place.resume, place.end - place.resume
         self.start += frames * FRAME
-        self.samples = self.samples[frames * FRAME :]
+        self._forget(frames * FRAME)
         self.level = self.level[frames:]
         self.speech = self.speech[frames:]
+
+    def _first(self, count: int) -> Samples:
+        parts = []
+        for part in self._parts:
+            parts.append(part[:count])
+            count -= len(part)
+            if count <= 0:
+                break
+        return np.concatenate(parts)
+
+    def _forget(self, count: int) -> None:
+        self.count = max(0, self.count - count)
+        while self._parts and count >= len(self._parts[0]):
+            count -= len(self._parts.popleft())
+        if self._parts:
+            self._parts[0] = self._parts[0][count:]

@@ -12,6 +12,7 @@ from pipeline_lab import FakeRecognizer, check_tiling, joined, row
 
 from asr_batch.models.recognizer import Recognizer, WindowRequest, WindowResult
 from asr_batch.pipeline.cuts import Places, cut_places, first_cut
+from asr_batch.pipeline.frames import percentile, smoothed
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.recut import twin
 
@@ -31,6 +32,29 @@ def test_a_longer_deeper_pause_with_a_voice_that_fades_has_the_better_odds() -> 
     ]
     assert odds == sorted(odds)
     assert odds[0] < 0 < odds[2]
+
+
+def test_a_place_is_the_first_quietest_frame_within_120_ms() -> None:
+    level = np.random.default_rng(2).choice([-50, -30, -20], 400, p=[0.02, 0.48, 0.5]).astype(np.float32)
+    even = smoothed(level, 5)
+    places = cut_places(level, np.zeros(400, np.float32))
+    expected = [at for at in range(400) if _first_quietest(even, at) and even[at] <= -32]
+    assert len(expected) > 3
+    np.testing.assert_array_equal(places.at, expected)
+
+
+def _first_quietest(even: np.ndarray, at: int) -> bool:
+    before, behind = even[max(0, at - 12) : at], even[at : at + 13]
+    return bool((before > even[at]).all() and (behind >= even[at]).all())
+
+
+@pytest.mark.parametrize("percent", [10, 75, 90])
+@pytest.mark.parametrize("shape", [(1,), (2,), (37,), (1000,), (5, 800)])
+def test_percentiles_are_those_of_numpy(shape: tuple[int, ...], percent: float) -> None:
+    values = np.random.default_rng(3).normal(-40, 20, shape).astype(np.float32)
+    np.testing.assert_allclose(
+        percentile(values, percent), np.percentile(values, percent, axis=-1), rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
