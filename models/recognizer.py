@@ -105,7 +105,9 @@ class WindowResult:
     `tokens` are the generated ids without prompt and without end-of-text; `avg_logprob` is the mean natural
     log-probability over them and end-of-text, under temperature 1; `no_speech_prob` is NaN where the
     family has none. `segments` is empty unless timestamps were asked for and are consistent; `words` is
-    None unless word times were asked for and the graph gives attentions. `truncated`: the token cap ended
+    None unless word times were asked for and the graph gives attentions. `places` are the text's words with
+    the time in which the decoder listened to each, for the audit: rough (0.1 s) but free; the last ends where
+    end-of-text was decided; empty where the engine does not tell. `truncated`: the token cap ended
     it. `error` is set, and the text empty, when the engine gave NaN or failed on this window alone.
     """
 
@@ -119,6 +121,7 @@ class WindowResult:
     language: str | None = None
     segments: tuple[TimedText, ...] = ()
     words: tuple[TimedWord, ...] | None = None
+    places: tuple[TimedText, ...] = ()
     encoder_backend: str = "cpu"
     batch: int = 0
     flags: tuple[str, ...] = ()

@@ -1,25 +1,30 @@
 """Speech inside a window that no word stands for: found by the words' own times, decoded alone, put back.
 
 A decoder that skips a sentence leaves no trace in its probabilities. Its attention does: the word before
-the skipped speech lasts far longer than a word takes. Such a stretch is decoded again on its own, from
-pause to pause with the words around it, and its text replaces theirs only if it holds all of them in
-order: nothing that was there is lost.
+the skipped speech lasts far longer than a word takes, or end-of-text comes while somebody still speaks.
+Such a stretch is decoded again on its own, from pause to pause with the words around it, and its text
+replaces theirs only if it holds all of them in order: nothing that was there is lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from asr_batch.models.recognizer import TimedWord
+from asr_batch.models.recognizer import TimedText
 from asr_batch.pipeline.frames import FRAMES_PER_SECOND, Float32, Mask
 from asr_batch.pipeline.plan import pause_score
 from asr_batch.pipeline.text import join_texts, normal, words_between, words_of
 
+EXCESS = 0.9
+"""Seconds of speech that no word accounts for from which times of words (dynamic time warping) show a hole;
+below it they are not exact enough."""
+
 _WORD, _LETTER = 0.12, 0.08  # seconds that a word takes: so much, and so much more for each letter
-_EXCESS = 0.9  # seconds of speech that no word accounts for
+_TELLING = 4  # words from which a window tells how slow its speaker is
+_INVENTED = 2  # words at the start of a piece that may be made up
 _BACK, _ON = 1.5, 1.0  # seconds around a hole in which a piece may start and end
 
 
@@ -33,40 +38,96 @@ class Hole:
     end: int
 
 
-def find_hole(words: Sequence[TimedWord], speech: Mask, level: Float32) -> Hole | None:
-    """The stretch of a window with most speech that no word accounts for, if that is 0.9 s or more."""
-    excess = [_excess(word, speech) for word in words]
-    best, place = 0.0, (0, 0)
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Words [first, last) of a window, one more than there are for what lies behind them, and the seconds of
+    speech there that they do not account for.
+    """
+
+    first: int
+    last: int
+    missing: float
+
+
+def missing(words: Sequence[TimedText], speech: Mask) -> float:
+    """Seconds of speech in the stretch of a window that its `words` account for least; 0 without words."""
+    return _worst(_excesses(words, speech)).missing if words else 0.0
+
+
+def bare_stretches(words: Sequence[TimedText], speech: Mask, least: float) -> Iterator[tuple[int, int]]:
+    """Frames [start, end) of a window in which `least` seconds of speech or more have no words."""
+    left = _excesses(words, speech) if words else []
+    while left:
+        found = _worst(left)
+        if found.missing < least:
+            return
+        ends = _ends(words, len(speech))
+        start = ends[found.first - 1] if found.first else 0
+        if found.first < len(words):
+            start = round((words[found.first].start + _allowed(words[found.first])) * FRAMES_PER_SECOND)
+        yield min(start, ends[found.last - 1]), ends[found.last - 1]
+        left[found.first : found.last] = [0.0] * (found.last - found.first)
+
+
+def find_hole(words: Sequence[TimedText], speech: Mask, level: Float32, least: float = EXCESS) -> Hole | None:
+    """The stretch of a window with most speech that no word accounts for, if that is `least` seconds."""
+    found = _worst(_excesses(words, speech))
+    return None if found.missing < least else _widened(words, found, speech, level)
+
+
+def _ends(words: Sequence[TimedText], frames: int) -> list[int]:
+    """The frame at which each word ends, and the window."""
+    return [min(round(word.end * FRAMES_PER_SECOND), frames) for word in words] + [frames]
+
+
+def _allowed(word: TimedText) -> float:
+    return _WORD + _LETTER * len(normal(word.text))
+
+
+def _excesses(words: Sequence[TimedText], speech: Mask) -> list[float]:
+    """Seconds of speech in each word's time above what such a word takes, and last those behind all words.
+
+    The time that a word takes is longer where most words of the window take longer.
+    """
+    starts = [round(word.start * FRAMES_PER_SECOND) for word in words]
+    ends = _ends(words, len(speech))
+    starts.append(ends[-2] if words else 0)
+    spoken = [
+        float(np.count_nonzero(speech[a:b])) / FRAMES_PER_SECOND for a, b in zip(starts, ends, strict=True)
+    ]
+    allowed = [_allowed(word) for word in words]
+    slow = 1.0
+    if len(words) >= _TELLING:
+        slow = max(slow, float(np.median([s / a for s, a in zip(spoken, allowed, strict=False)])))
+    return [s - slow * a for s, a in zip(spoken, [*allowed, 0.0], strict=True)]
+
+
+def _worst(excesses: Sequence[float]) -> _Stretch:
+    """The run of neighbours with the largest sum."""
+    best = _Stretch(0, 0, 0.0)
     total, first = 0.0, 0
-    for index, value in enumerate(excess):
+    for index, value in enumerate(excesses):
         if total <= 0:
             total, first = 0.0, index
         total += value
-        if total > best:
-            best, place = total, (first, index + 1)
-    if best < _EXCESS:
-        return None
-    return _widened(words, place, speech, level)
+        if total > best.missing:
+            best = _Stretch(first, index + 1, total)
+    return best
 
 
-def _excess(word: TimedWord, speech: Mask) -> float:
-    start, end = round(word.start * FRAMES_PER_SECOND), round(word.end * FRAMES_PER_SECOND)
-    spoken = float(np.count_nonzero(speech[start:end])) / FRAMES_PER_SECOND
-    return spoken - _WORD - _LETTER * len(normal(word.word))
-
-
-def _widened(words: Sequence[TimedWord], place: tuple[int, int], speech: Mask, level: Float32) -> Hole:
+def _widened(words: Sequence[TimedText], found: _Stretch, speech: Mask, level: Float32) -> Hole:
     """The hole from a pause before it to a pause behind it, with the words that lie between these."""
     score = pause_score(level, speech.astype(np.float32))
-    start = words[place[0]].start * FRAMES_PER_SECOND
-    end = words[place[1] - 1].end * FRAMES_PER_SECOND
+    ends = _ends(words, len(speech))
+    start = words[found.first].start * FRAMES_PER_SECOND if found.first < len(words) else ends[-2]
+    end = ends[found.last - 1]
     left = _best(score, start - _BACK * FRAMES_PER_SECOND, start + 5)
     right = _best(score, end - 10, end + _ON * FRAMES_PER_SECOND)
     slack = 8
-    first = next(
-        i for i, w in enumerate(words) if w.start * FRAMES_PER_SECOND >= left - slack or i == place[0]
-    )
-    last = place[1]
+    first = min(found.first, len(words))
+    while first and words[first - 1].start * FRAMES_PER_SECOND >= left - slack:
+        first -= 1
+    last = min(found.last, len(words))
     while last < len(words) and words[last].start * FRAMES_PER_SECOND < right - slack:
         last += 1
     return Hole(first, last, left, right)
@@ -99,18 +160,21 @@ def filled(text: str, hole: Hole, piece: str) -> str | None:
     return join_texts((before, piece, after))
 
 
-def find_rest(words: Sequence[TimedWord], speech: Mask, level: Float32) -> Hole | None:
+def find_rest(words: Sequence[TimedText], speech: Mask, level: Float32, least: float = EXCESS) -> Hole | None:
     """What lies behind the longest word, without the word: first and last are both the place behind it."""
-    excess = [_excess(word, speech) for word in words]
+    excess = _excesses(words, speech)
     index = int(np.argmax(excess))
-    if excess[index] < _EXCESS:
+    if excess[index] < least:
         return None
-    word = words[index]
+    ends = _ends(words, len(speech))
+    begin = likely = ends[index - 1] / FRAMES_PER_SECOND - 0.15 if index else 0.0
+    if index < len(words):
+        begin, likely = words[index].start + 0.2, words[index].start + _allowed(words[index])
     score = pause_score(level, speech.astype(np.float32))
-    likely = word.start + _WORD + _LETTER * len(normal(word.word))
-    start = _best(score, (word.start + 0.2) * FRAMES_PER_SECOND, (likely + 0.6) * FRAMES_PER_SECOND)
-    end = _best(score, word.end * FRAMES_PER_SECOND - 20, word.end * FRAMES_PER_SECOND + 15)
-    return Hole(index + 1, index + 1, start, end) if end - start >= 50 else None
+    start = _best(score, begin * FRAMES_PER_SECOND, (likely + 0.6) * FRAMES_PER_SECOND)
+    end = _best(score, ends[index] - 20, ends[index] + 15)
+    place = min(index + 1, len(words))
+    return Hole(place, place, start, end) if end - start >= 50 else None
 
 
 def inserted(text: str, hole: Hole, piece: str) -> str | None:
@@ -119,16 +183,24 @@ def inserted(text: str, hole: Hole, piece: str) -> str | None:
     before = [normal(word) for word in texts[: hole.first]]
     after = [normal(word) for word in texts[hole.first :]]
     compared = [normal(word) for word in said]
-    head = _shared(before, compared)
-    tail = _shared(compared[head:], after)
-    left = words_between(piece, head, len(said) - tail)
+    head = _repeated(before, compared)
+    tail = len(compared) - _repeated(after[::-1], compared[head:][::-1])
+    left = words_between(piece, head, tail)
     if not left:
         return None
     return join_texts((words_between(text, 0, hole.first), left, words_between(text, hole.first, len(texts))))
 
 
-def _shared(left: Sequence[str], right: Sequence[str]) -> int:
-    """How many words the end of the left has in common with the start of the right."""
-    return max(
-        n for n in range(min(len(left), len(right)) + 1) if list(left[len(left) - n :]) == list(right[:n])
-    )
+def _repeated(before: Sequence[str], said: Sequence[str]) -> int:
+    """How many words at the start of `said` only repeat the end of `before`.
+
+    A piece that begins inside a sentence may begin with a word or two that nobody said: these go too where
+    two words or more follow that stand at the end of `before`.
+    """
+    ends = list(before)
+    for invented in range(_INVENTED + 1):
+        least = 2 if invented else 1
+        for count in range(min(len(ends), len(said) - invented), least - 1, -1):
+            if ends[len(ends) - count :] == list(said[invented : invented + count]):
+                return invented + count
+    return 0

@@ -9,10 +9,11 @@ import numpy as np
 from asr_batch.manifests.records import Segment, WindowRecord, Word
 from asr_batch.models.recognizer import SAMPLE_RATE, WindowResult
 from asr_batch.pipeline.audit import audible_speech
-from asr_batch.pipeline.frames import FRAME, FRAMES_PER_SECOND
+from asr_batch.pipeline.frames import FRAME, FRAMES_PER_SECOND, Mask
+from asr_batch.pipeline.gaps import bare_stretches
 from asr_batch.pipeline.guards import compression_ratio
 from asr_batch.pipeline.plan import quietest, runs
-from asr_batch.pipeline.repair import bare
+from asr_batch.pipeline.repair import LOST, bare
 from asr_batch.pipeline.stitch import find_seam
 from asr_batch.pipeline.take import Take
 from asr_batch.pipeline.text import words_between, words_of
@@ -87,10 +88,11 @@ def _record(track: Track, take: Take, part: Kept, threshold: float, node: str, c
     speech = float(np.count_nonzero(kept_mask)) / FRAMES_PER_SECOND
     holes: tuple[tuple[float, float], ...] = ()
     lost = take.sparse or bare(take.outcome, float(np.count_nonzero(mask)) / FRAMES_PER_SECOND)
-    if lost and not track.options.plain:
+    if not track.options.plain:
+        bare_mask = kept_mask if lost else _unheard(take, kept_mask)
         holes = tuple(
             (max(part.start, start + a / FRAMES_PER_SECOND), min(part.end, start + b / FRAMES_PER_SECOND))
-            for a, b in runs(kept_mask, _JOIN)
+            for a, b in runs(bare_mask, _JOIN)
         )
     empty = WindowRecord(
         index=take.index,
@@ -111,6 +113,15 @@ def _record(track: Track, take: Take, part: Kept, threshold: float, node: str, c
     if take.outcome is None:
         return replace(empty, flags=(*empty.flags, *(("uncovered",) if holes else ())))
     return _with_text(track, take, part, empty)
+
+
+def _unheard(take: Take, speech: Mask) -> Mask:
+    """Frames of `speech` in stretches that the decoder did not listen to."""
+    places = take.outcome.result.places if take.outcome else ()
+    found = np.zeros_like(speech)
+    for start, end in bare_stretches(places, speech, LOST):
+        found[start:end] = speech[start:end]
+    return found
 
 
 def _with_text(track: Track, take: Take, part: Kept, empty: WindowRecord) -> WindowRecord:

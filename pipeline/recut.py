@@ -17,9 +17,10 @@ from asr_batch.manifests.records import Cut
 from asr_batch.models.recognizer import SAMPLE_RATE, Samples, WindowResult
 from asr_batch.pipeline.cuts import Places, cut_places
 from asr_batch.pipeline.frames import FRAME, FRAMES_PER_SECOND, Mask
+from asr_batch.pipeline.gaps import missing
 from asr_batch.pipeline.guards import Ask, Outcome, Try, judge, letters
 from asr_batch.pipeline.plan import SPEECH
-from asr_batch.pipeline.repair import Workshop, asked
+from asr_batch.pipeline.repair import UNHEARD, Workshop, asked
 from asr_batch.pipeline.take import Take
 from asr_batch.pipeline.text import normal, words_between, words_of
 
@@ -102,8 +103,8 @@ def recut(pair: Pair, shop: Workshop, budget: float) -> Recut:
         return [], 0.0
     edges = [*starts, len(pair.speech)]
     tries, spent = yield from _heard(pair, edges, shop)
-    if _sounder(pair, tries, starts[0]):
-        before, more = yield from _before(pair, tries, starts[0], shop)
+    if _sounder(pair, tries, edges):
+        before, more = yield from _before(pair, tries, starts[0], shop, budget - spent)
         spent += more
         if before is not None:
             return _rebuilt(pair, before, tries, edges), spent
@@ -111,15 +112,17 @@ def recut(pair: Pair, shop: Workshop, budget: float) -> Recut:
     return [], spent
 
 
-def halve(pair: Pair, shop: Workshop) -> Recut:
+def halve(pair: Pair, shop: Workshop, budget: float) -> Recut:
     """Decode the second window in two parts, at its best inner pause; believed if that says clearly more."""
     starts = inner_place(pair)
-    if not starts:
+    if not starts or pair.right.seconds > budget:
         return [], 0.0
     edges = [*starts, len(pair.speech)]
     tries, spent = yield from _heard(pair, edges, shop)
-    said = sum(letters(attempt.result.text) for attempt in tries)
-    more = said >= _MORE * letters(_outcome(pair.right).result.text)
+    said, before = sum(letters(attempt.result.text) for attempt in tries), _outcome(pair.right).result
+    more = said >= _MORE * letters(before.text) or (
+        said >= letters(before.text) and _heard_more(pair, tries, edges)
+    )
     if (
         more
         and not any(attempt.faults for attempt in tries)
@@ -131,13 +134,15 @@ def halve(pair: Pair, shop: Workshop) -> Recut:
 
 
 def _before(
-    pair: Pair, tries: Sequence[Try], start: int, shop: Workshop
+    pair: Pair, tries: Sequence[Try], start: int, shop: Workshop, budget: float
 ) -> Generator[Ask, WindowResult, tuple[Outcome | None, float]]:
     """What the first window says up to `start`, where the new text begins; None if that cannot be told."""
     outcome = _outcome(pair.left)
     shorter = _shortened(pair, tries, start)
     if shorter is not None:
         return shorter, 0.0
+    if start / FRAMES_PER_SECOND > budget:
+        return None, 0.0
     (again,), spent = yield from _heard(pair, [0, start], shop)
     if again.faults or again.result.avg_logprob < _logprob_of(pair.left) - _BETTER:
         return None, spent
@@ -159,15 +164,30 @@ def _heard(
     return tries, spent
 
 
-def _sounder(pair: Pair, tries: Sequence[Try], start: int) -> bool:
-    """Whether the model is surer of the new text, which is about as long as the speech asks for."""
-    worst = min(attempt.result.avg_logprob for attempt in tries)
-    if any(attempt.faults for attempt in tries) or worst < _logprob_of(pair.right):
+def _sounder(pair: Pair, tries: Sequence[Try], edges: Sequence[int]) -> bool:
+    """Whether the model is surer of the new text, or listened to what it had left out, and the text is about
+    as long as the speech asks for.
+    """
+    start, before = edges[0], _logprob_of(pair.right)
+    if any(attempt.faults for attempt in tries):
         return False
-    logprob = _logprob(tries)
+    logprob, worst = _logprob(tries), min(attempt.result.avg_logprob for attempt in tries)
+    better = worst >= before and logprob >= before + _BETTER
     said = sum(letters(attempt.result.text) for attempt in tries)
     usual = pair.rate * np.count_nonzero(pair.speech[start:]) / FRAMES_PER_SECOND
-    return bool(logprob >= _logprob_of(pair.right) + _BETTER and _LEAST * usual <= said <= _MOST * usual)
+    better = better or (logprob >= before - _BETTER and _heard_more(pair, tries, edges))
+    return bool(better and _LEAST * usual <= said <= _MOST * usual)
+
+
+def _heard_more(pair: Pair, tries: Sequence[Try], edges: Sequence[int]) -> bool:
+    """Whether the second window left out speech that the stretches between these frames do not."""
+    border = len(pair.left.level)
+    before = missing(_outcome(pair.right).result.places, pair.speech[border:])
+    now = sum(
+        missing(attempt.result.places, pair.speech[a:b])
+        for attempt, (a, b) in zip(tries, pairwise(edges), strict=True)
+    )
+    return all(attempt.result.places for attempt in tries) and now <= before - UNHEARD
 
 
 def _logprob(tries: Sequence[Try]) -> float:
@@ -190,7 +210,10 @@ def _shortened(pair: Pair, tries: Sequence[Try], start: int) -> Outcome | None:
         return None
     words = outcome.result.words
     words = words[: len(left) - count] if words is not None and len(words) == len(left) else None
-    return replace(outcome, result=replace(outcome.result, text=text, words=words, segments=()))
+    places = outcome.result.places
+    places = places[: len(left) - count] if len(places) == len(left) else ()
+    result = replace(outcome.result, text=text, words=words, places=places, segments=())
+    return replace(outcome, result=result)
 
 
 def _rebuilt(pair: Pair, before: Outcome, tries: Sequence[Try], edges: Sequence[int]) -> list[Take]:

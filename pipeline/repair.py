@@ -1,7 +1,7 @@
 """Second chances for windows whose speech did not become text, within a budget.
 
-A repair is a generator like a window's decoding: it yields asks, is sent results. It works on one window
-after the other, so what it does depends on the recording alone and never on the batch around it.
+A repair is a generator like a window's decoding: it yields asks, is sent results. Its budget is fixed before
+it starts, so what it does depends on the recording alone and never on the batch around it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from itertools import pairwise
 import numpy as np
 
 from asr_batch.manifests.records import Hypothesis
-from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, Samples, WindowResult
+from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, Samples, TimedText, WindowResult
 from asr_batch.pipeline.frames import FRAME, FRAMES_PER_SECOND, Float32, Mask
-from asr_batch.pipeline.gaps import filled, find_hole, find_rest, inserted
+from asr_batch.pipeline.gaps import EXCESS, filled, find_hole, find_rest, inserted
 from asr_batch.pipeline.guards import SPEAKS, Ask, Outcome, Try, compression_ratio, judge, letters, token_cap
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.plan import longest_run, pauses, quietest, runs
@@ -34,6 +34,14 @@ _SHARE = 0.7  # of the recording's own rate: below it a window is tried again
 LOOKED_INTO = 0.8
 """Of the recording's own rate: below it a window is looked into where the model tells its words' places."""
 
+UNHEARD = 0.45
+"""Seconds of speech that the decoder did not listen to from which a window is tried again (the engine tells
+where it listened; measured in docs/windows.md)."""
+
+LOST = 0.7
+"""Seconds of such speech that are `uncovered` where no retry helped."""
+
+_AROUND = 2.0  # seconds decoded around a hole, about
 _UNSURE = 0.08  # under the usual log-probability: from here a model is unsure of a window
 _MORE = 1.15  # times as many words make a retry of such a window better
 _MIDDLE = (0.25, 0.75)  # of the window: where a split may lie
@@ -48,7 +56,8 @@ _LEAST_WINDOWS = 3  # decodings that the budget allows to even the shortest row
 class Suspect:
     """A window to try again: its decoding so far, its frames, and what is wrong.
 
-    `speech` is the audit's; `severity` orders suspects when the budget is short; `unsure`: the model was.
+    `speech` is the audit's; `severity` orders suspects when the budget is short; `unsure`: the model was;
+    `unheard`: seconds of speech that the decoder did not listen to.
     """
 
     index: int
@@ -57,11 +66,17 @@ class Suspect:
     speech: Mask
     severity: float
     unsure: bool = False
+    unheard: float = 0.0
 
     @property
     def seconds(self) -> float:
         """Length of the window."""
         return len(self.level) / FRAMES_PER_SECOND
+
+    @property
+    def cost(self) -> float:
+        """Seconds of audio that a first retry decodes: only the hole where there is nothing but one."""
+        return min(self.seconds, self.unheard + _AROUND) if self.severity == self.unheard else self.seconds
 
     @property
     def speech_seconds(self) -> float:
@@ -99,8 +114,8 @@ def severity(outcome: Outcome, speech: float, usual: float, tolerated: float = _
         return speech
     if outcome.flags & _WHOLE:
         return speech
-    if speech < MUCH:
-        return 0.0
+    if speech < MUCH or outcome.result.places:
+        return 0.0  # where the decoder listened is known better than density can tell
     share = letters(outcome.result.text) / speech / usual
     return speech * (1 - share) if share < tolerated else 0.0
 
@@ -119,14 +134,14 @@ def doubts(logprobs: Sequence[float]) -> list[float]:
 def chosen(suspects: Sequence[Suspect], budget: float) -> list[Suspect]:
     """The suspects that the budget (seconds of audio) allows at least one retry each, in order of time.
 
-    The worst come first into the budget; of equals the earliest.
+    Those with most to win for a second decoded come first into the budget; of equals the earliest.
     """
     picked: list[Suspect] = []
-    for suspect in sorted(suspects, key=lambda one: (-one.severity, one.index)):
+    for suspect in sorted(suspects, key=lambda one: (-one.severity / one.cost, one.index)):
         if budget <= 0:
             break
         picked.append(suspect)
-        budget -= suspect.seconds
+        budget -= suspect.cost
     return sorted(picked, key=lambda one: one.index)
 
 
@@ -156,8 +171,8 @@ def repair(suspect: Suspect, samples: Samples, more: Samples, shop: Workshop, bu
     `more` are the samples right behind the window (0.2 s, fewer at the end of the audio).
     """
     spent = 0.0
-    if shop.words and not needs_all(suspect):
-        outcome, spent = yield from _fill_holes(suspect, samples, shop)
+    if shop.words and not suspect.outcome.result.places and not needs_all(suspect):
+        outcome, spent = yield from fill_holes(suspect, samples, shop, budget)
         if "recovered" in outcome.flags or suspect.severity <= (1 - _SHARE) * suspect.speech_seconds:
             return outcome, spent
         suspect = replace(suspect, outcome=outcome)
@@ -165,7 +180,7 @@ def repair(suspect: Suspect, samples: Samples, more: Samples, shop: Workshop, bu
     first = Try("first", suspect.outcome.result, suspect.outcome.flags)
     for source, pieces, second in _rungs(suspect, samples, more, shop):
         cost = sum(map(len, pieces)) / SAMPLE_RATE
-        if spent + cost > budget + 0.5:
+        if spent + cost > budget:
             continue
         spent += cost
         result = yield from _pieces(pieces, shop, second)
@@ -187,18 +202,21 @@ def needs_all(suspect: Suspect) -> bool:
     )
 
 
-def _fill_holes(suspect: Suspect, samples: Samples, shop: Workshop) -> Repair:
-    """Ask the decoder where its words lie; decode again what lies under none of them."""
-    outcome, spent = suspect.outcome, len(samples) / SAMPLE_RATE
-    ask = asked(samples, shop, False)
-    timed = yield replace(ask, options=replace(ask.options, word_timestamps=True))
-    texts = words_of(outcome.result.text)
-    if timed.words is None or [word.word.strip() for word in timed.words] != texts:
+def fill_holes(suspect: Suspect, samples: Samples, shop: Workshop, budget: float) -> Repair:
+    """Find out where the window's words lie; decode again what lies under none of them."""
+    outcome, spent, least = suspect.outcome, 0.0, UNHEARD
+    places: Sequence[TimedText] = outcome.result.places
+    if not places and suspect.seconds <= budget:
+        spent, least = suspect.seconds, EXCESS
+        ask = asked(samples, shop, False)
+        timed = yield replace(ask, options=replace(ask.options, word_timestamps=True))
+        places = [TimedText(word.start, word.end, word.word.strip()) for word in timed.words or ()]
+    if not places or [word.text for word in places] != words_of(outcome.result.text):
         return outcome, spent
     others: list[Hypothesis] = []
     for find, put in ((find_hole, filled), (find_rest, inserted)):
-        hole = find(timed.words, suspect.speech, suspect.level)
-        if hole is None:
+        hole = find(places, suspect.speech, suspect.level, least)
+        if hole is None or spent + (hole.end - hole.start) / FRAMES_PER_SECOND > budget:
             break
         piece = yield asked(samples[hole.start * FRAME : hole.end * FRAME], shop, False)
         spent += (hole.end - hole.start) / FRAMES_PER_SECOND
@@ -221,7 +239,7 @@ def _credible(attempt: Try, spoken: float) -> bool:
 
 
 def _mended(result: WindowResult, text: str, piece: WindowResult) -> WindowResult:
-    return replace(result, text=text, tokens=result.tokens + piece.tokens, segments=(), words=None)
+    return replace(result, text=text, tokens=result.tokens + piece.tokens, segments=(), words=None, places=())
 
 
 def _pieces(
@@ -322,7 +340,7 @@ def split_quietly(samples: Samples, level: Float32, speech: Mask, parts: int) ->
 def _joined(results: Sequence[WindowResult]) -> WindowResult:
     """Results of consecutive pieces as one (times of pieces are dropped: they are not the window's)."""
     if len(results) == 1:
-        return replace(results[0], segments=(), words=None)
+        return replace(results[0], segments=(), words=None, places=())
     count = [max(1, len(result.tokens)) for result in results]
     mean = float(np.average([result.avg_logprob for result in results], weights=count))
     return replace(
@@ -334,6 +352,7 @@ def _joined(results: Sequence[WindowResult]) -> WindowResult:
         truncated=any(result.truncated for result in results),
         segments=(),
         words=None,
+        places=(),
         flags=tuple(sorted({flag for result in results for flag in result.flags})),
         error=next((result.error for result in results if result.error), None),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,14 +12,17 @@ import numpy as np
 from asr_batch.models.recognizer import SAMPLE_RATE, Samples, WindowResult
 from asr_batch.pipeline.audit import audible_speech
 from asr_batch.pipeline.frames import FRAMES_PER_SECOND, Mask
+from asr_batch.pipeline.gaps import missing
 from asr_batch.pipeline.guards import Ask, letters, prepared
 from asr_batch.pipeline.recut import Pair, halve, recut
 from asr_batch.pipeline.repair import (
     LOOKED_INTO,
+    UNHEARD,
     Suspect,
     Workshop,
     chosen,
     doubts,
+    fill_holes,
     needs_all,
     repair,
     severity,
@@ -29,7 +33,8 @@ from asr_batch.pipeline.take import Place, Take
 
 _ENOUGH, _TELLING = 3.0, 8  # seconds of speech, windows: from here a rate tells something
 _SPARSE = 0.65  # of the recording's usual letters a second: less is no transcript
-_DOUBT = 1.5  # share of a window's speech that counts as missing for each unit of log-probability
+_ROOM, _AT_ONCE = 2.0, 8  # times a window that is set aside for it; windows tried again at once
+_DOUBT, _MOST_DOUBT = 1.5, 0.5  # share of a window that counts as missing by unit of log-probability, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,50 +50,147 @@ class Remains:
     budget: float
 
 
-def repairs(track: Remains, shop: Workshop) -> Generator[Ask, WindowResult, None]:
-    """Try the track's bare and doubtful windows again, worst first as far as the budget goes."""
-    found, rate = _suspects(track, shop)
-    suspects = chosen(found, track.budget)
-    if suspects:
-        yield from _work(track, suspects, shop, rate)
-    _mark_sparse(track)
+@dataclass(slots=True)
+class _Running:
+    """A suspect being tried again: seconds set aside for it and, once it has ended, those decoded."""
+
+    suspect: Suspect
+    way: Generator[Ask, WindowResult, float]
+    reserved: float
+    spent: float | None = None
 
 
-def _work(
-    track: Remains, suspects: Sequence[Suspect], shop: Workshop, rate: float
-) -> Generator[Ask, WindowResult, None]:
-    budget = track.budget
-    reader = Rereader(track.place.source, track.place.start, track.end, track.place.channel)
-    heard: dict[int, list[Take]] = {}
-    try:
-        for place, suspect in enumerate(suspects):
-            # What is left is shared among the windows still to come, so that none takes all of it.
-            share = max(budget / (len(suspects) - place), suspect.seconds)
-            allowed = min(share * 2, budget)
-            take, left = track.takes[suspect.index], _left(track.takes, heard, suspect.index)
-            pair_start = left.start if left is not None else take.start
-            whole = reader.read(pair_start, take.end + SAMPLE_RATE // 5)
-            whole = prepared(whole, take.level.astype(np.float32), take.heard)
-            samples, more = (
-                whole[take.start - pair_start : take.end - pair_start],
-                whole[take.end - pair_start :],
-            )
-            spent, whole_window = 0.0, needs_all(suspect)
-            if left is not None and not whole_window:
-                pair = _pair(track, left, take, whole[: take.end - pair_start], rate)
-                way = recut(pair, shop, allowed) if suspect.unsure else halve(pair, shop)
-                heard[suspect.index], spent = yield from way
-            if whole_window or not (suspect.unsure or spent):
-                take.outcome, more_spent = yield from repair(
-                    replace(suspect, outcome=take.outcome or suspect.outcome), samples, more, shop, allowed
-                )
-                spent += more_spent
-            budget -= spent
-    finally:
-        reader.close()
-    track.takes[:] = [new for take in track.takes for new in heard.get(take.index) or [take]]
-    for index, take in enumerate(track.takes):
-        take.index = index
+class Repairs:
+    """Tries the track's bare and doubtful windows again, several at once, as far as the budget goes.
+
+    A suspect starts when enough of the budget is free. What is free is told without a clock: seconds are
+    set aside when a suspect starts, and what it leaves comes back only when all suspects before it in time
+    have ended too. So who starts with how much does not depend on the order in which results come back.
+    """
+
+    def __init__(self, track: Remains, shop: Workshop) -> None:
+        self.finished = False
+        self._track = track
+        self._shop = shop
+        found, self._rate = _suspects(track, shop)
+        self._waiting = deque(chosen(found, track.budget))
+        self._running: deque[_Running] = deque()  # in order of time
+        self._free = track.budget
+        self._heard: dict[int, list[Take]] = {}
+        self._asks: list[tuple[int, Ask]] = []
+        self._reader = _reader(track) if self._waiting else None
+        self._go_on()
+
+    def asks(self) -> list[tuple[int, Ask]]:
+        """Decodings that can start now, each with the place of its window; every one is told once."""
+        asks, self._asks = self._asks, []
+        return asks
+
+    def give(self, index: int, result: WindowResult) -> None:
+        """Hand a result to the window that asked. Raises ItemError when the audio cannot be read."""
+        self._send(next(one for one in self._running if one.suspect.index == index), result)
+        self._go_on()
+
+    def close(self) -> None:
+        """Release the file."""
+        for one in self._running:
+            one.way.close()
+        if self._reader is not None:
+            self._reader.close()
+
+    def _go_on(self) -> None:
+        """Start all that can, let the first go if it has ended, and again."""
+        while self._waiting or self._running:
+            if self._waiting and self._can_start(self._waiting[0]):
+                self._start(self._waiting.popleft())
+            elif self._running[0].spent is not None:
+                ended = self._running.popleft()
+                self._free += ended.reserved - (ended.spent or 0.0)
+            else:
+                return
+        self._finish()
+
+    def _can_start(self, suspect: Suspect) -> bool:
+        if not self._running:
+            return True
+        # A window is cut anew together with what the one before it has become.
+        waits = self._running[-1].suspect.index == suspect.index - 1 and not needs_all(suspect)
+        return not waits and len(self._running) < _AT_ONCE and self._free >= _ROOM * suspect.cost
+
+    def _start(self, suspect: Suspect) -> None:
+        """Set aside what it needs, or its equal share of what is free if that is more."""
+        share = self._free / (len(self._waiting) + 1)
+        reserved = min(max(share, _ROOM * suspect.cost), self._free)
+        self._free -= reserved
+        one = _Running(suspect, self._try_again(suspect, reserved), reserved)
+        self._running.append(one)
+        self._send(one, None)
+
+    def _send(self, one: _Running, result: WindowResult | None) -> None:
+        try:
+            ask = next(one.way) if result is None else one.way.send(result)
+            self._asks.append((one.suspect.index, ask))
+        except StopIteration as stop:
+            one.spent = stop.value
+
+    def _try_again(self, suspect: Suspect, allowed: float) -> Generator[Ask, WindowResult, float]:
+        """Decode one window in other ways, for at most `allowed` seconds of audio; returns those decoded."""
+        track, shop = self._track, self._shop
+        assert self._reader is not None
+        take = track.takes[suspect.index]
+        left = None if needs_all(suspect) else _left(track.takes, self._heard, suspect.index)
+        pair_start = left.start if left is not None else take.start
+        whole = self._reader.read(pair_start, take.end + SAMPLE_RATE // 5)
+        whole = prepared(whole, take.level.astype(np.float32), take.heard)
+        samples, more = whole[take.start - pair_start : take.end - pair_start], whole[take.end - pair_start :]
+        spent = 0.0
+        if suspect.unheard and not (suspect.unsure or needs_all(suspect)):
+            spent = yield from self._fill(suspect, take, samples, allowed)
+            if _recovered(take):
+                return spent
+        cut_anew = 0.0
+        if left is not None:
+            pair = _pair(track, left, take, whole[: take.end - pair_start], self._rate)
+            way = recut if suspect.unsure else halve
+            self._heard[suspect.index], cut_anew = yield from way(pair, shop, allowed - spent)
+            spent += cut_anew
+            if self._heard[suspect.index]:
+                return spent
+        if suspect.unheard and suspect.unsure and not needs_all(suspect):
+            spent += yield from self._fill(suspect, take, samples, allowed - spent)
+            if _recovered(take):
+                return spent
+        if not ((suspect.unsure or cut_anew) and not needs_all(suspect)):
+            now = replace(suspect, outcome=take.outcome or suspect.outcome)
+            take.outcome, last = yield from repair(now, samples, more, shop, allowed - spent)
+            spent += last
+        return spent
+
+    def _fill(
+        self, suspect: Suspect, take: Take, samples: Samples, allowed: float
+    ) -> Generator[Ask, WindowResult, float]:
+        """Decode what the decoder did not listen to."""
+        now = replace(suspect, outcome=take.outcome or suspect.outcome)
+        take.outcome, spent = yield from fill_holes(now, samples, self._shop, allowed)
+        return spent
+
+    def _finish(self) -> None:
+        """All suspects have ended: the windows as they are now."""
+        self.close()
+        takes = self._track.takes
+        takes[:] = [new for take in takes for new in self._heard.get(take.index) or [take]]
+        for index, take in enumerate(takes):
+            take.index = index
+        _mark_sparse(self._track)
+        self.finished = True
+
+
+def _recovered(take: Take) -> bool:
+    return take.outcome is not None and "recovered" in take.outcome.flags
+
+
+def _reader(track: Remains) -> Rereader:
+    return Rereader(track.place.source, track.place.start, track.end, track.place.channel)
 
 
 def _mark_sparse(track: Remains) -> None:
@@ -142,11 +244,20 @@ def _suspects(track: Remains, shop: Workshop) -> tuple[list[Suspect], float]:
         outcome = take.outcome
         if outcome is None:
             continue
-        grade = max(severity(outcome, seconds, usual, *tolerated), seconds * min(0.5, _DOUBT * doubt))
+        unheard = _unheard(take, mask)
+        grade = max(
+            severity(outcome, seconds, usual, *tolerated), seconds * min(_MOST_DOUBT, _DOUBT * doubt), unheard
+        )
         if grade > 0:
             level = take.level.astype(np.float32)
-            found.append(Suspect(take.index, outcome, level, mask, grade, doubt > 0))
+            found.append(Suspect(take.index, outcome, level, mask, grade, doubt > 0, unheard))
     return found, usual
+
+
+def _unheard(take: Take, speech: Mask) -> float:
+    """Seconds of speech that the decoder did not listen to; 0 where they are too few, or it does not tell."""
+    found = missing(take.outcome.result.places, speech) if take.outcome else 0.0
+    return found if found >= UNHEARD else 0.0
 
 
 def _audible(take: Take, threshold: float) -> Mask:

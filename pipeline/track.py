@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -18,11 +18,9 @@ from asr_batch.pipeline.guards import Ask, Decoding, Outcome, decode, prepared
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.plan import SPEECH, PlannerName, Window, plan
 from asr_batch.pipeline.repair import Workshop, budget_of
-from asr_batch.pipeline.settle import Remains, repairs
+from asr_batch.pipeline.settle import Remains, Repairs
 from asr_batch.pipeline.silence import is_silence
 from asr_batch.pipeline.take import Place, Take
-
-_REPAIR = -1  # the place of repairs among the windows' numbers
 
 SHORTEST = 0.02
 """Seconds of audio below which there is nothing to recognise."""
@@ -57,7 +55,7 @@ class Track:
         self._windows: Iterator[Window] | None = plan(self._measured(meter), length, planner)
         self._ready: deque[tuple[int, Ask]] = deque()
         self._open: dict[int, Decoding] = {}
-        self._repairs: Generator[Ask, WindowResult, None] | None = None
+        self._repairs: Repairs | None = None
         self._settled = options.plain
 
     def _measured(self, meter: Meter) -> Iterator[Measured]:
@@ -85,8 +83,9 @@ class Track:
                 self._close_stream()
                 break
             self._take(window)
-        if not self._ready and self._windows is None and not self._open and not self._settled:
-            self._advance_repairs(None)
+        if self._windows is None and not self._open and not self._settled and self._repairs is None:
+            self._repairs = self._start_repairs()
+            self._go_on(self._repairs)
         if not self._ready:
             return None
         index, ask = self._ready.popleft()
@@ -95,8 +94,10 @@ class Track:
 
     def give(self, index: int, result: WindowResult) -> None:
         """Hand a result to the window that asked."""
-        if index == _REPAIR:
-            self._advance_repairs(result)
+        if index < 0:
+            assert self._repairs is not None
+            self._repairs.give(~index, result)
+            self._go_on(self._repairs)
             return
         coroutine = self._open[index]
         try:
@@ -112,22 +113,17 @@ class Track:
         if self._repairs is not None:
             self._repairs.close()
 
-    def _advance_repairs(self, result: WindowResult | None) -> None:
-        try:
-            if self._repairs is None:
-                self._repairs = self._start_repairs()
-                self._ready.append((_REPAIR, next(self._repairs)))
-            elif result is not None:
-                self._ready.append((_REPAIR, self._repairs.send(result)))
-        except StopIteration:
-            self._settled = True
+    def _go_on(self, repairs: Repairs) -> None:
+        """What repairs ask now, under places below zero: a window's own is taken."""
+        self._ready += ((~index, ask) for index, ask in repairs.asks())
+        self._settled = repairs.finished
 
-    def _start_repairs(self) -> Generator[Ask, WindowResult, None]:
+    def _start_repairs(self) -> Repairs:
         budget = budget_of(self.options, self.end - self.place.start, self.length)
         remains = Remains(self.place, self.end, self.takes, self.histogram.threshold(), budget)
         words = "word_timestamps" in self.info.capabilities
         longest = round(self.length * SAMPLE_RATE)
-        return repairs(remains, Workshop(self.base, self.options, self.second, longest, words))
+        return Repairs(remains, Workshop(self.base, self.options, self.second, longest, words))
 
     def _take(self, window: Window) -> None:
         heard = window.speech >= SPEECH

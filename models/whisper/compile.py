@@ -134,8 +134,9 @@ def _write_decoders(
     vocabulary = make_vocabulary(source, config, int8=style != "fp32")
     folded = config.max_source_positions - positions
     embedding, data = DataFile(folder / "embedding.weights"), _SharedData(folder / "decoder.weights")
-    for name, heads in (("decoder", []), ("decoder_words", order_of(alignment_heads(config)))):
-        builder = DecoderBuilder(source, config, vocabulary, positions, folded, style, heads)
+    heads = order_of(alignment_heads(config))
+    for name, given, followed in (("decoder", [], heads), ("decoder_words", heads, [])):
+        builder = DecoderBuilder(source, config, vocabulary, positions, folded, style, given, followed)
         builder.build().save(folder / f"{name}.onnx", data, [(vocabulary.table, embedding)])
     data.close()
     embedding.close()

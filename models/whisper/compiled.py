@@ -24,6 +24,7 @@ from asr_batch.models.recognizer import (
     ModelInfo,
     Recognizer,
     Samples,
+    TimedText,
     TimedWord,
     WindowRequest,
     WindowResult,
@@ -36,6 +37,7 @@ from asr_batch.models.whisper.engine_buffers import Array
 from asr_batch.models.whisper.engine_choose import FastRules
 from asr_batch.models.whisper.engine_encoder import AHEAD, CpuEncoder
 from asr_batch.models.whisper.engine_feed import EncoderFeed, Ready
+from asr_batch.models.whisper.engine_places import word_places
 from asr_batch.models.whisper.engine_read import read_text
 from asr_batch.models.whisper.engine_session import Cores
 from asr_batch.models.whisper.engine_words import WordAligner
@@ -221,9 +223,13 @@ class CompiledWhisper:
     def _finish(self, slot: Slot) -> WindowResult:
         job: _Job = slot.extra
         error = "the decoder gave NaN" if slot.decoding.broken else None
-        result = self._result(job, error, self._engine.cross_of(slot))
+        result = self._result(job, error, self._engine.cross_of(slot), slot.listened)
         self._engine.release(slot)
         return result
+
+    def _places(self, job: _Job, listened: Sequence[Float32]) -> tuple[TimedText, ...]:
+        state, samples = job.decoding, len(job.request.samples)
+        return word_places(listened, state.tokens, self._tokenizer, samples, state.options.language)
 
     def _words(self, job: _Job, cross: Mapping[str, Array]) -> tuple[TimedWord, ...]:
         if self._aligner is None:
@@ -231,8 +237,15 @@ class CompiledWhisper:
         state, samples = job.decoding, len(job.request.samples)
         return self._aligner.align(cross, state.prompt, state.tokens, samples, state.options.language)
 
-    def _result(self, job: _Job, error: str | None, cross: Mapping[str, Array] | None = None) -> WindowResult:
+    def _result(
+        self,
+        job: _Job,
+        error: str | None,
+        cross: Mapping[str, Array] | None = None,
+        listened: Sequence[Float32] = (),
+    ) -> WindowResult:
         wants_words = job.request.options.word_timestamps and error is None
+        audited = error is None and not job.request.options.plain
         return window_result(
             job.request,
             job.decoding,
@@ -240,6 +253,7 @@ class CompiledWhisper:
             self._tokenizer,
             error=error,
             words=self._words(job, cross) if wants_words and cross is not None else None,
+            places=self._places(job, listened) if audited else (),
             backend=job.backend,
             batch=job.number,
             flags=(*job.flags, *(("fallback_provider",) if self._fallback else ())),

@@ -31,12 +31,16 @@ _AT_ONCE = 8  # prompt tokens before start-of-transcript above which they are fe
 
 @dataclass(slots=True)
 class Slot:
-    """A running window: `fed` tokens of prompt and text are in the cache already."""
+    """A running window: `fed` tokens of prompt and text are in the cache already.
+
+    `listened`: for each token chosen so far, where in the window the decoder listened for it, [groups].
+    """
 
     key: Hashable
     decoding: Decoding
     sot: int
     fed: int = 0
+    listened: list[Float32] = field(default_factory=list, repr=False)
     extra: Any = field(default=None, repr=False)
 
     @property
@@ -91,6 +95,9 @@ class DecoderEngine:
             logprobs = self._stepper.step(ids, fed, self._pool, 1 + spare)
         self.used += len(running)
         self.available += self.buffers.slots
+        listened = (
+            None if self._stepper.attended is None else self._stepper.attended[: len(running), 0].copy()
+        )
         choosing = []
         for i, slot in enumerate(running):
             if slot.fed == slot.sot:
@@ -98,6 +105,8 @@ class DecoderEngine:
             slot.fed += 1
             if slot.fed >= len(slot.decoding.prompt):
                 choosing.append(i)
+                if listened is not None:
+                    slot.listened.append(listened[i])
         if choosing:
             rows = logprobs if len(choosing) == len(running) else logprobs[choosing]
             self._rules.step([running[i].decoding for i in choosing], rows)

@@ -92,18 +92,25 @@ class Buffers:
 
 
 class Stepper:
-    """Runs a decoder graph over slots of a :class:`Buffers`, with bindings kept for each range of slots."""
+    """Runs a decoder graph over slots of a :class:`Buffers`, with bindings kept for each range of slots.
+
+    `attended` [slots, 1, groups]: where in its window each slot's last step listened, if the graph tells;
+    overwritten by the next step.
+    """
 
     def __init__(self, session: ort.InferenceSession, buffers: Buffers, vocab: int) -> None:
         self._session, self.buffers = session, buffers
-        self._extra = [
-            node for node in session.get_outputs() if not node.name.startswith(("present_", "log"))
-        ]
+        outputs = {node.name: node for node in session.get_outputs()}
+        self._extra = [node for name, node in outputs.items() if not name.startswith(("present_", "log"))]
         self._lengths = np.zeros(buffers.slots, np.int32)
         self._longest = np.zeros(1, np.int32)
         self._ids = np.zeros((buffers.slots, 1), np.int64)
         self._positions = np.zeros((buffers.slots, 1), np.int64)
         self._logprobs = np.zeros((buffers.slots, vocab), np.float32)
+        attended = outputs.get("attended")  # bundles compiled before it came have none
+        self.attended: Array | None = None
+        if attended is not None:
+            self.attended = np.zeros((buffers.slots, 1, attended.shape[2]), np.float32)
         self._bindings: dict[tuple[int, int], Any] = {}
         self._bound_capacity = 0
 
@@ -176,6 +183,8 @@ class Stepper:
             bind(binding, "longest", self._longest)
             self._bind_caches(binding, start, end)
             bind(binding, "logprobs", self._logprobs[start:end], output=True)
+            if self.attended is not None:
+                bind(binding, "attended", self.attended[start:end], output=True)
             self._bindings[start, end] = binding
         return self._bindings[start, end]
 

@@ -37,6 +37,8 @@ from asr_batch.models.whisper.quant import int8_columns
 
 Float32 = NDArray[np.float32]
 _CLOSED = -1e30  # additive bias of positions that do not exist
+GROUP = 4
+"""Positions of 20 ms whose attention is told as one figure: finer ones find the same lost words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,9 @@ class DecoderBuilder:
     """Builds one decoder graph.
 
     With `heads` (pairs of layer and head) the graph also gives their cross-attention weights and the logits
-    of every position, for word times; without, the logits [batch, vocab] of the last position only.
+    of every position, for word times; without, the logits [batch, vocab] of the last position only. The
+    mean weights of the heads `followed`, in groups of :data:`GROUP` positions, come out of every step: they
+    tell where in the window each token was heard.
     """
 
     def __init__(
@@ -75,15 +79,17 @@ class DecoderBuilder:
         folded: int,
         style: Style,
         heads: Sequence[tuple[int, int]] = (),
+        followed: Sequence[tuple[int, int]] = (),
     ) -> None:
         self._source, self._config, self._vocabulary = source, config, vocabulary
         self._positions, self._folded, self._style = positions, folded, style
-        self._heads = tuple(heads)
+        self._heads, self._followed = tuple(heads), tuple(followed)
         self._width = padded_head(config.head_dim)
         self._stored = cross_width(positions, folded)
         self._int8 = style != "fp32"
         self._graph = Graph("decoder")
         self._attention: list[str] = []
+        self._following: list[str] = []
 
     def build(self) -> Graph:
         """The finished graph."""
@@ -108,6 +114,8 @@ class DecoderBuilder:
         if self._attention:
             graph.op("Concat", *self._attention, out="attention", axis=1)
             graph.output("attention", "FLOAT", ["batch", len(self._heads), "new", self._stored])
+        if self._following:
+            self._attended()
         return graph
 
     def _position_bias(self) -> Float32:
@@ -196,6 +204,19 @@ class DecoderBuilder:
         for head in (h for at, h in self._heads if at == layer):
             index = self._graph.weight([head], np.int64)
             self._attention.append(self._graph.op("Gather", weights, index, axis=1))
+        followed = [h for at, h in self._followed if at == layer]
+        if followed:
+            index = self._graph.weight(followed, np.int64)
+            self._following.append(self._graph.op("Gather", weights, index, axis=1))
+
+    def _attended(self) -> None:
+        """Output `attended` [batch, new, stored / GROUP]: the followed heads' mean weights by group."""
+        graph, several = self._graph, len(self._following) > 1
+        kept = graph.op("Concat", *self._following, axis=1) if several else self._following[0]
+        mean = graph.op("ReduceMean", kept, axes=[1], keepdims=0)
+        grouped = graph.op("Reshape", mean, graph.weight([0, 0, -1, GROUP], np.int64))
+        graph.op("ReduceSum", grouped, graph.weight([-1], np.int64), out="attended", keepdims=0)
+        graph.output("attended", "FLOAT", ["batch", "new", self._stored // GROUP])
 
     def _logits(self, x: str) -> None:
         graph, config, table = self._graph, self._config, self._vocabulary

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asr_batch.models.recognizer import SAMPLE_RATE, TimedWord, WindowRequest, WindowResult
+from asr_batch.models.recognizer import SAMPLE_RATE, TimedText, TimedWord, WindowRequest, WindowResult
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.rules import Decoding
 from asr_batch.models.whisper.timestamps import timed_segments
@@ -17,6 +17,7 @@ def window_result(
     *,
     error: str | None,
     words: tuple[TimedWord, ...] | None = None,
+    places: tuple[TimedText, ...] = (),
     backend: str = "cpu",
     batch: int = 0,
     flags: tuple[str, ...] = (),
@@ -35,6 +36,7 @@ def window_result(
         language=request.options.language or (None if config.multilingual else "en"),
         segments=timed_segments(state.tokens, tokenizer, begin or 0, seconds) if timed else (),
         words=words,
+        places=places,
         encoder_backend=backend,
         batch=batch,
         flags=flags,

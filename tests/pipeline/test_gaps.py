@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from pipeline_lab import joined, row
 
-from asr_batch.models.recognizer import Recognizer, TimedWord, WindowRequest, WindowResult
-from asr_batch.pipeline.gaps import Hole, filled, find_hole, find_rest, inserted
+from asr_batch.models.recognizer import Recognizer, TimedText, WindowRequest, WindowResult
+from asr_batch.pipeline.gaps import Hole, bare_stretches, filled, find_hole, find_rest, inserted, missing
 from asr_batch.pipeline.text import normal_words
 
 WORDS = tuple(
-    TimedWord(start, end, text, 0.9)
+    TimedText(start, end, text)
     for start, end, text in (
         (0.0, 0.3, "we"),
         (0.3, 0.7, "met"),
@@ -75,10 +77,15 @@ def test_an_inserted_piece_doubles_nothing(piece: str, expected: str | None) -> 
 
 
 class Skips:
-    """The bundled model, made to lose some words of the first window whenever it is asked for all of it."""
+    """The bundled model, made to lose some words of the first window whenever it is asked for all of it.
 
-    def __init__(self, real: Recognizer, lost: tuple[int, int]) -> None:
-        self.real, self.lost = real, lost
+    `places`: it tells where it listened; `deaf`: it hears nothing in shorter pieces of that window either.
+    """
+
+    def __init__(
+        self, real: Recognizer, lost: tuple[int, int], *, places: bool = True, deaf: bool = False
+    ) -> None:
+        self.real, self.lost, self.places, self.deaf = real, lost, places, deaf
         self.info, self.room, self.submit = real.info, real.room, self._submit
         self.pending, self.confirm = real.pending, real.confirm
         self.lengths: dict[object, int] = {}
@@ -90,35 +97,119 @@ class Skips:
         self.real.submit(request)
 
     def poll(self) -> list[WindowResult]:
-        from dataclasses import replace
+        return [self._spoilt(result) for result in self.real.poll()]
 
-        out = []
-        for result in self.real.poll():
-            if self.lengths[result.key] != self.victim:
-                out.append(result)
-                continue
-            first, last = self.lost
-            words = result.text.split()
-            timed = result.words
-            if timed is not None:
-                # As attention has it: the word before the skipped ones lasts until the next that is said.
-                held = replace(timed[first - 1], end=timed[last].start)
-                timed = (*timed[: first - 1], held, *timed[last:])
-            out.append(replace(result, text=" ".join(words[:first] + words[last:]), words=timed))
-        return out
+    def _spoilt(self, result: WindowResult) -> WindowResult:
+        length = self.lengths[result.key]
+        if not self.places:
+            result = replace(result, places=())
+        if length != self.victim:
+            piece = self.deaf and length < self.victim // 2
+            return replace(result, text="", places=(), words=None) if piece else result
+        first, last = self.lost
+        words = result.text.split()
+        return replace(
+            result,
+            text=" ".join(words[:first] + words[last:]),
+            words=None if result.words is None else self._held(result.words),
+            places=self._held(result.places),
+        )
+
+    def _held(self, timed: tuple[Any, ...]) -> tuple[Any, ...]:
+        """As attention has it: the word before the skipped ones lasts until the next that is said."""
+        first, last = self.lost
+        if not timed or last == len(timed):
+            return timed[:first]
+        return (*timed[: first - 1], replace(timed[first - 1], end=timed[last].start), *timed[last:])
 
 
-def test_a_skipped_sentence_comes_back(
-    nano: Recognizer, save: Callable[..., Path], clips: list[tuple[str, np.ndarray]]
-) -> None:
+@pytest.fixture
+def recording(
+    save: Callable[..., Path], clips: list[tuple[str, np.ndarray]]
+) -> tuple[Path, list[tuple[str, np.ndarray]]]:
+    """Eight clips, three of which make the first window."""
     chosen = [clips[i] for i in (4, 2, 3, 5, 6, 8, 9, 7)]
-    path = save(joined(chosen, 0.4))
-    expected = [word for text, _ in chosen for word in normal_words(text)]
+    return save(joined(chosen, 0.4)), chosen
+
+
+def said(chosen: list[tuple[str, np.ndarray]]) -> list[str]:
+    return [word for text, _ in chosen for word in normal_words(text)]
+
+
+def of_clip(chosen: list[tuple[str, np.ndarray]], index: int) -> tuple[int, int]:
+    """First word of a clip and the one behind its last, in the first window."""
+    start = sum(len(text.split()) for text, _ in chosen[:index])
+    return start, start + len(chosen[index][0].split())
+
+
+@pytest.mark.parametrize("places", [True, False], ids=["places", "word times"])
+def test_a_skipped_sentence_comes_back(
+    nano: Recognizer, recording: tuple[Path, list[tuple[str, np.ndarray]]], places: bool
+) -> None:
+    path, chosen = recording
     whole = row(path, nano)
-    assert normal_words(whole.text) == expected
-    assert len(whole.windows[0].text.split()) > len(" ".join(text for text, _ in chosen[:3]).split()) - 1
-    start = len(chosen[0][0].split())
-    transcript = row(path, Skips(nano, (start, start + len(chosen[1][0].split()))))
-    assert normal_words(transcript.text) == expected
+    assert normal_words(whole.text) == said(chosen)
+    assert len(normal_words(whole.windows[0].text)) == len(said(chosen[:3]))
+    transcript = row(path, Skips(nano, of_clip(chosen, 1), places=places))
+    assert normal_words(transcript.text) == said(chosen)
     assert "recovered" in transcript.windows[0].flags
     assert transcript.windows[0].hypotheses
+
+
+def test_what_follows_an_early_end_comes_back(
+    nano: Recognizer, recording: tuple[Path, list[tuple[str, np.ndarray]]]
+) -> None:
+    path, chosen = recording
+    transcript = row(path, Skips(nano, of_clip(chosen, 2)))
+    assert normal_words(transcript.text) == said(chosen)
+    assert "recovered" in transcript.windows[0].flags
+
+
+@pytest.mark.parametrize("index", [1, 2], ids=["inside", "at the end"])
+def test_a_sentence_that_never_comes_is_named(
+    nano: Recognizer, recording: tuple[Path, list[tuple[str, np.ndarray]]], index: int
+) -> None:
+    path, chosen = recording
+    model = Skips(nano, of_clip(chosen, index), deaf=True)
+    transcript = row(path, model)
+    assert transcript.status == "partial"
+    assert transcript.error_code == "uncovered_speech"
+    start = sum(len(samples) / 16_000 + 0.4 for _, samples in chosen[:index])
+    seconds = len(chosen[index][1]) / 16_000
+    (found,) = transcript.uncovered
+    assert found[0] == pytest.approx(start, abs=0.5)
+    assert found[1] == pytest.approx(start + seconds, abs=0.5)
+    assert "uncovered" in transcript.windows[0].flags
+    assert not any("uncovered" in window.flags for window in transcript.windows[1:])
+    assert transcript.coverage == pytest.approx(1 - (found[1] - found[0]) / transcript.speech, abs=0.02)
+
+
+def test_a_slow_speaker_is_no_hole() -> None:
+    """Words that all take twice as long are no missing speech; one that takes four times as long is."""
+    slow = [TimedText(1.0 * i, 1.0 * (i + 1), "seven") for i in range(8)]
+    speech = np.ones(800, bool)
+    assert missing(slow, speech) < 0.1
+    held = [*slow[:3], TimedText(3.0, 6.0, "seven"), *slow[6:]]
+    assert missing(held, speech) == pytest.approx(2.0, abs=0.1)
+    assert missing(slow[:5], speech) == pytest.approx(3.0, abs=0.1)
+    assert list(bare_stretches(slow[:5], speech, 0.7)) == [(500, 800)]
+    assert missing([], speech) == 0.0
+    assert list(bare_stretches([], speech, 0.7)) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "piece", "expected"),
+    [
+        ("near the hammer.", "Flight the hammer. The loud basket.", "near the hammer. The loud basket. So"),
+        ("near the hammer.", "hammer. The loud basket. So", "near the hammer. The loud basket. So"),
+        ("near the hammer.", "Flight so", "near the hammer. Flight So"),
+        ("five", "five five", "five five So"),
+    ],
+)
+def test_a_piece_put_in_loses_its_made_up_start_only_where_a_twin_follows(
+    before: str, piece: str, expected: str
+) -> None:
+    place = len(before.split())
+    found = inserted(f"{before} So", Hole(place, place, 0, 1), piece)
+    assert found is not None
+    assert normal_words(found) == normal_words(expected)
