@@ -28,9 +28,10 @@ from asr_batch.models.session import open_session
 from asr_batch.models.whisper.compile import compile_bundle
 from asr_batch.models.whisper.compiled import SLOTS
 from asr_batch.models.whisper.config import WhisperConfig
-from asr_batch.models.whisper.engine_buffers import Buffers, Stepper
+from asr_batch.models.whisper.engine import Reader
 from asr_batch.models.whisper.engine_encoder import CpuEncoder
 from asr_batch.models.whisper.engine_session import Cores, graph_options
+from asr_batch.models.whisper.engine_vocabulary import VocabularyGraphs
 from bench import peers
 from bench.machine import encoder_operations, peaks, timed, token_operations
 from bench.peers import Peer
@@ -142,12 +143,11 @@ def shares(bundle: Path, config: WhisperConfig, threads: int, limits: dict[str, 
     )
     encoder.close()
     session = open_session(bundle / "decoder.onnx", options=graph_options(1)).session
-    buffers = Buffers(session, SLOTS, 64)
-    stepper, at = Stepper(session, buffers, config.vocab_size), [16] * SLOTS
-    seconds = timed(lambda: stepper.step([100] * SLOTS, at))
+    reader, at = Reader(session, VocabularyGraphs(bundle, "cpu"), SLOTS, 64), [16] * SLOTS
+    seconds = timed(lambda: reader.step([100] * SLOTS, at))
     step = SLOTS * token_operations(d, config.decoder_layers, positions, config.vocab_size) / seconds
     weights = (bundle / "decoder.weights").stat().st_size + (bundle / "embedding.weights").stat().st_size
-    read = (weights + sum(array.nbytes for array in buffers.cross.values())) / seconds / 1e9
+    read = (weights + sum(array.nbytes for array in reader.buffers.cross.values())) / seconds / 1e9
     print(
         f"decoder step of {SLOTS} windows on one thread: {step / 1e9:.0f} GOP/s, "
         f"{step / 1e7 / limits['int8_gops']:.0f} % of the int8 peak of {threads}; reads {read:.1f} GB/s, "

@@ -1,6 +1,7 @@
 """Weights to a bundle: `asr-batch models compile`.
 
-A bundle is a folder: `encoder.onnx`, `cross.onnx`, `decoder.onnx`, `decoder_words.onnx` (the decoder with
+A bundle is a folder: `encoder.onnx`, `cross.onnx`, `decoder.onnx` (to the last states), `vocabulary_N.onnx`
+(from there to the logits, each for a part of the vocabulary), `decoder_words.onnx` (the decoder with
 cross-attention outputs, for word times), their weights in `*.weights`, the embedding in `embedding.weights`,
 the tokenizer's and config's JSON files, and `bundle.json`, which records window, positions, folded padding,
 precision, special ids and sha256 and size of every file.
@@ -24,11 +25,12 @@ from asr_batch.models.whisper.alignment import alignment_heads
 from asr_batch.models.whisper.compile_weights import Source, read_source
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.graph import DataFile
-from asr_batch.models.whisper.graph_decoder import DecoderBuilder, make_vocabulary, order_of
+from asr_batch.models.whisper.graph_decoder import DecoderBuilder, order_of
 from asr_batch.models.whisper.graph_encoder import build_cross, build_encoder
 from asr_batch.models.whisper.graph_layers import Style
+from asr_batch.models.whisper.graph_vocabulary import build_vocabulary, halves, make_vocabulary
 
-FORMAT = 1
+FORMAT = 2
 """Version of the bundle layout; a bundle of another version is refused."""
 
 PRECISIONS: Mapping[str, tuple[Style, Style]] = {
@@ -138,6 +140,9 @@ def _write_decoders(
     for name, given, followed in (("decoder", [], heads), ("decoder_words", heads, [])):
         builder = DecoderBuilder(source, config, vocabulary, positions, folded, style, given, followed)
         builder.build().save(folder / f"{name}.onnx", data, [(vocabulary.table, embedding)])
+    for i, (start, part) in enumerate(halves(vocabulary)):
+        embedding.share(part.table, vocabulary.table, vocabulary.table[:start].nbytes)
+        build_vocabulary(part).save(folder / f"vocabulary_{i}.onnx", data, [(part.table, embedding)])
     data.close()
     embedding.close()
 

@@ -215,7 +215,7 @@ class CompiledWhisper:
 
     def _search(self, slot: Slot, job: _Job, hidden: NDArray[np.float32]) -> WindowResult:
         width = job.request.options.beam_size
-        search = BeamSearch(self._engine, self._rules, self._config.vocab_size, self._config.eot, width)
+        search = BeamSearch(self._engine, self._rules, self._config.eot, width)
         found = search.run(slot, hidden)
         job.decoding = found.decoding
         return self._result(job, None, found.cross)
@@ -268,7 +268,7 @@ class CompiledWhisper:
         found = []
         for samples in windows:
             hidden = self._encoder.start(self._feed.features([samples])).result()[0]
-            found.append(dict(zip(codes, _softmax(self._engine.first_logprobs(hidden)[ids]), strict=True)))
+            found.append(dict(zip(codes, _softmax(self._engine.first_logits(hidden)[ids]), strict=True)))
         return found
 
     def confirm(self) -> bool:

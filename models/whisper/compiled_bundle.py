@@ -9,7 +9,7 @@ from pathlib import Path
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.whisper.config import read_json
 
-FORMATS = frozenset({1})
+FORMATS = frozenset({2})
 """Versions of the bundle layout that this program reads."""
 
 

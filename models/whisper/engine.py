@@ -7,21 +7,24 @@ by itself, so a window's tokens do not depend on its neighbours.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Hashable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 from numpy.typing import NDArray
 
 from asr_batch.models.session import open_session
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.engine_buffers import Array, Buffers, Stepper
+from asr_batch.models.whisper.engine_choose import FastRules
 from asr_batch.models.whisper.engine_encoder import CrossProjector
 from asr_batch.models.whisper.engine_session import Cores, graph_options
-from asr_batch.models.whisper.rules import Decoding, TokenRules
+from asr_batch.models.whisper.engine_vocabulary import Scores, Vocabulary, VocabularyGraphs
+from asr_batch.models.whisper.rules import Decoding
 
 Float32 = NDArray[np.float32]
 _CAPACITY = 48  # tokens per slot at first; most windows of speech stay below
@@ -49,6 +52,41 @@ class Slot:
         prompt = self.decoding.prompt
         return prompt[self.fed] if self.fed < len(prompt) else self.decoding.tokens[self.fed - len(prompt)]
 
+    @property
+    def chooses(self) -> bool:
+        """Whether the next token fed is followed by one that the window does not have yet."""
+        return self.fed + 1 >= len(self.decoding.prompt)
+
+
+class Reader:
+    """Slots over a decoder graph and its vocabulary."""
+
+    def __init__(
+        self, session: ort.InferenceSession, graphs: VocabularyGraphs, slots: int, capacity: int
+    ) -> None:
+        self.buffers = Buffers(session, slots, capacity)
+        self._vocabulary = Vocabulary(graphs, slots)
+        self.stepper = Stepper(session, self.buffers, self._vocabulary.states)
+
+    def step(
+        self,
+        ids: Sequence[int],
+        positions: Sequence[int],
+        wanted: Sequence[int] | None = None,
+        pool: Executor | None = None,
+        pieces: int = 1,
+    ) -> Scores:
+        """One token for each of the first slots; scores of the next for the slots `wanted` (None: all).
+
+        In `pieces` side by side, all but the first on the threads of `pool`. Overwritten by the next step.
+        """
+        self.stepper.step(ids, positions, pool, pieces)
+        states = self._vocabulary.states
+        if wanted is not None and len(wanted) < len(ids):
+            states[: len(wanted)] = states[list(wanted)]
+        count = len(ids) if wanted is None else len(wanted)
+        return self._vocabulary.scores(count, pool if pieces > 1 else None)
+
 
 class DecoderEngine:
     """Slots over one decoder graph, on up to as many threads as there are `cores`.
@@ -58,7 +96,7 @@ class DecoderEngine:
     """
 
     def __init__(
-        self, folder: Path, config: WhisperConfig, rules: TokenRules, slots: int, cores: Cores, provider: str
+        self, folder: Path, config: WhisperConfig, rules: FastRules, slots: int, cores: Cores, provider: str
     ) -> None:
         opened = open_session(folder / "decoder.onnx", provider=provider, options=graph_options(1))
         self.session, self.fallback = opened.session, opened.fallback
@@ -66,8 +104,9 @@ class DecoderEngine:
         self._pool = ThreadPoolExecutor(cores.count, thread_name_prefix="decoder")
         self._cores = cores
         self._rules, self._config = rules, config
-        self.buffers = Buffers(self.session, slots, min(_CAPACITY, config.max_target_positions))
-        self._stepper = Stepper(self.session, self.buffers, config.vocab_size)
+        self._graphs = VocabularyGraphs(folder, provider)
+        self.reader = self.reading(slots, min(_CAPACITY, config.max_target_positions))
+        self.buffers = self.reader.buffers
         self.running: list[Slot] = []
         self.used = self.available = 0
 
@@ -82,7 +121,7 @@ class DecoderEngine:
         self.projector.project(hidden, self.buffers.cross, place)
         self.running.append(slot)
         if slot.sot > _AT_ONCE:
-            self._stepper.prefill(place, slot.decoding.prompt[: slot.sot])
+            self.reader.stepper.prefill(place, slot.decoding.prompt[: slot.sot])
             slot.fed = slot.sot
 
     def step(self) -> list[Slot]:
@@ -91,25 +130,26 @@ class DecoderEngine:
         """
         running = self.running
         ids, fed = [s.next_token for s in running], [s.fed for s in running]
+        wanted = [i for i, slot in enumerate(running) if slot.chooses or slot.fed == slot.sot]
         with self._cores.spare(len(running) // _PIECE - 1) as spare:
-            logprobs = self._stepper.step(ids, fed, self._pool, 1 + spare)
+            scores = self.reader.step(ids, fed, wanted, self._pool, 1 + spare)
         self.used += len(running)
         self.available += self.buffers.slots
-        listened = (
-            None if self._stepper.attended is None else self._stepper.attended[: len(running), 0].copy()
-        )
+        attended = self.reader.stepper.attended
+        listened = None if attended is None else attended[: len(running), 0].copy()
         choosing = []
-        for i, slot in enumerate(running):
+        for row, slot in enumerate(running[i] for i in wanted):
             if slot.fed == slot.sot:
-                slot.decoding.no_speech_prob = self._rules.no_speech_prob(logprobs[i])
-            slot.fed += 1
-            if slot.fed >= len(slot.decoding.prompt):
-                choosing.append(i)
+                slot.decoding.no_speech_prob = self._rules.no_speech_prob(scores.rows([row])[0])
+            if slot.chooses:
+                choosing.append(row)
                 if listened is not None:
-                    slot.listened.append(listened[i])
+                    slot.listened.append(listened[wanted[row]])
         if choosing:
-            rows = logprobs if len(choosing) == len(running) else logprobs[choosing]
-            self._rules.step([running[i].decoding for i in choosing], rows)
+            chosen = scores if len(choosing) == len(wanted) else scores.of(choosing)
+            self._rules.choose([running[wanted[row]].decoding for row in choosing], chosen)
+        for slot in running:
+            slot.fed += 1
         return [slot for slot in running if slot.decoding.done]
 
     def release(self, slot: Slot) -> None:
@@ -131,9 +171,13 @@ class DecoderEngine:
         self.running.clear()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def first_logprobs(self, hidden: Float32) -> Float32:
-        """Log-probabilities [vocab] behind start-of-transcript alone, over one window, beside the slots."""
-        scratch = Stepper(self.session, Buffers(self.session, 1, 8), self._config.vocab_size)
+    def reading(self, slots: int, capacity: int) -> Reader:
+        """New slots over the same graphs, for `capacity` tokens each."""
+        return Reader(self.session, self._graphs, slots, capacity)
+
+    def first_logits(self, hidden: Float32) -> Float32:
+        """Logits [vocab] behind start-of-transcript alone, over one window, beside the slots."""
+        scratch = self.reading(1, 8)
         self.projector.project(hidden, scratch.buffers.cross, 0)
-        logprobs: Float32 = scratch.step([self._config.sot], [0])[0]
-        return logprobs
+        logits: Float32 = scratch.step([self._config.sot], [0]).rows()[0]
+        return logits

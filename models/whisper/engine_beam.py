@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr_batch.models.whisper.engine import DecoderEngine, Slot
-from asr_batch.models.whisper.engine_buffers import Array, Buffers, Stepper
+from asr_batch.models.whisper.engine_buffers import Array
 from asr_batch.models.whisper.engine_choose import FastRules
 from asr_batch.models.whisper.rules import Decoding
 
@@ -32,10 +32,10 @@ class BeamResult:
 class BeamSearch:
     """One window's search over `width` beams."""
 
-    def __init__(self, engine: DecoderEngine, rules: FastRules, vocab: int, eot: int, width: int) -> None:
+    def __init__(self, engine: DecoderEngine, rules: FastRules, eot: int, width: int) -> None:
         self._rules, self._eot, self._width = rules, eot, width
-        self._buffers = Buffers(engine.session, width, 64)
-        self._stepper = Stepper(engine.session, self._buffers, vocab)
+        self._reader = engine.reading(width, 64)
+        self._buffers = self._reader.buffers
         self._project = engine.projector.project
 
     def run(self, slot: Slot, hidden: Float32) -> BeamResult:
@@ -51,14 +51,14 @@ class BeamSearch:
             if len(finished) >= self._width or not beams or len(beams[0].tokens) >= beams[0].limit:
                 break
             self._buffers.reorder(parents, length)
-            rows = self._stepper.step([beam.last for beam in beams], [length] * len(beams))
+            rows = self._reader.step([beam.last for beam in beams], [length] * len(beams)).rows()
             length += 1
         return BeamResult(self._best(finished, beams), {k: v[:1] for k, v in self._buffers.cross.items()})
 
     def _feed_prompt(self, slot: Slot) -> Float32:
         rows: Float32 = np.zeros((0, 0), np.float32)
         for at, token in enumerate(slot.decoding.prompt):
-            rows = self._stepper.step([token] * self._width, [at] * self._width)
+            rows = self._reader.step([token] * self._width, [at] * self._width).rows()
             if at == slot.sot:
                 slot.decoding.no_speech_prob = self._rules.no_speech_prob(rows[0])
         return rows

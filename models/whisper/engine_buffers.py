@@ -94,20 +94,19 @@ class Buffers:
 class Stepper:
     """Runs a decoder graph over slots of a :class:`Buffers`, with bindings kept for each range of slots.
 
-    `attended` [slots, 1, groups]: where in its window each slot's last step listened, if the graph tells;
-    overwritten by the next step.
+    A step writes the slots' states [slots, d_model] to `states`; a prefill needs none. `attended` [slots, 1,
+    groups]: where in its window each slot's last step listened, if the graph tells; overwritten by the next.
     """
 
-    def __init__(self, session: ort.InferenceSession, buffers: Buffers, vocab: int) -> None:
-        self._session, self.buffers = session, buffers
+    def __init__(self, session: ort.InferenceSession, buffers: Buffers, states: Array | None = None) -> None:
+        self._session, self.buffers, self._states = session, buffers, states
         outputs = {node.name: node for node in session.get_outputs()}
-        self._extra = [node for name, node in outputs.items() if not name.startswith(("present_", "log"))]
+        self._told = [node for name, node in outputs.items() if not name.startswith("present_")]
         self._lengths = np.zeros(buffers.slots, np.int32)
         self._longest = np.zeros(1, np.int32)
         self._ids = np.zeros((buffers.slots, 1), np.int64)
         self._positions = np.zeros((buffers.slots, 1), np.int64)
-        self._logprobs = np.zeros((buffers.slots, vocab), np.float32)
-        attended = outputs.get("attended")  # bundles compiled before it came have none
+        attended = outputs.get("attended")
         self.attended: Array | None = None
         if attended is not None:
             self.attended = np.zeros((buffers.slots, 1, attended.shape[2]), np.float32)
@@ -116,11 +115,11 @@ class Stepper:
 
     def step(
         self, ids: Sequence[int], positions: Sequence[int], pool: Executor | None = None, pieces: int = 1
-    ) -> NDArray[np.float32]:
-        """One token for each of the first slots; log-probabilities [len(ids), vocab] of the next.
+    ) -> None:
+        """One token for each of the first slots.
 
         In `pieces` side by side, all but the first on the threads of `pool`: rows do not depend on each
-        other. The array is overwritten by the next step and may be overwritten by the caller.
+        other.
         """
         n, longest = len(ids), max(positions) + 1
         self._make_room(longest)
@@ -133,7 +132,6 @@ class Stepper:
             self._session.run_with_iobinding(bindings[0])
             for other in others:
                 other.result()
-        return self._logprobs[:n]
 
     def prefill(self, slot: int, ids: Sequence[int]) -> dict[str, Array]:
         """Put the tokens `ids` into an empty slot at once; all outputs but the caches by name."""
@@ -149,7 +147,7 @@ class Stepper:
         for name, array in inputs.items():
             bind(binding, name, array)
         self._bind_caches(binding, slot, slot + 1)
-        names = ["logits", "logprobs", *(node.name for node in self._extra)]
+        names = [node.name for node in self._told]
         for name in names:
             binding.bind_output(name, "cpu")
         with runtime_errors("decoder"):
@@ -182,7 +180,8 @@ class Stepper:
                 bind(binding, name, array[start:end])
             bind(binding, "longest", self._longest)
             self._bind_caches(binding, start, end)
-            bind(binding, "logprobs", self._logprobs[start:end], output=True)
+            assert self._states is not None
+            bind(binding, "states", self._states[start:end], output=True)
             if self.attended is not None:
                 bind(binding, "attended", self.attended[start:end], output=True)
             self._bindings[start, end] = binding

@@ -1,21 +1,24 @@
-"""Choosing tokens fast: one pass over the log-probabilities that the graph gives.
+"""Choosing tokens fast: one pass over the logits that the graph gives.
 
-Most steps are greedy steps without time stamps behind the first token. For these the graph's LogSoftmax
-has done the work: the mass of the suppressed ids is taken out of the norm, and one arg-max per row is left.
-Everything else goes through :class:`TokenRules`.
+Most steps are greedy steps without time stamps behind the first token. For these the graph has summed the
+exponentials: those of the suppressed ids are taken off, and one arg-max per row is left. Everything else
+goes through :class:`TokenRules`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr_batch.models.whisper.rules import Decoding, TokenRules
+from asr_batch.models.whisper.config import WhisperConfig
+from asr_batch.models.whisper.engine_vocabulary import Scores
+from asr_batch.models.whisper.rules import Decoding, TokenRules, logsumexp
 
 Float32 = NDArray[np.float32]
-_LEFT = 1e-3  # share of the mass outside the suppressed ids below which the norm is summed anew
+_LEFT = 1e-3  # share of the mass outside the suppressed ids below which it is summed anew
 
 
 def _is_plain_step(window: Decoding) -> bool:
@@ -24,28 +27,46 @@ def _is_plain_step(window: Decoding) -> bool:
 
 
 class FastRules(TokenRules):
-    """:class:`TokenRules` over normalised log-probabilities instead of logits; the same tokens."""
+    """:class:`TokenRules` over scores in parts; the same tokens."""
 
-    def step(self, running: Sequence[Decoding], logits: Float32) -> None:
-        """Give each window its next token; `logits` are log-probabilities and are overwritten."""
+    def __init__(self, config: WhisperConfig) -> None:
+        super().__init__(config)
+        self._suppressed: list[NDArray[np.int64]] = []  # ids of each part, counted from its beginning
+
+    def choose(self, running: Sequence[Decoding], scores: Scores) -> None:
+        """Give each window its next token; the scores are overwritten."""
         plain = [i for i, window in enumerate(running) if _is_plain_step(window)]
         if len(plain) < len(running):
             rest = [i for i in range(len(running)) if i not in plain]
-            super().step([running[i] for i in rest], logits[rest])
+            self.step([running[i] for i in rest], scores.rows(rest))
         if plain:
-            rows = logits if len(plain) == len(running) else logits[plain]
-            self._plain_step([running[i] for i in plain], rows)
+            chosen = scores if len(plain) == len(running) else scores.of(plain)
+            self._plain_step([running[i] for i in plain], chosen)
 
-    def _plain_step(self, windows: Sequence[Decoding], rows: Float32) -> None:
-        gone = np.exp(rows[:, self._always]).sum(axis=1, dtype=np.float64)
-        rows[:, self._always] = -np.inf
-        tokens = rows.argmax(axis=1)
-        for i, (window, token) in enumerate(zip(windows, tokens.tolist(), strict=True)):
-            left = 1.0 - float(gone[i])
-            if left < _LEFT:
-                left = float(np.exp(rows[i]).sum(dtype=np.float64))
-            norm = np.log(left) if left > 0 else np.nan
-            self._take(window, token, float(rows[i, token] - norm))
+    def _plain_step(self, windows: Sequence[Decoding], scores: Scores) -> None:
+        norm, rows, start = scores.norm, np.arange(len(windows)), 0
+        left = np.ones(len(windows))
+        best, tokens = np.full(len(windows), -np.inf, np.float32), np.zeros(len(windows), np.int64)
+        for part, suppressed in zip(scores.parts, self._suppressed_of(scores.parts), strict=True):
+            left -= np.exp(part[:, suppressed] - norm[:, None]).sum(axis=1)
+            part[:, suppressed] = -np.inf
+            found = part.argmax(axis=1)
+            top = part[rows, found]
+            tokens, best = np.where(top > best, found + start, tokens), np.maximum(top, best)
+            start += part.shape[1]
+        for i in np.flatnonzero(left < _LEFT).tolist():
+            norm[i], left[i] = logsumexp(scores.rows([i]))[0], 1.0
+        for window, token, logprob in zip(windows, tokens, best - norm - np.log(left), strict=True):
+            self._take(window, int(token), float(logprob))
+
+    def _suppressed_of(self, parts: Sequence[Float32]) -> list[NDArray[np.int64]]:
+        if len(self._suppressed) != len(parts):
+            borders = np.cumsum([0, *(part.shape[1] for part in parts)])
+            self._suppressed = [
+                self._always[(self._always >= start) & (self._always < end)] - start
+                for start, end in pairwise(borders)
+            ]
+        return self._suppressed
 
     def allowed(self, running: Sequence[Decoding], rows: Float32) -> NDArray[np.float64]:
         """Log-probabilities over what the rules let each window say next; `rows` [n, vocab] are kept."""

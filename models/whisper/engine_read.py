@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from asr_batch.models.recognizer import DecodeOptions
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.engine import DecoderEngine, Slot
-from asr_batch.models.whisper.engine_buffers import Buffers, Stepper
 from asr_batch.models.whisper.rules import TokenRules
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
 
@@ -29,11 +28,11 @@ def read_text(
     prompt = prompt_ids(config, tokenizer, options)
     slot = Slot("probe", rules.start(options, prompt), sot_index(config, prompt))
     capacity = min(len(prompt) + _LONGEST, config.max_target_positions)
-    scratch = Stepper(engine.session, Buffers(engine.session, 1, capacity), config.vocab_size)
+    scratch = engine.reading(1, capacity)
     engine.projector.project(hidden, scratch.buffers.cross, 0)
     while not slot.decoding.done:
-        logits = scratch.step([slot.next_token], [slot.fed])
+        scores = scratch.step([slot.next_token], [slot.fed])
         slot.fed += 1
         if slot.fed >= len(prompt):
-            rules.step([slot.decoding], logits)
+            rules.step([slot.decoding], scores.rows())
     return tokenizer.decode(slot.decoding.tokens).strip()

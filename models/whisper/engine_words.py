@@ -81,7 +81,7 @@ class WordAligner:
         return start if last is None or start[-1] == last else [*start, last]
 
     def _run(self, cross: Mapping[str, Array], fed: Sequence[int]) -> dict[str, Array]:
-        stepper = Stepper(self._session, Buffers(self._session, 1, len(fed)), 1)
+        stepper = Stepper(self._session, Buffers(self._session, 1, len(fed)))
         for name, array in stepper.buffers.cross.items():
             array[:] = cross[name]
         return stepper.prefill(0, fed)

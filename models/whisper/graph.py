@@ -19,7 +19,8 @@ Array = NDArray[Any]
 MICROSOFT = "com.microsoft"
 _OPSET, _IR = 17, 8
 _INLINE = 1024  # bytes: smaller arrays stay inside the graph, where shape inference can see them
-_PAGE = 4096
+PAGE = 4096
+"""Bytes to whose multiples arrays are aligned in a data file."""
 
 _CONTRIB = frozenset(
     {
@@ -56,11 +57,16 @@ class DataFile:
         """Offset and length of `array` in the file; appended on first sight."""
         if id(array) not in self._places:
             data = np.ascontiguousarray(array)
-            self._stream.write(b"\0" * (-self._stream.tell() % _PAGE))
+            self._stream.write(b"\0" * (-self._stream.tell() % PAGE))
             self._places[id(array)] = (self._stream.tell(), data.nbytes)
             self._kept.append(array)
             self._stream.write(data.tobytes())
         return self._places[id(array)]
+
+    def share(self, part: Array, whole: Array, start: int) -> None:
+        """Let `part` be what lies `start` bytes behind the beginning of `whole`."""
+        self._places[id(part)] = (self.place(whole)[0] + start, part.nbytes)
+        self._kept.append(part)
 
     def close(self) -> None:
         """Finish the file."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +30,8 @@ from asr_batch.models.whisper.graph_layers import (
     linear,
     padded_head,
     quantise_rows,
-    row_product,
 )
-from asr_batch.models.whisper.quant import int8_columns
+from asr_batch.models.whisper.graph_vocabulary import Vocabulary, project
 
 Float32 = NDArray[np.float32]
 _CLOSED = -1e30  # additive bias of positions that do not exist
@@ -41,33 +39,13 @@ GROUP = 4
 """Positions of 20 ms whose attention is told as one figure: finer ones find the same lost words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """The embedding table [vocab, d_model], stored once for lookup and projection.
-
-    `table` is float32 with `scale` None, or int8 with one scale per token.
-    """
-
-    table: NDArray[np.float32] | NDArray[np.int8]
-    scale: Float32 | None
-
-
-def make_vocabulary(source: Source, config: WhisperConfig, *, int8: bool) -> Vocabulary:
-    """The (tied) embedding in the wanted precision."""
-    table = source.get("decoder.embed_tokens.weight", config.vocab_size, config.d_model)
-    if not int8:
-        return Vocabulary(table, None)
-    columns, scale = int8_columns(np.ascontiguousarray(table.T))
-    return Vocabulary(np.ascontiguousarray(columns.T), scale)
-
-
 class DecoderBuilder:
     """Builds one decoder graph.
 
-    With `heads` (pairs of layer and head) the graph also gives their cross-attention weights and the logits
-    of every position, for word times; without, the logits [batch, vocab] of the last position only. The
-    mean weights of the heads `followed`, in groups of :data:`GROUP` positions, come out of every step: they
-    tell where in the window each token was heard.
+    It gives the normalised states [batch, d_model] of the last position, from which the vocabulary's graphs
+    go on; with `heads` (pairs of layer and head) their cross-attention weights and the logits of every
+    position instead, for word times. The mean weights of the heads `followed`, in groups of :data:`GROUP`
+    positions, come out of every step: they tell where in the window each token was heard.
     """
 
     def __init__(
@@ -110,7 +88,7 @@ class DecoderBuilder:
             skip, y = add_and_norm(graph, skip, y, self._source, f"{name}.final_layer_norm", d)
             x = feed_forward(graph, y, self._source, name, d, config.decoder_ffn, self._style)
         _, y = add_and_norm(graph, skip, x, self._source, "decoder.layer_norm", d)
-        self._logits(y)
+        self._outcome(y)
         if self._attention:
             graph.op("Concat", *self._attention, out="attention", axis=1)
             graph.output("attention", "FLOAT", ["batch", len(self._heads), "new", self._stored])
@@ -218,21 +196,14 @@ class DecoderBuilder:
         graph.op("ReduceSum", grouped, graph.weight([-1], np.int64), out="attended", keepdims=0)
         graph.output("attended", "FLOAT", ["batch", "new", self._stored // GROUP])
 
-    def _logits(self, x: str) -> None:
-        graph, config, table = self._graph, self._config, self._vocabulary
-        if not self._heads:
-            x = graph.op("Gather", x, graph.weight(-1, np.int64), axis=1)
-        batch: list[int | str] = ["batch", "new"] if self._heads else ["batch"]
-        shape = [*batch, config.vocab_size]
-        # The transposed table is folded and packed when the session opens: on disk it exists once.
-        turned = graph.op("Transpose", graph.weight(table.table), perm=[1, 0])
-        if table.scale is None:
-            graph.op("MatMul", x, turned, out="logits")
+    def _outcome(self, x: str) -> None:
+        graph, config = self._graph, self._config
+        if self._heads:
+            project(graph, x, self._vocabulary, "logits")
+            graph.output("logits", "FLOAT", ["batch", "new", config.vocab_size])
         else:
-            row_product(graph, x, turned, graph.weight(table.scale), out="logits")
-        graph.op("LogSoftmax", "logits", out="logprobs", axis=-1)
-        graph.output("logits", "FLOAT", shape)
-        graph.output("logprobs", "FLOAT", shape)
+            graph.op("Gather", x, graph.weight(-1, np.int64), axis=1, out="states")
+            graph.output("states", "FLOAT", ["batch", config.d_model])
 
 
 def order_of(heads: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -68,7 +68,7 @@ class TokenRules:
     def no_speech_prob(self, logits: Float32) -> float:
         """Probability of `<|nospeech|>` from the logits [vocab] of start-of-transcript; NaN without one."""
         token = self._config.no_speech
-        return float("nan") if token is None else float(np.exp(logits[token] - _logsumexp(logits[None])[0]))
+        return float("nan") if token is None else float(np.exp(logits[token] - logsumexp(logits[None])[0]))
 
     def step(self, running: Sequence[Decoding], logits: Float32) -> None:
         """Give each of the `running` windows its next token from `logits` [len(running), vocab].
@@ -80,7 +80,7 @@ class TokenRules:
         for row, window in zip(logits, running, strict=True):
             self._forbid(row, window)
         greedy = logits.argmax(axis=1)
-        norm = _logsumexp(logits)
+        norm = logsumexp(logits)
         for i, window in enumerate(running):
             token = int(greedy[i])
             if window.options.temperature > 0:
@@ -142,11 +142,11 @@ class TokenRules:
 
     def _prefer_timestamps(self, row: Float32, begin: int) -> None:
         """When all time stamps together are more likely than any word, one of them is due."""
-        if _logsumexp(row[None, begin:])[0] > row[:begin].max():
+        if logsumexp(row[None, begin:])[0] > row[:begin].max():
             row[:begin] = _BLOCKED
 
 
-def _logsumexp(rows: Float32) -> NDArray[np.float64]:
+def logsumexp(rows: Float32) -> NDArray[np.float64]:
     """Log of the summed exponentials of each row [n, vocab]; -inf for a row of -inf, NaN spreads.
 
     Row by row: whole arrays between take 16 windows 10 MB.

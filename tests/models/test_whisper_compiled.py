@@ -90,11 +90,15 @@ def prompt_logits(model: Recognizer, prompt: list[int], clip: np.ndarray) -> np.
     engine = model._engine  # type: ignore[attr-defined]
     hidden = model._encoder.start(model._feed.features([clip])).result()[0]  # type: ignore[attr-defined]
     engine.projector.project(hidden, engine.buffers.cross, 0)
-    once = engine._stepper.prefill(0, prompt)
+    once = engine.reader.stepper.prefill(0, prompt)["states"]
     for at, token in enumerate(prompt):
-        stepped = engine._stepper.step([token], [at])[0]
-    assert np.abs(once["logprobs"][0] - stepped).max() < 1e-3
-    return once["logits"][0]
+        scores = engine.reader.step([token], [at])
+    stepped = scores.rows()[0]
+    states = engine.reader._vocabulary.states
+    assert np.abs(once - states[:1]).max() < 1e-3
+    states[:1] = once
+    assert np.abs(engine.reader._vocabulary.scores(1).rows()[0] - stepped).max() < 1e-3
+    return stepped
 
 
 @pytest.mark.parametrize("spec", [reference.SPECS[i] for i in (1, 6)], ids=["seed2", "seed7"])
