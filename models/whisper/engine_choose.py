@@ -18,7 +18,20 @@ from asr_batch.models.whisper.engine_vocabulary import Scores
 from asr_batch.models.whisper.rules import Decoding, TokenRules, logsumexp
 
 Float32 = NDArray[np.float32]
+Ids = slice | NDArray[np.int64]
+_RUN = 16  # ids
 _LEFT = 1e-3  # share of the mass outside the suppressed ids below which it is summed anew
+
+
+def side_by_side(ids: Sequence[int]) -> list[Ids]:
+    """`ids` as slices where many follow each other (time stamps: an index array takes ten times as long), and
+    the others in one array.
+    """
+    ordered = np.unique(np.array(ids, np.int64))
+    runs = np.split(ordered, np.flatnonzero(np.diff(ordered) != 1) + 1)
+    found: list[Ids] = [slice(int(run[0]), int(run[-1]) + 1) for run in runs if len(run) >= _RUN]
+    single = [run for run in runs if 0 < len(run) < _RUN]
+    return [*found, np.concatenate(single)] if single else found
 
 
 def _is_plain_step(window: Decoding) -> bool:
@@ -31,7 +44,7 @@ class FastRules(TokenRules):
 
     def __init__(self, config: WhisperConfig) -> None:
         super().__init__(config)
-        self._suppressed: list[NDArray[np.int64]] = []  # ids of each part, counted from its beginning
+        self._suppressed: list[list[Ids]] = []  # of each part, counted from its beginning
 
     def choose(self, running: Sequence[Decoding], scores: Scores) -> None:
         """Give each window its next token; the scores are overwritten."""
@@ -45,11 +58,13 @@ class FastRules(TokenRules):
 
     def _plain_step(self, windows: Sequence[Decoding], scores: Scores) -> None:
         norm, rows, start = scores.norm, np.arange(len(windows)), 0
+        column = norm[:, None].astype(np.float32)
         left = np.ones(len(windows))
         best, tokens = np.full(len(windows), -np.inf, np.float32), np.zeros(len(windows), np.int64)
         for part, suppressed in zip(scores.parts, self._suppressed_of(scores.parts), strict=True):
-            left -= np.exp(part[:, suppressed] - norm[:, None]).sum(axis=1)
-            part[:, suppressed] = -np.inf
+            for ids in suppressed:
+                left -= np.exp(part[:, ids] - column).sum(axis=1, dtype=np.float64)
+                part[:, ids] = -np.inf
             found = part.argmax(axis=1)
             top = part[rows, found]
             tokens, best = np.where(top > best, found + start, tokens), np.maximum(top, best)
@@ -59,11 +74,11 @@ class FastRules(TokenRules):
         for window, token, logprob in zip(windows, tokens, best - norm - np.log(left), strict=True):
             self._take(window, int(token), float(logprob))
 
-    def _suppressed_of(self, parts: Sequence[Float32]) -> list[NDArray[np.int64]]:
+    def _suppressed_of(self, parts: Sequence[Float32]) -> list[list[Ids]]:
         if len(self._suppressed) != len(parts):
-            borders = np.cumsum([0, *(part.shape[1] for part in parts)])
+            borders = np.cumsum([0, *(part.shape[1] for part in parts)]).tolist()
             self._suppressed = [
-                self._always[(self._always >= start) & (self._always < end)] - start
+                side_by_side([i - start for i in self._always.tolist() if start <= i < end])
                 for start, end in pairwise(borders)
             ]
         return self._suppressed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,13 +87,19 @@ class CrossProjector:
     def __init__(self, folder: Path, provider: str) -> None:
         opened = open_session(folder / "cross.onnx", provider=provider, options=graph_options(1))
         self._session, self.fallback = opened.session, opened.fallback
+        self._cross: dict[str, Array] = {}
+        self._bindings: dict[int, Any] = {}
 
     def project(self, hidden: Float32, cross: dict[str, Array], slot: int) -> None:
         """Keys and values of `hidden` [positions, d_model] into `cross`[...][slot]."""
-        binding = self._session.io_binding()
+        if cross is not self._cross:
+            self._cross, self._bindings = cross, {}
         window = np.ascontiguousarray(hidden[None], np.float32)
+        binding = self._bindings.get(slot)
+        if binding is None:
+            binding = self._bindings[slot] = self._session.io_binding()
+            for name, array in cross.items():
+                bind(binding, name, array[slot : slot + 1], output=True)
         bind(binding, "hidden", window)
-        for name, array in cross.items():
-            bind(binding, name, array[slot : slot + 1], output=True)
         with runtime_errors("cross-attention"):
             self._session.run_with_iobinding(binding)
