@@ -59,8 +59,11 @@ class Encoder(Protocol):
     def max_batch(self) -> int:
         """The largest batch of one job (1 where a device takes single windows)."""
 
-    def start(self, log_mel: Float32) -> EncoderJob:
-        """Encode `log_mel` [batch, n_mels, frames], float32, C-contiguous; each row one window."""
+    def start(self, log_mel: Float32, *, cpu: bool = False) -> EncoderJob:
+        """Encode `log_mel` [batch, n_mels, frames], float32, C-contiguous; each row one window.
+
+        `cpu`: not on the NPU, whatever encodes otherwise.
+        """
 
     def confirm(self) -> bool:
         """See `Recognizer.confirm`."""

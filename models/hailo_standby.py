@@ -84,7 +84,7 @@ class Standby:
         self.depth = cpu.depth
         self.max_batch = cpu.max_batch
 
-    def start(self, log_mel: Float32) -> StandbyJob:
+    def start(self, log_mel: Float32, *, cpu: bool = False) -> StandbyJob:
         """Encode [batch, n_mels, frames]."""
         return StandbyJob(self._cpu.start(log_mel))
 

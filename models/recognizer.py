@@ -53,8 +53,9 @@ class DecodeOptions:
     `seed` makes a draw at `temperature` > 0 depend on the window alone, never on the order of work.
     `suppress_first_eot` forbids end-of-text as first token (for windows that hold speech); `None` follows
     the model's own generation config. `max_new_tokens` None: as many as the model's context allows.
-    `plain` decodes exactly as `transformers.generate` does (greedy, `<|notimestamps|>`, only the ids
-    suppressed that generation_config names).
+    `cpu_encoder` has the window encoded on the CPU where an NPU is the encoder. `plain` decodes exactly as
+    `transformers.generate` does (greedy, `<|notimestamps|>`, only the ids suppressed that generation_config
+    names).
     """
 
     language: str | None = None
@@ -67,6 +68,7 @@ class DecodeOptions:
     beam_size: int = 1
     max_new_tokens: int | None = None
     suppress_first_eot: bool | None = None
+    cpu_encoder: bool = False
     plain: bool = False
 
 

@@ -84,6 +84,16 @@ class Suspect:
         return float(np.count_nonzero(self.speech)) / FRAMES_PER_SECOND
 
 
+@dataclass(frozen=True, slots=True)
+class _Rung:
+    """A way to try a window again: pieces to decode and join, by the second model, or encoded on the CPU."""
+
+    source: str
+    pieces: list[Samples]
+    second: bool = False
+    cpu: bool = False
+
+
 Repair = Generator[Ask, WindowResult, tuple[Outcome, float]]
 """Returns the outcome that stands and the seconds of audio that were decoded for it."""
 
@@ -178,13 +188,13 @@ def repair(suspect: Suspect, samples: Samples, more: Samples, shop: Workshop, bu
         suspect = replace(suspect, outcome=outcome)
     others: list[Hypothesis] = []
     first = Try("first", suspect.outcome.result, suspect.outcome.flags)
-    for source, pieces, second in _rungs(suspect, samples, more, shop):
-        cost = sum(map(len, pieces)) / SAMPLE_RATE
+    for rung in _rungs(suspect, samples, more, shop):
+        cost = sum(map(len, rung.pieces)) / SAMPLE_RATE
         if spent + cost > budget:
             continue
         spent += cost
-        result = yield from _pieces(pieces, shop, second)
-        attempt = Try(source, result, judge(result, shop.options, suspect.speech_seconds))
+        result = yield from _pieces(rung, shop)
+        attempt = Try(rung.source, result, judge(result, shop.options, suspect.speech_seconds))
         if accepted(attempt, suspect):
             flags = (
                 suspect.outcome.flags - {"repetition", "failed", "low_logprob", "truncated", "too_dense"}
@@ -242,12 +252,11 @@ def _mended(result: WindowResult, text: str, piece: WindowResult) -> WindowResul
     return replace(result, text=text, tokens=result.tokens + piece.tokens, segments=(), words=None, places=())
 
 
-def _pieces(
-    pieces: Sequence[Samples], shop: Workshop, second: bool
-) -> Generator[Ask, WindowResult, WindowResult]:
+def _pieces(rung: _Rung, shop: Workshop) -> Generator[Ask, WindowResult, WindowResult]:
     results: list[WindowResult] = []
-    for piece in pieces:
-        result = yield asked(piece, shop, second)
+    for piece in rung.pieces:
+        ask = asked(piece, shop, rung.second)
+        result = yield replace(ask, options=replace(ask.options, cpu_encoder=rung.cpu))
         results.append(result)
     return _joined(results)
 
@@ -277,10 +286,8 @@ def asked(samples: Samples, shop: Workshop, second: bool) -> Ask:
     return Ask(samples, replace(shop.base, max_new_tokens=cap, suppress_first_eot=True), second)
 
 
-def _rungs(
-    suspect: Suspect, samples: Samples, more: Samples, shop: Workshop
-) -> Iterator[tuple[str, list[Samples], bool]]:
-    """The ways to try, cheapest disturbance first: name, pieces to decode and join, second model or not."""
+def _rungs(suspect: Suspect, samples: Samples, more: Samples, shop: Workshop) -> Iterator[_Rung]:
+    """The ways to try, cheapest disturbance first."""
     if "too_dense" in suspect.outcome.flags:
         yield from _other_margins(suspect, samples, shop)
         return
@@ -288,22 +295,22 @@ def _rungs(
     voiced = runs(suspect.speech)
     onset = max(0, voiced[0][0] - _SHIFT) if voiced else 0
     if empty and onset >= _LEAD:
-        yield "onset", [samples[onset * FRAME :]], False
+        yield _Rung("onset", [samples[onset * FRAME :]])
     if empty and len(samples) > 10 * _SHIFT * FRAME:
-        yield "shorter", [samples[: -_SHIFT * FRAME]], False
+        yield _Rung("shorter", [samples[: -_SHIFT * FRAME]])
     if empty and len(more) and len(samples) + len(more) <= shop.longest:
-        yield "longer", [np.concatenate((samples, more))], False
+        yield _Rung("longer", [np.concatenate((samples, more))])
     for parts in (2, 3):
         pieces = split_quietly(samples, suspect.level, suspect.speech, parts)
         if len(pieces) == parts:
-            yield f"split {parts}", pieces, False
+            yield _Rung(f"split {parts}", pieces)
+    if suspect.outcome.result.encoder_backend == "hailo":
+        yield _Rung("CPU encoder", [samples], cpu=True)
     if shop.second:
-        yield "second model", [samples], True
+        yield _Rung("second model", [samples], second=True)
 
 
-def _other_margins(
-    suspect: Suspect, samples: Samples, shop: Workshop
-) -> Iterator[tuple[str, list[Samples], bool]]:
+def _other_margins(suspect: Suspect, samples: Samples, shop: Workshop) -> Iterator[_Rung]:
     """The window's speech between other lengths of silence: a short word comes once in one of them."""
     voiced = runs(suspect.speech)
     if not voiced:
@@ -313,7 +320,7 @@ def _other_margins(
     for before, behind in ((0.0, 0.2), (0.6, 0.6), (0.0, 0.0), (1.0, 1.0), (0.3, 0.3), (0.15, 0.5)):
         padded = np.pad(spoken, (round(before * SAMPLE_RATE), round(behind * SAMPLE_RATE)))
         if len(padded) <= shop.longest:
-            yield f"margins {before:g} and {behind:g} s", [padded], False
+            yield _Rung(f"margins {before:g} and {behind:g} s", [padded])
 
 
 def split_quietly(samples: Samples, level: Float32, speech: Mask, parts: int) -> list[Samples]:

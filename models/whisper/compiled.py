@@ -176,7 +176,8 @@ class CompiledWhisper:
     def submit(self, request: WindowRequest) -> None:
         """Queue a window. Raises ItemError when the model cannot honour its options."""
         prompt = prompt_ids(self._config, self._tokenizer, request.options)
-        self._feed.put(_Job(request, self._rules.start(request.options, prompt)), request.samples)
+        job = _Job(request, self._rules.start(request.options, prompt))
+        self._feed.put(job, request.samples, cpu=request.options.cpu_encoder)
 
     def poll(self) -> list[WindowResult]:
         """Refill slots and step until at least one window ends."""

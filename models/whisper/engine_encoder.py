@@ -63,7 +63,7 @@ class CpuEncoder:
         self._session, self.provider, self.fallback = opened.session, opened.provider, opened.fallback
         _, self.n_mels, self.frames = self._session.get_inputs()[0].shape
 
-    def start(self, log_mel: Float32) -> EncoderJob:
+    def start(self, log_mel: Float32, *, cpu: bool = False) -> EncoderJob:
         """Encode `log_mel` [batch, n_mels, frames]."""
         return CpuJob(tuple(self._pool.submit(self._encode, row[None]) for row in log_mel), self._cores)
 

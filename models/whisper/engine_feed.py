@@ -33,8 +33,15 @@ class Ready(Generic[T]):
 
 
 @dataclass(slots=True)
+class _Queued(Generic[T]):
+    item: T
+    samples: Samples
+    cpu: bool
+
+
+@dataclass(slots=True)
 class _Flight(Generic[T]):
-    items: list[tuple[T, Samples]]
+    items: list[_Queued[T]]
     log_mel: Float32
     job: EncoderJob
     tries: int = 1
@@ -45,7 +52,7 @@ class EncoderFeed(Generic[T]):
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
-        self._waiting: deque[tuple[T, Samples]] = deque()
+        self._waiting: deque[_Queued[T]] = deque()
         self._flights: deque[_Flight[T]] = deque()
         self._ready: deque[Ready[T]] = deque()
 
@@ -53,9 +60,12 @@ class EncoderFeed(Generic[T]):
         flying = sum(len(flight.items) for flight in self._flights)
         return len(self._waiting) + flying + len(self._ready)
 
-    def put(self, item: T, samples: Samples) -> None:
-        """Queue a window, and start encoding when the encoder has room: its caller reads on meanwhile."""
-        self._waiting.append((item, samples))
+    def put(self, item: T, samples: Samples, *, cpu: bool = False) -> None:
+        """Queue a window, and start encoding when the encoder has room: its caller reads on meanwhile.
+
+        `cpu`: it is not to be encoded on an NPU.
+        """
+        self._waiting.append(_Queued(item, samples, cpu))
         if len(self._waiting) >= self._encoder.max_batch:
             self._launch()
 
@@ -91,8 +101,11 @@ class EncoderFeed(Generic[T]):
         ):
             count = min(self._encoder.max_batch, len(self._waiting))
             items = [self._waiting.popleft() for _ in range(count)]
-            log_mel = self.features([samples for _, samples in items])
-            self._flights.append(_Flight(items, log_mel, self._encoder.start(log_mel)))
+            log_mel = self.features([one.samples for one in items])
+            self._flights.append(_Flight(items, log_mel, self._start(items, log_mel)))
+
+    def _start(self, items: Sequence[_Queued[T]], log_mel: Float32) -> EncoderJob:
+        return self._encoder.start(log_mel, cpu=any(one.cpu for one in items))
 
     def features(self, windows: Sequence[Samples]) -> Float32:
         """Log-mel [batch, n_mels, frames] of windows, each continued with silence."""
@@ -103,16 +116,16 @@ class EncoderFeed(Generic[T]):
             hidden = flight.job.result()
         except RetryableError as error:
             if flight.tries < _TRIES:
-                again = self._encoder.start(flight.log_mel)
+                again = self._start(flight.items, flight.log_mel)
                 self._flights.appendleft(_Flight(flight.items, flight.log_mel, again, flight.tries + 1))
                 return
             sentence = f"the encoder failed {_TRIES} times: {error}"
-            self._ready.extend(Ready(item, None, error=sentence) for item, _ in flight.items)
+            self._ready.extend(Ready(one.item, None, error=sentence) for one in flight.items)
             return
-        for (item, _), log_mel, states in zip(flight.items, flight.log_mel, hidden, strict=True):
+        for one, log_mel, states in zip(flight.items, flight.log_mel, hidden, strict=True):
             broken = _broken(log_mel, states, flight.job.backend)
             hidden_or_none = None if broken else states
-            self._ready.append(Ready(item, hidden_or_none, flight.job.backend, flight.job.flags, broken))
+            self._ready.append(Ready(one.item, hidden_or_none, flight.job.backend, flight.job.flags, broken))
 
 
 def _broken(log_mel: Float32, hidden: Float32, backend: str) -> str | None:

@@ -105,7 +105,7 @@ class NpuWhisper:
             )
         decoding = self._rules.start(request.options, prompt)
         decoding.limit = min(decoding.limit, room)
-        self._feed.put(_Job(request, decoding), request.samples)
+        self._feed.put(_Job(request, decoding), request.samples, cpu=request.options.cpu_encoder)
 
     def poll(self) -> list[WindowResult]:
         """Decode one window."""

@@ -118,7 +118,7 @@ class Cpu:
         self.windows = 0
         self.closed = False
 
-    def start(self, log_mel: np.ndarray) -> CpuJob:
+    def start(self, log_mel: np.ndarray, *, cpu: bool = False) -> CpuJob:
         self.windows += len(log_mel)
         return CpuJob(self.session.run(None, {"input_features": log_mel})[0])
 

@@ -366,3 +366,16 @@ def test_bundle_json_lists_the_hef(npu: Any, bundle: Path) -> None:
     assert [(e["file"], e["role"], e["arch"], e["compiler"]) for e in data["npu"]] == [
         ("hailo/encoder-hailo8.hef", "encoder", "hailo8", "3.31.0")
     ]
+
+
+def test_a_window_may_ask_for_the_cpu(npu: Any, bundle: Path, cpu: Any, windows: np.ndarray) -> None:
+    """It takes no frame of the NPU, and the NPU goes on with the next."""
+    with opened(bundle, cpu) as encoder:
+        frames = npu.frame()
+        job = encoder.start(windows[:1], cpu=True)
+        hidden = job.result()
+        assert (job.backend, job.flags, npu.frame()) == ("cpu", ("fallback_encoder",), frames)
+        np.testing.assert_array_equal(hidden, cpu.start(windows[:1]).result())
+        job = encoder.start(windows[:1])
+        job.result()
+        assert (job.backend, encoder.backend, npu.frame()) == ("hailo", "hailo", frames + 1)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,41 @@ def test_a_missing_device_ends_with_exit_2_and_a_sentence(tmp_path: Path, npu: A
     assert (code, rows) == (2, [])
     assert "lspci" in said[0]
     assert "Traceback" not in said[0]
+
+
+def test_a_window_that_the_npu_spoils_is_heard_on_the_cpu(npu: Any, nano: Path) -> None:
+    """The recognizer's answers to what the NPU encoded are emptied, as by a model that quantises badly."""
+    from asr_batch.manifests.records import AudioItem
+    from asr_batch.pipeline.assemble import assemble
+    from asr_batch.pipeline.options import PipelineOptions
+    from asr_batch.pipeline.split import split_item
+    from asr_batch.pipeline.transcribe import Transcriber
+
+    npu.set(devices=[{"id": "0000:01:00.0", "arch": "HAILO8L"}])
+    model = load_recognizer(nano, LoadOptions(encoder="hailo"))
+    poll = model.poll
+
+    def spoilt() -> list[Any]:
+        return [
+            replace(one, text="", tokens=(), places=()) if one.encoder_backend == "hailo" else one
+            for one in poll()
+        ]
+
+    model.poll = spoilt
+    path = ROOT / "tests" / "data" / "audio" / "dev-0003.flac"
+    item = AudioItem("row", path.name, str(path))
+    transcriber = Transcriber(model, PipelineOptions(repair_budget=9.0))
+    transcriber.add(split_item(item, None)[0], path)
+    spans: list[Any] = []
+    while transcriber.open_units():
+        spans += transcriber.advance(10)
+    row = assemble(item, spans)
+    model.close()
+    assert row.text == "Seventy-four percent of the kettles in Munich are cheap."
+    assert (row.status, row.encoder_backend) == ("ok", "cpu")
+    (window,) = row.windows
+    assert {"recovered", "fallback_encoder"} <= set(window.flags)
+    assert "shorter" in [other.source for other in window.hypotheses]
 
 
 def decode(model: Any, clips: list[np.ndarray]) -> dict[Any, Any]:
