@@ -135,16 +135,14 @@ class DecoderEngine:
             scores = self.reader.step(ids, fed, wanted, self._pool, 1 + spare)
         self.used += len(running)
         self.available += self.buffers.slots
-        attended = self.reader.stepper.attended
-        listened = None if attended is None else attended[: len(running), 0].copy()
+        listened = self.reader.stepper.attended[: len(running), 0].copy()
         choosing = []
         for row, slot in enumerate(running[i] for i in wanted):
             if slot.fed == slot.sot:
                 slot.decoding.no_speech_prob = self._rules.no_speech_prob(scores.rows([row])[0])
             if slot.chooses:
                 choosing.append(row)
-                if listened is not None:
-                    slot.listened.append(listened[wanted[row]])
+                slot.listened.append(listened[wanted[row]])
         if choosing:
             chosen = scores if len(choosing) == len(wanted) else scores.of(choosing)
             self._rules.choose([running[wanted[row]].decoding for row in choosing], chosen)

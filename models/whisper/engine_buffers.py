@@ -95,7 +95,7 @@ class Stepper:
     """Runs a decoder graph over slots of a :class:`Buffers`, with bindings kept for each range of slots.
 
     A step writes the slots' states [slots, d_model] to `states`; a prefill needs none. `attended` [slots, 1,
-    groups]: where in its window each slot's last step listened, if the graph tells; overwritten by the next.
+    groups]: where in its window each slot's last step listened; overwritten by the next.
     """
 
     def __init__(self, session: ort.InferenceSession, buffers: Buffers, states: Array | None = None) -> None:
@@ -106,10 +106,8 @@ class Stepper:
         self._longest = np.zeros(1, np.int32)
         self._ids = np.zeros((buffers.slots, 1), np.int64)
         self._positions = np.zeros((buffers.slots, 1), np.int64)
-        attended = outputs.get("attended")
-        self.attended: Array | None = None
-        if attended is not None:
-            self.attended = np.zeros((buffers.slots, 1, attended.shape[2]), np.float32)
+        groups = outputs["attended"].shape[2] if "attended" in outputs else 0  # for word times: no steps
+        self.attended = np.zeros((buffers.slots, 1, groups), np.float32)
         self._bindings: dict[tuple[int, int], Any] = {}
         self._bound_capacity = 0
 
@@ -182,8 +180,7 @@ class Stepper:
             self._bind_caches(binding, start, end)
             assert self._states is not None
             bind(binding, "states", self._states[start:end], output=True)
-            if self.attended is not None:
-                bind(binding, "attended", self.attended[start:end], output=True)
+            bind(binding, "attended", self.attended[start:end], output=True)
             self._bindings[start, end] = binding
         return self._bindings[start, end]
 

@@ -196,18 +196,3 @@ def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
         stream.write(b"x")
     with pytest.raises(ModelError, match=r"decoder\.weights"):
         load_recognizer(tmp_path / "int8")
-
-
-def test_a_bundle_of_an_earlier_version_decodes_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Such a decoder does not tell where it listened."""
-    spec = reference.SPECS[0]
-    new, old = tmp_path / "new", tmp_path / "old"
-    expected = tokens(bundle(new, spec), spec, plain=False)
-    monkeypatch.setattr("asr_batch.models.whisper.compile.alignment_heads", lambda config: [])
-    model = bundle(old, spec)
-    assert tokens(model, spec, plain=False) == expected
-    assert any(expected)
-    request = WindowRequest(0, reference.clips(spec)[0], options_for(spec, plain=False))
-    assert decode(model, [request])[0].places == ()
