@@ -64,6 +64,36 @@ def recording(
     return np.concatenate(parts), said
 
 
+def sparse(clips: Sequence[tuple[str, np.ndarray]], every: float, offset: float, seed: int):
+    """Sixty clips, one every so many seconds over faint noise, drawn at random."""
+    rng = np.random.default_rng(seed)
+    samples = rng.normal(0, 1e-4, round(60 * every * RATE)).astype(np.float32)
+    said = []
+    for place in range(59):
+        text, clip = clips[rng.integers(len(clips))]
+        at = round((place * every + offset) * RATE)
+        samples[at : at + len(clip)] += clip
+        said.append(Said(at / RATE, (at + len(clip)) / RATE, text))
+    return samples, said
+
+
+def sweep(recognizer: Recognizer, clips: Sequence[tuple[str, np.ndarray]], every: float) -> None:
+    """Clips that lie alone, from places swept by 0.1 s: each should come once."""
+    for tenth in range(10):
+        samples, said = sparse(clips, every, 0.1 * tenth, tenth)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "sparse.wav"
+            soundfile.write(path, samples, RATE)
+            row, _, _ = transcribe(recognizer, path, PipelineOptions())
+        reference = " ".join(clip.text for clip in said)
+        heard, given = len(normal_words(row.text)), len(normal_words(reference))
+        print(
+            f"offset {0.1 * tenth:.1f} s: WER {errors(reference, row.text):5.2f} %, {heard} words for {given}; "
+            f"{losses(said, row.text, row.uncovered)}; status {row.status}",
+            flush=True,
+        )
+
+
 def true_windows(said: Sequence[Said], longest: float) -> list[tuple[float, float, str]]:
     groups: list[list[Said]] = []
     for clip in said:
@@ -171,6 +201,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--every", type=float, help="instead: one clip every so many seconds, swept by 0.1 s")
     parser.add_argument("--only", choices=[*PAUSES], default=None)
     args = parser.parse_args()
     with args.clips.open(newline="") as stream:
@@ -181,6 +212,9 @@ def main() -> None:
     ]
     recognizer = load_recognizer(args.model)
     longest = recognizer.info.window
+    if args.every:
+        sweep(recognizer, clips, args.every)
+        return
     for name, pauses in PAUSES.items():
         if args.only not in (None, name):
             continue

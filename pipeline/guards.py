@@ -131,8 +131,8 @@ def judge(result: WindowResult, options: PipelineOptions, speech: float) -> froz
     if result.truncated:
         faults.add("truncated")
     twice = doubled(result.text)
-    least, most = (SPEAKS / 2, _MOST_DOUBLED) if twice else (SPEAKS, _MOST_LETTERS)
-    if speech >= least and letters(result.text) / speech > most:
+    most = _MOST_DOUBLED if twice else _MOST_LETTERS
+    if speech >= SPEAKS / 2 and letters(result.text) / speech > most:
         faults.add("too_dense")
     return frozenset(faults)
 

@@ -44,6 +44,9 @@ LOST = 0.7
 _AROUND = 2.0  # seconds decoded around a hole, about
 _UNSURE = 0.08  # under the usual log-probability: from here a model is unsure of a window
 _MORE = 1.15  # times as many words make a retry of such a window better
+_MARGINS = ((0.0, 0.2), (0.6, 0.6), (0.0, 0.0), (1.0, 1.0), (0.3, 0.3), (0.15, 0.5))
+"""Seconds of silence before and behind a short utterance of which a model says too much."""
+
 _MIDDLE = (0.25, 0.75)  # of the window: where a split may lie
 _SHIFT = FRAMES_PER_SECOND // 5  # 0.2 s
 _LEAD = 50  # frames of silence before the onset from which moving the start makes sense
@@ -77,6 +80,13 @@ class Suspect:
     def cost(self) -> float:
         """Seconds of audio that a first retry decodes: only the hole where there is nothing but one."""
         return min(self.seconds, self.unheard + _AROUND) if self.severity == self.unheard else self.seconds
+
+    @property
+    def wanted(self) -> float:
+        """Seconds of audio to set aside for it: two retries, or what speech between all margins takes."""
+        if "too_dense" in self.outcome.flags:
+            return sum(map(sum, _MARGINS)) + len(_MARGINS) * (self.speech_seconds + 0.2)
+        return 2 * self.cost
 
     @property
     def speech_seconds(self) -> float:
@@ -317,7 +327,7 @@ def _other_margins(suspect: Suspect, samples: Samples, shop: Workshop) -> Iterat
         return
     first, last = max(0, voiced[0][0] - 5), voiced[-1][1] + 5
     spoken = samples[first * FRAME : last * FRAME]
-    for before, behind in ((0.0, 0.2), (0.6, 0.6), (0.0, 0.0), (1.0, 1.0), (0.3, 0.3), (0.15, 0.5)):
+    for before, behind in _MARGINS:
         padded = np.pad(spoken, (round(before * SAMPLE_RATE), round(behind * SAMPLE_RATE)))
         if len(padded) <= shop.longest:
             yield _Rung(f"margins {before:g} and {behind:g} s", [padded])

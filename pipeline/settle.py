@@ -33,7 +33,7 @@ from asr_batch.pipeline.take import Place, Take
 
 _ENOUGH, _TELLING = 3.0, 8  # seconds of speech, windows: from here a rate tells something
 _SPARSE = 0.65  # of the recording's usual letters a second: less is no transcript
-_ROOM, _AT_ONCE = 2.0, 8  # times a window that is set aside for it; windows tried again at once
+_AT_ONCE = 8  # windows tried again at once
 _DOUBT, _MOST_DOUBT = 1.5, 0.5  # share of a window that counts as missing by unit of log-probability, at most
 
 
@@ -115,12 +115,12 @@ class Repairs:
             return True
         # A window is cut anew together with what the one before it has become.
         waits = self._running[-1].suspect.index == suspect.index - 1 and not needs_all(suspect)
-        return not waits and len(self._running) < _AT_ONCE and self._free >= _ROOM * suspect.cost
+        return not waits and len(self._running) < _AT_ONCE and self._free >= suspect.wanted
 
     def _start(self, suspect: Suspect) -> None:
         """Set aside what it needs, or its equal share of what is free if that is more."""
         share = self._free / (len(self._waiting) + 1)
-        reserved = min(max(share, _ROOM * suspect.cost), self._free)
+        reserved = min(max(share, suspect.wanted), self._free)
         self._free -= reserved
         one = _Running(suspect, self._try_again(suspect, reserved), reserved)
         self._running.append(one)
