@@ -87,9 +87,10 @@ def sweep(recognizer: Recognizer, clips: Sequence[tuple[str, np.ndarray]], every
             row, _, _ = transcribe(recognizer, path, PipelineOptions())
         reference = " ".join(clip.text for clip in said)
         heard, given = len(normal_words(row.text)), len(normal_words(reference))
+        wrong, gone = errors(reference, row.text), losses(said, row.text, row.uncovered)
+        words = f"{heard} words for {given}"
         print(
-            f"offset {0.1 * tenth:.1f} s: WER {errors(reference, row.text):5.2f} %, {heard} words for {given}; "
-            f"{losses(said, row.text, row.uncovered)}; status {row.status}",
+            f"offset {0.1 * tenth:.1f} s: WER {wrong:5.2f} %, {words}; {gone}; status {row.status}",
             flush=True,
         )
 
