@@ -37,11 +37,11 @@ from asr_batch.models.whisper.engine_buffers import Array
 from asr_batch.models.whisper.engine_choose import FastRules
 from asr_batch.models.whisper.engine_encoder import AHEAD, CpuEncoder
 from asr_batch.models.whisper.engine_feed import EncoderFeed, Ready
-from asr_batch.models.whisper.engine_places import word_places
 from asr_batch.models.whisper.engine_read import read_text
 from asr_batch.models.whisper.engine_session import Cores
 from asr_batch.models.whisper.engine_words import WordAligner
 from asr_batch.models.whisper.outcome import window_result
+from asr_batch.models.whisper.places import word_places
 from asr_batch.models.whisper.rules import Decoding
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
 

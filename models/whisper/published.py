@@ -20,7 +20,7 @@ import hashlib
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ from asr_batch.models.recognizer import (
     ModelInfo,
     Recognizer,
     Samples,
+    TimedText,
     TimedWord,
     WindowRequest,
     WindowResult,
@@ -41,6 +42,7 @@ from asr_batch.models.recognizer import (
 from asr_batch.models.whisper.alignment import alignment_heads, word_times
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.outcome import window_result
+from asr_batch.models.whisper.places import word_places
 from asr_batch.models.whisper.published_graphs import Cache, PublishedEncoder, keep_rows, open_decoder
 from asr_batch.models.whisper.rules import Decoding, TokenRules
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
@@ -138,6 +140,7 @@ class _Job:
     request: WindowRequest
     decoding: Decoding
     batch: int = 0
+    listened: list[NDArray[np.float32]] = field(default_factory=list, repr=False)
 
 
 class PublishedWhisper:
@@ -240,6 +243,9 @@ class PublishedWhisper:
     def _choose(self, logits: NDArray[np.float32]) -> None:
         self._used += len(self._running)
         self._available += self._info.batch
+        if self._decoder.listened is not None:
+            for job, row in zip(self._running, self._decoder.listened, strict=True):
+                job.listened.append(row)
         self._rules.step([job.decoding for job in self._running], logits)
 
     def _drop_ended(self) -> None:
@@ -256,9 +262,14 @@ class PublishedWhisper:
             self._tokenizer,
             error="the decoder gave NaN" if state.broken else None,
             words=self._words(job) if state.options.word_timestamps and not state.broken else None,
+            places=() if state.broken or state.options.plain else self._places(job),
             batch=job.batch,
             flags=("fallback_provider",) if self._fallback else (),
         )
+
+    def _places(self, job: _Job) -> tuple[TimedText, ...]:
+        state, samples = job.decoding, len(job.request.samples)
+        return word_places(job.listened, state.tokens, self._tokenizer, samples, state.options.language)
 
     def _words(self, job: _Job) -> tuple[TimedWord, ...] | None:
         """Word times by a second pass over the finished text; None when the graph gives no attentions."""

@@ -1,7 +1,8 @@
 """The graphs of a published Whisper folder: encoder, and decoder with a growing key-value cache.
 
 A cache is a value: `prefill` makes one, `step` gives the next, `keep` picks rows. Arrays stay ONNX Runtime
-values between steps, so nothing is copied through numpy per token.
+values between steps, so nothing is copied through numpy per token. A graph that gives its cross-attentions
+also tells where in its window each token was heard.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from numpy.typing import NDArray
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.load import LoadOptions
 from asr_batch.models.session import Opened, Tensor, check_tensors, open_session, runtime_errors
+from asr_batch.models.whisper.alignment import alignment_heads
 from asr_batch.models.whisper.config import WhisperConfig
+from asr_batch.models.whisper.graph_decoder import GROUP
 
 Float32 = NDArray[np.float32]
 _FLOAT, _INT, _BOOL = "tensor(float)", "tensor(int64)", "tensor(bool)"
@@ -91,7 +94,11 @@ class Cache:
 
 
 class CachedDecoder:
-    """A decoder of one or two graphs; `prefill` and `step` return logits of the running windows."""
+    """A decoder of one or two graphs; `prefill` and `step` return logits of the running windows.
+
+    `listened` [batch, groups]: the mean attention of the alignment heads in the last call, for the last
+    token, in groups of :data:`GROUP` positions; None where the graphs do not give it.
+    """
 
     def __init__(self, first: Opened, past: Opened, merged: bool, config: WhisperConfig) -> None:
         self._first, self._past = first.session, past.session
@@ -100,11 +107,17 @@ class CachedDecoder:
         self.fallback = first.fallback or past.fallback
         self._names = [i.name for i in self._past.get_inputs() if _PAST.fullmatch(i.name)]
         self._attentions = frozenset(o.name for o in self._first.get_outputs())
+        self._heads = alignment_heads(config)
+        layers = sorted({layer for layer, _ in self._heads})
+        both = self._attentions & {o.name for o in self._past.get_outputs()}
+        self._followed = layers if both.issuperset(map(_attention, layers)) else []
+        self.listened: Float32 | None = None
         self._extra = {i.name for s in (self._first, self._past) for i in s.get_inputs()}
 
     def prefill(self, ids: NDArray[np.int64], hidden: Float32) -> tuple[Float32, Cache]:
         """Logits [batch, len, vocab] of the prompts `ids` [batch, len] over `hidden`, and their cache."""
-        logits, cache, _ = self._prefill(ids, hidden, [])
+        logits, cache, weights = self._prefill(ids, hidden, [_attention(layer) for layer in self._followed])
+        self._listen(weights)
         return logits, cache
 
     def has_attention(self, layers: Iterable[int]) -> bool:
@@ -150,11 +163,24 @@ class CachedDecoder:
         growing = [
             name for name in self._names if ".decoder." in name
         ]  # cross-attention keys stay as they are
-        outputs = ["logits", *(_present(name) for name in growing)]
+        more = [_attention(layer) for layer in self._followed]
+        outputs = ["logits", *more, *(_present(name) for name in growing)]
         with runtime_errors("decoder"):
-            logits, *grown = self._past.run_with_ort_values(outputs, values)
+            logits, *others = self._past.run_with_ort_values(outputs, values)
+        grown = others[len(more) :]
+        self._listen([value.numpy() for value in others[: len(more)]])
         longer = {**cache.values, **dict(zip(growing, grown, strict=True))}
         return logits.numpy()[:, -1], Cache(longer, cache.length + 1)
+
+    def _listen(self, weights: Sequence[Float32]) -> None:
+        """Keep what the followed layers' `weights` [batch, heads, new, positions] say of the last token."""
+        if not self._followed:
+            return
+        by_layer = dict(zip(self._followed, weights, strict=True))
+        mean = np.mean([by_layer[layer][:, head, -1] for layer, head in self._heads], axis=0)
+        missing = -mean.shape[1] % GROUP
+        grouped = np.pad(mean, ((0, 0), (0, missing))).reshape(len(mean), -1, GROUP)
+        self.listened = grouped.sum(axis=2, dtype=np.float32)
 
     def _positions_from(self, start: int, count: int) -> dict[str, NDArray[np.int64]]:
         if "cache_position" not in self._extra:

@@ -244,13 +244,15 @@ class Graph:
         y = self.op("Reshape", x, self.const([0, 0, heads, width]))
         return self.op("Transpose", y, perm=[0, 2, 1, 3], out=out)
 
-    def attend(self, q: str, k: str, v: str, name: str, spec: Tiny, mask: str | None = None) -> str:
+    def attend(
+        self, q: str, k: str, v: str, name: str, spec: Tiny, mask: str | None = None, kept: str | None = None
+    ) -> str:
         width = spec.d_model // spec.heads
         q = self.op("Mul", q, self.const(width**-0.5, np.float32))
         scores = self.op("MatMul", q, self.op("Transpose", k, perm=[0, 1, 3, 2]))
         if mask:
             scores = self.op("Add", scores, mask)
-        mixed = self.op("MatMul", self.op("Softmax", scores, axis=-1), v)
+        mixed = self.op("MatMul", self.op("Softmax", scores, axis=-1, out=kept), v)
         joined = self.op(
             "Reshape", self.op("Transpose", mixed, perm=[0, 2, 1, 3]), self.const([0, 0, spec.d_model])
         )
@@ -328,7 +330,8 @@ def decoder_body(g: Graph, spec: Tiny, past: bool, prefix: str = "") -> list[str
             else:
                 y2 = g.linear("encoder_hidden_states", f"{name}.encoder_attn.{kind[0]}_proj")
                 cross.append(g.split_heads(y2, spec.heads, width, out=out))
-        x = g.op("Add", x, g.attend(q, cross[0], cross[1], f"{name}.encoder_attn", spec))
+        kept = f"{prefix}cross_attentions.{i}"
+        x = g.op("Add", x, g.attend(q, cross[0], cross[1], f"{name}.encoder_attn", spec, kept=kept))
         x = g.mlp(x, name)
         outputs += own + cross
     x = g.norm(x, "model.decoder.layer_norm")
@@ -375,12 +378,17 @@ def decoder_inputs(spec: Tiny, hidden: bool, past: bool) -> list[onnx.ValueInfoP
     return inputs + (cache_infos(spec, "past_key_values") if past else [])
 
 
-def decoder_model(spec: Tiny, state: dict[str, np.ndarray], past: bool) -> onnx.ModelProto:
+def decoder_model(
+    spec: Tiny, state: dict[str, np.ndarray], past: bool, attentions: bool = False
+) -> onnx.ModelProto:
     g = Graph(state, {})
     decoder_body(g, spec, past)
     vocab = spec.words + len(special_tokens(spec))
     logits = info("logits", TensorProto.FLOAT, ["batch_size", "decoder_sequence_length", vocab])
     outputs = [logits, *cache_infos(spec, "present", encoder=not past)]
+    shape = ["batch_size", spec.heads, "decoder_sequence_length", "encoder_sequence_length"]
+    layers = range(spec.decoder_layers if attentions else 0)
+    outputs += [info(f"cross_attentions.{i}", TensorProto.FLOAT, shape) for i in layers]
     return model(g.nodes, decoder_inputs(spec, hidden=not past, past=past), outputs, g.initializers())
 
 
@@ -406,8 +414,13 @@ def merged_model(spec: Tiny, state: dict[str, np.ndarray]) -> onnx.ModelProto:
     )
 
 
-def publish(folder: Path, spec: Tiny, layout: str = "merged", flat: bool = False) -> dict[str, np.ndarray]:
-    """Write the model as a published folder (`merged` or `split`); returns its state dict."""
+def publish(
+    folder: Path, spec: Tiny, layout: str = "merged", flat: bool = False, attentions: bool = False
+) -> dict[str, np.ndarray]:
+    """Write the model as a published folder (`merged` or `split`); returns its state dict.
+
+    `attentions`: the decoders of a split folder give their cross-attentions, as timestamped exports do.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder, spec)
     state = weights(spec)
@@ -417,8 +430,8 @@ def publish(folder: Path, spec: Tiny, layout: str = "merged", flat: bool = False
     if layout == "merged":
         onnx.save(merged_model(spec, state), target / "decoder_model_merged.onnx")
     else:
-        onnx.save(decoder_model(spec, state, past=False), target / "decoder_model.onnx")
-        onnx.save(decoder_model(spec, state, past=True), target / "decoder_with_past_model.onnx")
+        onnx.save(decoder_model(spec, state, False, attentions), target / "decoder_model.onnx")
+        onnx.save(decoder_model(spec, state, True, attentions), target / "decoder_with_past_model.onnx")
     return state
 
 

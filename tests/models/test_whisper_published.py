@@ -15,7 +15,9 @@ from tiny_whisper import Tiny, publish
 
 from asr_batch.manifests.errors import ItemError, ModelError
 from asr_batch.models.load import LoadOptions, load_recognizer
-from asr_batch.models.recognizer import DecodeOptions, Recognizer, WindowRequest, WindowResult
+from asr_batch.models.recognizer import DecodeOptions, Recognizer, TimedText, WindowRequest, WindowResult
+from asr_batch.models.whisper.alignment import alignment_heads
+from asr_batch.models.whisper.tokenizer import prompt_ids
 
 EXPECTED = json.loads(reference.STORE.read_text())
 PLAIN = DecodeOptions(plain=True, max_new_tokens=reference.CAP)
@@ -67,6 +69,51 @@ def test_stored_reference_is_what_transformers_says(spec: Tiny) -> None:
     assert live["tokens"] == stored["tokens"]
     assert live["prompt"] == stored["prompt"]
     assert np.allclose(live["logits"], stored["logits"], atol=1e-3)
+
+
+def test_where_each_step_listened_is_what_a_run_over_the_whole_text_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = Tiny(seed=21, decoder_layers=2)
+    publish(tmp_path, spec, "split", attentions=True)
+    told: dict[int, tuple[list[np.ndarray], list[int]]] = {}
+
+    def keep(listened: list[np.ndarray], tokens: list[int], _: object, samples: int, __: object) -> tuple:
+        told[samples] = ([row.copy() for row in listened], list(tokens))
+        return (TimedText(0.0, 1.0, "kept"),)
+
+    monkeypatch.setattr("asr_batch.models.whisper.published.word_places", keep)
+    model = load_recognizer(tmp_path)
+    rng = np.random.default_rng(4)
+    clips = [rng.normal(0, 0.1, size).astype(np.float32) for size in (40_000, 90_000, 140_000)]
+    requests = [
+        WindowRequest(i, clip, options_for(spec, plain=False, max_new_tokens=4 + 3 * i))
+        for i, clip in enumerate(clips)
+    ]
+    results = decode(model, requests)
+    assert all(result.places == (TimedText(0.0, 1.0, "kept"),) for result in results.values())
+    assert decode(model, [WindowRequest(9, clips[0], PLAIN)])[9].places == ()
+    config = model._config  # type: ignore[attr-defined]
+    start = prompt_ids(config, model._tokenizer, requests[0].options)  # type: ignore[attr-defined]
+    for clip in clips:
+        listened, tokens = told[len(clip)]
+        ids = np.array([[*start, *tokens]], np.int64)
+        whole = model._decoder.attention(ids, model._encode([clip]), alignment_heads(config))  # type: ignore[attr-defined]
+        mean = whole.mean(axis=0)[len(start) - 1 :][: len(listened)]
+        grouped = np.pad(mean, ((0, 0), (0, -mean.shape[1] % 4))).reshape(len(mean), -1, 4).sum(axis=2)
+        assert np.allclose(np.stack(listened), grouped, atol=1e-5)
+    assert len(told) == len(clips)
+
+
+def test_a_folder_without_attentions_tells_no_places(tmp_path: Path) -> None:
+    spec = reference.SPECS[0]
+    publish(tmp_path, spec)
+    result = decode(
+        load_recognizer(tmp_path),
+        [WindowRequest(0, reference.clips(spec)[0], options_for(spec, plain=False))],
+    )
+    assert result[0].tokens
+    assert result[0].places == ()
 
 
 def test_prompts_of_unequal_length_share_a_queue(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,9 @@ from pipeline_lab import RATE, FakeRecognizer, check_tiling, joined, row, run_un
 from asr_batch.manifests.records import AudioItem, Transcript, Unit
 from asr_batch.models.recognizer import Recognizer
 from asr_batch.pipeline.assemble import assemble
+from asr_batch.pipeline.frames import Measured
 from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.plan import Window
 from asr_batch.pipeline.text import normal_words
 
 Clips = list[tuple[str, np.ndarray]]
@@ -184,3 +186,29 @@ def test_word_times(nano: Recognizer, save: Save, clips: Clips) -> None:
     guessed = row(save(joined(clips[:2], 0.5)), FakeRecognizer(), PipelineOptions(word_timestamps=True))
     assert guessed.words
     assert all("approximate_words" in window.flags for window in guessed.windows if window.text)
+
+
+@pytest.mark.parametrize(("end", "resume"), [(1.2, 0.82), (1.54, 0.48), (1.54, 1.0), (1.84, 1.12)])
+def test_a_word_said_twice_across_a_forced_cut_comes_twice(
+    nano: Recognizer, save: Save, clips: Clips, monkeypatch: pytest.MonkeyPatch, end: float, resume: float
+) -> None:
+    """Said "four four", with the seam behind it, between its words and in front."""
+    clip = next(clip for text, clip in clips if text.startswith("Call Rosa at four"))
+    first, last = round(0.82 * RATE), round(1.12 * RATE)  # "four"
+    doubled = np.concatenate([clip[:last], clip[first:last], clip[last:]])
+
+    def planned(measured: Iterable[Measured], *_: object) -> Iterator[Window]:
+        parts = list(measured)
+        samples, level, speech = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("samples", "level", "speech")
+        )
+        stop, start = round(end * 100), round(resume * 100)
+        yield Window(0, 0, stop * 160, "forced", samples[: stop * 160], level[:stop], speech[:stop])
+        rest = (samples[start * 160 :], level[start:], speech[start:])
+        yield Window(1, start * 160, len(samples), "end", *rest)
+
+    monkeypatch.setattr("asr_batch.pipeline.track.plan", planned)
+    transcript = row(save(doubled), nano)
+    assert [window.cut for window in transcript.windows] == ["forced", "end"]
+    assert " ".join(heard(transcript)) == "call rosa at four four nine three nine five six eight"
+    check_tiling(transcript, 0.0, len(doubled) / RATE)

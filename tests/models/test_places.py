@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from asr_batch.models.load import LoadOptions, load_recognizer
 from asr_batch.models.recognizer import DecodeOptions, Recognizer, WindowRequest, WindowResult
 from asr_batch.models.whisper.config import WhisperConfig
-from asr_batch.models.whisper.engine_places import path_starts, word_places
+from asr_batch.models.whisper.places import path_starts, word_places
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer
 
 ROOT = Path(__file__).parents[2]
