@@ -18,11 +18,12 @@ from asr_batch.pipeline.frames import FRAMES_PER_SECOND, Float32, Mask
 from asr_batch.pipeline.plan import pause_score
 from asr_batch.pipeline.text import join_texts, normal, words_between, words_of
 
-EXCESS = 0.9
+EXCESS = 0.8
 """Seconds of speech that no word accounts for from which times of words (dynamic time warping) show a hole;
 below it they are not exact enough."""
 
 _WORD, _LETTER = 0.12, 0.08  # seconds that a word takes: so much, and so much more for each letter
+_SPARE = 0.1  # seconds that any word may take longer: a sentence said slowly is no hole
 _TELLING = 4  # words from which a window tells how slow its speaker is
 _INVENTED = 2  # words at the start of a piece that may be made up
 _BACK, _ON = 1.5, 1.0  # seconds around a hole in which a piece may start and end
@@ -99,7 +100,8 @@ def _excesses(words: Sequence[TimedText], speech: Mask) -> list[float]:
     slow = 1.0
     if len(words) >= _TELLING:
         slow = max(slow, float(np.median([s / a for s, a in zip(spoken, allowed, strict=False)])))
-    return [s - slow * a for s, a in zip(spoken, [*allowed, 0.0], strict=True)]
+    longest = [slow * a + _SPARE for a in allowed]
+    return [s - most for s, most in zip(spoken, [*longest, 0.0], strict=True)]
 
 
 def _worst(excesses: Sequence[float]) -> _Stretch:

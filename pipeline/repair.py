@@ -34,11 +34,11 @@ _SHARE = 0.7  # of the recording's own rate: below it a window is tried again
 LOOKED_INTO = 0.8
 """Of the recording's own rate: below it a window is looked into where the model tells its words' places."""
 
-UNHEARD = 0.45
+UNHEARD = 0.3
 """Seconds of speech that the decoder did not listen to from which a window is tried again (the engine tells
 where it listened; measured in docs/windows.md)."""
 
-LOST = 0.7
+LOST = 0.5
 """Seconds of such speech that are `uncovered` where no retry helped."""
 
 _AROUND = 2.0  # seconds decoded around a hole, about

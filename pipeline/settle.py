@@ -17,6 +17,7 @@ from asr_batch.pipeline.guards import Ask, letters, prepared
 from asr_batch.pipeline.recut import Pair, halve, recut
 from asr_batch.pipeline.repair import (
     LOOKED_INTO,
+    LOST,
     UNHEARD,
     Suspect,
     Workshop,
@@ -209,7 +210,7 @@ def _mark_sparse(track: Remains) -> None:
     spread = 1.5 * float(np.median(np.abs(known - usual)))
     least = min(_SPARSE * usual, usual - 3 * spread)
     for take, rate in zip(track.takes, rates, strict=True):
-        take.sparse = rate < least
+        take.sparse = rate < least and not _heard_all(take, track.threshold)
 
 
 def _left(takes: Sequence[Take], heard: Mapping[int, Sequence[Take]], index: int) -> Take | None:
@@ -258,6 +259,12 @@ def _unheard(take: Take, speech: Mask) -> float:
     """Seconds of speech that the decoder did not listen to; 0 where they are too few, or it does not tell."""
     found = missing(take.outcome.result.places, speech) if take.outcome else 0.0
     return found if found >= UNHEARD else 0.0
+
+
+def _heard_all(take: Take, threshold: float) -> bool:
+    """Whether the decoder tells that it listened to all speech: then somebody speaks slowly."""
+    places = take.outcome.result.places if take.outcome else ()
+    return bool(places) and missing(places, _audible(take, threshold)) < LOST
 
 
 def _audible(take: Take, threshold: float) -> Mask:
