@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,6 @@ N_FFT = 400
 HOP = 160
 FRAMES_PER_SECOND = SAMPLE_RATE // HOP
 _BLOCK = 64  # frames transformed at a time, so that the work stays in the cache
-_ALONE = 250_000  # multiplications that OpenBLAS does on one thread: its others would spin beside the decoder
 _FLOOR = 1e-10  # power below this is silence to the extractor
 _BREAK_HZ, _LINEAR_STEP, _LOG_STEP = 1000.0, 200.0 / 3.0, np.log(6.4) / 27.0  # Slaney's mel scale
 
@@ -46,6 +46,29 @@ def mel_filters(n_mels: int) -> NDArray[np.float32]:
     falling = (edges[None, 2:] - bins[:, None]) / width[None, 1:]
     filters = np.maximum(0.0, np.minimum(rising, falling)) * (2.0 / (edges[2:] - edges[:-2]))
     return filters.astype(np.float32)
+
+
+class _Band(NamedTuple):
+    """Neighbouring filters, the bins that they hear, and their weights [bins, filters]."""
+
+    bins: slice
+    filters: slice
+    weights: NDArray[np.float32]
+
+
+@cache
+def _bands(n_mels: int) -> tuple[_Band, ...]:
+    """The filters in four bands: each hears a part of the bins, so a quarter of the products is left, and
+    each product of a block stays below what OpenBLAS does on one thread: its others would spin beside the
+    decoder.
+    """
+    whole, bands = mel_filters(n_mels), []
+    for filters in np.array_split(np.arange(n_mels), 4):
+        columns = slice(int(filters[0]), int(filters[-1]) + 1)
+        heard = np.flatnonzero(whole[:, columns].any(axis=1))
+        bins = slice(int(heard[0]), int(heard[-1]) + 1) if len(heard) else slice(0, 1)
+        bands.append(_Band(bins, columns, np.ascontiguousarray(whole[bins, columns])))
+    return tuple(bands)
 
 
 @cache
@@ -87,17 +110,16 @@ def _padded(audio: Samples, total: int) -> Samples:
 def _log_power(padded: Samples, n_mels: int, frames: int) -> NDArray[np.float32]:
     """log10 of the mel power [n_mels, frames] of the first `frames` frames."""
     windows = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP][:frames]
-    bins = N_FFT // 2 + 1
-    rows = max(1, _ALONE // (bins * n_mels))
-    block = max(1, _BLOCK // rows) * rows
-    power = np.zeros((block, bins), np.float32)
+    power = np.zeros((_BLOCK, N_FFT // 2 + 1), np.float32)
     mel = np.empty((frames, n_mels), np.float32)
-    for at in range(0, frames, block):
+    for at in range(0, frames, _BLOCK):
         # float64: a bin 8 decades below its frame's loudest would drown in the error of a float32 transform.
-        spectrum = np.fft.rfft(windows[at : at + block] * _hann(), axis=-1)
+        spectrum = np.fft.rfft(windows[at : at + _BLOCK] * _hann(), axis=-1)
         power[: len(spectrum)] = spectrum.real**2 + spectrum.imag**2
-        product = (power.reshape(-1, rows, bins) @ mel_filters(n_mels)).reshape(block, n_mels)
-        mel[at : at + block] = product[: len(spectrum)]
+        for band in _bands(n_mels):
+            # All rows each time, so that a frame's figures do not depend on how many there are.
+            product = power[:, band.bins] @ band.weights
+            mel[at : at + _BLOCK, band.filters] = product[: len(spectrum)]
     np.maximum(mel, np.float32(_FLOOR), out=mel)
     return np.log10(mel, out=mel).T
 
