@@ -61,6 +61,39 @@ class _Running:
     spent: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A suspect with its window, the one before it if both may be cut anew, and the samples of both, in which
+    its own begin at `offset`, and 0.2 s more.
+    """
+
+    suspect: Suspect
+    take: Take
+    left: Take | None
+    whole: Samples
+    offset: int
+
+    @property
+    def samples(self) -> Samples:
+        """The window's own."""
+        return self.whole[self.offset : self.offset + self.take.end - self.take.start]
+
+    @property
+    def more(self) -> Samples:
+        """Those right behind it."""
+        return self.whole[self.offset + self.take.end - self.take.start :]
+
+    @property
+    def now(self) -> Suspect:
+        """The suspect with what its window has become."""
+        return replace(self.suspect, outcome=self.take.outcome or self.suspect.outcome)
+
+    @property
+    def mended(self) -> bool:
+        """Whether its window has another text than at first."""
+        return self.now.outcome.result is not self.suspect.outcome.result
+
+
 class Repairs:
     """Tries the track's bare and doubtful windows again, several at once, as far as the budget goes.
 
@@ -136,43 +169,51 @@ class Repairs:
 
     def _try_again(self, suspect: Suspect, allowed: float) -> Generator[Ask, WindowResult, float]:
         """Decode one window in other ways, for at most `allowed` seconds of audio; returns those decoded."""
-        track, shop = self._track, self._shop
+        track = self._track
         assert self._reader is not None
         take = track.takes[suspect.index]
         left = None if needs_all(suspect) else _left(track.takes, self._heard, suspect.index)
-        pair_start = left.start if left is not None else take.start
-        whole = self._reader.read(pair_start, take.end + SAMPLE_RATE // 5)
+        start = left.start if left is not None else take.start
+        whole = self._reader.read(start, take.end + SAMPLE_RATE // 5)
         whole = prepared(whole, take.level.astype(np.float32), take.heard)
-        samples, more = whole[take.start - pair_start : take.end - pair_start], whole[take.end - pair_start :]
-        spent = 0.0
-        if suspect.unheard and not (suspect.unsure or needs_all(suspect)):
-            spent = yield from self._fill(suspect, take, samples, allowed)
-            if _recovered(take):
-                return spent
+        case = _Case(suspect, take, left, whole, take.start - start)
+        if needs_all(suspect):
+            return (yield from self._repair(case, allowed))
+        return (yield from self._mend(case, allowed))
+
+    def _mend(self, case: _Case, allowed: float) -> Generator[Ask, WindowResult, float]:
+        """A window of which a part is missing, or that begins at the wrong place: the likelier first."""
+        unsure, spent = case.suspect.unsure, 0.0
+        if not unsure:
+            spent = yield from self._fill(case, allowed)
         cut_anew = 0.0
-        if left is not None:
-            pair = _pair(track, left, take, whole[: take.end - pair_start], self._rate)
-            way = recut if suspect.unsure else halve
-            self._heard[suspect.index], cut_anew = yield from way(pair, shop, allowed - spent)
-            spent += cut_anew
-            if self._heard[suspect.index]:
-                return spent
-        if suspect.unheard and suspect.unsure and not needs_all(suspect):
-            spent += yield from self._fill(suspect, take, samples, allowed - spent)
-            if _recovered(take):
-                return spent
-        if not ((suspect.unsure or cut_anew) and not needs_all(suspect)):
-            now = replace(suspect, outcome=take.outcome or suspect.outcome)
-            take.outcome, last = yield from repair(now, samples, more, shop, allowed - spent)
-            spent += last
+        if case.left is not None and not case.mended:
+            cut_anew = yield from self._cut_anew(case, case.left, allowed - spent)
+        done = case.mended or bool(self._heard.get(case.suspect.index))
+        if unsure and not done:
+            spent += yield from self._fill(case, allowed - spent - cut_anew)
+        elif not (done or cut_anew):
+            spent += yield from self._repair(case, allowed - spent)
+        return spent + cut_anew
+
+    def _fill(self, case: _Case, allowed: float) -> Generator[Ask, WindowResult, float]:
+        """Decode what the decoder did not listen to."""
+        if not case.suspect.unheard:
+            return 0.0
+        case.take.outcome, spent = yield from fill_holes(case.now, case.samples, self._shop, allowed)
         return spent
 
-    def _fill(
-        self, suspect: Suspect, take: Take, samples: Samples, allowed: float
-    ) -> Generator[Ask, WindowResult, float]:
-        """Decode what the decoder did not listen to."""
-        now = replace(suspect, outcome=take.outcome or suspect.outcome)
-        take.outcome, spent = yield from fill_holes(now, samples, self._shop, allowed)
+    def _cut_anew(self, case: _Case, left: Take, allowed: float) -> Generator[Ask, WindowResult, float]:
+        """Decode it from another place, or in two parts."""
+        upto = case.offset + case.take.end - case.take.start
+        pair = _pair(self._track, left, case.take, case.whole[:upto], self._rate)
+        way = recut if case.suspect.unsure else halve
+        self._heard[case.suspect.index], spent = yield from way(pair, self._shop, allowed)
+        return spent
+
+    def _repair(self, case: _Case, allowed: float) -> Generator[Ask, WindowResult, float]:
+        """All other ways, one after the other."""
+        case.take.outcome, spent = yield from repair(case.now, case.samples, case.more, self._shop, allowed)
         return spent
 
     def _finish(self) -> None:
@@ -184,10 +225,6 @@ class Repairs:
             take.index = index
         _mark_sparse(self._track)
         self.finished = True
-
-
-def _recovered(take: Take) -> bool:
-    return take.outcome is not None and "recovered" in take.outcome.flags
 
 
 def _reader(track: Remains) -> Rereader:
