@@ -52,10 +52,8 @@ Times = dict[str, list[tuple[float, float]]]
 
 
 def take_turns(runners: Sequence[Peer], files: Sequence[Path], rounds: int) -> Times:
-    """Wall and processor seconds of each runner in each round, after one run to warm up."""
+    """Wall and processor seconds of each runner in each round."""
     times: Times = {runner.name: [] for runner in runners}
-    for runner in runners:
-        runner.run(files[:1])
     for _ in range(rounds):
         for runner in runners:
             wall, cpu = time.perf_counter(), time.process_time()
@@ -83,12 +81,19 @@ def table(title: str, times: Times, audio: float) -> None:
         print(line + f" {faster[0]:9.2f} x {faster[1]:5.2f} x")
 
 
-def gather(*makers: object) -> list[Peer]:
-    """The runners that can be made here; one that cannot says why."""
-    found = []
+def gather(file: Path, *makers: object) -> list[Peer]:
+    """The runners that can be made here, warm; one that cannot says why.
+
+    Each reads `file` twice before the next is made: what asr-batch does to the memory of its process after
+    some windows (huge pages) is then done to its own alone.
+    """
+    found: list[Peer] = []
     for maker in makers:
         try:
-            found.append(maker())  # type: ignore[operator]
+            runner: Peer = maker()  # type: ignore[operator]
+            for _ in range(2):
+                runner.run([file])
+            found.append(runner)
         except Exception as error:  # noqa: BLE001 - a peer that is not installed is left out
             print(f"  left out: {type(error).__name__}: {error}", file=sys.stderr)
             if os.environ.get("BENCH_DEBUG"):
@@ -105,6 +110,7 @@ def forced(work: Path, seconds: int, rounds: int, threads: int, limits: dict[str
     prompt = [config.sot, config.languages["en"], config.transcribe or 0, config.no_timestamps or 0]
     file = noise_file(work / "noise.flac", seconds)
     runners = gather(
+        file,
         lambda: peers.ours(work / "bundle", threads, True, "en"),
         *(lambda b=b: peers.faster_whisper(converted, threads, True, "en", b) for b in (8, 16)),
         lambda: peers.seed(layout, source, threads, True, prompt),
@@ -123,6 +129,7 @@ def natural(work: Path, source: Path, audio: Path, rounds: int, threads: int) ->
     seconds = sum(soundfile.info(path).duration for path in files)
     prompt = [config.sot, config.no_timestamps or 0]
     runners = gather(
+        files[0],
         lambda: peers.ours(work / "natural", threads, False, None),
         *(lambda b=b: peers.faster_whisper(converted, threads, False, "en", b) for b in (8, 16)),
         lambda: peers.seed(layout, source, threads, False, prompt),
