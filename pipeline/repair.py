@@ -200,7 +200,9 @@ def repair(suspect: Suspect, samples: Samples, more: Samples, shop: Workshop, bu
     first = Try("first", suspect.outcome.result, suspect.outcome.flags)
     for rung in _rungs(suspect, samples, more, shop):
         cost = sum(map(len, rung.pieces)) / SAMPLE_RATE
-        if spent + cost > budget:
+        # The second model comes last, and comes to its turn.
+        others_turn = suspect.seconds if shop.second and not rung.second else 0.0
+        if spent + cost > budget - others_turn:
             continue
         spent += cost
         result = yield from _pieces(rung, shop)

@@ -177,6 +177,27 @@ def test_the_second_model_is_asked_last_and_both_hypotheses_are_kept(talk: Path)
     )
 
 
+def test_the_budget_of_a_short_row_reaches_the_second_model(save: Callable[..., Path], clips: list) -> None:
+    """A bare window of nine seconds: the other ways alone would take more than the three windows allowed."""
+    from pipeline_lab import run_units
+
+    from asr_batch.manifests.records import AudioItem
+    from asr_batch.pipeline.assemble import assemble
+    from asr_batch.pipeline.split import split_item
+
+    path = save(joined(clips[:3], 0.3))
+    first = FakeRecognizer(lambda _, result: replace(result, text="", tokens=()))
+    second = FakeRecognizer()
+    item = AudioItem("row", "a", str(path))
+    spans = run_units([(split_item(item, None)[0], path)], first, PipelineOptions(), second=lambda: second)
+    transcript = assemble(item, list(spans.values()))
+    assert second.requests
+    assert transcript.status == "ok"
+    assert len(first.requests) >= 3
+    decoded = sum(len(request.samples) for request in (*first.requests[1:], *second.requests)) / RATE
+    assert decoded <= 30
+
+
 def test_text_over_silence_is_flagged_and_goes_only_on_request(save: Callable[..., Path]) -> None:
     rng = np.random.default_rng(1)
     hiss = rng.normal(0, 1, 12 * RATE) * (0.002 + 0.02 * (np.sin(np.arange(12 * RATE) / 9000) > 0.9))
