@@ -111,6 +111,7 @@ print(peak() - before)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(500)  # three hours of MP3 on a busy machine
 @pytest.mark.parametrize(
     ("name", "count", "most"), [("long.wav", 0, 60), ("long.mp3", 0, 90), ("short.wav", 5000, 30)]
 )
