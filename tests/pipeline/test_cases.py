@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pipeline_lab import RATE, FakeRecognizer, check_tiling, joined, row, run_units
+import soundfile
+from pipeline_lab import AUDIO, RATE, FakeRecognizer, check_tiling, joined, row, run_units
 
 from asr_batch.manifests.records import AudioItem, Transcript, Unit
 from asr_batch.models.recognizer import Recognizer
@@ -212,3 +213,32 @@ def test_a_word_said_twice_across_a_forced_cut_comes_twice(
     assert [window.cut for window in transcript.windows] == ["forced", "end"]
     assert " ".join(heard(transcript)) == "call rosa at four four nine three nine five six eight"
     check_tiling(transcript, 0.0, len(doubled) / RATE)
+
+
+def digits() -> Clips:
+    """The ten digits by two synthesised voices (flite's slt, espeak-ng's en-gb)."""
+    folder = AUDIO / "digits"
+    return [
+        (path.stem.rsplit("-", 1)[1], soundfile.read(path, dtype="float32")[0])
+        for path in sorted(folder.glob("*.flac"))
+    ]
+
+
+def check_digits(nano: Recognizer, save: Save, offset: float) -> None:
+    """A digit every 7 s for ten minutes: each comes once, in its place."""
+    spoken = digits()
+    chosen = [spoken[i] for i in np.random.default_rng(round(10 * offset)).integers(len(spoken), size=85)]
+    transcript = row(save(every(chosen, 7, offset, 600)), nano)
+    assert heard(transcript) == said(chosen)
+    assert transcript.status == "ok"
+    check_tiling(transcript, 0.0, 600.0)
+
+
+def test_a_digit_every_seven_seconds(nano: Recognizer, save: Save) -> None:
+    check_digits(nano, save, 0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tenth", range(10))
+def test_a_digit_every_seven_seconds_from_any_place(nano: Recognizer, save: Save, tenth: int) -> None:
+    check_digits(nano, save, tenth / 10)
