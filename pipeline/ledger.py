@@ -8,7 +8,6 @@ import numpy as np
 
 from asr_batch.manifests.records import Segment, WindowRecord, Word
 from asr_batch.models.recognizer import SAMPLE_RATE, WindowResult
-from asr_batch.pipeline.audit import audible_speech
 from asr_batch.pipeline.frames import FRAME, FRAMES_PER_SECOND, Mask
 from asr_batch.pipeline.gaps import bare_stretches
 from asr_batch.pipeline.guards import compression_ratio
@@ -81,7 +80,7 @@ def _record(track: Track, take: Take, part: Kept, threshold: float, node: str, c
     begin = track.place.start
     start = begin + take.start / SAMPLE_RATE
     end = track.end if take is track.takes[-1] else begin + take.end / SAMPLE_RATE
-    mask = audible_speech(take.level.astype(np.float32), take.heard, take.hinted, threshold)
+    mask = take.audible(threshold)
     kept_mask = mask.copy()
     kept_mask[: max(0, round((part.start - start) * FRAMES_PER_SECOND))] = False
     kept_mask[max(0, round((part.end - start) * FRAMES_PER_SECOND)) :] = False
@@ -117,9 +116,8 @@ def _record(track: Track, take: Take, part: Kept, threshold: float, node: str, c
 
 def _unheard(take: Take, speech: Mask) -> Mask:
     """Frames of `speech` in stretches that the decoder did not listen to."""
-    places = take.outcome.result.places if take.outcome else ()
     found = np.zeros_like(speech)
-    for start, end in bare_stretches(places, speech, LOST):
+    for start, end in bare_stretches(take.places, speech, LOST):
         found[start:end] = speech[start:end]
     return found
 

@@ -234,7 +234,7 @@ def _reader(track: Remains) -> Rereader:
 def _mark_sparse(track: Remains) -> None:
     """Mark windows whose text is far too short for their speech, by what is usual in this recording."""
     spoken = [
-        float(np.count_nonzero(_audible(take, track.threshold))) / FRAMES_PER_SECOND for take in track.takes
+        float(np.count_nonzero(take.audible(track.threshold))) / FRAMES_PER_SECOND for take in track.takes
     ]
     rates = [
         letters(take.outcome.result.text) / seconds if take.outcome and seconds >= _ENOUGH else math.nan
@@ -270,7 +270,7 @@ def _pair(track: Remains, left: Take, right: Take, samples: Samples, rate: float
 
 def _suspects(track: Remains, shop: Workshop) -> tuple[list[Suspect], float]:
     """Windows to try again, and how many letters a second this recording has."""
-    masks = [_audible(take, track.threshold) for take in track.takes]
+    masks = [take.audible(track.threshold) for take in track.takes]
     speech = [float(np.count_nonzero(mask)) / FRAMES_PER_SECOND for mask in masks]
     usual = usual_rate(
         [(take.outcome, s) for take, s in zip(track.takes, speech, strict=True) if take.outcome]
@@ -294,18 +294,13 @@ def _suspects(track: Remains, shop: Workshop) -> tuple[list[Suspect], float]:
 
 def _unheard(take: Take, speech: Mask) -> float:
     """Seconds of speech that the decoder did not listen to; 0 where they are too few, or it does not tell."""
-    found = missing(take.outcome.result.places, speech) if take.outcome else 0.0
+    found = missing(take.places, speech)
     return found if found >= UNHEARD else 0.0
 
 
 def _heard_all(take: Take, threshold: float) -> bool:
     """Whether the decoder tells that it listened to all speech: then somebody speaks slowly."""
-    places = take.outcome.result.places if take.outcome else ()
-    return bool(places) and missing(places, _audible(take, threshold)) < LOST
-
-
-def _audible(take: Take, threshold: float) -> Mask:
-    return audible_speech(take.level.astype(np.float32), take.heard, take.hinted, threshold)
+    return bool(take.places) and missing(take.places, take.audible(threshold)) < LOST
 
 
 def _logprob(take: Take) -> float:

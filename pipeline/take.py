@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from asr_batch.manifests.records import Cut
-from asr_batch.models.recognizer import SAMPLE_RATE
-from asr_batch.pipeline.audit import HINT
+from asr_batch.models.recognizer import SAMPLE_RATE, TimedText
+from asr_batch.pipeline.audit import HINT, audible_speech
 from asr_batch.pipeline.frames import FRAMES_PER_SECOND, Float32, Mask
 from asr_batch.pipeline.guards import Outcome
 from asr_batch.pipeline.plan import SPEECH
@@ -60,6 +60,15 @@ class Take:
     def hinted(self) -> Mask:
         """Frames that Silero does not rule out to be speech."""
         return self.speech >= HINT
+
+    @property
+    def places(self) -> tuple[TimedText, ...]:
+        """Where its words were heard; empty where that is not told."""
+        return self.outcome.result.places if self.outcome else ()
+
+    def audible(self, threshold: float) -> Mask:
+        """Frames that the audit holds to be speech, by the recording's `threshold`."""
+        return audible_speech(self.level.astype(np.float32), self.heard, self.hinted, threshold)
 
     @property
     def heard_seconds(self) -> float:

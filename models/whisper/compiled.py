@@ -24,7 +24,6 @@ from asr_batch.models.recognizer import (
     ModelInfo,
     Recognizer,
     Samples,
-    TimedText,
     TimedWord,
     WindowRequest,
     WindowResult,
@@ -41,7 +40,6 @@ from asr_batch.models.whisper.engine_read import read_text
 from asr_batch.models.whisper.engine_session import Cores
 from asr_batch.models.whisper.engine_words import WordAligner
 from asr_batch.models.whisper.outcome import window_result
-from asr_batch.models.whisper.places import word_places
 from asr_batch.models.whisper.rules import Decoding
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
 
@@ -228,10 +226,6 @@ class CompiledWhisper:
         self._engine.release(slot)
         return result
 
-    def _places(self, job: _Job, listened: Sequence[Float32]) -> tuple[TimedText, ...]:
-        state, samples = job.decoding, len(job.request.samples)
-        return word_places(listened, state.tokens, self._tokenizer, samples, state.options.language)
-
     def _words(self, job: _Job, cross: Mapping[str, Array]) -> tuple[TimedWord, ...]:
         if self._aligner is None:
             self._aligner = self._open_aligner()
@@ -246,7 +240,6 @@ class CompiledWhisper:
         listened: Sequence[Float32] = (),
     ) -> WindowResult:
         wants_words = job.request.options.word_timestamps and error is None
-        audited = error is None and not job.request.options.plain
         return window_result(
             job.request,
             job.decoding,
@@ -254,7 +247,7 @@ class CompiledWhisper:
             self._tokenizer,
             error=error,
             words=self._words(job, cross) if wants_words and cross is not None else None,
-            places=self._places(job, listened) if audited else (),
+            listened=listened,
             backend=job.backend,
             batch=job.number,
             flags=(*job.flags, *(("fallback_provider",) if self._fallback else ())),

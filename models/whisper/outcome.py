@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
 from asr_batch.models.recognizer import SAMPLE_RATE, TimedText, TimedWord, WindowRequest, WindowResult
 from asr_batch.models.whisper.config import WhisperConfig
+from asr_batch.models.whisper.places import word_places
 from asr_batch.models.whisper.rules import Decoding
 from asr_batch.models.whisper.timestamps import timed_segments
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer
@@ -17,13 +23,19 @@ def window_result(
     *,
     error: str | None,
     words: tuple[TimedWord, ...] | None = None,
-    places: tuple[TimedText, ...] = (),
+    listened: Sequence[NDArray[np.float32]] = (),
     backend: str = "cpu",
     batch: int = 0,
     flags: tuple[str, ...] = (),
 ) -> WindowResult:
-    """The result of `request` from its decoding `state`; with an `error` there is no text."""
-    begin, seconds = config.timestamp_begin, len(request.samples) / SAMPLE_RATE
+    """The result of `request` from its decoding `state`; with an `error` there is no text.
+
+    `listened`: where in the window the decoder listened for each token and end-of-text (:mod:`places`).
+    """
+    begin, samples = config.timestamp_begin, len(request.samples)
+    places: tuple[TimedText, ...] = ()
+    if error is None and not request.options.plain:
+        places = word_places(listened, state.tokens, tokenizer, samples, request.options.language)
     timed = request.options.timestamps and begin is not None and error is None
     return WindowResult(
         key=request.key,
@@ -34,7 +46,7 @@ def window_result(
         temperature=request.options.temperature,
         truncated=state.truncated,
         language=request.options.language or (None if config.multilingual else "en"),
-        segments=timed_segments(state.tokens, tokenizer, begin or 0, seconds) if timed else (),
+        segments=timed_segments(state.tokens, tokenizer, begin or 0, samples / SAMPLE_RATE) if timed else (),
         words=words,
         places=places,
         encoder_backend=backend,

@@ -34,7 +34,6 @@ from asr_batch.models.recognizer import (
     ModelInfo,
     Recognizer,
     Samples,
-    TimedText,
     TimedWord,
     WindowRequest,
     WindowResult,
@@ -42,7 +41,6 @@ from asr_batch.models.recognizer import (
 from asr_batch.models.whisper.alignment import alignment_heads, word_times
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.outcome import window_result
-from asr_batch.models.whisper.places import word_places
 from asr_batch.models.whisper.published_graphs import Cache, PublishedEncoder, keep_rows, open_decoder
 from asr_batch.models.whisper.rules import Decoding, TokenRules
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
@@ -262,14 +260,10 @@ class PublishedWhisper:
             self._tokenizer,
             error="the decoder gave NaN" if state.broken else None,
             words=self._words(job) if state.options.word_timestamps and not state.broken else None,
-            places=() if state.broken or state.options.plain else self._places(job),
+            listened=job.listened,
             batch=job.batch,
             flags=("fallback_provider",) if self._fallback else (),
         )
-
-    def _places(self, job: _Job) -> tuple[TimedText, ...]:
-        state, samples = job.decoding, len(job.request.samples)
-        return word_places(job.listened, state.tokens, self._tokenizer, samples, state.options.language)
 
     def _words(self, job: _Job) -> tuple[TimedWord, ...] | None:
         """Word times by a second pass over the finished text; None when the graph gives no attentions."""

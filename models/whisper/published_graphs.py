@@ -111,12 +111,13 @@ class CachedDecoder:
         layers = sorted({layer for layer, _ in self._heads})
         both = self._attentions & {o.name for o in self._past.get_outputs()}
         self._followed = layers if both.issuperset(map(_attention, layers)) else []
+        self._attended = [_attention(layer) for layer in self._followed]
         self.listened: Float32 | None = None
         self._extra = {i.name for s in (self._first, self._past) for i in s.get_inputs()}
 
     def prefill(self, ids: NDArray[np.int64], hidden: Float32) -> tuple[Float32, Cache]:
         """Logits [batch, len, vocab] of the prompts `ids` [batch, len] over `hidden`, and their cache."""
-        logits, cache, weights = self._prefill(ids, hidden, [_attention(layer) for layer in self._followed])
+        logits, cache, weights = self._prefill(ids, hidden, self._attended)
         self._listen(weights)
         return logits, cache
 
@@ -163,12 +164,12 @@ class CachedDecoder:
         growing = [
             name for name in self._names if ".decoder." in name
         ]  # cross-attention keys stay as they are
-        more = [_attention(layer) for layer in self._followed]
-        outputs = ["logits", *more, *(_present(name) for name in growing)]
+        outputs = ["logits", *self._attended, *(_present(name) for name in growing)]
         with runtime_errors("decoder"):
             logits, *others = self._past.run_with_ort_values(outputs, values)
-        grown = others[len(more) :]
-        self._listen([value.numpy() for value in others[: len(more)]])
+        more = len(self._attended)
+        grown = others[more:]
+        self._listen([value.numpy() for value in others[:more]])
         longer = {**cache.values, **dict(zip(growing, grown, strict=True))}
         return logits.numpy()[:, -1], Cache(longer, cache.length + 1)
 

@@ -82,7 +82,7 @@ def test_where_each_step_listened_is_what_a_run_over_the_whole_text_says(
         told[samples] = ([row.copy() for row in listened], list(tokens))
         return (TimedText(0.0, 1.0, "kept"),)
 
-    monkeypatch.setattr("asr_batch.models.whisper.published.word_places", keep)
+    monkeypatch.setattr("asr_batch.models.whisper.outcome.word_places", keep)
     model = load_recognizer(tmp_path)
     rng = np.random.default_rng(4)
     clips = [rng.normal(0, 0.1, size).astype(np.float32) for size in (40_000, 90_000, 140_000)]
