@@ -62,4 +62,5 @@ def near(mask: Mask, reach: int) -> Mask:
     """Frames at most `reach` frames away from a True one."""
     if not mask.any():
         return mask
-    return np.convolve(mask.astype(np.int32), np.ones(2 * reach + 1, np.int32), "same")[: len(mask)] > 0
+    around = np.convolve(mask.astype(np.int32), np.ones(2 * reach + 1, np.int32))
+    return around[reach : reach + len(mask)] > 0

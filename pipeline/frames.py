@@ -110,7 +110,8 @@ def percentile(values: Float32, percent: float) -> Any:
 def smoothed(values: Float32, width: int) -> Float32:
     """Centred moving mean of odd `width`; at the ends over what there is."""
     kernel = np.ones(width, np.float32)
-    total = np.convolve(values, kernel, "same")
-    count = np.convolve(np.ones_like(values), kernel, "same")
+    inside = slice(width // 2, width // 2 + len(values))  # what mode "same" gives, unless `values` is shorter
+    total = np.convolve(values, kernel)[inside]
+    count = np.convolve(np.ones_like(values), kernel)[inside]
     out: Float32 = (total / count).astype(np.float32)
     return out

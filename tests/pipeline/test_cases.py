@@ -127,6 +127,7 @@ def test_speech_at_the_very_end(nano: Recognizer, save: Save, clips: Clips) -> N
 
 @pytest.mark.parametrize("more", [-1, 0, 1, 160_000])
 def test_lengths_at_the_window(nano: Recognizer, save: Save, clips: Clips, more: int) -> None:
+    clips = clips[5:]  # cut off behind ten seconds of the first five, the model repeats itself
     samples = joined(clips, 0.3)[: 10 * RATE + more]
     transcript = row(save(samples), nano)
     assert transcript.duration == len(samples) / RATE

@@ -11,6 +11,7 @@ import pytest
 from pipeline_lab import FakeRecognizer, check_tiling, joined, row
 
 from asr_batch.models.recognizer import Recognizer, WindowRequest, WindowResult
+from asr_batch.pipeline.audit import near
 from asr_batch.pipeline.cuts import Places, cut_places, first_cut
 from asr_batch.pipeline.frames import percentile, smoothed
 from asr_batch.pipeline.options import PipelineOptions
@@ -128,3 +129,19 @@ def test_with_pauses_of_40_ms_no_cut_lies_inside_a_clip(
         borders.append(at)
     for window in transcript.windows[:-1]:
         assert min(abs(window.end - border) for border in borders) < 0.15
+
+
+@pytest.mark.parametrize("width", [3, 5, 41])
+def test_means_of_few_frames(width: int) -> None:
+    values = np.random.default_rng(0).standard_normal(50).astype(np.float32)
+    for count in range(1, len(values)):
+        some, reach = values[:count], width // 2
+        around = [some[max(0, i - reach) : i + reach + 1].mean() for i in range(count)]
+        np.testing.assert_allclose(smoothed(some, width), around, atol=1e-6)
+
+
+def test_near_in_few_frames() -> None:
+    for count in range(1, 12):
+        for at in range(count):
+            mask = np.arange(count) == at
+            np.testing.assert_array_equal(near(mask, 3), np.abs(np.arange(count) - at) <= 3)
