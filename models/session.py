@@ -97,11 +97,15 @@ def open_session(
     return Opened(session, "cpu", fallback=wanted is not None)
 
 
+def has_gpu() -> bool:
+    """Whether ONNX Runtime has one here, which `auto` then takes."""
+    return PROVIDERS["cuda"] in ort.get_available_providers()
+
+
 def _provider_name(provider: str) -> str | None:
     """ONNX Runtime's name, or None for the CPU (and for `auto`, which takes a GPU only if there is one)."""
     if provider == "auto":
-        cuda = PROVIDERS["cuda"]
-        return cuda if cuda in ort.get_available_providers() else None
+        return PROVIDERS["cuda"] if has_gpu() else None
     if provider == "cpu":
         return None
     return PROVIDERS.get(

@@ -37,13 +37,14 @@ def bind(binding: Any, name: str, array: Array, *, output: bool = False) -> None
     method(name, "cpu", 0, array.dtype.type, list(array.shape), array.ctypes.data)
 
 
-def _arrays(shapes: Mapping[str, Shape]) -> dict[str, Array]:
-    """Arrays of zeros in one block: numpy asks for huge pages for large ones, which saves a decoder step,
-    that reads all of it once, a part of its cache misses.
+def zeros_in_one(shapes: Mapping[str, Shape]) -> dict[str, Array]:
+    """Arrays of zeros in one block, each on a cache line: numpy asks for huge pages for large ones, which
+    saves a decoder step, that reads all of it once, a part of its cache misses.
     """
     sizes = [math.prod(shape) * np.dtype(kind).itemsize for kind, shape in shapes.values()]
     ends = list(accumulate(-(-size // _LINE) * _LINE for size in sizes))
-    block = np.zeros(ends[-1] if ends else 0, np.uint8)
+    block = np.zeros((ends[-1] if ends else 0) + _LINE, np.uint8)
+    block = block[-block.ctypes.data % _LINE :]
     starts = [0, *ends[:-1]]
     return {
         name: block[start : start + size].view(kind).reshape(shape)
@@ -67,13 +68,13 @@ class Buffers:
                 cross[node.name] = (_DTYPES[node.type], (slots, *node.shape[1:]))
             elif node.name.startswith("past_"):
                 past[node.name] = (np.float32, (slots, node.shape[1], capacity, node.shape[3]))
-        self.cross, self.past = _arrays(cross), _arrays(past)
+        self.cross, self.past = zeros_in_one(cross), zeros_in_one(past)
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` tokens per slot; what is there stays."""
         old = self.past
         shapes = {name: (*array.shape[:2], capacity, array.shape[3]) for name, array in old.items()}
-        self.past = _arrays({name: (np.float32, shape) for name, shape in shapes.items()})
+        self.past = zeros_in_one({name: (np.float32, shape) for name, shape in shapes.items()})
         for name, array in self.past.items():
             array[:, :, : self.capacity] = old[name]
         self.capacity = capacity

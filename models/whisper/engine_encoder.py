@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr_batch.models.encoder import EncoderJob
-from asr_batch.models.session import open_session, runtime_errors
+from asr_batch.models.session import has_gpu, open_session, runtime_errors
 from asr_batch.models.whisper.engine_buffers import Array, bind
 from asr_batch.models.whisper.engine_session import Cores, graph_options
+from asr_batch.models.whisper.kernel import open_kernel
 
 Float32 = NDArray[np.float32]
 
@@ -45,7 +47,7 @@ class CpuJob:
 
 
 class CpuEncoder:
-    """`encoder.onnx` of a bundle.
+    """`encoder.onnx` of a bundle, or the kernel that computes the same where the processor has what it takes.
 
     Windows are encoded one by one, so that an activation scale per call (int8) is a scale per window and no
     window's text depends on its neighbours; one window per thread at a time, which costs less than several
@@ -56,12 +58,19 @@ class CpuEncoder:
     max_batch = 1
 
     def __init__(self, folder: Path, cores: Cores, provider: str) -> None:
-        opened = open_session(folder / "encoder.onnx", provider=provider, options=graph_options(1))
         self._cores = cores
         self._pool = ThreadPoolExecutor(cores.count, thread_name_prefix="encoder")
         self.depth = AHEAD
-        self._session, self.provider, self.fallback = opened.session, opened.provider, opened.fallback
-        _, self.n_mels, self.frames = self._session.get_inputs()[0].shape
+        self.provider, self.fallback = "cpu", False
+        kernel = open_kernel(folder) if provider == "auto" and not has_gpu() else None
+        self._run: Callable[[Float32], Float32]
+        if kernel is not None:
+            self._run, self.n_mels, self.frames = kernel, kernel.n_mels, kernel.frames
+            return
+        opened = open_session(folder / "encoder.onnx", provider=provider, options=graph_options(1))
+        self.provider, self.fallback, session = opened.provider, opened.fallback, opened.session
+        self._run = lambda log_mel: session.run(None, {"log_mel": log_mel})[0]
+        _, self.n_mels, self.frames = session.get_inputs()[0].shape
 
     def start(self, log_mel: Float32, *, cpu: bool = False) -> EncoderJob:
         """Encode `log_mel` [batch, n_mels, frames]."""
@@ -69,8 +78,7 @@ class CpuEncoder:
 
     def _encode(self, log_mel: Float32) -> Float32:
         with self._cores.one(), runtime_errors("encoder"):
-            hidden: Float32 = self._session.run(None, {"log_mel": log_mel})[0]
-        return hidden
+            return self._run(log_mel)
 
     def confirm(self) -> bool:
         """A CPU does not drift."""

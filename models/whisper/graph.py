@@ -86,12 +86,12 @@ class Graph:
         self._weights: dict[str, Array] = {}
         self._names: dict[int, str] = {}
 
-    def weight(self, array: Array | Sequence[int] | float, dtype: Any = None) -> str:
-        """Name of a constant; the same array object is stored once."""
+    def weight(self, array: Array | Sequence[int] | float, dtype: Any = None, name: str | None = None) -> str:
+        """Name of a constant (`name`, or one of ours); the same array object is stored once."""
         if id(array) in self._names and isinstance(array, np.ndarray) and dtype is None:
             return self._names[id(array)]
         value = np.asarray(array, dtype)
-        name = f"w{len(self._weights)}"
+        name = name or f"w{len(self._weights)}"
         self._weights[name] = value
         if isinstance(array, np.ndarray) and value is array:
             self._names[id(array)] = name

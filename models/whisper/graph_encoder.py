@@ -67,14 +67,14 @@ def _stem_int8(graph: Graph, x: str, source: Source, config: WhisperConfig, posi
     x, scale, zero = quantise_window(graph, graph.op("Transpose", x, perm=[0, 2, 1]))
     before, after = _shifted(graph, x, zero, mels, 1), _shifted(graph, x, zero, mels, -1)
     rows = graph.op("Concat", before, x, after, axis=2)
-    y = int8_product(graph, (rows, scale, zero), *_conv_weights(source, 1, d, mels))
+    y = int8_product(graph, (rows, scale, zero), *_conv_weights(source, 1, d, mels), "encoder.conv1")
     x, scale, zero = quantise_window(graph, graph.op("Gelu", y))
     pairs = graph.op("Reshape", x, graph.weight([0, positions, 2 * d], np.int64))  # frames 2t, 2t + 1
     odd = graph.op("Slice", pairs, *(graph.weight([n], np.int64) for n in (d, 2 * d, 2)))
     rows = graph.op("Concat", _shifted(graph, odd, zero, d, 1), pairs, axis=2)
-    x = graph.op("Gelu", int8_product(graph, (rows, scale, zero), *_conv_weights(source, 2, d, d)))
+    y = int8_product(graph, (rows, scale, zero), *_conv_weights(source, 2, d, d), "encoder.conv2")
     table = source.get("encoder.embed_positions.weight", config.max_source_positions, d)[:positions]
-    return graph.op("Add", x, graph.weight(table))
+    return graph.op("Add", graph.op("Gelu", y), graph.weight(table, name="encoder.embed_positions.weight"))
 
 
 def _conv_weights(source: Source, i: int, d: int, width: int) -> tuple[Float32, Float32]:
@@ -97,16 +97,16 @@ def _self_attention(
     heads = config.encoder_heads
     w = AttentionWeights(source, f"{name}.self_attn", config.d_model, heads)
     if style == "tensor":
-        y = _int8_attention(graph, x, w, heads, positions)
+        y = _int8_attention(graph, x, w, heads, positions, f"{name}.self_attn")
     else:
         qkv = linear(graph, x, *w.qkv(), style)
         parts = [f"{name}.{kind}" for kind in "qkv"]
         graph.ops("Split", qkv, graph.weight([w.q.shape[1]] * 3, np.int64), outs=parts, axis=-1)
         y = graph.op("MultiHeadAttention", *parts, num_heads=heads, scale=w.scale)
-    return linear(graph, y, w.out, w.out_bias, style)
+    return linear(graph, y, w.out, w.out_bias, style, f"{name}.self_attn.out_proj")
 
 
-def _int8_attention(graph: Graph, x: str, w: AttentionWeights, heads: int, positions: int) -> str:
+def _int8_attention(graph: Graph, x: str, w: AttentionWeights, heads: int, positions: int, name: str) -> str:
     """Attention of one window `x` [1, positions, d_model] in integers, [1, positions, heads * width].
 
     Keys and values have a scale per channel. The keys' scales go into the queries, which then have one
@@ -116,8 +116,9 @@ def _int8_attention(graph: Graph, x: str, w: AttentionWeights, heads: int, posit
     """
     inner = w.q.shape[1]
     rows = quantise_window(graph, x)
-    query = int8_product(graph, rows, w.q * np.float32(w.scale), w.q_bias * np.float32(w.scale))
-    both = int8_product(graph, rows, np.concatenate([w.k, w.v], axis=1), None)
+    factor = np.float32(w.scale)
+    query = int8_product(graph, rows, w.q * factor, w.q_bias * factor, f"{name}.q_proj")
+    both = int8_product(graph, rows, np.concatenate([w.k, w.v], axis=1), None, f"{name}.kv_proj")
     flat = graph.weight([positions, -1], np.int64)
     both, scale = int8_columns_of(graph, graph.op("Reshape", both, flat), positions)
     scales = graph.ops("Split", scale, graph.weight([inner, inner], np.int64), outs=names_of(scale, 2))
@@ -160,8 +161,8 @@ def feed_forward(graph: Graph, x: str, source: Source, name: str, d: int, inner:
     """Linear, GELU, linear."""
     up, up_bias = source.get(f"{name}.fc1.weight", inner, d).T, source.get(f"{name}.fc1.bias", inner)
     down, down_bias = source.get(f"{name}.fc2.weight", d, inner).T, source.get(f"{name}.fc2.bias", d)
-    y = graph.op("Gelu", linear(graph, x, up, up_bias, style))
-    return linear(graph, y, down, down_bias, style)
+    y = graph.op("Gelu", linear(graph, x, up, up_bias, style, f"{name}.fc1"))
+    return linear(graph, y, down, down_bias, style, f"{name}.fc2")
 
 
 def cross_width(positions: int, folded: int) -> int:

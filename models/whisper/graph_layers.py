@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,13 @@ _POOLED = 20  # rows that one step of a maximum over rows takes in
 EPSILON = 1e-5  # torch.nn.LayerNorm's
 
 
-def linear(graph: Graph, x: str, weight: Float32, bias: Float32 | None, style: Style) -> str:
-    """`x` [..., k] times `weight` [k, n] plus `bias` [n]."""
+def linear(
+    graph: Graph, x: str, weight: Float32, bias: Float32 | None, style: Style, name: str | None = None
+) -> str:
+    """`x` [..., k] times `weight` [k, n] plus `bias` [n]; for `name` see :func:`_named_int8`."""
     if style == "tensor":
-        quantised, scale = int8_columns(weight)
-        inputs = [x, graph.weight(quantised), graph.weight(scale), ""]
-        return graph.op("DynamicQuantizeMatMul", *inputs, *([] if bias is None else [graph.weight(bias)]))
+        quantised, scale, *rest = _named_int8(graph, weight, bias, name)
+        return graph.op("DynamicQuantizeMatMul", x, quantised, scale, "", *rest)
     if style == "row":
         y = _row_int8(graph, x, weight)
     elif style == "int4":
@@ -40,6 +41,18 @@ def linear(graph: Graph, x: str, weight: Float32, bias: Float32 | None, style: S
     else:
         y = graph.op("MatMul", x, graph.weight(weight))
     return y if bias is None else graph.op("Add", y, graph.weight(bias))
+
+
+def _named_int8(graph: Graph, weight: Float32, bias: Float32 | None, name: str | None) -> list[str]:
+    """`weight` [k, n] as int8, its scales [n], and `bias` [n] if there is one, as constants of the graph.
+
+    With `name` they are `name`.int8, .scale and .bias: the kernel finds them in the file by these names.
+    """
+    quantised, scale = int8_columns(weight)
+    arrays: dict[str, NDArray[Any]] = {"int8": quantised, "scale": scale}
+    if bias is not None:
+        arrays["bias"] = bias
+    return [graph.weight(array, name=f"{name}.{kind}" if name else None) for kind, array in arrays.items()]
 
 
 def quantise_rows(graph: Graph, x: str) -> tuple[str, str]:
@@ -73,20 +86,21 @@ def quantise_window(graph: Graph, x: str) -> tuple[str, str, str]:
     return value, scale, zero
 
 
-def int8_product(graph: Graph, x: tuple[str, str, str], weight: Float32, bias: Float32 | None) -> str:
-    """A window of :func:`quantise_window` times `weight` [k, n] plus `bias` [n]."""
+def int8_product(
+    graph: Graph, x: tuple[str, str, str], weight: Float32, bias: Float32 | None, name: str | None = None
+) -> str:
+    """A window of :func:`quantise_window` times `weight` [k, n] plus `bias` [n]; `name` as in `linear`."""
     value, scale, zero = x
-    quantised, column = int8_columns(weight)
-    inputs = [value, graph.weight(quantised), scale, graph.weight(column), zero]
-    return graph.op("MatMulIntegerToFloat", *inputs, *([] if bias is None else ["", graph.weight(bias)]))
+    quantised, column, *rest = _named_int8(graph, weight, bias, name)
+    inputs = [value, quantised, scale, column, zero]
+    return graph.op("MatMulIntegerToFloat", *inputs, *(["", *rest] if rest else []))
 
 
 def layer_norm(graph: Graph, x: str, source: Source, name: str, width: int) -> str:
     """Layer normalisation with the parameters `name`.weight and `name`.bias."""
     gamma, beta = source.get(f"{name}.weight", width), source.get(f"{name}.bias", width)
-    return graph.op(
-        "LayerNormalization", x, graph.weight(gamma), graph.weight(beta), axis=-1, epsilon=EPSILON
-    )
+    parameters = graph.weight(gamma, name=f"{name}.weight"), graph.weight(beta, name=f"{name}.bias")
+    return graph.op("LayerNormalization", x, *parameters, axis=-1, epsilon=EPSILON)
 
 
 def add_and_norm(graph: Graph, x: str, y: str, source: Source, name: str, width: int) -> tuple[str, str]:

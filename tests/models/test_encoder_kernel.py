@@ -1,0 +1,205 @@
+"""The encoder's kernel against the same encoder in float64, and who uses it."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr_batch.models.features import log_mel
+from asr_batch.models.whisper import kernel
+from asr_batch.models.whisper.engine_encoder import CpuEncoder
+from asr_batch.models.whisper.engine_session import Cores
+from asr_batch.models.whisper.kernel import EncoderKernel, open_kernel
+from asr_batch.models.whisper.quant import int8_columns
+
+ROOT = Path(__file__).parents[2]
+MODEL = ROOT / "models" / "bundled" / "nano.en"
+LIBRARY = kernel._library()
+needs_kernel = pytest.mark.skipif(LIBRARY is None, reason="no compiler at installation, or no AVX-512 VNNI")
+Arrays = dict[str, np.ndarray]
+
+
+def random_encoder(positions: int, heads: int, width: int, ffn: int, mels: int, layers: int = 2) -> Arrays:
+    """Named constants as `encoder.onnx` of an int8 bundle has them."""
+    rng, d, found = np.random.default_rng(positions), heads * width, {}
+
+    def linear(name: str, k: int, n: int, bias: bool = True, by: float = 1.0) -> None:
+        weight = rng.standard_normal((k, n), np.float32) * np.float32(by / math.sqrt(k))
+        found[f"{name}.int8"], found[f"{name}.scale"] = int8_columns(weight)
+        if bias:
+            found[f"{name}.bias"] = rng.standard_normal(n, np.float32) / 2
+
+    def norm(name: str) -> None:
+        found[f"{name}.weight"] = rng.uniform(0.5, 2, d).astype(np.float32)
+        found[f"{name}.bias"] = rng.standard_normal(d, np.float32) / 2
+
+    linear("encoder.conv1", 3 * mels, d)
+    linear("encoder.conv2", 3 * d, d)
+    found["encoder.embed_positions.weight"] = rng.standard_normal((positions, d), np.float32)
+    for i in range(layers):
+        name = f"encoder.layers.{i}"
+        norm(f"{name}.self_attn_layer_norm")
+        linear(f"{name}.self_attn.q_proj", d, d, by=width**-0.5)
+        linear(f"{name}.self_attn.kv_proj", d, 2 * d, bias=False)
+        linear(f"{name}.self_attn.out_proj", d, d)
+        norm(f"{name}.final_layer_norm")
+        linear(f"{name}.fc1", d, ffn)
+        linear(f"{name}.fc2", ffn, d)
+    norm("encoder.layer_norm")
+    return found
+
+
+def in_float64(arrays: Arrays, heads: int, log_mel: np.ndarray) -> np.ndarray:
+    """The same in float64 over `log_mel` [n_mels, frames]: hidden states [positions, d]."""
+    erf = np.vectorize(math.erf)
+
+    def linear(name: str, x: np.ndarray) -> np.ndarray:
+        weight = arrays[f"{name}.int8"].astype(np.float64) * arrays[f"{name}.scale"]
+        return x @ weight + arrays.get(f"{name}.bias", 0.0)
+
+    def norm(name: str, x: np.ndarray) -> np.ndarray:
+        scaled = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5)
+        return scaled * arrays[f"{name}.weight"] + arrays[f"{name}.bias"]
+
+    def gelu(x: np.ndarray) -> np.ndarray:
+        return x * (1 + erf(x / math.sqrt(2))) / 2
+
+    def convolution(name: str, x: np.ndarray, stride: int) -> np.ndarray:
+        padded = np.pad(x, ((1, 1), (0, 0)))
+        return gelu(linear(name, np.hstack([padded[:-2], padded[1:-1], padded[2:]])[::stride]))
+
+    x = convolution("encoder.conv2", convolution("encoder.conv1", log_mel.T.astype(np.float64), 1), 2)
+    x = x + arrays["encoder.embed_positions.weight"]
+    layers = sum(name.endswith("fc1.int8") for name in arrays)
+    for name in (f"encoder.layers.{i}" for i in range(layers)):
+        y = norm(f"{name}.self_attn_layer_norm", x)
+        q = linear(f"{name}.self_attn.q_proj", y)
+        k, v = np.split(linear(f"{name}.self_attn.kv_proj", y), 2, axis=1)
+        sums = []
+        for queries, keys, values in zip(*(np.split(part, heads, axis=1) for part in (q, k, v)), strict=True):
+            scores = np.exp(queries @ keys.T - (queries @ keys.T).max(1, keepdims=True))
+            sums.append(scores / scores.sum(1, keepdims=True) @ values)
+        x = x + linear(f"{name}.self_attn.out_proj", np.hstack(sums))
+        inner = gelu(linear(f"{name}.fc1", norm(f"{name}.final_layer_norm", x)))
+        x = x + linear(f"{name}.fc2", inner)
+    return norm("encoder.layer_norm", x)
+
+
+def off(found: np.ndarray, right: np.ndarray) -> float:
+    return float(np.linalg.norm(found - right) / np.linalg.norm(right))
+
+
+@needs_kernel
+@pytest.mark.parametrize(
+    ("positions", "heads", "width", "ffn", "mels"),
+    [
+        (1, 1, 16, 16, 80),
+        (7, 3, 16, 96, 80),
+        (25, 2, 32, 128, 128),
+        (49, 1, 48, 208, 80),
+        (64, 5, 16, 320, 80),
+        (97, 2, 64, 512, 128),
+        (250, 3, 64, 768, 80),
+        (250, 1, 16, 16, 128),  # a stem larger than the layers
+    ],
+)
+def test_hidden_states_of_random_encoders(
+    positions: int, heads: int, width: int, ffn: int, mels: int
+) -> None:
+    arrays = random_encoder(positions, heads, width, ffn, mels)
+    assert kernel._fits(arrays, heads)
+    encode = EncoderKernel(LIBRARY, arrays, heads)
+    assert (encode.n_mels, encode.frames) == (mels, 2 * positions)
+    rng = np.random.default_rng(0)
+    for loud in (0.1, 1.0):
+        sound = rng.uniform(-loud, loud, (1, mels, 2 * positions)).astype(np.float32)
+        hidden = encode(sound)
+        right = in_float64(arrays, heads, sound[0])
+        assert hidden.shape == (1, positions, heads * width)
+        assert off(hidden[0], right) < 0.03
+        # Wherever in the window: the last rows share their tile with rows that are not there.
+        assert max(off(hidden[0, i], right[i]) for i in range(positions)) < 0.05
+
+
+@needs_kernel
+def test_closer_than_the_graph_on_speech() -> None:
+    arrays = kernel._named_weights(MODEL / "encoder.onnx")
+    ours, graph = CpuEncoder(MODEL, Cores(1), "auto"), CpuEncoder(MODEL, Cores(1), "cpu")
+    clips = sorted((ROOT / "tests" / "data" / "audio").glob("dev-*.flac"))[:6]
+    given = [log_mel(soundfile.read(clip, dtype="float32")[0], 80, 160000) for clip in clips]
+    right = [in_float64(arrays, 3, one) for one in given]
+    by_kernel, by_graph = (
+        [off(encoder.start(one[None]).result()[0], true) for one, true in zip(given, right, strict=True)]
+        for encoder in (ours, graph)
+    )
+    assert max(by_kernel) < 0.04
+    assert np.mean(by_kernel) < np.mean(by_graph)
+    assert max(by_graph) < 0.1
+
+
+@needs_kernel
+def test_a_window_is_the_same_on_every_thread_and_behind_every_other() -> None:
+    encode = open_kernel(MODEL)
+    assert encode is not None
+    rng = np.random.default_rng(0)
+    given = [rng.standard_normal((1, 80, 1000)).astype(np.float32) for _ in range(8)]
+    alone = [encode(one) for one in given]
+    encode(np.full((1, 80, 1000), np.nan, np.float32))
+    np.testing.assert_array_equal(encode(given[0]), alone[0])
+    with ThreadPoolExecutor(4) as pool:
+        for one, before in zip(pool.map(encode, given * 3), alone * 3, strict=True):
+            np.testing.assert_array_equal(one, before)
+
+
+@needs_kernel
+def test_who_uses_it(tmp_path: Path) -> None:
+    def uses(folder: Path, provider: str) -> bool:
+        return isinstance(CpuEncoder(folder, Cores(1), provider)._run, EncoderKernel)
+
+    assert uses(MODEL, "auto")
+    assert not uses(MODEL, "cpu")
+    older = shutil.copytree(MODEL, tmp_path / "older")
+    graph = (older / "encoder.onnx").read_bytes()
+    (older / "encoder.onnx").write_bytes(graph.replace(b"encoder.conv1.int8", b"encoder_conv1_int8"))
+    assert not uses(older, "auto")
+
+
+@pytest.mark.parametrize(
+    "sizes", [(10, 3, 8, 96, 80), (10, 1, 80, 96, 80), (10, 2, 16, 100, 80), (10, 2, 16, 64, 77)]
+)
+def test_sizes_that_are_left_to_onnx_runtime(sizes: tuple[int, int, int, int, int]) -> None:
+    assert not kernel._fits(random_encoder(*sizes), sizes[1])
+
+
+def test_a_library_of_another_version_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Old:
+        def __init__(self, path: str) -> None: ...
+
+        def encoder_version(self) -> int:
+            return kernel._VERSION + 1
+
+    class Spec:
+        origin = "somewhere.so"
+
+    monkeypatch.setattr(kernel, "find_spec", lambda name: Spec)
+    monkeypatch.setattr(kernel.ctypes, "CDLL", Old)
+    assert kernel._library.__wrapped__() is None
+    monkeypatch.setattr(kernel, "find_spec", lambda name: None)
+    assert kernel._library.__wrapped__() is None
+
+
+def test_it_was_compiled_where_it_can_be() -> None:
+    """A compiler and the right processor, and yet no kernel: the installation is broken and silently slow."""
+    flags = Path("/proc/cpuinfo")
+    if not flags.is_file() or "avx512_vnni" not in flags.read_text():
+        pytest.skip("another processor")
+    if shutil.which((sysconfig.get_config_var("CC") or "cc").split()[0]) is None:
+        pytest.skip("no compiler")
+    assert LIBRARY is not None
