@@ -1,11 +1,12 @@
 """asr-batch against its peers, side by side: `make bench`, or
 
-    python -m bench.speed [--seconds 120] [--rounds 3] [--threads 2] [--source FOLDER --audio FOLDER]
+    python -m bench.speed [--seconds 960] [--rounds 3] [--threads 2] [--source FOLDER --audio FOLDER]
 
 Two tables. *Forced lengths*: Whisper-tiny's size with random weights, 3.2 tokens a second of audio whatever
 is said. *Natural speech* (with `--source`, the Hugging Face folder of nano.en or another Whisper, and
 `--audio`, a folder of sound files): everyone's own segmentation and end of text. All runners read the same
-files, take turns, and get the same number of threads; figures are medians over the rounds.
+files, take turns, and get the same number of threads, each in a process of its own; figures are medians
+over the rounds.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -49,16 +54,64 @@ def noise_file(path: Path, seconds: int) -> Path:
 
 
 Times = dict[str, list[tuple[float, float]]]
+Maker = Callable[[], Peer]
 
 
-def take_turns(runners: Sequence[Peer], files: Sequence[Path], rounds: int) -> Times:
-    """Wall and processor seconds of each runner in each round."""
+class Runner:
+    """A peer in a process of its own: what one does to memory and threads is then done to itself alone."""
+
+    def __init__(self, make: Maker, warm: Path) -> None:
+        context = get_context("spawn")
+        self._pipe, there = context.Pipe()
+        self._process = context.Process(target=_serve, args=(make, warm, there), daemon=True)
+        self._process.start()
+        there.close()
+        self.name: str = self._pipe.recv()
+
+    def run(self, files: Sequence[Path]) -> tuple[float, float]:
+        """Wall and processor seconds of its process."""
+        self._pipe.send(list(files))
+        times: tuple[float, float] = self._pipe.recv()
+        return times
+
+    def close(self) -> None:
+        self._pipe.send([])
+        self._process.join()
+
+
+def _serve(make: Maker, warm: Path, pipe: Connection) -> None:
+    """Make the peer and warm it up, say its name, then run the files that are asked for until there are none.
+
+    Twice, because asr-batch arranges its memory anew (huge pages) after some windows.
+    """
+    try:
+        peer = make()
+        for _ in range(2):
+            peer.run([warm])
+    except Exception as error:
+        print(f"  left out: {type(error).__name__}: {error}", file=sys.stderr)
+        if os.environ.get("BENCH_DEBUG"):
+            traceback.print_exc()
+        raise SystemExit(1) from error
+    pipe.send(peer.name)
+    while files := pipe.recv():
+        wall, cpu = time.perf_counter(), time.process_time()
+        peer.run(files)
+        pipe.send((time.perf_counter() - wall, time.process_time() - cpu))
+
+
+def take_turns(makers: Sequence[Maker], warm: Path, files: Sequence[Path], rounds: int) -> Times:
+    """Wall and processor seconds of each peer in each round; one that cannot be made here says why."""
+    runners = []
+    for maker in makers:
+        with suppress(EOFError):
+            runners.append(Runner(maker, warm))
     times: Times = {runner.name: [] for runner in runners}
     for _ in range(rounds):
         for runner in runners:
-            wall, cpu = time.perf_counter(), time.process_time()
-            runner.run(files)
-            times[runner.name].append((time.perf_counter() - wall, time.process_time() - cpu))
+            times[runner.name].append(runner.run(files))
+    for runner in runners:
+        runner.close()
     return times
 
 
@@ -81,26 +134,6 @@ def table(title: str, times: Times, audio: float) -> None:
         print(line + f" {faster[0]:9.2f} x {faster[1]:5.2f} x")
 
 
-def gather(file: Path, *makers: object) -> list[Peer]:
-    """The runners that can be made here, warm; one that cannot says why.
-
-    Each reads `file` twice before the next is made: what asr-batch does to the memory of its process after
-    some windows (huge pages) is then done to its own alone.
-    """
-    found: list[Peer] = []
-    for maker in makers:
-        try:
-            runner: Peer = maker()  # type: ignore[operator]
-            for _ in range(2):
-                runner.run([file])
-            found.append(runner)
-        except Exception as error:  # noqa: BLE001 - a peer that is not installed is left out
-            print(f"  left out: {type(error).__name__}: {error}", file=sys.stderr)
-            if os.environ.get("BENCH_DEBUG"):
-                traceback.print_exc()
-    return found
-
-
 def forced(work: Path, seconds: int, rounds: int, threads: int, limits: dict[str, float]) -> None:
     source = make(work / "tiny")
     compile_bundle(source, work / "bundle")
@@ -109,13 +142,12 @@ def forced(work: Path, seconds: int, rounds: int, threads: int, limits: dict[str
     config = WhisperConfig.from_folder(source)
     prompt = [config.sot, config.languages["en"], config.transcribe or 0, config.no_timestamps or 0]
     file = noise_file(work / "noise.flac", seconds)
-    runners = gather(
-        file,
-        lambda: peers.ours(work / "bundle", threads, True, "en"),
-        *(lambda b=b: peers.faster_whisper(converted, threads, True, "en", b) for b in (8, 16)),
-        lambda: peers.seed(layout, source, threads, True, prompt),
+    makers = (
+        partial(peers.ours, work / "bundle", threads, True, "en"),
+        *(partial(peers.faster_whisper, converted, threads, True, "en", batch) for batch in (8, 16)),
+        partial(peers.seed, layout, source, threads, True, prompt),
     )
-    table("Forced lengths, Whisper-tiny's size", take_turns(runners, [file], rounds), seconds)
+    table("Forced lengths, Whisper-tiny's size", take_turns(makers, file, [file], rounds), seconds)
     shares(work / "bundle", config, threads, limits)
     start_up(work / "bundle", file)
 
@@ -128,19 +160,18 @@ def natural(work: Path, source: Path, audio: Path, rounds: int, threads: int) ->
     files = sorted(path for path in audio.iterdir() if path.suffix in (".flac", ".wav", ".mp3", ".ogg"))
     seconds = sum(soundfile.info(path).duration for path in files)
     prompt = [config.sot, config.no_timestamps or 0]
-    runners = gather(
-        files[0],
-        lambda: peers.ours(work / "natural", threads, False, None),
-        *(lambda b=b: peers.faster_whisper(converted, threads, False, "en", b) for b in (8, 16)),
-        lambda: peers.seed(layout, source, threads, False, prompt),
+    makers = (
+        partial(peers.ours, work / "natural", threads, False, None),
+        *(partial(peers.faster_whisper, converted, threads, False, "en", batch) for batch in (8, 16)),
+        partial(peers.seed, layout, source, threads, False, prompt),
     )
-    table(f"Natural speech, {source.name}", take_turns(runners, files, rounds), seconds)
+    table(f"Natural speech, {source.name}", take_turns(makers, files[0], files, rounds), seconds)
 
 
 def shares(bundle: Path, config: WhisperConfig, threads: int, limits: dict[str, float]) -> None:
     """How much of the machine's measured limits the encoder and a full decoder step reach, each alone."""
     d, positions = config.d_model, 500
-    encoder = CpuEncoder(bundle, Cores(threads), "cpu")
+    encoder = CpuEncoder(bundle, Cores(threads), "auto")
     sound = np.random.default_rng(0).standard_normal((2 * threads, encoder.n_mels, encoder.frames))
     log_mel = sound.astype(np.float32)
     seconds = timed(lambda: encoder.start(log_mel).result())
@@ -183,7 +214,7 @@ def start_up(bundle: Path, file: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--seconds", type=int, default=120, help="audio of the forced table")
+    parser.add_argument("--seconds", type=int, default=960, help="audio of the forced table")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--source", type=Path, help="Hugging Face folder for the natural table")
