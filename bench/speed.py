@@ -181,7 +181,7 @@ def shares(bundle: Path, config: WhisperConfig, threads: int, limits: dict[str, 
     )
     encoder.close()
     session = open_session(bundle / "decoder.onnx", options=graph_options(1)).session
-    reader, at = Reader(session, VocabularyGraphs(bundle, "cpu"), SLOTS, 64), [16] * SLOTS
+    reader, at = Reader(session, VocabularyGraphs(bundle, "auto"), SLOTS, 64), [16] * SLOTS
     seconds = timed(lambda: reader.step([100] * SLOTS, at))
     step = SLOTS * token_operations(d, config.decoder_layers, positions, config.vocab_size) / seconds
     weights = (bundle / "decoder.weights").stat().st_size + (bundle / "embedding.weights").stat().st_size

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from asr_batch.models.hailo_doctor import diagnose, tools
+from asr_batch.models.whisper import kernels
 from asr_batch.workers import facts, session
 
 PACKAGES = ("asr-batch", "ray", "onnxruntime", "numpy", "soundfile", "av", "soxr", "pyarrow", "click")
@@ -37,6 +38,7 @@ def here(audio: Sequence[str] = ()) -> Iterator[Check]:
     yield Check("machine", "ok", f"{found.host}: {found.arch}, {found.cores} cores, {pages}")
     yield _python()
     yield from map(_package, PACKAGES)
+    yield _kernels()
     yield _memory(found)
     yield _disk(found)
     yield _shm()
@@ -58,6 +60,15 @@ def _package(name: str) -> Check:
         return Check(name, "ok", version(name))
     except PackageNotFoundError:
         return Check(name, "bad", f"not installed; `pip install {name}` into {sys.prefix}")
+
+
+def _kernels() -> Check:
+    why = kernels.absent()
+    if why == "library":
+        text = "not compiled, though made for this processor; install gcc and asr-batch again: a sixth of the time"
+        return Check("kernels", "note", text)
+    text = "AVX-512 VNNI, in use" if why is None else "none for this processor; ONNX Runtime does it all"
+    return Check("kernels", "ok", text)
 
 
 def _memory(found: facts.NodeFacts) -> Check:

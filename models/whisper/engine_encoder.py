@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr_batch.models.encoder import EncoderJob
-from asr_batch.models.session import has_gpu, open_session, runtime_errors
+from asr_batch.models.session import open_session, runtime_errors
+from asr_batch.models.whisper.encoder_kernel import open_encoder_kernel
 from asr_batch.models.whisper.engine_buffers import Array, bind
 from asr_batch.models.whisper.engine_session import Cores, graph_options
-from asr_batch.models.whisper.kernel import open_kernel
 
 Float32 = NDArray[np.float32]
 
@@ -62,7 +62,7 @@ class CpuEncoder:
         self._pool = ThreadPoolExecutor(cores.count, thread_name_prefix="encoder")
         self.depth = AHEAD
         self.provider, self.fallback = "cpu", False
-        kernel = open_kernel(folder) if provider == "auto" and not has_gpu() else None
+        kernel = open_encoder_kernel(folder, provider)
         self._run: Callable[[Float32], Float32]
         if kernel is not None:
             self._run, self.n_mels, self.frames = kernel, kernel.n_mels, kernel.frames

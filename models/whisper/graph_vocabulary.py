@@ -55,12 +55,13 @@ def make_vocabulary(source: Source, config: WhisperConfig, *, int8: bool) -> Voc
 
 def project(graph: Graph, x: str, table: Vocabulary, out: str) -> None:
     """The logits `out` [..., tokens] of the states `x` [..., d_model]."""
-    # The transposed table is folded and packed when the session opens: on disk it exists once.
-    turned = graph.op("Transpose", graph.weight(table.table), perm=[1, 0])
+    # The transposed table is folded and packed when the session opens: on disk it exists once. The kernel
+    # finds table and scales by their names.
     if table.scale is None:
-        graph.op("MatMul", x, turned, out=out)
+        graph.op("MatMul", x, graph.op("Transpose", graph.weight(table.table), perm=[1, 0]), out=out)
     else:
-        row_product(graph, x, turned, graph.weight(table.scale), out=out)
+        turned = graph.op("Transpose", graph.weight(table.table, name="vocabulary.int8"), perm=[1, 0])
+        row_product(graph, x, turned, graph.weight(table.scale, name="vocabulary.scale"), out=out)
 
 
 def build_vocabulary(part: Vocabulary) -> Graph:

@@ -1,4 +1,4 @@
-"""The encoder's kernel against the same encoder in float64, and who uses it."""
+"""The kernels against the same sums in float64, and who uses them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ import pytest
 import soundfile
 
 from asr_batch.models.features import log_mel
-from asr_batch.models.whisper import kernel
+from asr_batch.models.whisper import kernels
+from asr_batch.models.whisper.encoder_kernel import EncoderKernel, fits, open_encoder_kernel
 from asr_batch.models.whisper.engine_encoder import CpuEncoder
 from asr_batch.models.whisper.engine_session import Cores
-from asr_batch.models.whisper.kernel import EncoderKernel, open_kernel
+from asr_batch.models.whisper.engine_vocabulary import Vocabulary, VocabularyGraphs, _Graph, _Kernel
 from asr_batch.models.whisper.quant import int8_columns
+from asr_batch.workers.doctor import _kernels
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "models" / "bundled" / "nano.en"
-LIBRARY = kernel._library()
+LIBRARY = kernels._library()
 needs_kernel = pytest.mark.skipif(LIBRARY is None, reason="no compiler at installation, or no AVX-512 VNNI")
 Arrays = dict[str, np.ndarray]
 
@@ -114,7 +116,7 @@ def test_hidden_states_of_random_encoders(
     positions: int, heads: int, width: int, ffn: int, mels: int
 ) -> None:
     arrays = random_encoder(positions, heads, width, ffn, mels)
-    assert kernel._fits(arrays, heads)
+    assert fits(arrays, heads)
     encode = EncoderKernel(LIBRARY, arrays, heads)
     assert (encode.n_mels, encode.frames) == (mels, 2 * positions)
     rng = np.random.default_rng(0)
@@ -130,7 +132,7 @@ def test_hidden_states_of_random_encoders(
 
 @needs_kernel
 def test_closer_than_the_graph_on_speech() -> None:
-    arrays = kernel._named_weights(MODEL / "encoder.onnx")
+    arrays = kernels.named_weights(MODEL / "encoder.onnx", "encoder.")
     ours, graph = CpuEncoder(MODEL, Cores(1), "auto"), CpuEncoder(MODEL, Cores(1), "cpu")
     clips = sorted((ROOT / "tests" / "data" / "audio").glob("dev-*.flac"))[:6]
     given = [log_mel(soundfile.read(clip, dtype="float32")[0], 80, 160000) for clip in clips]
@@ -146,7 +148,7 @@ def test_closer_than_the_graph_on_speech() -> None:
 
 @needs_kernel
 def test_a_window_is_the_same_on_every_thread_and_behind_every_other() -> None:
-    encode = open_kernel(MODEL)
+    encode = open_encoder_kernel(MODEL, "auto")
     assert encode is not None
     rng = np.random.default_rng(0)
     given = [rng.standard_normal((1, 80, 1000)).astype(np.float32) for _ in range(8)]
@@ -158,47 +160,100 @@ def test_a_window_is_the_same_on_every_thread_and_behind_every_other() -> None:
             np.testing.assert_array_equal(one, before)
 
 
-@needs_kernel
-def test_who_uses_it(tmp_path: Path) -> None:
-    def uses(folder: Path, provider: str) -> bool:
-        return isinstance(CpuEncoder(folder, Cores(1), provider)._run, EncoderKernel)
+def random_table(tokens: int, d: int) -> tuple[Arrays, np.ndarray]:
+    """A vocabulary's constants, and its table in float64 [tokens, d]."""
+    table = np.random.default_rng(tokens).standard_normal((tokens, d), np.float32)
+    columns, scale = int8_columns(np.ascontiguousarray(table.T))
+    arrays = {"vocabulary.int8": np.ascontiguousarray(columns.T), "vocabulary.scale": scale}
+    return arrays, columns.T.astype(np.float64) * scale[:, None]
 
-    assert uses(MODEL, "auto")
-    assert not uses(MODEL, "cpu")
+
+@needs_kernel
+@pytest.mark.parametrize(("tokens", "d"), [(5, 16), (64, 48), (100, 192), (1001, 64), (2063, 384)])
+def test_logits_and_their_norm(tokens: int, d: int) -> None:
+    arrays, table = random_table(tokens, d)
+    states = np.random.default_rng(0).standard_normal((16, d), np.float32)
+    states[3] = 0
+    bound = _Kernel(LIBRARY, arrays).bound(states)
+    alone = []
+    for count in (16, 1, 5, 6, 7, 13):
+        norm = bound.run(count)
+        right = states[:count].astype(np.float64) @ table.T
+        assert bound.logits[:count].shape == (count, tokens)
+        assert off(bound.logits[:count], right) < 0.01
+        largest = bound.logits[:count].max(1).astype(np.float64)
+        summed = np.exp(bound.logits[:count] - largest[:, None]).sum(1)
+        np.testing.assert_allclose(norm, largest + np.log(summed), atol=1e-5)
+        alone.append((bound.logits[:1].copy(), norm[:1]))
+    for logits, norm in alone:  # to the last bit, whatever runs beside it
+        np.testing.assert_array_equal(logits, alone[0][0])
+        assert norm == alone[0][1]
+
+
+@needs_kernel
+def test_logits_of_a_bundle_as_its_graphs_give_them() -> None:
+    kernel, graph = (Vocabulary(VocabularyGraphs(MODEL, provider), 8) for provider in ("auto", "cpu"))
+    kernel.states[:] = np.random.default_rng(0).standard_normal(kernel.states.shape)
+    graph.states[:] = kernel.states
+    ours, theirs = kernel.scores(8), graph.scores(8)
+    assert [part.shape for part in ours.parts] == [part.shape for part in theirs.parts]
+    assert off(ours.rows(), theirs.rows()) < 0.01
+    np.testing.assert_allclose(ours.norm, theirs.norm, atol=0.05)
+
+
+@needs_kernel
+def test_who_uses_them(tmp_path: Path) -> None:
+    def uses(folder: Path, provider: str) -> tuple[bool, set[type]]:
+        by_kernel = isinstance(CpuEncoder(folder, Cores(1), provider)._run, EncoderKernel)
+        return by_kernel, {type(part) for part in VocabularyGraphs(folder, provider).parts}
+
+    assert uses(MODEL, "auto") == (True, {_Kernel})
+    assert uses(MODEL, "cpu") == (False, {_Graph})
     older = shutil.copytree(MODEL, tmp_path / "older")
-    graph = (older / "encoder.onnx").read_bytes()
-    (older / "encoder.onnx").write_bytes(graph.replace(b"encoder.conv1.int8", b"encoder_conv1_int8"))
-    assert not uses(older, "auto")
+    for name, constant in (("encoder", b"encoder.conv1.int8"), ("vocabulary_0", b"vocabulary.int8")):
+        graph = older / f"{name}.onnx"
+        graph.write_bytes(graph.read_bytes().replace(constant, constant.replace(b".", b"_")))
+    assert uses(older, "auto") == (False, {_Graph, _Kernel})
 
 
 @pytest.mark.parametrize(
     "sizes", [(10, 3, 8, 96, 80), (10, 1, 80, 96, 80), (10, 2, 16, 100, 80), (10, 2, 16, 64, 77)]
 )
 def test_sizes_that_are_left_to_onnx_runtime(sizes: tuple[int, int, int, int, int]) -> None:
-    assert not kernel._fits(random_encoder(*sizes), sizes[1])
+    assert not fits(random_encoder(*sizes), sizes[1])
 
 
 def test_a_library_of_another_version_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     class Old:
         def __init__(self, path: str) -> None: ...
 
-        def encoder_version(self) -> int:
-            return kernel._VERSION + 1
+        def kernels_version(self) -> int:
+            return kernels._VERSION + 1
 
     class Spec:
         origin = "somewhere.so"
 
-    monkeypatch.setattr(kernel, "find_spec", lambda name: Spec)
-    monkeypatch.setattr(kernel.ctypes, "CDLL", Old)
-    assert kernel._library.__wrapped__() is None
-    monkeypatch.setattr(kernel, "find_spec", lambda name: None)
-    assert kernel._library.__wrapped__() is None
+    monkeypatch.setattr(kernels, "find_spec", lambda name: Spec)
+    monkeypatch.setattr(kernels.ctypes, "CDLL", Old)
+    assert kernels._library.__wrapped__() is None
+    monkeypatch.setattr(kernels, "find_spec", lambda name: None)
+    assert kernels._library.__wrapped__() is None
 
 
-def test_it_was_compiled_where_it_can_be() -> None:
+def test_the_doctor_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(kernels, "_library", lambda: object())
+    assert _kernels().state == "ok"
+    assert "in use" in _kernels().text
+    monkeypatch.setattr(kernels, "_library", lambda: None)
+    monkeypatch.setattr(kernels, "_CPU", tmp_path / "cpuinfo")
+    assert "none for this processor" in _kernels().text
+    (tmp_path / "cpuinfo").write_text("flags : avx512f avx512_vnni\n")
+    assert (_kernels().state, "gcc" in _kernels().text) == ("note", True)
+
+
+def test_they_were_compiled_where_they_can_be() -> None:
     """A compiler and the right processor, and yet no kernel: the installation is broken and silently slow."""
-    flags = Path("/proc/cpuinfo")
-    if not flags.is_file() or "avx512_vnni" not in flags.read_text():
+    if kernels.absent() == "processor":
         pytest.skip("another processor")
     if shutil.which((sysconfig.get_config_var("CC") or "cc").split()[0]) is None:
         pytest.skip("no compiler")

@@ -1,11 +1,14 @@
-/* The encoder of a Whisper for one window, in int8, on processors with AVX-512 VNNI.
+/* Two parts of a Whisper in int8 on processors with AVX-512 VNNI: the encoder of one window, and the logits of
+   some tokens.
 
-   models/whisper/kernel.py packs the weights, calls encoder_run and says what is left to ONNX Runtime: every
-   other processor and every other compiler, for which this file compiles to a function that says "no".
+   kernels.py loads this file; what runs is encoder_kernel.py's and vocabulary_kernel.py's business. Every
+   other processor and every other compiler is left to ONNX Runtime: for them this compiles to a function
+   that says "no".
 
    What makes it faster than a graph of operators: rows are normalised, turned into bytes, multiplied, put
    through GELU and turned into bytes again while they are in the cache, a block of BLOCK rows at a time; the
-   scores of six queries never leave it; a product runs at 98 % of the processor's peak.
+   scores of six queries never leave it; logits are summed up while they are in it; a product runs at 98 % of
+   the processor's peak.
 
    Every row of activations has its own scale and zero point, every column of weights its own scale. Keys
    lose their mean (a constant that softmax does not see) and have a scale each, values one per channel, as
@@ -15,8 +18,8 @@
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 
-/* 0 where it cannot run; else the version of its interface, which kernel.py compares with its own. */
-int encoder_version(void) {
+/* 0 where it cannot run; else the version of its interface, which kernels.py compares with its own. */
+int kernels_version(void) {
     int able = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
     return able ? 1 : 0;
@@ -156,9 +159,13 @@ static void quantise(const float *x, long n, Rows to, long r, long stride) {
 INLINE void tile(const int vectors, Rows a, long lda, const int8_t *panel, long fours, Linear with, float *out, long ldo) {
     ints sum[TILE][4];
     UNROLL for (int r = 0; r < TILE; r++) UNROLL for (int j = 0; j < vectors; j++) sum[r][j] = _mm512_setzero_si512();
+    const long whole = 64 * vectors * fours;
     for (long k = 0; k < fours; k++) {
         ints weights[4];
-        UNROLL for (int j = 0; j < vectors; j++) weights[j] = _mm512_loadu_si512(panel + 64 * j);
+        UNROLL for (int j = 0; j < vectors; j++) {
+            weights[j] = _mm512_loadu_si512(panel + 64 * j);
+            _mm_prefetch((const char *)panel + whole + 64 * j, _MM_HINT_T1); /* the next panel */
+        }
         panel += 64 * vectors;
         UNROLL for (int r = 0; r < TILE; r++) {
             ints row = _mm512_set1_epi32(*(const int32_t *)(a.bytes + r * lda + 4 * k));
@@ -452,10 +459,71 @@ void encoder_run(const Shape *shape, const void *const *weights, const float *lo
     for (long t = 0; t < shape->positions; t++) norm(b.x + t * shape->d, shape->d, last, hidden + t * shape->d);
 }
 
+/* ---- the vocabulary ---- */
+
+typedef struct {
+    Rows rows;
+    float *top, *sum; /* of each row, LANES of them */
+} Choice;
+
+static char *lay_out_choice(long count, long d, char *base, Choice *to) {
+    long rows = up(count, TILE);
+    to->rows = take_rows(&base, rows, d);
+    to->top = take_floats(&base, rows * LANES);
+    to->sum = take_floats(&base, rows * LANES);
+    return base;
+}
+
+/* Bytes of scratch memory for vocabulary_run. */
+long vocabulary_scratch(long count, long d) {
+    Choice none;
+    return lay_out_choice(count, d, 0, &none) - (char *)0;
+}
+
+/* Takes `n` logits, a multiple of LANES, into a row's largest so far and the sum of its exponentials, both
+   lane by lane. */
+static void sum_up(const float *logits, long n, float *top, float *sum) {
+    floats before = _mm512_loadu_ps(top), now = before, e = _mm512_set1_ps(1.44269504f);
+    for (long i = 0; i < n; i += LANES) now = _mm512_max_ps(now, _mm512_loadu_ps(logits + i));
+    floats total = _mm512_mul_ps(_mm512_loadu_ps(sum), exp2_of(_mm512_mul_ps(_mm512_sub_ps(before, now), e)));
+    for (long i = 0; i < n; i += LANES) {
+        floats under = _mm512_sub_ps(_mm512_loadu_ps(logits + i), now);
+        total = _mm512_add_ps(total, exp2_of(_mm512_mul_ps(under, e)));
+    }
+    _mm512_storeu_ps(top, now);
+    _mm512_storeu_ps(sum, total);
+}
+
+/* States [count, d] to logits [count up to a multiple of TILE, stride] of `tokens` tokens, a multiple of
+   LANES, and the largest of each row and the sum of exp(logit - largest), [count, 2]. `weights` as those of a
+   linear layer of encoder_run. */
+void vocabulary_run(long count, long d, long tokens, const void *const *weights, const float *states, float *logits, long stride, float *norm, char *scratch) {
+    Choice b;
+    lay_out_choice(count, d, scratch, &b);
+    Linear table = next_linear(&weights);
+    for (long r = 0; r < count; r++) {
+        quantise(states + r * d, d, b.rows, r, d);
+        _mm512_storeu_ps(b.top + r * LANES, _mm512_set1_ps(-3e38f));
+        _mm512_storeu_ps(b.sum + r * LANES, _mm512_setzero_ps());
+    }
+    for (long c = 0; c < tokens; c += PANEL) {
+        long some = least(PANEL, tokens - c);
+        Linear part = {table.panels + c * d, table.scale + c, table.sums + c, table.bias + c};
+        product(b.rows, up(count, TILE), d, d, some, part, logits + c, stride);
+        for (long r = 0; r < count; r++) sum_up(logits + r * stride + c, some, b.top + r * LANES, b.sum + r * LANES);
+    }
+    for (long r = 0; r < count; r++) {
+        floats top = _mm512_loadu_ps(b.top + r * LANES), sum = _mm512_loadu_ps(b.sum + r * LANES);
+        norm[2 * r] = _mm512_reduce_max_ps(top);
+        floats under = _mm512_sub_ps(top, _mm512_set1_ps(norm[2 * r]));
+        norm[2 * r + 1] = _mm512_reduce_add_ps(_mm512_mul_ps(sum, exp2_of(_mm512_mul_ps(under, _mm512_set1_ps(1.44269504f)))));
+    }
+}
+
 #pragma GCC pop_options
 
 #else
 
-int encoder_version(void) { return 0; }
+int kernels_version(void) { return 0; }
 
 #endif
