@@ -65,7 +65,9 @@ def _package(name: str) -> Check:
 def _kernels() -> Check:
     why = kernels.absent()
     if why == "library":
-        text = "not compiled, though made for this processor; install gcc and asr-batch again: a sixth of the time"
+        text = (
+            "left out when this asr-batch was built (no gcc, or another kind of machine); they save a sixth"
+        )
         return Check("kernels", "note", text)
     text = "AVX-512 VNNI, in use" if why is None else "none for this processor; ONNX Runtime does it all"
     return Check("kernels", "ok", text)

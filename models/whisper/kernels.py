@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +29,7 @@ LANES, PANEL = 16, 64
 """Columns of a vector, and of the panels that the products go through."""
 
 _VERSION = 1  # of the interface of kernels.c
-_CPU = Path("/proc/cpuinfo")
+_CPU, _HERE = Path("/proc/cpuinfo"), Path(__file__).parent
 
 
 def library(provider: str) -> ctypes.CDLL | None:
@@ -40,16 +39,22 @@ def library(provider: str) -> ctypes.CDLL | None:
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    """None where nobody could compile it (or not since it was changed), or this processor cannot run it."""
-    spec = find_spec("asr_batch.models.whisper._kernels")
-    if spec is None or spec.origin is None:
-        return None
-    found = ctypes.CDLL(spec.origin)
-    if found.kernels_version() != _VERSION:
+    """None where nobody could compile it (or not since it was changed), or this machine cannot run it."""
+    found = next((one for one in map(_loaded, sorted(_HERE.glob("_kernels*.so"))) if one), None)
+    if found is None:
         return None
     found.encoder_scratch.restype = found.vocabulary_scratch.restype = ctypes.c_long
     found.encoder_run.restype = found.vocabulary_run.restype = None
     return found
+
+
+def _loaded(path: Path) -> ctypes.CDLL | None:
+    """The library at `path`: the one of whoever built the wheel, perhaps for another kind of machine."""
+    try:
+        found = ctypes.CDLL(str(path))
+        return found if found.kernels_version() == _VERSION else None
+    except (OSError, AttributeError):
+        return None
 
 
 def absent() -> Literal["processor", "library"] | None:
