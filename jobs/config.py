@@ -37,7 +37,9 @@ class RunConfig:
     decoder: str = _key("Where the decoder runs.", "auto", choices=("auto", "cpu", "npu"))
     npu_service: bool = _key("Share the NPU through the vendor's service instead of holding it alone.", False)
     precision: str = _key("Which weights of the model.", "auto", choices=("auto", "fp32", "int8", "int4"))
-    provider: str = _key("ONNX Runtime's execution provider: auto, cpu, cuda or another it has.", "auto")
+    provider: str = _key(
+        "ONNX Runtime's execution provider: cpu, cuda or another; auto takes the fastest here.", "auto"
+    )
     address: str = _key("Ray: local (embedded), auto (cluster started here) or HOST:PORT.", "local")
     workers: int | None = _key("Number of workers; default: by cores and memory.", least=1)
     no_ray: bool = _key("Run the same job in this process.", False)

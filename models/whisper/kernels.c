@@ -1,9 +1,8 @@
-/* Two parts of a Whisper in int8 on processors with AVX-512 VNNI: the encoder of one window, and the logits of
-   some tokens.
+/* Two parts of a Whisper in int8 on processors with AVX-512 VNNI: the encoder of one window, and the logits
+   of some tokens.
 
-   kernels.py loads this file; what runs is encoder_kernel.py's and vocabulary_kernel.py's business. Every
-   other processor and every other compiler is left to ONNX Runtime: for them this compiles to a function
-   that says "no".
+   kernels.py loads this file, encoder_kernel.py and engine_vocabulary.py call it. Every other processor and
+   every other compiler is left to ONNX Runtime: for them this compiles to a function that says "no".
 
    What makes it faster than a graph of operators: rows are normalised, turned into bytes, multiplied, put
    through GELU and turned into bytes again while they are in the cache, a block of BLOCK rows at a time; the
@@ -11,8 +10,8 @@
    the processor's peak.
 
    Every row of activations has its own scale and zero point, every column of weights its own scale. Keys
-   lose their mean (a constant that softmax does not see) and have a scale each, values one per channel, as
-   in SageAttention (https://arxiv.org/abs/2410.02367); softmax weights are bytes of their largest. */
+   lose their mean, a constant that softmax does not see (SageAttention, https://arxiv.org/abs/2410.02367), and
+   have a scale each, values one per channel; softmax weights are bytes of their largest. */
 
 #include <stdint.h>
 
@@ -33,10 +32,10 @@ int kernels_version(void) {
 #define UNROLL _Pragma("GCC unroll 6")
 
 enum {
-    LANES = 16,  /* numbers of a vector */
-    TILE = 6,    /* rows of a tile: 24 sums, 4 vectors of weights and one of rows fit into 32 registers */
-    PANEL = 64,  /* columns of a tile */
-    BLOCK = 48,  /* rows that go through the linear layers together */
+    LANES = 16, /* numbers of a vector */
+    TILE = 6,   /* rows of a tile: 24 sums, 4 vectors of weights and one of rows fit into 32 registers */
+    PANEL = 64, /* columns of a tile */
+    BLOCK = 48, /* rows that go through the linear layers together */
 };
 
 typedef __m512 floats;
@@ -78,16 +77,19 @@ INLINE floats exp2_of(floats x) {
     return _mm512_scalef_ps(_mm512_fmadd_ps(y, f, _mm512_set1_ps(1)), whole);
 }
 
+INLINE floats exp_of(floats x) { return exp2_of(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f))); }
+
 /* x * Phi(x) with erf by Abramowitz and Stegun, 7.1.26. */
 INLINE floats gelu_of(floats x) {
-    floats size = _mm512_abs_ps(x), z = _mm512_mul_ps(size, _mm512_set1_ps(0.70710678f)), one = _mm512_set1_ps(1);
+    floats one = _mm512_set1_ps(1), size = _mm512_abs_ps(x);
+    floats z = _mm512_mul_ps(size, _mm512_set1_ps(0.70710678f));
     floats t = _mm512_div_ps(one, _mm512_fmadd_ps(z, _mm512_set1_ps(0.3275911f), one));
     floats y = _mm512_set1_ps(1.061405429f);
     y = _mm512_fmadd_ps(y, t, _mm512_set1_ps(-1.453152027f));
     y = _mm512_fmadd_ps(y, t, _mm512_set1_ps(1.421413741f));
     y = _mm512_fmadd_ps(y, t, _mm512_set1_ps(-0.284496736f));
     y = _mm512_fmadd_ps(y, t, _mm512_set1_ps(0.254829592f));
-    floats bell = exp2_of(_mm512_mul_ps(_mm512_mul_ps(z, z), _mm512_set1_ps(-1.44269504f)));
+    floats bell = exp_of(_mm512_sub_ps(_mm512_setzero_ps(), _mm512_mul_ps(z, z)));
     floats erf = _mm512_fnmadd_ps(_mm512_mul_ps(y, t), bell, one);
     return _mm512_mul_ps(_mm512_set1_ps(0.5f), _mm512_fmadd_ps(size, erf, x));
 }
@@ -156,9 +158,12 @@ static void quantise(const float *x, long n, Rows to, long r, long stride) {
 /* ---- products ---- */
 
 /* TILE rows of bytes times a panel of `vectors` * LANES columns. */
-INLINE void tile(const int vectors, Rows a, long lda, const int8_t *panel, long fours, Linear with, float *out, long ldo) {
+INLINE void tile(const int vectors, Rows a, long lda, const int8_t *panel, long fours, Linear with,
+                 float *out, long ldo) {
     ints sum[TILE][4];
-    UNROLL for (int r = 0; r < TILE; r++) UNROLL for (int j = 0; j < vectors; j++) sum[r][j] = _mm512_setzero_si512();
+    UNROLL for (int r = 0; r < TILE; r++)
+        UNROLL for (int j = 0; j < vectors; j++)
+            sum[r][j] = _mm512_setzero_si512();
     const long whole = 64 * vectors * fours;
     for (long k = 0; k < fours; k++) {
         ints weights[4];
@@ -169,7 +174,8 @@ INLINE void tile(const int vectors, Rows a, long lda, const int8_t *panel, long 
         panel += 64 * vectors;
         UNROLL for (int r = 0; r < TILE; r++) {
             ints row = _mm512_set1_epi32(*(const int32_t *)(a.bytes + r * lda + 4 * k));
-            UNROLL for (int j = 0; j < vectors; j++) sum[r][j] = _mm512_dpbusd_epi32(sum[r][j], row, weights[j]);
+            UNROLL for (int j = 0; j < vectors; j++)
+                sum[r][j] = _mm512_dpbusd_epi32(sum[r][j], row, weights[j]);
         }
     }
     UNROLL for (int j = 0; j < vectors; j++) {
@@ -230,15 +236,15 @@ static void pack_keys(const float *x, long n, long stride, long width, Head head
         ints sum = _mm512_setzero_si512();
         const float *key = x + i * stride;
         long start = i / PANEL * PANEL, panel = columns - start < PANEL ? columns - start : PANEL;
-        if (i < n)
-            for (long c = 0; c < width; c += LANES)
-                top = _mm512_max_ps(top, _mm512_abs_ps(_mm512_sub_ps(_mm512_loadu_ps(key + c), _mm512_loadu_ps(mean + c))));
+        floats centred[PANEL / LANES] = {_mm512_setzero_ps()};
+        for (long c = 0; i < n && c < width; c += LANES) {
+            centred[c / LANES] = _mm512_sub_ps(_mm512_loadu_ps(key + c), _mm512_loadu_ps(mean + c));
+            top = _mm512_max_ps(top, _mm512_abs_ps(centred[c / LANES]));
+        }
         float most = _mm512_reduce_max_ps(top);
         floats inverse = _mm512_set1_ps(most > 0 ? 127 / most : 0);
         for (long c = 0; c < width; c += LANES) {
-            ints q = _mm512_setzero_si512();
-            if (i < n)
-                q = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(key + c), _mm512_loadu_ps(mean + c)), inverse));
+            ints q = _mm512_cvtps_epi32(_mm512_mul_ps(centred[c / LANES], inverse));
             sum = _mm512_add_epi32(sum, q);
             _mm_storeu_si128((__m128i *)((int8_t *)row + c), _mm512_cvtepi32_epi8(q));
         }
@@ -254,13 +260,15 @@ static void pack_keys(const float *x, long n, long stride, long width, Head head
 static void pack_values(const float *x, long n, long stride, long width, Head head) {
     for (long c = 0; c < width; c += LANES) {
         floats top = _mm512_set1_ps(1e-30f);
-        for (long i = 0; i < n; i++) top = _mm512_max_ps(top, _mm512_abs_ps(_mm512_loadu_ps(x + i * stride + c)));
+        for (long i = 0; i < n; i++)
+            top = _mm512_max_ps(top, _mm512_abs_ps(_mm512_loadu_ps(x + i * stride + c)));
         floats inverse = _mm512_div_ps(_mm512_set1_ps(127), top);
         _mm512_storeu_ps(head.value_scale + c, _mm512_mul_ps(top, _mm512_set1_ps(1.0f / 127)));
         for (long i = 0; i < n; i += 4) {
             ints four = _mm512_setzero_si512();
             for (long j = 0; j < 4 && i + j < n; j++) {
-                ints q = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + (i + j) * stride + c), inverse));
+                floats value = _mm512_loadu_ps(x + (i + j) * stride + c);
+                ints q = _mm512_cvtps_epi32(_mm512_mul_ps(value, inverse));
                 q = _mm512_and_si512(q, _mm512_set1_epi32(255));
                 four = _mm512_or_si512(four, _mm512_sllv_epi32(q, _mm512_set1_epi32(8 * j)));
             }
@@ -277,7 +285,8 @@ static void pack_query(const float *x, long width, Rows to, long r) {
     floats inverse = _mm512_set1_ps(most > 0 ? 127 / most : 0);
     for (long c = 0; c < width; c += LANES) {
         ints q = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + c), inverse));
-        _mm_storeu_si128((__m128i *)(to.bytes + r * width + c), unsigned_bytes(_mm512_add_epi32(q, _mm512_set1_epi32(128))));
+        _mm_storeu_si128((__m128i *)(to.bytes + r * width + c),
+                         unsigned_bytes(_mm512_add_epi32(q, _mm512_set1_epi32(128))));
     }
     to.step[r] = most / 127 * 1.44269504f;
     to.zero[r] = -128 * to.step[r];
@@ -340,7 +349,8 @@ static long most_of(long a, long b, long c) { return a > b ? (a > c ? a : c) : (
 
 /* Buffers from `base` on; where they end. Those of the stem lie where the layers have theirs. */
 static char *lay_out(const Shape *s, char *base, Buffers *to) {
-    long rows = up(s->positions, TILE), frames = up(2 * s->positions, TILE) + 2 * TILE + 2, width = s->d / s->heads;
+    long rows = up(s->positions, TILE), frames = up(2 * s->positions, TILE) + 2 * TILE + 2,
+         width = s->d / s->heads;
     long columns = up(s->positions, LANES), widest = most_of(3 * s->d, 3 * s->mels, s->ffn);
     to->x = take_floats(&base, rows * s->d);
     char *behind = base;
@@ -387,7 +397,8 @@ static long least(long a, long b) { return a < b ? a : b; }
 
 /* A convolution over three neighbours, and GELU: output row t from the `3 * width` numbers of `x` from row
    `stride` * t on. */
-static void convolve(const float *x, long width, long stride, long count, Linear with, long n, float *out, Rows rows) {
+static void convolve(const float *x, long width, long stride, long count, Linear with, long n, float *out,
+                     Rows rows) {
     for (long t = 0; t < count; t += BLOCK) {
         long some = least(BLOCK, count - t), k = 3 * width;
         for (long r = 0; r < some; r++) quantise(x + (t + r) * stride * width, k, rows, r, k);
@@ -410,8 +421,9 @@ static void stem(const Shape *s, const void *const **weights, const float *log_m
     add(b->x, places, s->positions * d);
 }
 
-/* x += fc2(gelu(fc1(norm(x)))) and, before it, x += out(attended), for `some` rows. */
-static void feed_forward(const Shape *s, Buffers *b, float *x, const float *attended, long some, Linear out, Norm with, Linear up_, Linear down) {
+/* x += out(attended), then x += narrower(gelu(wider(norm(x)))), for `some` rows. */
+static void feed_forward(const Shape *s, Buffers *b, float *x, const float *attended, long some, Linear out,
+                         Norm with, Linear wider, Linear narrower) {
     long d = s->d;
     for (long r = 0; r < some; r++) quantise(attended + r * d, d, b->rows, r, d);
     product(b->rows, some, d, d, d, out, b->narrow, d);
@@ -420,10 +432,10 @@ static void feed_forward(const Shape *s, Buffers *b, float *x, const float *atte
         norm(x + r * d, d, with, b->narrow);
         quantise(b->narrow, d, b->rows, r, d);
     }
-    product(b->rows, some, d, d, s->ffn, up_, b->wide, s->ffn);
+    product(b->rows, some, d, d, s->ffn, wider, b->wide, s->ffn);
     gelu(b->wide, some, s->ffn, s->ffn);
     for (long r = 0; r < some; r++) quantise(b->wide + r * s->ffn, s->ffn, b->rows, r, s->ffn);
-    product(b->rows, some, s->ffn, s->ffn, d, down, b->narrow, d);
+    product(b->rows, some, s->ffn, s->ffn, d, narrower, b->narrow, d);
     add(x, b->narrow, some * d);
 }
 
@@ -432,7 +444,7 @@ static void layer(const Shape *s, const void *const **weights, Buffers *b) {
     Norm before = next_norm(weights);
     Linear query = next_linear(weights), key_value = next_linear(weights), out = next_linear(weights);
     Norm between = next_norm(weights);
-    Linear up_ = next_linear(weights), down = next_linear(weights);
+    Linear wider = next_linear(weights), narrower = next_linear(weights);
     for (long t = 0; t < rows; t += BLOCK) {
         long some = least(BLOCK, rows - t);
         for (long r = 0; r < some; r++) {
@@ -444,19 +456,22 @@ static void layer(const Shape *s, const void *const **weights, Buffers *b) {
     }
     for (long h = 0; h < s->heads; h++) attend(b->qkv, s, h, b->head, b->attended);
     for (long t = 0; t < rows; t += BLOCK)
-        feed_forward(s, b, b->x + t * d, b->attended + t * d, least(BLOCK, rows - t), out, between, up_, down);
+        feed_forward(s, b, b->x + t * d, b->attended + t * d, least(BLOCK, rows - t), out, between, wider,
+                     narrower);
 }
 
 /* Log-mel [mels, 2 * positions] to hidden states [positions, d]. `weights`: four arrays of each linear layer
    (panels, scale, sums, bias), two of each norm, in the order of the computation. d and ffn are multiples of
    16 and of the panels, d / heads at most 64. */
-void encoder_run(const Shape *shape, const void *const *weights, const float *log_mel, float *hidden, char *scratch) {
+void encoder_run(const Shape *shape, const void *const *weights, const float *log_mel, float *hidden,
+                 char *scratch) {
     Buffers b;
     lay_out(shape, scratch, &b);
     stem(shape, &weights, log_mel, &b);
     for (long i = 0; i < shape->layers; i++) layer(shape, &weights, &b);
     Norm last = next_norm(&weights);
-    for (long t = 0; t < shape->positions; t++) norm(b.x + t * shape->d, shape->d, last, hidden + t * shape->d);
+    for (long t = 0; t < shape->positions; t++)
+        norm(b.x + t * shape->d, shape->d, last, hidden + t * shape->d);
 }
 
 /* ---- the vocabulary ---- */
@@ -483,13 +498,11 @@ long vocabulary_scratch(long count, long d) {
 /* Takes `n` logits, a multiple of LANES, into a row's largest so far and the sum of its exponentials, both
    lane by lane. */
 static void sum_up(const float *logits, long n, float *top, float *sum) {
-    floats before = _mm512_loadu_ps(top), now = before, e = _mm512_set1_ps(1.44269504f);
+    floats before = _mm512_loadu_ps(top), now = before;
     for (long i = 0; i < n; i += LANES) now = _mm512_max_ps(now, _mm512_loadu_ps(logits + i));
-    floats total = _mm512_mul_ps(_mm512_loadu_ps(sum), exp2_of(_mm512_mul_ps(_mm512_sub_ps(before, now), e)));
-    for (long i = 0; i < n; i += LANES) {
-        floats under = _mm512_sub_ps(_mm512_loadu_ps(logits + i), now);
-        total = _mm512_add_ps(total, exp2_of(_mm512_mul_ps(under, e)));
-    }
+    floats total = _mm512_mul_ps(_mm512_loadu_ps(sum), exp_of(_mm512_sub_ps(before, now)));
+    for (long i = 0; i < n; i += LANES)
+        total = _mm512_add_ps(total, exp_of(_mm512_sub_ps(_mm512_loadu_ps(logits + i), now)));
     _mm512_storeu_ps(top, now);
     _mm512_storeu_ps(sum, total);
 }
@@ -497,7 +510,8 @@ static void sum_up(const float *logits, long n, float *top, float *sum) {
 /* States [count, d] to logits [count up to a multiple of TILE, stride] of `tokens` tokens, a multiple of
    LANES, and the largest of each row and the sum of exp(logit - largest), [count, 2]. `weights` as those of a
    linear layer of encoder_run. */
-void vocabulary_run(long count, long d, long tokens, const void *const *weights, const float *states, float *logits, long stride, float *norm, char *scratch) {
+void vocabulary_run(long count, long d, long tokens, const void *const *weights, const float *states,
+                    float *logits, long stride, float *norm, char *scratch) {
     Choice b;
     lay_out_choice(count, d, scratch, &b);
     Linear table = next_linear(&weights);
@@ -510,13 +524,14 @@ void vocabulary_run(long count, long d, long tokens, const void *const *weights,
         long some = least(PANEL, tokens - c);
         Linear part = {table.panels + c * d, table.scale + c, table.sums + c, table.bias + c};
         product(b.rows, up(count, TILE), d, d, some, part, logits + c, stride);
-        for (long r = 0; r < count; r++) sum_up(logits + r * stride + c, some, b.top + r * LANES, b.sum + r * LANES);
+        for (long r = 0; r < count; r++)
+            sum_up(logits + r * stride + c, some, b.top + r * LANES, b.sum + r * LANES);
     }
     for (long r = 0; r < count; r++) {
         floats top = _mm512_loadu_ps(b.top + r * LANES), sum = _mm512_loadu_ps(b.sum + r * LANES);
         norm[2 * r] = _mm512_reduce_max_ps(top);
-        floats under = _mm512_sub_ps(top, _mm512_set1_ps(norm[2 * r]));
-        norm[2 * r + 1] = _mm512_reduce_add_ps(_mm512_mul_ps(sum, exp2_of(_mm512_mul_ps(under, _mm512_set1_ps(1.44269504f)))));
+        floats share = exp_of(_mm512_sub_ps(top, _mm512_set1_ps(norm[2 * r])));
+        norm[2 * r + 1] = _mm512_reduce_add_ps(_mm512_mul_ps(sum, share));
     }
 }
 
