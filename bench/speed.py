@@ -1,6 +1,6 @@
 """asr-batch against its peers, side by side: `make bench`, or
 
-    python -m bench.speed [--seconds 960] [--rounds 3] [--threads 2] [--source FOLDER --audio FOLDER]
+    python -m bench.speed [--seconds 480] [--rounds 3] [--threads 2] [--source FOLDER --audio FOLDER]
 
 Two tables. *Forced lengths*: Whisper-tiny's size with random weights, 3.2 tokens a second of audio whatever
 is said. *Natural speech* (with `--source`, the Hugging Face folder of nano.en or another Whisper, and
@@ -214,7 +214,7 @@ def start_up(bundle: Path, file: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--seconds", type=int, default=960, help="audio of the forced table")
+    parser.add_argument("--seconds", type=int, default=480, help="audio of the forced table")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--source", type=Path, help="Hugging Face folder for the natural table")
