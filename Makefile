@@ -49,7 +49,7 @@ test-slow: $(VENV)/dev.stamp ## run the tests that take minutes, and those that 
 
 BENCH ?= --rounds 3
 .PHONY: bench
-bench: $(VENV)/dev.stamp ## speed beside faster-whisper and the seed's loop; BENCH="--source DIR --audio DIR" adds speech
+bench: reference ## speed beside faster-whisper and the seed's loop; BENCH="--source DIR --audio DIR" adds speech
 	$(PIP) install "faster-whisper>=1.1,<2"
 	$(BIN)/python -m bench.speed $(BENCH)
 
