@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from asr_batch.pipeline.frames import Float32, Mask, smoothed
+from asr_batch.pipeline.frames import Float32, Mask, centred_sum, smoothed
 
 LEVEL_FLOOR = -120
 """dBFS of digital silence as :func:`asr_batch.pipeline.frames.levels` tells it."""
@@ -62,5 +62,4 @@ def near(mask: Mask, reach: int) -> Mask:
     """Frames at most `reach` frames away from a True one."""
     if not mask.any():
         return mask
-    around = np.convolve(mask.astype(np.int32), np.ones(2 * reach + 1, np.int32))
-    return around[reach : reach + len(mask)] > 0
+    return centred_sum(mask.astype(np.int32), 2 * reach + 1) > 0

@@ -107,11 +107,13 @@ def percentile(values: Float32, percent: float) -> Any:
     return low + (high - low) * share if share < 0.5 else high - (high - low) * (1 - share)
 
 
+def centred_sum(values: NDArray[Any], width: int) -> NDArray[Any]:
+    """Sum of the odd `width` values around each; numpy's mode "same" is longer where they are fewer."""
+    return np.convolve(values, np.ones(width, values.dtype))[width // 2 : width // 2 + len(values)]
+
+
 def smoothed(values: Float32, width: int) -> Float32:
     """Centred moving mean of odd `width`; at the ends over what there is."""
-    kernel = np.ones(width, np.float32)
-    inside = slice(width // 2, width // 2 + len(values))  # what mode "same" gives, unless `values` is shorter
-    total = np.convolve(values, kernel)[inside]
-    count = np.convolve(np.ones_like(values), kernel)[inside]
+    total, count = centred_sum(values, width), centred_sum(np.ones_like(values), width)
     out: Float32 = (total / count).astype(np.float32)
     return out

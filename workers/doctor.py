@@ -66,7 +66,7 @@ def _kernels() -> Check:
     why = kernels.absent()
     if why == "library":
         text = (
-            "left out when this asr-batch was built (no gcc, or another kind of machine); they save a sixth"
+            "left out when this asr-batch was built (no gcc, or another kind of machine); they save a fifth"
         )
         return Check("kernels", "note", text)
     text = "AVX-512 VNNI, in use" if why is None else "none for this processor; ONNX Runtime does it all"

@@ -6,8 +6,8 @@
 
    What makes it faster than a graph of operators: rows are normalised, turned into bytes, multiplied, put
    through GELU and turned into bytes again while they are in the cache, a block of BLOCK rows at a time; the
-   scores of six queries never leave it; logits are summed up while they are in it; a product runs at 98 % of
-   the processor's peak.
+   scores of six queries never leave it; logits are summed up while they are in it. Products run at 93 % of
+   what the processor can do (docs/performance.md).
 
    Every row of activations has its own scale and zero point, every column of weights its own scale. Keys
    lose their mean, a constant that softmax does not see (SageAttention, https://arxiv.org/abs/2410.02367), and
@@ -64,6 +64,14 @@ typedef struct {
 
 static long up(long n, long multiple) { return (n + multiple - 1) / multiple * multiple; }
 
+static long least(long a, long b) { return a < b ? a : b; }
+
+/* `whole` [k, n] from column `start` on, which begins a panel. */
+static Linear columns_from(Linear whole, long start, long k) {
+    Linear part = {whole.panels + start * k, whole.scale + start, whole.sums + start, whole.bias + start};
+    return part;
+}
+
 /* ---- elementary functions ---- */
 
 /* 2^x, relative error 3e-6; 0 where it underflows. */
@@ -94,10 +102,8 @@ INLINE floats gelu_of(floats x) {
     return _mm512_mul_ps(_mm512_set1_ps(0.5f), _mm512_fmadd_ps(size, erf, x));
 }
 
-static void gelu(float *x, long rows, long n, long stride) {
-    for (long r = 0; r < rows; r++)
-        for (long i = 0; i < n; i += LANES)
-            _mm512_storeu_ps(x + r * stride + i, gelu_of(_mm512_loadu_ps(x + r * stride + i)));
+static void gelu(float *x, long n) {
+    for (long i = 0; i < n; i += LANES) _mm512_storeu_ps(x + i, gelu_of(_mm512_loadu_ps(x + i)));
 }
 
 /* to[i] += more[i] for n numbers. */
@@ -192,7 +198,7 @@ INLINE void tile(const int vectors, Rows a, long lda, const int8_t *panel, long 
 /* `rows` rows of k bytes times `with` [k, n], out [rows, ldo]; rows a multiple of TILE, k of four. */
 static void product(Rows a, long rows, long lda, long k, long n, Linear with, float *out, long ldo) {
     for (long c = 0; c < n; c += PANEL) {
-        Linear part = {with.panels + c * k, with.scale + c, with.sums + c, with.bias + c};
+        Linear part = columns_from(with, c, k);
         for (long r = 0; r < rows; r += TILE) {
             Rows some = {a.bytes + r * lda, a.step + r, a.zero + r};
             float *to = out + r * ldo + c;
@@ -235,7 +241,7 @@ static void pack_keys(const float *x, long n, long stride, long width, Head head
         floats top = _mm512_setzero_ps();
         ints sum = _mm512_setzero_si512();
         const float *key = x + i * stride;
-        long start = i / PANEL * PANEL, panel = columns - start < PANEL ? columns - start : PANEL;
+        long start = i / PANEL * PANEL, panel = least(columns - start, PANEL);
         floats centred[PANEL / LANES] = {_mm512_setzero_ps()};
         for (long c = 0; i < n && c < width; c += LANES) {
             centred[c / LANES] = _mm512_sub_ps(_mm512_loadu_ps(key + c), _mm512_loadu_ps(mean + c));
@@ -393,8 +399,6 @@ static Norm next_norm(const void *const **weights) {
     return found;
 }
 
-static long least(long a, long b) { return a < b ? a : b; }
-
 /* A convolution over three neighbours, and GELU: output row t from the `3 * width` numbers of `x` from row
    `stride` * t on. */
 static void convolve(const float *x, long width, long stride, long count, Linear with, long n, float *out,
@@ -403,7 +407,7 @@ static void convolve(const float *x, long width, long stride, long count, Linear
         long some = least(BLOCK, count - t), k = 3 * width;
         for (long r = 0; r < some; r++) quantise(x + (t + r) * stride * width, k, rows, r, k);
         product(rows, some, k, k, n, with, out + t * n, n);
-        gelu(out + t * n, some, n, n);
+        gelu(out + t * n, some * n);
     }
 }
 
@@ -433,7 +437,7 @@ static void feed_forward(const Shape *s, Buffers *b, float *x, const float *atte
         quantise(b->narrow, d, b->rows, r, d);
     }
     product(b->rows, some, d, d, s->ffn, wider, b->wide, s->ffn);
-    gelu(b->wide, some, s->ffn, s->ffn);
+    gelu(b->wide, some * s->ffn);
     for (long r = 0; r < some; r++) quantise(b->wide + r * s->ffn, s->ffn, b->rows, r, s->ffn);
     product(b->rows, some, s->ffn, s->ffn, d, narrower, b->narrow, d);
     add(x, b->narrow, some * d);
@@ -522,8 +526,7 @@ void vocabulary_run(long count, long d, long tokens, const void *const *weights,
     }
     for (long c = 0; c < tokens; c += PANEL) {
         long some = least(PANEL, tokens - c);
-        Linear part = {table.panels + c * d, table.scale + c, table.sums + c, table.bias + c};
-        product(b.rows, up(count, TILE), d, d, some, part, logits + c, stride);
+        product(b.rows, up(count, TILE), d, d, some, columns_from(table, c, d), logits + c, stride);
         for (long r = 0; r < count; r++)
             sum_up(logits + r * stride + c, some, b.top + r * LANES, b.sum + r * LANES);
     }
