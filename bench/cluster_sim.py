@@ -16,12 +16,14 @@ from types import SimpleNamespace
 
 from asr_batch.manifests.records import AudioItem, SpanResult, Unit
 from asr_batch.models.recognizer import ModelInfo
-from asr_batch.pipeline import split
-from asr_batch.pipeline.audio import AudioInfo
-from asr_batch.workers import hands, ray_pool, worker
-from asr_batch.workers.fleet import Node
+from asr_batch.pipeline.audio.reader import AudioInfo
+from asr_batch.pipeline.windows import spans as split
+from asr_batch.workers import worker
+from asr_batch.workers.cluster import actors as hands
+from asr_batch.workers.cluster import pool as ray_pool
+from asr_batch.workers.cluster.file_transfer import Cargo
+from asr_batch.workers.cluster.fleet import Node
 from asr_batch.workers.pool import UnitDone, WorkerSpec
-from asr_batch.workers.reach import Cargo
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,14 @@ import wave
 from collections import deque
 from pathlib import Path
 
-from asr_batch.jobs import session
 from asr_batch.jobs.config import build_config
 from asr_batch.jobs.model_choice import Choice
-from asr_batch.jobs.planning import Planner
+from asr_batch.jobs.run import session
+from asr_batch.jobs.run.planning import Planner
 from asr_batch.manifests.reader import open_manifest
 from asr_batch.manifests.records import Segment, SpanResult, Unit, WindowRecord
 from asr_batch.models.recognizer import ModelInfo
-from asr_batch.pipeline.split import split_item
+from asr_batch.pipeline.windows.spans import split_item
 from asr_batch.workers.pool import NodeStatus, UnitDone
 
 FILES = 1000

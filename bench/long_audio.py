@@ -27,12 +27,12 @@ import soundfile
 from asr_batch.manifests.records import AudioItem, Transcript
 from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import DecodeOptions, Recognizer, WindowRequest
-from asr_batch.pipeline.assemble import assemble
-from asr_batch.pipeline.audio import probe
+from asr_batch.pipeline.audio.reader import probe
 from asr_batch.pipeline.options import PipelineOptions
-from asr_batch.pipeline.split import split_item
-from asr_batch.pipeline.text import normal_words
+from asr_batch.pipeline.text.assembling import assemble
+from asr_batch.pipeline.text.words import normal_words
 from asr_batch.pipeline.transcribe import Transcriber
+from asr_batch.pipeline.windows.spans import split_item
 
 RATE = 16_000
 PAUSES = {"natural": (0.3, 1.5), "dense": (0.0, 0.08), "none": (0.0, 0.0)}

@@ -15,7 +15,7 @@ import onnxruntime as ort
 from asr_batch.manifests.records import AudioItem, Unit
 from asr_batch.models.features import log_mel
 from asr_batch.models.load import LoadOptions, load_recognizer
-from asr_batch.models.whisper.compile_weights import read_source
+from asr_batch.models.whisper.compile.weights import read_source
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.transcribe import Transcriber
@@ -171,7 +171,7 @@ class SeedLoop:
 def seed(folder: Path, source: Path, threads: int, forced: bool, prompt: Sequence[int]) -> Peer:
     """The seed's loop over files, cut into consecutive windows."""
     from asr_batch.models.whisper.tokenizer import WhisperTokenizer
-    from asr_batch.pipeline.audio import read_samples
+    from asr_batch.pipeline.audio.reader import read_samples
 
     config = WhisperConfig.from_folder(source)
     tokenizer = WhisperTokenizer(source, config)

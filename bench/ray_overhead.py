@@ -25,8 +25,8 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 def scale(workers: int, files: int) -> None:
     """Simulated workers that finish a file at once: how many files a second does one driver carry."""
     from asr_batch.manifests.records import AudioItem, Unit
+    from asr_batch.workers.cluster.pool import RayPool
     from asr_batch.workers.pool import UnitDone, WorkerSpec
-    from asr_batch.workers.ray_pool import RayPool
 
     with tempfile.TemporaryDirectory() as model:
         begun = time.monotonic()

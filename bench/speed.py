@@ -29,14 +29,14 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from asr_batch.models.session import open_session
-from asr_batch.models.whisper.compile import compile_bundle
-from asr_batch.models.whisper.compiled import SLOTS
+from asr_batch.models.onnx.options import Cores, graph_options
+from asr_batch.models.onnx.sessions import open_session
+from asr_batch.models.whisper.compile.bundle import compile_bundle
 from asr_batch.models.whisper.config import WhisperConfig
-from asr_batch.models.whisper.engine import Reader
-from asr_batch.models.whisper.engine_encoder import CpuEncoder
-from asr_batch.models.whisper.engine_session import Cores, graph_options
-from asr_batch.models.whisper.engine_vocabulary import VocabularyGraphs
+from asr_batch.models.whisper.engine.encoder import CpuEncoder
+from asr_batch.models.whisper.engine.slots import Reader
+from asr_batch.models.whisper.engine.vocabulary import VocabularyGraphs
+from asr_batch.models.whisper.recognizer import SLOTS
 from bench import peers
 from bench.machine import encoder_operations, peaks, timed, token_operations
 from bench.peers import Peer

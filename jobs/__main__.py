@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asr_batch.jobs.cli import main
+from asr_batch.jobs.cli.main import main
 
 if __name__ == "__main__":
     main()

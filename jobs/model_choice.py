@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from asr_batch.models.store import default_model, ensure
-from asr_batch.models.store_names import BUNDLED, bundled_path
+from asr_batch.models.store.names import BUNDLED, bundled_path
+from asr_batch.models.store.store import default_model, ensure
 
 WARNING = (
     "{name} is a demonstration model that knows synthetic speech only: its text of a human voice is no "

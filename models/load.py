@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Literal, cast
 
 from asr_batch.manifests.errors import ModelError
+from asr_batch.models.onnx.safety import broken_values
 from asr_batch.models.recognizer import Recognizer
-from asr_batch.models.safety import broken_values
 
 FAMILIES: tuple[str, ...] = (
-    "asr_batch.models.whisper.compiled",
-    "asr_batch.models.whisper.published",
+    "asr_batch.models.whisper.recognizer",
+    "asr_batch.models.whisper.published.recognizer",
     "asr_batch.models.qwen3.layout",
 )
 """Modules of the known layouts, asked in this order. Each has

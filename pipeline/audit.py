@@ -10,10 +10,10 @@ import math
 
 import numpy as np
 
-from asr_batch.pipeline.frames import Float32, Mask, centred_sum, smoothed
+from asr_batch.pipeline.audio.frames import Float32, Mask, centred_sum, smoothed
 
 LEVEL_FLOOR = -120
-"""dBFS of digital silence as :func:`asr_batch.pipeline.frames.levels` tells it."""
+"""dBFS of digital silence as :func:`asr_batch.pipeline.audio.frames.levels` tells it."""
 
 HINT = 0.15
 """Silero's probability that is no denial: with a level that stands out, the audit counts it as speech."""

@@ -16,9 +16,9 @@ import numpy as np
 
 from asr_batch.manifests.records import Hypothesis
 from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, Samples, WindowResult
-from asr_batch.pipeline.frames import FRAMES_PER_SECOND, Float32, Mask, percentile
+from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask, percentile
 from asr_batch.pipeline.options import PipelineOptions
-from asr_batch.pipeline.text import LATIN, normal_words, words_of
+from asr_batch.pipeline.text.words import LATIN, normal_words, words_of
 
 SPEAKS = 0.3
 """Seconds of speech (by Silero) from which a window may not come back empty unnoticed."""

@@ -13,12 +13,12 @@ import numpy as np
 from asr_batch.manifests.errors import ItemError
 from asr_batch.manifests.records import Unit
 from asr_batch.models.recognizer import SAMPLE_RATE, Recognizer, Samples
-from asr_batch.pipeline.audio import AudioInfo
-from asr_batch.pipeline.frames import Meter
+from asr_batch.pipeline.audio.frames import Meter
+from asr_batch.pipeline.audio.reader import AudioInfo
+from asr_batch.pipeline.audio.reread import Rereader
+from asr_batch.pipeline.audio.source import Source
 from asr_batch.pipeline.options import PipelineOptions
-from asr_batch.pipeline.plan import SPEECH
-from asr_batch.pipeline.reread import Rereader
-from asr_batch.pipeline.source import Source
+from asr_batch.pipeline.windows.planning import SPEECH
 
 VOTERS = 5
 """Windows with speech that vote."""

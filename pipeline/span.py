@@ -9,15 +9,15 @@ from typing import TypeVar
 from asr_batch.manifests.errors import ItemError, RetryableError, WorkerFatalError
 from asr_batch.manifests.records import Failure, SpanResult, Unit, WindowRecord
 from asr_batch.models.recognizer import DecodeOptions, ModelInfo, WindowResult
-from asr_batch.pipeline.audio import AudioInfo, probe
-from asr_batch.pipeline.border import plain_border, settle_border
-from asr_batch.pipeline.frames import Meter
+from asr_batch.pipeline.accounting import ledger
+from asr_batch.pipeline.audio.frames import Meter
+from asr_batch.pipeline.audio.reader import AudioInfo, probe
+from asr_batch.pipeline.audio.source import Source, sha256, shown
 from asr_batch.pipeline.guards import Ask
-from asr_batch.pipeline.ledger import ledger
 from asr_batch.pipeline.options import PipelineOptions
-from asr_batch.pipeline.source import Source, sha256, shown
-from asr_batch.pipeline.take import Place
+from asr_batch.pipeline.records import Place
 from asr_batch.pipeline.track import Track
+from asr_batch.pipeline.windows.boundaries import plain_border, settle_border
 
 T = TypeVar("T")
 Vote = Callable[[Unit, Source, AudioInfo, str], tuple[str | None, float | None]]

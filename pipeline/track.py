@@ -11,16 +11,16 @@ import numpy as np
 from asr_batch.manifests.errors import ItemError
 from asr_batch.manifests.records import Failure
 from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, ModelInfo, WindowResult
-from asr_batch.pipeline.audio import AudioStream
+from asr_batch.pipeline.audio.frames import Measured, Meter, levels
+from asr_batch.pipeline.audio.reader import AudioStream
 from asr_batch.pipeline.audit import LevelHistogram
-from asr_batch.pipeline.frames import Measured, Meter, levels
 from asr_batch.pipeline.guards import Ask, Decoding, Outcome, decode, prepared
 from asr_batch.pipeline.options import PipelineOptions
-from asr_batch.pipeline.plan import SPEECH, PlannerName, Window, plan
-from asr_batch.pipeline.repair import Workshop, budget_of
-from asr_batch.pipeline.settle import Remains, Repairs
-from asr_batch.pipeline.silence import is_silence
-from asr_batch.pipeline.take import Place, Take
+from asr_batch.pipeline.records import Place, Take
+from asr_batch.pipeline.retry.repair import Workshop, budget_of
+from asr_batch.pipeline.retry.scheduler import Remains, Repairs
+from asr_batch.pipeline.windows.planning import SPEECH, PlannerName, Window, plan
+from asr_batch.pipeline.windows.silence import is_silence
 
 SHORTEST = 0.02
 """Seconds of audio below which there is nothing to recognise."""

@@ -11,10 +11,10 @@ from typing import cast
 from asr_batch.manifests.errors import ItemError
 from asr_batch.manifests.records import SpanResult, Unit
 from asr_batch.models.recognizer import SAMPLE_RATE, Recognizer, WindowRequest, WindowResult
+from asr_batch.pipeline.audio.source import Source
 from asr_batch.pipeline.guards import Ask
 from asr_batch.pipeline.language import LanguageVote
 from asr_batch.pipeline.options import PipelineOptions
-from asr_batch.pipeline.source import Source
 from asr_batch.pipeline.span import SpanRun
 
 _AHEAD = 2

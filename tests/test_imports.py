@@ -13,11 +13,11 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ["manifests", "models", "pipeline", "workers", "jobs"]  # each may import those before it
 VENDORS = {
     "ray": ["workers/"],
-    "hailo_platform": ["models/hailo.py"],
+    "hailo_platform": ["models/hailo/api.py"],
     "onnxruntime": ["models/"],
-    "soundfile": ["pipeline/audio.py"],
-    "av": ["pipeline/audio.py"],
-    "soxr": ["pipeline/audio.py"],
+    "soundfile": ["pipeline/audio/reader.py"],
+    "av": ["pipeline/audio/reader.py"],
+    "soxr": ["pipeline/audio/reader.py"],
     "click": ["jobs/"],
     "rich": ["jobs/"],
     "pyarrow": ["manifests/reader.py", "workers/fetch.py", "jobs/"],

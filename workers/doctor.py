@@ -12,9 +12,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from asr_batch.models.hailo_doctor import diagnose, tools
-from asr_batch.models.whisper import kernels
-from asr_batch.workers import facts, session
+from asr_batch.models.hailo.doctor import diagnose, tools
+from asr_batch.models.whisper.kernels import library as kernels
+from asr_batch.workers import facts
+from asr_batch.workers.cluster import connection as session
 
 PACKAGES = ("asr-batch", "ray", "onnxruntime", "numpy", "soundfile", "av", "soxr", "pyarrow", "click")
 HOT = 80.0
@@ -135,8 +136,8 @@ class NodeLine:
 
 def cluster_nodes(address: str, audio: Sequence[str] = (), insecure: bool = False) -> list[NodeLine]:
     """Ask every node of the cluster as a job would, without a model. Raises ConfigError."""
-    from asr_batch.workers import cluster
-    from asr_batch.workers.crew import Crew
+    from asr_batch.workers.cluster import preflight as cluster
+    from asr_batch.workers.cluster.nodes import Crew
     from asr_batch.workers.pool import WorkerSpec
 
     joined = session.join(cluster.check(address, insecure))

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from asr_batch.models.hailo import devices
+from asr_batch.models.hailo.api import devices
 from asr_batch.workers import sizing
-from asr_batch.workers.models_here import cache_folder
+from asr_batch.workers.model_folders import cache_folder
 
 LEAST_MEMORY = 256 << 20
 SKEW = 5.0

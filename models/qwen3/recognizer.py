@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from asr_batch.manifests.errors import ItemError
 from asr_batch.models.features import log_mel
+from asr_batch.models.onnx.sessions import runtime_errors
 from asr_batch.models.qwen3.answer import TAG, Answer, loops, parse
 from asr_batch.models.qwen3.config import QwenConfig
 from asr_batch.models.qwen3.decoding import Decoding, NotFiniteError, token_cap
@@ -25,7 +26,6 @@ from asr_batch.models.qwen3.languages import NAMES, language_code
 from asr_batch.models.qwen3.prompt import Prompt, PromptWriter
 from asr_batch.models.qwen3.steppers import Stepper
 from asr_batch.models.recognizer import SAMPLE_RATE, ModelInfo, Samples, WindowRequest, WindowResult
-from asr_batch.models.session import runtime_errors
 
 LEAST_SAMPLES = SAMPLE_RATE // 2
 """Shorter windows are continued with silence to this length, as transformers' feature extractor does."""

@@ -14,10 +14,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from asr_batch.models import wire
+from asr_batch.models.onnx import writer as wire
+from asr_batch.models.onnx.writer import Graph, Node
 from asr_batch.models.qwen3.config import QwenConfig
 from asr_batch.models.qwen3.trace import LINEAR, DecoderWeights, LayerWeights, NotTracedError, trace
-from asr_batch.models.wire import Graph, Node
 
 CONTRIB = "com.microsoft"
 

@@ -10,12 +10,12 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from asr_batch.manifests.errors import ModelError
-from asr_batch.models import wire
-from asr_batch.models.inspect_onnx import Graph as Inspected
+from asr_batch.models.onnx import writer as wire
+from asr_batch.models.onnx.graph import Graph as Inspected
+from asr_batch.models.onnx.safety import check_graph
+from asr_batch.models.onnx.sessions import Tensor, check_tensors, open_session, session_options
 from asr_batch.models.qwen3.config import QwenConfig
 from asr_batch.models.qwen3.trace import NotTracedError
-from asr_batch.models.safety import check_graph
-from asr_batch.models.session import Tensor, check_tensors, open_session, session_options
 
 _NUMPY = frozenset({"float32", "float16", "float64", "int8", "uint8", "int16", "int32", "int64", "bool"})
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from asr_batch.models.wire import Graph, Node
+from asr_batch.models.onnx.writer import Graph, Node
 
 LINEAR = frozenset({"MatMul", "MatMulNBits"})
 NORM = frozenset({"SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization", "RMSNormalization"})

@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 from asr_batch.manifests.records import AudioItem, Unit
+from asr_batch.workers.cluster.pool import RayPool
 from asr_batch.workers.pool import UnitDone, UnitsLost, WorkerSpec
-from asr_batch.workers.ray_pool import RayPool
 
 BEGUN = time.monotonic()
 

@@ -21,7 +21,7 @@ def model(tmp_path):
     """The bundled model with its own encoder as HEF."""
     onnx = pytest.importorskip("onnx")
     hef_writing = pytest.importorskip("hef_writing")
-    from asr_batch.models.hailo import add_hef
+    from asr_batch.models.hailo.api import add_hef
 
     folder = tmp_path / "nano"
     shutil.copytree(ROOT / "models" / "bundled" / "nano.en", folder)

@@ -17,7 +17,7 @@ import click
 import pytest
 import yaml
 
-from asr_batch.jobs.cli import main
+from asr_batch.jobs.cli.main import main
 from asr_batch.manifests.errors import ERROR_CODES
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -152,7 +152,7 @@ def hef_file(tmp_path: Path, encoder_onnx: bytes) -> Any:
 @pytest.fixture
 def bundle(tmp_path: Path, hef_file: Any, cpu: Cpu) -> Path:
     """A bundle that holds the encoder's HEF for a Hailo-8 and its probe reference."""
-    from asr_batch.models.hailo import add_hef
+    from asr_batch.models.hailo.api import add_hef
 
     folder = tmp_path / "bundle"
     folder.mkdir()
@@ -164,7 +164,7 @@ def bundle(tmp_path: Path, hef_file: Any, cpu: Cpu) -> Path:
 @pytest.fixture
 def windows() -> np.ndarray:
     """Six windows of log-mel like speech and silence: [6, 80, 200]."""
-    from asr_batch.models.hailo_probe import golden_log_mel
+    from asr_batch.models.hailo.probe import golden_log_mel
 
     golden = golden_log_mel(80, 1200).reshape(80, 6, 200).transpose(1, 0, 2)
     return np.ascontiguousarray(golden, np.float32)
@@ -172,4 +172,4 @@ def windows() -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asr_batch.models.hailo_device.BUSY_WAITS", (0.05, 0.0))
+    monkeypatch.setattr("asr_batch.models.hailo.device.BUSY_WAITS", (0.05, 0.0))

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from asr_batch.models.hailo import devices, wants_npu
-from asr_batch.models.hailo_doctor import Check, diagnose
+from asr_batch.models.hailo.api import devices, wants_npu
+from asr_batch.models.hailo.doctor import Check, diagnose
 from asr_batch.workers import doctor
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from asr_batch.manifests.errors import ModelError
-from asr_batch.models.hailo import add_hef, open_encoder
-from asr_batch.models.hailo_encoder import HailoEncoder
-from asr_batch.models.hailo_frames import Patience
+from asr_batch.models.hailo.api import add_hef, open_encoder
+from asr_batch.models.hailo.encoder import HailoEncoder
+from asr_batch.models.hailo.frames import Patience
 from asr_batch.models.load import LoadOptions
 
 QUICK = Patience(
@@ -316,7 +316,7 @@ def test_a_second_process_stands_by_on_the_cpu(npu: Any, bundle: Path, cpu: Any,
 
     script = textwrap.dedent("""
         import sys, hailo_platform
-        from asr_batch.models.hailo_device import acquire
+        from asr_batch.models.hailo.device import acquire
         hold = acquire(hailo_platform, False)
         print("held", flush=True)
         sys.stdin.read()

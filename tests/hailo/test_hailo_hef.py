@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from asr_batch.manifests.errors import ModelError
-from asr_batch.models.hailo_hef import read_header, runs_on
-from asr_batch.models.hailo_layout import hidden_layout, layout, window_layout
+from asr_batch.models.hailo.hef import read_header, runs_on
+from asr_batch.models.hailo.layout import hidden_layout, layout, window_layout
 
 
 @pytest.mark.parametrize("version", [0, 1, 2, 3])

@@ -17,7 +17,7 @@ import pytest
 
 onnx = pytest.importorskip("onnx")
 
-from asr_batch.models.hailo import add_hef  # noqa: E402
+from asr_batch.models.hailo.api import add_hef  # noqa: E402
 from asr_batch.models.load import LoadOptions, load_recognizer  # noqa: E402
 from asr_batch.models.recognizer import DecodeOptions, WindowRequest  # noqa: E402
 
@@ -84,10 +84,10 @@ def test_a_missing_device_ends_with_exit_2_and_a_sentence(tmp_path: Path, npu: A
 def test_a_window_that_the_npu_spoils_is_heard_on_the_cpu(npu: Any, nano: Path) -> None:
     """The recognizer's answers to what the NPU encoded are emptied, as by a model that quantises badly."""
     from asr_batch.manifests.records import AudioItem
-    from asr_batch.pipeline.assemble import assemble
     from asr_batch.pipeline.options import PipelineOptions
-    from asr_batch.pipeline.split import split_item
+    from asr_batch.pipeline.text.assembling import assemble
     from asr_batch.pipeline.transcribe import Transcriber
+    from asr_batch.pipeline.windows.spans import split_item
 
     npu.set(devices=[{"id": "0000:01:00.0", "arch": "HAILO8L"}])
     model = load_recognizer(nano, LoadOptions(encoder="hailo"))
@@ -129,7 +129,7 @@ def decode(model: Any, clips: list[np.ndarray]) -> dict[Any, Any]:
 
 def test_encoder_and_decoder_on_the_npu_give_the_cpu_tokens(tmp_path: Path, npu: Any, tiny: Any) -> None:
     """A random model compiled with its kit: CPU, hybrid and full NPU, nearly without noise, agree."""
-    from asr_batch.models.whisper.compile import compile_bundle
+    from asr_batch.models.whisper.compile.bundle import compile_bundle
 
     spec = tiny.Tiny(seed=5, decoder_layers=2)
     source = tmp_path / "src"

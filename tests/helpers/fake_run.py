@@ -8,11 +8,11 @@ from pathlib import Path
 
 import fake_pool
 
-from asr_batch.jobs import session
 from asr_batch.jobs.config import build_config
-from asr_batch.jobs.driver import Pace
-from asr_batch.jobs.facts import look_at
+from asr_batch.jobs.dataset.facts import look_at
 from asr_batch.jobs.model_choice import Choice
+from asr_batch.jobs.run import session
+from asr_batch.jobs.run.driver import Pace
 
 
 def main() -> int:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from asr_batch.manifests.errors import ModelError
-from asr_batch.models.inspect_onnx import read_graph
-from asr_batch.models.safety import check_graph, inside
+from asr_batch.models.onnx.graph import read_graph
+from asr_batch.models.onnx.safety import check_graph, inside
 
 QWEN = Path(__file__).resolve().parents[1] / "data" / "qwen3_asr_tiny"
 

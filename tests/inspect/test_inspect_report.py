@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from asr_batch.jobs.cli import main
+from asr_batch.jobs.cli.main import main
 from asr_batch.manifests.errors import ModelError
-from asr_batch.models.inspect_report import read_safetensors
+from asr_batch.models.inspect.report import read_safetensors
 
 QWEN = Path(__file__).resolve().parents[1] / "data" / "qwen3_asr_tiny"
 

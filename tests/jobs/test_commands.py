@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from asr_batch.jobs.cli import main
+from asr_batch.jobs.cli.main import main
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 COMMANDS = ["run", "plan", "status", "retry", "verify", "compact"]

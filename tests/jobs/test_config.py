@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from click.testing import CliRunner
 
-from asr_batch.jobs.cli import main
+from asr_batch.jobs.cli.main import main
 from asr_batch.jobs.config import (
     RunConfig,
     Settings,

@@ -11,9 +11,9 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from asr_batch.jobs import compaction, parts
-from asr_batch.jobs.compaction import compact_parts
-from asr_batch.jobs.ledger import Ledger, Limits
+from asr_batch.jobs.dataset import compaction, parts
+from asr_batch.jobs.dataset.compaction import compact_parts
+from asr_batch.jobs.dataset.ledger import Ledger, Limits
 from asr_batch.manifests.errors import OutputError
 
 

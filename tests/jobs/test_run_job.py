@@ -9,7 +9,7 @@ import signal
 import pytest
 from fake_pool import FakePool
 
-from asr_batch.jobs.verify import check_dataset_files, check_rows
+from asr_batch.jobs.dataset.verify import check_dataset_files, check_rows
 
 
 def holds(root):
@@ -304,7 +304,7 @@ def test_a_bug_in_one_row_leaves_the_others(folder, run, rows, monkeypatch):
 
 
 def test_status_while_it_runs(folder, run):
-    from asr_batch.jobs.state import job_state, state_lines
+    from asr_batch.jobs.dataset.state import job_state, state_lines
 
     root = folder(12)
     seen = []
@@ -321,7 +321,7 @@ def test_status_while_it_runs(folder, run):
 
 
 def test_an_interrupted_run_says_so(folder, run):
-    from asr_batch.jobs.state import job_state
+    from asr_batch.jobs.dataset.state import job_state
 
     root = folder(4)
 
@@ -337,7 +337,7 @@ def test_an_interrupted_run_says_so(folder, run):
 
 
 def test_a_signal_before_the_work_starts_nothing(folder, run, monkeypatch, capfd):
-    from asr_batch.jobs import session
+    from asr_batch.jobs.run import session
 
     root = folder(2)
     real = session.survey

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 
-from asr_batch.jobs.signals import stop_signals
+from asr_batch.jobs.console.signals import stop_signals
 
 
 def test_handlers_are_kept_while_others_start_and_given_back_at_the_end():
@@ -24,7 +24,7 @@ def test_handlers_are_kept_while_others_start_and_given_back_at_the_end():
 def test_a_second_signal_while_starting_and_a_third_later_end_the_process():
     script = """if True:
         import os, signal, sys
-        from asr_batch.jobs.signals import stop_signals
+        from asr_batch.jobs.console.signals import stop_signals
         with stop_signals() as stop:
             if sys.argv[1] == "starting":
                 stop.starting = True

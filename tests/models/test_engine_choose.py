@@ -10,8 +10,8 @@ import pytest
 
 from asr_batch.models.recognizer import DecodeOptions
 from asr_batch.models.whisper.config import WhisperConfig
-from asr_batch.models.whisper.engine_choose import FastRules, side_by_side
-from asr_batch.models.whisper.engine_vocabulary import Scores
+from asr_batch.models.whisper.engine.choose import FastRules, side_by_side
+from asr_batch.models.whisper.engine.vocabulary import Scores
 from asr_batch.models.whisper.rules import TokenRules, logsumexp
 
 MODEL = Path(__file__).parents[2] / "models" / "bundled" / "nano.en"

@@ -13,12 +13,12 @@ import pytest
 import soundfile
 
 from asr_batch.models.features import log_mel
-from asr_batch.models.whisper import kernels
-from asr_batch.models.whisper.encoder_kernel import EncoderKernel, fits, open_encoder_kernel
-from asr_batch.models.whisper.engine_encoder import CpuEncoder
-from asr_batch.models.whisper.engine_session import Cores
-from asr_batch.models.whisper.engine_vocabulary import Vocabulary, VocabularyGraphs, _Graph, _Kernel
-from asr_batch.models.whisper.quant import int8_columns
+from asr_batch.models.onnx.options import Cores
+from asr_batch.models.whisper.compile.quantize import int8_columns
+from asr_batch.models.whisper.engine.encoder import CpuEncoder
+from asr_batch.models.whisper.engine.vocabulary import Vocabulary, VocabularyGraphs, _Graph, _Kernel
+from asr_batch.models.whisper.kernels import library as kernels
+from asr_batch.models.whisper.kernels.encoder import EncoderKernel, fits, open_encoder_kernel
 from asr_batch.workers.doctor import _kernels
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr_batch.models.silero import SileroNetwork, weights_file
-from asr_batch.models.silero_graph import CHUNK
+from asr_batch.models.silero.graph import CHUNK
+from asr_batch.models.silero.network import SileroNetwork, weights_file
 
 AUDIO = Path(__file__).parent.parent / "data" / "audio"
 

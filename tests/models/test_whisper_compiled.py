@@ -15,7 +15,7 @@ from tiny_whisper import Tiny, weights, write_json
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.load import LoadOptions, load_recognizer
 from asr_batch.models.recognizer import DecodeOptions, Recognizer, WindowRequest, WindowResult
-from asr_batch.models.whisper.compile import compile_bundle
+from asr_batch.models.whisper.compile.bundle import compile_bundle
 
 pytest.importorskip("onnx")
 EXPECTED = json.loads(reference.STORE.read_text())

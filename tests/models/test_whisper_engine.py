@@ -11,7 +11,7 @@ import soxr
 
 from asr_batch.models.load import LoadOptions, load_recognizer
 from asr_batch.models.recognizer import DecodeOptions, WindowRequest, WindowResult
-from asr_batch.models.whisper.engine_words import split_words, token_starts
+from asr_batch.models.whisper.engine.words import split_words, token_starts
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "models" / "bundled" / "nano.en"

@@ -10,7 +10,7 @@ import pytest
 import soxr
 from pipeline_lab import RATE
 
-from asr_batch.pipeline.audio import AudioStream, probe, read_samples
+from asr_batch.pipeline.audio.reader import AudioStream, probe, read_samples
 
 
 def encoded(path: Path, samples: np.ndarray, codec: str, rate: int) -> Path:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr_batch.pipeline.audio import AudioStream
+from asr_batch.pipeline.audio.reader import AudioStream
 
 
 def test_blocks_of_an_mp3_have_no_clicks(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -12,11 +12,11 @@ from pipeline_lab import AUDIO, RATE, FakeRecognizer, check_tiling, joined, row,
 
 from asr_batch.manifests.records import AudioItem, Transcript, Unit
 from asr_batch.models.recognizer import Recognizer
-from asr_batch.pipeline.assemble import assemble
-from asr_batch.pipeline.frames import Measured
+from asr_batch.pipeline.audio.frames import Measured
 from asr_batch.pipeline.options import PipelineOptions
-from asr_batch.pipeline.plan import Window
-from asr_batch.pipeline.text import normal_words
+from asr_batch.pipeline.text.assembling import assemble
+from asr_batch.pipeline.text.words import normal_words
+from asr_batch.pipeline.windows.planning import Window
 
 Clips = list[tuple[str, np.ndarray]]
 Save = Callable[..., Path]

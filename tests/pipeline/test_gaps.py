@@ -12,8 +12,16 @@ import pytest
 from pipeline_lab import joined, row
 
 from asr_batch.models.recognizer import Recognizer, TimedText, WindowRequest, WindowResult
-from asr_batch.pipeline.gaps import Hole, bare_stretches, filled, find_hole, find_rest, inserted, missing
-from asr_batch.pipeline.text import normal_words
+from asr_batch.pipeline.retry.gaps import (
+    Hole,
+    bare_stretches,
+    filled,
+    find_hole,
+    find_rest,
+    inserted,
+    missing,
+)
+from asr_batch.pipeline.text.words import normal_words
 
 WORDS = tuple(
     TimedText(start, end, text)

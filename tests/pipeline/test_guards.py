@@ -156,8 +156,8 @@ def test_the_second_model_is_asked_last_and_both_hypotheses_are_kept(talk: Path)
     from pipeline_lab import run_units
 
     from asr_batch.manifests.records import AudioItem
-    from asr_batch.pipeline.assemble import assemble
-    from asr_batch.pipeline.split import split_item
+    from asr_batch.pipeline.text.assembling import assemble
+    from asr_batch.pipeline.windows.spans import split_item
 
     loaded = []
 
@@ -182,8 +182,8 @@ def test_the_budget_of_a_short_row_reaches_the_second_model(save: Callable[..., 
     from pipeline_lab import run_units
 
     from asr_batch.manifests.records import AudioItem
-    from asr_batch.pipeline.assemble import assemble
-    from asr_batch.pipeline.split import split_item
+    from asr_batch.pipeline.text.assembling import assemble
+    from asr_batch.pipeline.windows.spans import split_item
 
     path = save(joined(clips[:3], 0.3))
     first = FakeRecognizer(lambda _, result: replace(result, text="", tokens=()))

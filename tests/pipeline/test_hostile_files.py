@@ -11,7 +11,7 @@ import pytest
 from pipeline_lab import AUDIO, RATE, FakeRecognizer, check_tiling, row
 
 from asr_batch.manifests.errors import ItemError
-from asr_batch.pipeline.audio import AudioStream, probe, read_samples
+from asr_batch.pipeline.audio.reader import AudioStream, probe, read_samples
 
 CLIP = AUDIO / "dev-0001.flac"
 
@@ -45,7 +45,7 @@ def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> int:  # the tests may run as root, whom nothing refuses
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("asr_batch.pipeline.source.os.open", refuse)
+    monkeypatch.setattr("asr_batch.pipeline.audio.source.os.open", refuse)
     expect(tmp_path / "a.wav", "unreadable", "no permission")
 
 

@@ -13,9 +13,9 @@ import pytest
 from pipeline_lab import RATE, FakeRecognizer, check_tiling, joined, row
 
 from asr_batch.models.recognizer import Recognizer, WindowRequest, WindowResult
-from asr_batch.pipeline import frames
+from asr_batch.pipeline.audio import frames
 from asr_batch.pipeline.options import PipelineOptions
-from asr_batch.pipeline.text import normal_words
+from asr_batch.pipeline.text.words import normal_words
 
 Clips = list[tuple[str, np.ndarray]]
 Save = Callable[..., Path]

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_batch.pipeline.frames import FRAME, Measured, regular
-from asr_batch.pipeline.plan import Window, plan
-from asr_batch.pipeline.stitch import REACH, find_seam
-from asr_batch.pipeline.text import join_texts, words_between, words_of
+from asr_batch.pipeline.audio.frames import FRAME, Measured, regular
+from asr_batch.pipeline.text.stitching import REACH, find_seam
+from asr_batch.pipeline.text.words import join_texts, words_between, words_of
+from asr_batch.pipeline.windows.planning import Window, plan
 
 ENVELOPE = st.lists(
     st.tuples(st.floats(0.02, 9.0), st.floats(-110, -5), st.floats(0, 1)), min_size=1, max_size=25

@@ -12,11 +12,11 @@ import pytest
 from pipeline_lab import RATE, FakeRecognizer, check_tiling, joined, row, run_units, speech_seconds
 
 from asr_batch.manifests.records import AudioItem, Failure, SpanResult, Unit
-from asr_batch.pipeline import split
-from asr_batch.pipeline.assemble import assemble
-from asr_batch.pipeline.audio import AudioInfo, probe
+from asr_batch.pipeline.audio.reader import AudioInfo, probe
 from asr_batch.pipeline.options import PipelineOptions
-from asr_batch.pipeline.split import split_item
+from asr_batch.pipeline.text.assembling import assemble
+from asr_batch.pipeline.windows import spans as split
+from asr_batch.pipeline.windows.spans import split_item
 
 Clips = list[tuple[str, np.ndarray]]
 Save = Callable[..., Path]

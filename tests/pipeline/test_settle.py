@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from pipeline_lab import RATE, FakeRecognizer, joined, row
 
 from asr_batch.models.recognizer import DecodeOptions, WindowRequest, WindowResult
-from asr_batch.pipeline.frames import Meter
+from asr_batch.pipeline.audio.frames import Meter
 from asr_batch.pipeline.guards import Ask
 from asr_batch.pipeline.options import PipelineOptions
-from asr_batch.pipeline.repair import Workshop
-from asr_batch.pipeline.settle import Remains, Repairs
-from asr_batch.pipeline.take import Place, Take
+from asr_batch.pipeline.records import Place, Take
+from asr_batch.pipeline.retry.repair import Workshop
+from asr_batch.pipeline.retry.scheduler import Remains, Repairs
 from asr_batch.pipeline.track import Track
 
 BARE, UNSURE, EARLY = {1, 4, 5, 6, 12, 13, 16}, {3, 8, 9}, {10, 15}

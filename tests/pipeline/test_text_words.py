@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_batch.pipeline.text import words_between, words_of
+from asr_batch.pipeline.text.words import words_between, words_of
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from asr_batch.manifests.errors import ModelError
-from asr_batch.models import wire
 from asr_batch.models.load import LoadOptions, load_recognizer
+from asr_batch.models.onnx import writer as wire
 from asr_batch.models.qwen3 import layout, memory, rewrite, sessions, trace
 from asr_batch.models.qwen3.config import QwenConfig
 from asr_batch.models.qwen3.files import choose

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from asr_batch.jobs.cli import main
+from asr_batch.jobs.cli.main import main
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.load import load_recognizer
-from asr_batch.models.store import Store
-from asr_batch.models.store_names import bundled_path
+from asr_batch.models.store.names import bundled_path
+from asr_batch.models.store.store import Store
 
 BUNDLE = bundled_path("nano.en")
 needs_bundle = pytest.mark.skipif(BUNDLE is None, reason="no bundled model in this checkout")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from asr_batch.manifests.errors import ModelError
-from asr_batch.models import store_archive
-from asr_batch.models.store import Store
+from asr_batch.models.store import archive as store_archive
+from asr_batch.models.store.store import Store
 
 GOOD = {"config.json": b"{}", "tokenizer.json": b"{}", "onnx/encoder_model.onnx": b"x"}
 

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from huggingface_hub import constants
 
-from asr_batch.jobs.cli import main
+from asr_batch.jobs.cli.main import main
 
 REPOSITORY = "onnx-community/whisper-tiny"
 

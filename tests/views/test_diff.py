@@ -5,8 +5,8 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from asr_batch.jobs.cli import main
-from asr_batch.jobs.diff import compare_datasets
+from asr_batch.jobs.cli.main import main
+from asr_batch.jobs.views.diff import compare_datasets
 
 
 def run(*arguments):

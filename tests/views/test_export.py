@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_batch.jobs.cli import main
-from asr_batch.jobs.formats import clock, srt, vtt
-from asr_batch.jobs.names import MAX_BYTES, Names, safe_stem
+from asr_batch.jobs.cli.main import main
+from asr_batch.jobs.views.formats import clock, srt, vtt
+from asr_batch.jobs.views.names import MAX_BYTES, Names, safe_stem
 
 HOSTILE = [
     "../x",
@@ -210,7 +210,7 @@ def test_jsonl_and_csv_hold_the_segments(make, tmp_path):
 
 def test_as_a_command_and_its_errors(make, tmp_path):
     out = make.dataset(tmp_path / "out", [make.row("a")])
-    asr = [sys.executable, "-c", "from asr_batch.jobs.cli import main; main()"]
+    asr = [sys.executable, "-c", "from asr_batch.jobs.cli.main import main; main()"]
     done = subprocess.run(
         [*asr, "export", str(out), "--format", "vtt", "--to", str(tmp_path / "to")],
         capture_output=True,

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from asr_batch.jobs.cli import main
+from asr_batch.jobs.cli.main import main
 from asr_batch.manifests.reader import open_manifest
 
-ASR = [sys.executable, "-c", "from asr_batch.jobs.cli import main; main()"]
+ASR = [sys.executable, "-c", "from asr_batch.jobs.cli.main import main; main()"]
 
 
 def build(*arguments):
@@ -121,7 +121,7 @@ def test_names_that_text_cannot_hold_become_urls(tmp_path):
 
 
 def test_durations(make, tmp_path):
-    pytest.importorskip("asr_batch.pipeline.audio")
+    pytest.importorskip("asr_batch.pipeline.audio.reader")
     make.tone(tmp_path / "rec" / "a.wav", 1.5)
     (tmp_path / "rec" / "broken.wav").write_bytes(b"no audio")
     result = build(tmp_path / "rec", "--durations", "--to", tmp_path / "m.csv")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from asr_batch.jobs.metrics import render, serve
+from asr_batch.jobs.console.metrics import render, serve
 from asr_batch.manifests.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]

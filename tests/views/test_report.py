@@ -12,13 +12,13 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner
 
-from asr_batch.jobs.cli import main
-from asr_batch.jobs.lock import hold
-from asr_batch.jobs.plots import area, bars, columns, number, ticks
-from asr_batch.jobs.report import write_report
-from asr_batch.jobs.report_data import badness_of, gather
-from asr_batch.jobs.report_plots import rates
-from asr_batch.jobs.report_text import clock, marks, percent, span
+from asr_batch.jobs.cli.main import main
+from asr_batch.jobs.dataset.lock import hold
+from asr_batch.jobs.views.plots import area, bars, columns, number, ticks
+from asr_batch.jobs.views.report import write_report
+from asr_batch.jobs.views.report_data import badness_of, gather
+from asr_batch.jobs.views.report_plots import rates
+from asr_batch.jobs.views.report_text import clock, marks, percent, span
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
 
@@ -129,7 +129,7 @@ def test_plots_are_valid_xml(night):
 
 
 def test_snippet_is_the_audio_of_the_window(night, make):
-    pytest.importorskip("asr_batch.pipeline.audio")
+    pytest.importorskip("asr_batch.pipeline.audio.reader")
     page = Page(write_report(night).read_text())
     (uri,) = page.urls
     with wave.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as clip:

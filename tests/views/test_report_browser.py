@@ -10,9 +10,9 @@ from html import unescape
 
 import pytest
 
-from asr_batch.jobs.report import write_report
+from asr_batch.jobs.views.report import write_report
 
-pytest.importorskip("asr_batch.pipeline.audio")
+pytest.importorskip("asr_batch.pipeline.audio.reader")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
 

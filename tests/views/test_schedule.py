@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from asr_batch.jobs import schedule_systemd
-from asr_batch.jobs.cli import main
-from asr_batch.jobs.schedule import Planned, job_name
-from asr_batch.jobs.schedule_cron import block, with_block, without
-from asr_batch.jobs.schedule_systemd import service, timer
+from asr_batch.jobs.cli.main import main
+from asr_batch.jobs.schedule import systemd as schedule_systemd
+from asr_batch.jobs.schedule.cron import block, with_block, without
+from asr_batch.jobs.schedule.jobs import Planned, job_name
+from asr_batch.jobs.schedule.systemd import service, timer
 
 HOSTILE = [
     "it's 100%",

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_batch.jobs.subtitles import LONGEST, PAUSE, cues
-from asr_batch.jobs.timed_text import LINE, clean, display_width, split
+from asr_batch.jobs.views.subtitles import LONGEST, PAUSE, cues
+from asr_batch.jobs.views.timed_text import LINE, clean, display_width, split
 
 SENTENCES = (
     " Write nine thousand six hundred and sixty-two in the heavy castle, please. And then, when the morning"

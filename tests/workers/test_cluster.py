@@ -9,7 +9,7 @@ from platform import python_version
 import pytest
 
 from asr_batch.manifests.errors import ConfigError
-from asr_batch.workers import cluster
+from asr_batch.workers.cluster import preflight as cluster
 
 RAY, PYTHON = version("ray"), python_version()
 MINOR = PYTHON.rpartition(".")[0]

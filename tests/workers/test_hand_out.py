@@ -7,11 +7,11 @@ from worker_fakes import unit
 
 pytest.importorskip("ray")
 
+from asr_batch.workers.cluster.actors import Hands
+from asr_batch.workers.cluster.fleet import Hand, Node
+from asr_batch.workers.cluster.pool import RayPool
 from asr_batch.workers.desk import Desk
-from asr_batch.workers.fleet import Hand, Node
-from asr_batch.workers.hands import Hands
 from asr_batch.workers.pool import WorkerSpec
-from asr_batch.workers.ray_pool import RayPool
 
 
 def pool_of(*hands):

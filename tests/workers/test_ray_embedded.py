@@ -21,7 +21,7 @@ import json, logging, sys
 logging.getLogger("asr_batch").addHandler(logging.NullHandler())
 from asr_batch.manifests.records import AudioItem, Unit
 from asr_batch.workers.pool import UnitDone, UnitsLost, WorkerSpec
-from asr_batch.workers.ray_pool import RayPool
+from asr_batch.workers.cluster.pool import RayPool
 
 def unit(name, **more):
     return Unit(AudioItem(name, name, "/nowhere/" + name), end=1.0, seconds=1.0, deadline=3.0, **more)

@@ -45,7 +45,7 @@ def run(step: str, work: Path, workers: int, factor: float) -> None:
 
         export(work / "dense.pt", work / "bpe.json", work / "nano.en")
     elif step == "compile":
-        from asr_batch.models.whisper.compile import compile_bundle
+        from asr_batch.models.whisper.compile.bundle import compile_bundle
 
         compile_bundle(work / "nano.en", work / "bundle")
     elif step == "published":
@@ -86,7 +86,7 @@ def train(work: Path, factor: float) -> None:
 
 def smoke(work: Path, workers: int) -> None:
     """All steps but `published` on 60 sentences; fails unless the loss falls and the folder loads."""
-    from asr_batch.models.inspect_report import inspect_model
+    from asr_batch.models.inspect.report import inspect_model
     from nano_en.corpus import synthesise
     from nano_en.evaluate import evaluate
     from nano_en.export import export

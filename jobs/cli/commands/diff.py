@@ -1,0 +1,113 @@
+"""`asr-batch diff`: what changed between two runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from asr_batch.manifests.errors import ConfigError
+
+if TYPE_CHECKING:
+    from asr_batch.jobs.views.diff import Change, Difference
+
+EPILOG = """\b
+Example:
+  asr-batch diff out-old out-new --max-wer-increase 0.5%
+"""
+
+
+def share(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
+    """A share given as `0.005` or `0.5%`."""
+    if value is None:
+        return None
+    try:
+        number = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
+    except ValueError:
+        number = float("nan")
+    if not -10 <= number <= 10:
+        raise click.BadParameter(f"{value!r} is no share; give one such as 0.005 or 0.5%")
+    return number
+
+
+@click.command(epilog=EPILOG)
+@click.argument("dataset_a", metavar="DIR_A", type=click.Path(path_type=Path))
+@click.argument("dataset_b", metavar="DIR_B", type=click.Path(path_type=Path))
+@click.option(
+    "--max-wer-increase",
+    metavar="SHARE",
+    callback=share,
+    help="Exit with code 4 when the WER of DIR_B is higher than that of DIR_A by more (0.005 or 0.5%).",
+)
+@click.option("--show", metavar="N", default=20, type=click.IntRange(0), help="Changed rows shown (20).")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def diff(dataset_a: Path, dataset_b: Path, max_wer_increase: float | None, show: int, as_json: bool) -> None:
+    """Show which rows of DIR_A came out differently in DIR_B, and the WER of both.
+
+    Rows are matched by id. References come from DIR_A, or from DIR_B where DIR_A has none. A failed row
+    counts as one in which nothing was heard.
+    """
+    from asr_batch.jobs.views.diff import compare_datasets
+
+    found = compare_datasets(dataset_a, dataset_b, show)
+    click.echo(json.dumps(found.as_dict(), ensure_ascii=False) if as_json else as_text(found))
+    if max_wer_increase is not None:
+        gate(found, max_wer_increase)
+
+
+def gate(found: Difference, limit: float) -> None:
+    """Exit with 4 when WER rose by more than `limit`. Raises ConfigError when nothing was scored."""
+    increase = found.wer_increase
+    if increase is None:
+        raise ConfigError("--max-wer-increase needs references; no row of both data sets has one")
+    if increase > limit + 1e-12:
+        click.echo(f"asr-batch: WER rose by {increase:.2%}, more than the {limit:.2%} allowed", err=True)
+        raise SystemExit(4)
+
+
+def as_text(found: Difference) -> str:
+    """The comparison for a person."""
+    both = found.same + found.changed
+    lines = [f"{both} rows in both: {found.same} same, {found.changed} changed"]
+    if found.only_a or found.only_b:
+        lines.append(f"only in A: {found.only_a}, only in B: {found.only_b}")
+    if found.errors_a.rows:
+        lines += wer_lines(found)
+    for change in found.changes:
+        lines += ["", *change_lines(change)]
+    if found.changed > len(found.changes) > 0:
+        lines += ["", f"and {found.changed - len(found.changes)} more changed rows"]
+    return "\n".join(lines)
+
+
+def wer_lines(found: Difference) -> list[str]:
+    """WER and CER of both, wins and losses."""
+    a, b = found.errors_a, found.errors_b
+    return [
+        f"WER {a.wer:.2%} -> {b.wer:.2%} ({b.wer - a.wer:+.2%}), CER {a.cer:.2%} -> {b.cer:.2%},"
+        f" over {a.rows} rows with a reference",
+        f"B better in {found.wins}, worse in {found.losses}, as many errors in {found.ties} changed rows",
+    ]
+
+
+def change_lines(change: Change) -> list[str]:
+    """One changed row."""
+    head = printable(change.id)
+    if change.status_a != change.status_b:
+        head += f"  {change.status_a} -> {change.status_b}"
+    if change.wer_a is not None and change.wer_b is not None:
+        head += f"  WER {change.wer_a:.1%} -> {change.wer_b:.1%}"
+    return [head, f"  - {shorten(change.text_a)}", f"  + {shorten(change.text_b)}"]
+
+
+def shorten(text: str, limit: int = 300) -> str:
+    """A text of at most `limit` characters that a terminal shows as one line."""
+    text = printable(text)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """The text with control characters (which could drive a terminal) replaced."""
+    return "".join(char if char.isprintable() else "�" for char in " ".join(text.split()))

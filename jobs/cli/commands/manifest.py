@@ -1,0 +1,69 @@
+"""`asr-batch manifest build`: a manifest from folders and globs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from asr_batch.manifests.errors import ConfigError
+
+EPILOG = """\b
+Example:
+  asr-batch manifest build recordings 'more/**/*.wav' --to manifest.csv
+"""
+
+
+@click.group(epilog=EPILOG)
+def manifest() -> None:
+    """Make manifests."""
+
+
+@manifest.command(epilog=EPILOG)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.option(
+    "--to", required=True, metavar="FILE", help=".csv, .tsv, .jsonl, .parquet, .txt (.gz); - prints CSV."
+)
+@click.option("--durations", is_flag=True, help="Add a column `duration`, read from the files' headers.")
+@click.option("--hidden", is_flag=True, help="Take files and folders that begin with a dot, too.")
+def build(paths: tuple[str, ...], to: str, durations: bool, hidden: bool) -> None:
+    """Write a manifest of the audio files in PATH...: folders with all below them, files, quoted globs.
+
+    Files are sorted by path and named once each. Paths below the manifest's folder are written relative to
+    it, so that both can be moved together; others are absolute.
+    """
+    from asr_batch.manifests.build import Target, add_durations, encode, find, rows
+
+    target = Target.of(to)
+    files = find(paths, hidden=hidden)
+    lines = rows(files, target.path.parent if target.path else None)
+    if durations:
+        for line, file in zip(lines, files, strict=True):
+            line["file"] = file
+        missing = add_durations(lines)
+        if missing:
+            click.echo(
+                f"files that do not tell their duration (`asr-batch plan` says why): {missing}", err=True
+            )
+    write(encode(lines, target), target.path)
+    click.echo(f"{len(lines)} audio files in {to}", err=True)
+
+
+def write(data: bytes, path: Path | None) -> None:
+    """To standard output, or to a file that is replaced in one step. Raises ConfigError."""
+    if path is None:
+        sys.stdout.buffer.write(data)
+        return
+    hidden = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        hidden.write_bytes(data)
+        hidden.replace(path)
+    except OSError as error:
+        raise ConfigError(f"--to {path} cannot be written: {error}; give another place") from error
+    finally:
+        with suppress(OSError):
+            hidden.unlink()

@@ -1,0 +1,219 @@
+"""`asr-batch models`: the model store, looking into models, compiling them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+
+from asr_batch.jobs.cli.model_table import known_row, model_table, stored_row
+from asr_batch.manifests.errors import ItemError
+from asr_batch.models.store.names import DEFAULT_ROOT
+from asr_batch.models.store.store import Store
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+PRECISIONS = ("auto", "int8", "fp32", "int4")
+TARGETS = ("cpu", "hailo8", "hailo8l", "hailo10h")
+
+
+def _store_option(command: Command) -> Command:
+    """`--store DIR`, the same for every command of the group."""
+    return click.option(
+        "--store",
+        "root",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=None,
+        help=f"Where models are kept (default {DEFAULT_ROOT}).",
+    )(command)
+
+
+def _example(*lines: str) -> str:
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _say(message: str) -> None:
+    click.echo(message, err=True)
+
+
+@click.group()
+def models() -> None:
+    """List, pull, inspect, verify, remove and compile speech models.
+
+    \b
+    Example:
+      asr-batch models list
+    """
+
+
+@models.command("list", epilog=_example("asr-batch models list", "asr-batch models list --json"))
+@_store_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON array on standard output.")
+def list_models(root: Path | None, as_json: bool) -> None:
+    """Show the bundled, the stored and all known models with repository, licence, size and languages."""
+    store = Store(root)
+    rows = [stored_row(model) for model in store.stored()] + [known_row(model) for model in store.known()]
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    width = None if sys.stdout.isatty() else 160
+    Console(width=width, soft_wrap=False).print(model_table(rows))
+
+
+@models.command(
+    epilog=_example(
+        "asr-batch models pull whisper-tiny",
+        "asr-batch models pull whisper-tiny --to whisper-tiny.tar      (with network)",
+        "asr-batch models pull whisper-tiny --from whisper-tiny.tar    (without)",
+    )
+)
+@click.argument("name")
+@_store_option
+@click.option(
+    "--precision", type=click.Choice(PRECISIONS), default="auto", help="auto: int8, Qwen3-ASR int4."
+)
+@click.option(
+    "--from", "source", type=click.Path(path_type=Path), help="Take it from this folder or tar, no network."
+)
+@click.option("--to", "target", type=click.Path(path_type=Path), help="Also write it into this new tar file.")
+def pull(name: str, root: Path | None, precision: str, source: Path | None, target: Path | None) -> None:
+    """Get model NAME[@REVISION] or OWNER/REPOSITORY into the store and verify every file of it.
+
+    A download that was cut off goes on where it stopped. HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are
+    respected. Standard output gets the folder of the model.
+    """
+    store = Store(root)
+    if source is not None:
+        folder = store.take(name, source, _say)
+    else:
+        folder = store.pull(name, precision=precision, say=_say)
+    if target is not None:
+        store.export(name, target)
+        _say(f"{name}: written to {target}")
+    click.echo(folder)
+
+
+@models.command(epilog=_example("asr-batch models inspect nano.en", "asr-batch models inspect FOLDER --json"))
+@click.argument("model")
+@_store_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.option("--markdown", is_flag=True, help="A model card in Markdown.")
+@click.option("--no-run", is_flag=True, help="Read the files only; load nothing.")
+def inspect(model: str, root: Path | None, as_json: bool, markdown: bool, no_run: bool) -> None:
+    """Look into MODEL (folder, name or one file): files, graphs, operators, parameters, ids, does it run.
+
+    Exit 2 when the layout does not fit or a clip does not run.
+    """
+    from asr_batch.models.inspect.report import inspect_file, inspect_model
+    from asr_batch.models.inspect.text import as_dict, render
+
+    if as_json and markdown:
+        raise click.UsageError("--json and --markdown: choose one")
+    if Path(model).is_file():
+        report = inspect_file(Path(model), run=not no_run)
+    else:
+        report = inspect_model(Store(root).resolve(model, source=True), run=not no_run)
+    click.echo(
+        json.dumps(as_dict(report), indent=1) if as_json else render(report, markdown=markdown).rstrip()
+    )
+    if not report.verdict.good:
+        raise SystemExit(2)
+
+
+@models.command(epilog=_example("asr-batch models verify nano.en", "asr-batch models verify --all"))
+@click.argument("names", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every bundled and stored model.")
+@_store_option
+def verify(names: tuple[str, ...], everything: bool, root: Path | None) -> None:
+    """Compare every file of the models NAMES with its recorded sha256; exit 2 if one differs."""
+    store = Store(root)
+    if not names and not everything:
+        raise click.UsageError("name a model, or give --all")
+    chosen = [model.name for model in store.stored()] if everything else list(names)
+    bad = 0
+    for name in chosen:
+        problems = store.verify(name)
+        bad += bool(problems)
+        _say(f"{name}: {'ok' if not problems else '; '.join(problems)}")
+    if bad:
+        raise SystemExit(2)
+
+
+@models.command(epilog=_example("asr-batch models remove whisper-tiny"))
+@click.argument("name")
+@_store_option
+def remove(name: str, root: Path | None) -> None:
+    """Delete model NAME from the store."""
+    folder = Store(root).remove(name)
+    _say(f"{name}: {folder} deleted")
+
+
+@models.command(
+    "compile",
+    epilog=_example(
+        "asr-batch models pull whisper-tiny-source",
+        "asr-batch models compile whisper-tiny-source whisper-tiny-10s --window 10",
+    ),
+)
+@click.argument("src")
+@click.argument("dst", type=click.Path(path_type=Path))
+@_store_option
+@click.option("--window", type=click.FloatRange(1.0, 30.0), default=10.0, show_default=True, help="Seconds.")
+@click.option("--precision", type=click.Choice(("int8", "fp32", "int4")), default="int8", show_default=True)
+@click.option("--target", type=click.Choice(TARGETS), default="cpu", show_default=True)
+@click.option(
+    "--calibration-audio",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of 16 kHz .wav or .npy files for the NPU compiler to calibrate with (Hailo targets).",
+)
+def compile_(
+    src: str,
+    dst: Path,
+    root: Path | None,
+    window: float,
+    precision: str,
+    target: str,
+    calibration_audio: Path | None,
+) -> None:
+    """Build bundle DST from SRC: a Hugging Face folder, an OpenAI checkpoint or a pulled -source model.
+
+    With a Hailo target the kit for the vendor's compiler is written into DST/hailo. Needs the extra
+    `compile` (pip install 'asr-batch[compile]').
+    """
+    compile_bundle = import_module("asr_batch.models.whisper.compile.bundle").compile_bundle
+    source = Path(src) if Path(src).exists() else Store(root).resolve(src, source=True)
+    audio = _recordings(calibration_audio) if calibration_audio else None
+    compile_bundle(source, dst, window=window, precision=precision, target=target, calibration=audio)
+    click.echo(dst)
+
+
+def _recordings(folder: Path) -> Iterator[Any]:
+    """Samples of every readable recording below `folder`; others are named and left out."""
+    audio = import_module("asr_batch.pipeline.audio.reader")
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        try:
+            yield audio.read_samples(path, 0.0, audio.probe(path).duration)
+        except ItemError as error:
+            click.echo(f"{path}: left out of the calibration set: {error}", err=True)
+
+
+@models.command(
+    "add-hef", epilog=_example("asr-batch models add-hef whisper-tiny-10s whisper-tiny-10s-encoder.hef")
+)
+@click.argument("bundle", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("hef", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--role",
+    type=click.Choice(("encoder", "decoder")),
+    default=None,
+    help="What HEF is (default: a decoder if its name says so, else the encoder).",
+)
+def add_hef(bundle: Path, hef: Path, role: str | None) -> None:
+    """Take the compiled network HEF into BUNDLE, an encoder with its reference for the start-up probe."""
+    import_module("asr_batch.models.hailo.api").add_hef(bundle, hef, role=role)
+    click.echo(bundle)

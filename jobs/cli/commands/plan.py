@@ -1,0 +1,72 @@
+"""`asr-batch plan`."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from asr_batch.jobs.run.planning import Plan, Planner
+
+SHOWN = 20
+
+
+@click.command(epilog="Example:  asr-batch plan examples/manifest.csv --out out/demo")
+@click.argument("manifest")
+@click.option("--out", metavar="DIR", help="A data set, to tell what it holds already.")
+@click.option("--speed", type=click.FloatRange(min=0.01), help="Audio seconds per wall second to expect.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def plan(manifest: str, out: str | None, speed: float | None, as_json: bool) -> None:
+    """Look at every file of MANIFEST without transcribing: unreadable ones, duplicates, hours, wall time."""
+    from asr_batch.manifests.reader import open_manifest
+
+    with tempfile.TemporaryDirectory(prefix="asr-batch-") as spool:
+        opened = open_manifest(manifest, Path(spool) / "manifest")
+        found = _planner(out, speed).run(opened)
+    if as_json:
+        click.echo(json.dumps({**asdict(found), "wall_seconds": found.wall_seconds}, indent=2))
+    else:
+        _print(found)
+
+
+def _planner(out: str | None, speed: float | None) -> Planner:
+    from asr_batch.jobs.dataset.tables import JOB, load_job
+    from asr_batch.jobs.run.planning import Planner, known_speed, resume_of
+
+    root = Path(out) if out and (Path(out) / JOB).is_file() else None
+    planner = Planner(resume_of(root, load_job(root)) if root else None)
+    shown = speed or (known_speed(root) if root else None)
+    if shown:
+        planner.plan.rtfx, planner.plan.rtfx_known = shown, True
+    return planner
+
+
+def _print(found: Plan) -> None:
+    from asr_batch.jobs.console.messages import one_line
+    from asr_batch.jobs.console.progress import hms
+
+    click.echo(f"{found.rows} rows, {hms(found.seconds)} of audio")
+    click.echo(f"{found.done} done already, {found.unreadable} unreadable, {found.duplicates} duplicates")
+    if found.remote:
+        click.echo(f"{found.remote} remote files were not looked at")
+    for row in found.unreadable_rows[:SHOWN]:
+        click.echo(
+            f"  line {row['line']}: {one_line(row['audio'])}: {one_line(row['message'])} ({row['error']})"
+        )
+    _more(found.unreadable, "unreadable")
+    for row in found.duplicate_rows[:SHOWN]:
+        click.echo(f"  line {row['line']}: {one_line(row['audio'])}: duplicate")
+    _more(found.duplicates, "duplicates")
+    how = "measured" if found.rtfx_known else "assumed, no run has measured it yet"
+    left = f"{hms(found.seconds_left)} of audio to do"
+    click.echo(f"{left}, about {hms(found.wall_seconds)} of wall time at {found.rtfx:.1f}x real time ({how})")
+
+
+def _more(count: int, what: str) -> None:
+    if count > SHOWN:
+        click.echo(f"  and {count - SHOWN} more {what}; --json lists 200")

@@ -1,0 +1,51 @@
+"""`asr-batch retry`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from asr_batch.jobs.cli.options import checked, run_options
+from asr_batch.jobs.console.signals import leave
+
+KEPT = (
+    "address",
+    "workers",
+    "no_ray",
+    "insecure_cluster",
+    "batch_size",
+    "threads",
+    "grace",
+    "stop_at",
+    "max_hours",
+    "hang_timeout",
+    "metrics_port",
+    "progress",
+    "quiet",
+    "verbose",
+)
+
+
+@click.command(epilog="Example:  asr-batch retry out/demo --only failed")
+@click.argument("folder", metavar="DIR")
+@click.option(
+    "--only",
+    type=click.Choice(["failed", "partial"]),
+    multiple=True,
+    default=["failed"],
+    help="Which rows; may be given twice.  [default: failed]",
+)
+@run_options(*KEPT)
+def retry(folder: str, only: tuple[str, ...], **given: Any) -> None:
+    """Run the failed or partial rows of the data set DIR again, with its own model and settings."""
+    from asr_batch.jobs.config import from_job
+    from asr_batch.jobs.dataset.job_file import stored_manifest
+    from asr_batch.jobs.dataset.tables import load_job
+    from asr_batch.jobs.run.session import run_job
+
+    job = load_job(Path(folder))
+    changes = {"workers": None, "stop_at": None, "max_hours": None, "quiet": False, **checked(given)}
+    config = from_job(job["options"], out=folder, model=job["model"]["path"], fresh=False, **changes)
+    leave(run_job(config, manifest=stored_manifest(job), redo=only))

@@ -1,0 +1,80 @@
+"""`asr-batch schedule`: nightly runs by systemd or cron."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from asr_batch.manifests.errors import ConfigError
+
+EPILOG = """\b
+Example:
+  asr-batch schedule install job.toml --at "02:00"
+"""
+
+
+@click.group(epilog=EPILOG)
+def schedule() -> None:
+    """Have a job run by itself every day.
+
+    A systemd user timer where systemd runs, else a line in your crontab. Two runs never overlap: the second
+    ends with code 5.
+    """
+
+
+@schedule.command(epilog=EPILOG)
+@click.argument("job", metavar="job.toml", type=click.Path(path_type=Path))
+@click.option("--at", required=True, metavar="HH:MM", help="Local time of day.")
+@click.option(
+    "--scheduler", type=click.Choice(["auto", "systemd", "cron"]), default="auto", help="Which one (auto)."
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be written, write nothing.")
+def install(job: Path, at: str, scheduler: str, dry_run: bool) -> None:
+    """Run job.toml every day at a time; installing again changes the time. Prints what it wrote."""
+    from asr_batch.jobs.schedule import jobs
+
+    planned = jobs.plan(job, at)
+    chosen = jobs.choose(scheduler)
+    if not dry_run:
+        jobs.install(planned, chosen)
+    click.echo(chosen.preview(planned), nl=False)
+    if chosen.kind == "systemd":
+        hint_lingering()
+
+
+def hint_lingering() -> None:
+    """Say how timers run while nobody is logged in, where they would not."""
+    from asr_batch.jobs.schedule.systemd import lingers
+
+    if not lingers():
+        message = "The timer runs only while you are logged in; to change that: loginctl enable-linger"
+        click.echo(message, err=True)
+
+
+@schedule.command("list", epilog="\b\nExample:\n  asr-batch schedule list")
+def list_jobs() -> None:
+    """Show the jobs that are installed, one a line: time, scheduler, file."""
+    from asr_batch.jobs.schedule.jobs import entries
+
+    found = entries()
+    for entry in found:
+        missing = "" if Path(entry.config).exists() else "  (the file is gone)"
+        click.echo(f"{entry.at}  {entry.kind:7}  {entry.config}{missing}")
+    if not found:
+        click.echo("no scheduled jobs", err=True)
+
+
+@schedule.command(epilog="\b\nExample:\n  asr-batch schedule remove job.toml")
+@click.argument("job", metavar="job.toml", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Print what would be removed, remove nothing.")
+def remove(job: Path, dry_run: bool) -> None:
+    """Take job.toml out of the schedule (the file may be gone already). Results stay."""
+    from asr_batch.jobs.schedule import jobs
+
+    name = jobs.job_name(jobs.absolute(job))
+    if not any(entry.name == name for entry in jobs.entries()):
+        raise ConfigError(f"{job} is not scheduled; `asr-batch schedule list` shows what is")
+    if not dry_run:
+        jobs.remove(job)
+    click.echo(name)

@@ -1,0 +1,19 @@
+"""`asr-batch status`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command(epilog="Example:  asr-batch status out/demo")
+@click.argument("folder", metavar="DIR")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def status(folder: str, as_json: bool) -> None:
+    """What the run of data set DIR has done, is doing, has failed; works while it runs."""
+    from asr_batch.jobs.dataset.state import job_state, state_lines
+
+    found = job_state(Path(folder))
+    click.echo(json.dumps(found, indent=2) if as_json else "\n".join(state_lines(found)))

@@ -1,0 +1,91 @@
+"""`asr-batch verify`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import click
+
+from asr_batch.jobs.cli.options import checked, run_options
+
+SHOWN = 50
+
+
+@click.command(epilog="Example:  asr-batch verify out/demo --sample 5%")
+@click.argument("folder", metavar="DIR")
+@click.option("--sample", metavar="P%|N", help="Transcribe a random part again and compare.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Which random part.")
+@click.option("--audio/--no-audio", default=True, help="Compare the audio files with their hashes.")
+@run_options("address", "workers", "no_ray", "batch_size", "threads", "quiet")
+def verify(folder: str, sample: str | None, seed: int, audio: bool, **given: Any) -> None:
+    """Check the data set DIR: files, schema, unique rows, tiling windows, coverage, audio hashes.
+
+    Exit code 0 when all holds, 4 when something does not.
+    """
+    options = checked(given)
+    root = Path(folder)
+    problems = _problems(root, audio)
+    if sample is not None:
+        problems = chain(problems, _again(root, sample, seed, options))
+    found = list(islice(problems, 1000))
+    for problem in found[:SHOWN]:
+        click.echo(problem)
+    if len(found) > SHOWN:
+        click.echo(f"and {len(found) - SHOWN} more")
+    if not found and not options.get("quiet"):
+        click.echo(f"{folder}: all checks hold")
+    sys.exit(4 if found else 0)
+
+
+def _problems(root: Path, audio: bool) -> Iterator[str]:
+    from asr_batch.jobs.dataset import verify as checks
+    from asr_batch.jobs.dataset.job_file import stored_manifest
+    from asr_batch.jobs.dataset.tables import load_job, load_summary
+    from asr_batch.manifests.errors import ManifestError
+
+    job = load_job(root)
+    broken = list(checks.check_dataset_files(root))
+    yield from broken
+    if broken:
+        return
+    yield from checks.check_rows(root)
+    yield from checks.check_summary(load_summary(root), checks.count_rows(root))
+    if audio:
+        try:
+            places = {item.id: item.location for item in stored_manifest(job).rows()}
+        except ManifestError:
+            click.echo("the manifest is not there any more: audio hashes were not compared", err=True)
+            return
+        yield from checks.check_audio(root, places)
+
+
+def _again(root: Path, sample: str, seed: int, options: dict[str, Any]) -> Iterator[str]:
+    from asr_batch.jobs.config import Settings, from_job
+    from asr_batch.jobs.console.signals import stop_signals
+    from asr_batch.jobs.dataset.job_file import stored_manifest
+    from asr_batch.jobs.dataset.tables import load_job, open_transcripts
+    from asr_batch.jobs.run.pools import start_pool
+    from asr_batch.jobs.run.sampling import choose, compare, sample_size, sampled_items, transcribe_again
+
+    job = load_job(root)
+    config = from_job(job["options"], **{"workers": None, **options})
+    rows = open_transcripts(root).to_table(columns=["id", "status"]).to_pylist()
+    ids = [row["id"] for row in rows if row["status"] in ("ok", "empty", "partial")]
+    chosen = choose(ids, sample_size(sample, len(ids)), seed)
+    if not chosen:
+        return
+    with stop_signals() as stop:
+        pool = start_pool(config, Path(job["model"]["path"]))
+        try:
+            items = sampled_items(stored_manifest(job), chosen)
+            again = transcribe_again(items, pool, Settings(job["settings"]), config, stop)
+            yield from compare(root, again, pool.info.sha256)
+        finally:
+            pool.close()
+        if stop.exit_code is not None:
+            sys.exit(stop.exit_code)
+    click.echo(f"{len(again)} rows transcribed again", err=True)

@@ -1,0 +1,61 @@
+"""`asr-batch`: the group of commands. Each command's module is imported only when it is called."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
+
+import click
+
+from asr_batch.manifests.errors import AsrBatchError, ConfigError, OutputHeldError
+
+COMMANDS: dict[str, str] = {
+    "run": "asr_batch.jobs.cli.commands.run:run",
+    "plan": "asr_batch.jobs.cli.commands.plan:plan",
+    "status": "asr_batch.jobs.cli.commands.status:status",
+    "retry": "asr_batch.jobs.cli.commands.retry:retry",
+    "verify": "asr_batch.jobs.cli.commands.verify:verify",
+    "export": "asr_batch.jobs.cli.commands.export:export",
+    "report": "asr_batch.jobs.cli.commands.report:report",
+    "diff": "asr_batch.jobs.cli.commands.diff:diff",
+    "compact": "asr_batch.jobs.cli.commands.compact:compact",
+    "manifest": "asr_batch.jobs.cli.commands.manifest:manifest",
+    "models": "asr_batch.jobs.cli.commands.models:models",
+    "schedule": "asr_batch.jobs.cli.commands.schedule:schedule",
+    "bench": "asr_batch.jobs.cli.commands.bench:bench",
+    "doctor": "asr_batch.jobs.cli.commands.doctor:doctor",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported on use, so that `--help` and cron lines start fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command, or None for an unknown name."""
+        target = COMMANDS.get(cmd_name)
+        if target is None:
+            return None
+        module, _, attribute = target.partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an error for the user becomes one sentence on stderr and its exit code."""
+        try:
+            return super().invoke(ctx)
+        except AsrBatchError as error:
+            click.echo(f"asr-batch: {error}", err=True)
+            codes = {ConfigError: 2, OutputHeldError: 5}
+            code = next((code for kind, code in codes.items() if isinstance(error, kind)), 1)
+            raise SystemExit(code) from error
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("asr-batch"), prog_name="asr-batch")
+def main() -> None:
+    """Transcribe a manifest of audio files into one Parquet data set, every second accounted for."""

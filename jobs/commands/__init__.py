@@ -1,1 +1,0 @@
-"""The commands of `asr-batch`, one module each; :mod:`asr_batch.jobs.cli` lists them."""

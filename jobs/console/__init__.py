@@ -1,0 +1,1 @@
+"""What a running job shows and hears: progress, messages, logs, metrics, signals."""

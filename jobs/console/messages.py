@@ -1,0 +1,102 @@
+"""What the job says to a person on stderr: sentences, and the table at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from asr_batch.jobs.console.progress import hms
+
+TABLE_ROWS = 40
+
+
+class Voice:
+    """Says sentences on stderr: as text, as JSON lines, or (quiet) only what went wrong."""
+
+    def __init__(self, *, quiet: bool = False, as_json: bool = False, stream: TextIO | None = None) -> None:
+        self.quiet, self._json, self.stream = quiet, as_json, stream or sys.stderr
+
+    def say(self, text: str) -> None:
+        """Something worth knowing, left out when quiet."""
+        if not self.quiet:
+            self.complain(text)
+
+    def complain(self, text: str) -> None:
+        """Something that is wrong, said even when quiet."""
+        line = json.dumps({"event": "message", "text": text}) if self._json else text
+        print(line, file=self.stream, flush=True)
+
+    def table(self, rows: Sequence[Mapping[str, Any]], left_out: int) -> None:
+        """File, status, duration and text of some rows; `left_out` were left out."""
+        if self.quiet or self._json or not rows:
+            return
+        table = Table("file", "status", "duration", "text", box=None, pad_edge=False)
+        table.columns[2].justify = "right"
+        for row in rows:
+            text = row["text"] if row["status"] in ("ok", "partial") else row["error_message"]
+            cells = (one_line(row["audio"]), row["status"], hms_short(row["duration"]), one_line(text or ""))
+            table.add_row(*(Text(cell) for cell in cells))
+        console = Console(file=self.stream, width=None if self.stream.isatty() else 120)
+        console.print(table)
+        if left_out > 0:
+            console.print(f"... and {left_out} more such rows")
+
+
+@contextmanager
+def real_stderr() -> Iterator[TextIO]:
+    """A stream to where standard error goes now, whatever is done to file descriptor 2 later."""
+    sys.stderr.flush()
+    with os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace") as stream:
+        yield stream
+
+
+@contextmanager
+def native_stderr_to(path: Path, most: int = 10 * 1024 * 1024) -> Iterator[None]:
+    """Send what libraries write to file descriptor 2 (MP3 decoders grumble there) to a file meanwhile."""
+    before = os.dup(2)
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        if path.exists() and path.stat().st_size > most:
+            flags |= os.O_TRUNC
+        target = os.open(path, flags, 0o644)
+    except OSError:
+        target = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(target, 2)
+    os.close(target)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(before, 2)
+        os.close(before)
+        with suppress(OSError):
+            if path.stat().st_size == 0:
+                path.unlink()
+
+
+def hms_short(seconds: float | None) -> str:
+    """A duration for the table: 3.2 s, or 1:02:03 from a minute on."""
+    if not seconds:
+        return "-"
+    return f"{seconds:.1f} s" if seconds < 60 else hms(seconds)
+
+
+def one_line(text: str, most: int = 160) -> str:
+    """Text for a terminal: cut to `most`, without characters that could break the line or draw over it."""
+    text = "".join(char if char.isprintable() else " " for char in text[: most + 1])
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def counts_line(counts: Mapping[str, int]) -> str:
+    """`12 ok, 1 empty, 2 failed` without what there is none of."""
+    names: Iterable[str] = ("ok", "empty", "partial", "failed", "pending")
+    return ", ".join(f"{counts[name]} {name}" for name in names if counts.get(name)) or "no rows"

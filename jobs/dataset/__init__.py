@@ -1,0 +1,1 @@
+"""The data set on disk: ledger, part files, index, schema, lock, verification."""

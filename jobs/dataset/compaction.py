@@ -1,0 +1,150 @@
+"""Merging part files, so that no reader sees a row twice or misses one.
+
+The new contents of `transcripts/` and `windows/` are built as whole folders beside the old ones (parts that
+stay are hard links) and swapped in by one atomic exchange each. A journal holds that a crash in between is
+finished by whoever opens the data set next. Only a query that listed the old names and opens them after the
+swap has to be repeated.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from asr_batch.jobs.dataset.parts import (
+    FOLDERS,
+    SWAP,
+    fsync_folder,
+    output_errors,
+    part_names,
+    recover,
+    write_text,
+)
+
+MAX_ROWS = 500_000
+MAX_BYTES = 256 * 1024 * 1024
+
+
+def compact_parts(root: Path, rows: int = MAX_ROWS, size: int = MAX_BYTES) -> tuple[int, int]:
+    """Merge neighbouring parts up to `rows` rows and `size` bytes; returns parts before and after.
+
+    The caller holds the folder. Raises OutputError.
+    """
+    recover(root)
+    with output_errors(root):
+        names = part_names(root)
+        groups = _groups(root, names, rows, size)
+        if all(len(group) == 1 for group in groups):
+            return len(names), len(names)
+        token = uuid.uuid4().hex[:12]
+        try:
+            for folder in FOLDERS:
+                _build(root, folder, groups, token)
+            write_text(root / SWAP, json.dumps({"token": token}))
+        except BaseException:
+            if not (root / SWAP).exists():
+                for folder in FOLDERS:
+                    shutil.rmtree(root / f".{folder}.{token}", ignore_errors=True)
+            raise
+        finish_swap(root)
+        return len(names), len(groups)
+
+
+def _groups(root: Path, names: Sequence[str], rows: int, size: int) -> list[list[str]]:
+    groups: list[list[str]] = []
+    space_rows = space_size = 0
+    for name in names:
+        count = pq.read_metadata(root / "transcripts" / name).num_rows
+        weight = sum((root / folder / name).stat().st_size for folder in FOLDERS)
+        if groups and count <= space_rows and weight <= space_size:
+            groups[-1].append(name)
+            space_rows, space_size = space_rows - count, space_size - weight
+        else:
+            groups.append([name])
+            space_rows, space_size = rows - count, size - weight
+    return groups
+
+
+def _build(root: Path, folder: str, groups: Sequence[Sequence[str]], token: str) -> None:
+    """The new folder, complete and durable; a merged part bears the last name, which is never reused."""
+    new = root / f".{folder}.{token}"
+    new.mkdir()
+    for group in groups:
+        target = new / group[-1]
+        if len(group) == 1:
+            _link(root / folder / group[0], target)
+        else:
+            _merge([root / folder / name for name in group], target)
+    (new / f".swap-{token}").touch()
+    fsync_folder(new)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except OSError:  # file systems without hard links
+        shutil.copyfile(source, target)
+
+
+def _merge(sources: Sequence[Path], target: Path) -> None:
+    """Stream the parts into one, a row group at a time."""
+    schema = pq.read_schema(sources[-1])
+    with target.open("wb") as stream:
+        with pq.ParquetWriter(stream, schema, compression="zstd") as writer:
+            for source in sources:
+                for batch in pq.ParquetFile(source).iter_batches(batch_size=16_384):
+                    table = pa.Table.from_batches([batch])
+                    writer.write_table(table.cast(schema.remove_metadata()).cast(schema))
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def finish_swap(root: Path) -> bool:
+    """Make the exchange that the journal asks for, however far it got; whether there was one."""
+    journal = root / SWAP
+    if not journal.exists():
+        return False
+    token = json.loads(journal.read_text(encoding="utf-8"))["token"]
+    for folder in FOLDERS:
+        new, current = root / f".{folder}.{token}", root / folder
+        if (new / f".swap-{token}").exists():  # the mark is in the new folder until that is in place
+            _exchange(new, current)
+    fsync_folder(root)
+    for folder in FOLDERS:
+        shutil.rmtree(root / f".{folder}.{token}", ignore_errors=True)
+        (root / folder / f".swap-{token}").unlink(missing_ok=True)
+    journal.unlink()
+    fsync_folder(root)
+    return True
+
+
+def drop_unfinished(root: Path) -> None:
+    """Remove folders of a merge that never reached its journal."""
+    for folder in FOLDERS:
+        for left in root.glob(f".{folder}.*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _exchange(new: Path, current: Path) -> None:
+    """Swap two folders in one step; where the system cannot, in two (readers see no part in between)."""
+    at_cwd, exchange = -100, 2
+    libc = ctypes.CDLL(None, use_errno=True)
+    try:
+        done = libc.renameat2(at_cwd, os.fsencode(new), at_cwd, os.fsencode(current), exchange) == 0
+    except AttributeError:
+        done = False
+    if not done:
+        aside = current.with_name(f"{new.name}.old")
+        if current.exists():
+            current.rename(aside)
+        new.rename(current)
+        if aside.exists():
+            aside.rename(new)

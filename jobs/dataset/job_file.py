@@ -1,0 +1,90 @@
+"""`job.json`: what a data set was made from and with, enough to do it again."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from asr_batch.jobs.config import RunConfig, Settings
+from asr_batch.jobs.dataset.schema import SCHEMA_VERSION
+from asr_batch.jobs.dataset.tables import JOB
+from asr_batch.jobs.run.summary import read_json, write_json
+from asr_batch.manifests.reader import Manifest
+from asr_batch.manifests.survey import Survey
+from asr_batch.models.recognizer import ModelInfo
+
+PACKAGES = ("asr-batch", "numpy", "onnxruntime", "pyarrow", "ray", "soundfile", "av", "soxr", "tokenizers")
+
+
+def fingerprint(model: ModelInfo, settings: Settings) -> str:
+    """The job's fingerprint: model and settings."""
+    return f"{model.sha256[:16]}-{settings.sha256()[:16]}"
+
+
+def part_metadata(model: ModelInfo, settings: Settings) -> dict[str, str]:
+    """What every part file says about itself."""
+    return {
+        "asr_batch.version": version("asr-batch"),
+        "asr_batch.schema": SCHEMA_VERSION,
+        "asr_batch.job": fingerprint(model, settings),
+    }
+
+
+def write_job(
+    root: Path,
+    config: RunConfig,
+    manifest: Manifest,
+    found: Survey,
+    model: ModelInfo,
+    settings: Settings,
+) -> None:
+    """Write job.json; a resumed job keeps the time at which it was first started."""
+    created = read_json(root / JOB).get("created_at") or datetime.now(UTC).isoformat(timespec="seconds")
+    description = {
+        "version": version("asr-batch"),
+        "schema": int(SCHEMA_VERSION),
+        "created_at": created,
+        "manifest": {
+            "name": manifest.name,
+            "path": str(manifest.path.absolute()),
+            "base": manifest.base.folder,
+            "remote": manifest.base.remote,
+            "format": manifest.format,
+            "rows": found.rows,
+            "sha256": found.sha256,
+        },
+        "options": asdict(config),
+        "settings": settings.base,
+        "settings_sha256": settings.sha256(),
+        "model": {"name": model.name, "path": model.path, "sha256": model.sha256, "family": model.family},
+        "fingerprint": fingerprint(model, settings),
+        "versions": {"python": platform.python_version(), **_versions()},
+        "platform": platform.platform(),
+        "argv": sys.argv,
+    }
+    write_json(root / JOB, description)
+
+
+def _versions() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def stored_manifest(job: dict[str, Any]) -> Manifest:
+    """The manifest that a data set was made from. Raises ManifestError (from reading it)."""
+    from asr_batch.manifests.location import Base
+
+    kept = job["manifest"]
+    return Manifest(
+        kept["name"], Path(kept["path"]), Base(kept["base"], remote=kept["remote"]), kept["format"]
+    )

@@ -1,0 +1,176 @@
+"""Part files that are there whole or not at all, several of them in one step.
+
+A :class:`Transaction` writes every new part under a hidden name without the ending `.parquet` and fsyncs
+it. Then it writes a journal with the renames to be made; the moment that journal has its final name is the
+commit point. The renames follow (windows before transcripts), then the journal goes. Whoever opens the
+folder for writing first calls :func:`recover`, which makes the renames of a journal that is still there and
+drops hidden files that no journal names. So a crash at any instruction leaves the old or the new state.
+
+A name once given to a part is never given to another part, which makes repeating a journal harmless.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from asr_batch.manifests.errors import OutputError
+
+FOLDERS = ("windows", "transcripts")
+"""In the order in which their parts are renamed: a transcript is never visible before its windows."""
+
+JOURNAL = ".commit.json"
+SWAP = ".swap.json"
+_HIDDEN = ".tmp"
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that cannot
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Replace the file at `path` in one step."""
+    hidden = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{_HIDDEN}")
+    try:
+        with hidden.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            if durable:
+                os.fsync(stream.fileno())
+        hidden.replace(path)
+        if durable:
+            fsync_folder(path.parent)
+    except OSError:
+        hidden.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def output_errors(root: Path) -> Iterator[None]:
+    """Turn the system's errors while writing below `root` into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(_sentence(root, error)) from error
+    except pa.ArrowException as error:
+        raise OutputError(f"{root}: a part file cannot be read or written ({error})") from error
+
+
+def _sentence(root: Path, error: OSError) -> str:
+    again = "everything committed is safe, and the same command goes on from there"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{root}: the disk is full; free some space: {again}"
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"{root}: cannot be written ({error.strerror}); make it writable: {again}"
+    return f"{root}: writing failed ({error}); {again}"
+
+
+class Transaction:
+    """New contents of part files under `root`, and parts to remove, all in one step."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._moves: list[tuple[str, str]] = []
+        self._removes: list[str] = []
+
+    def stage(self, table: pa.Table, final: str) -> None:
+        """Write `table` under a hidden name; it becomes `final` (relative to `root`) on commit."""
+        target = self.root / final
+        hidden = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:12]}{_HIDDEN}")
+        self._moves.append((str(hidden.relative_to(self.root)), final))
+        with hidden.open("wb") as stream:
+            pq.write_table(table, stream, compression="zstd", row_group_size=16_384)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def remove(self, final: str) -> None:
+        """Remove a part on commit."""
+        self._removes.append(final)
+
+    def commit(self) -> None:
+        """Make all changes. Raises OutputError; the old state stands then."""
+        order = {folder: number for number, folder in enumerate(FOLDERS)}
+        self._moves.sort(key=lambda move: order.get(move[1].partition("/")[0], 0))
+        journal = {"moves": self._moves, "removes": self._removes}
+        with output_errors(self.root):
+            for folder in {(self.root / final).parent for _, final in self._moves}:
+                fsync_folder(folder)
+            write_text(self.root / JOURNAL, json.dumps(journal))
+            _apply(self.root, self._moves, self._removes)
+            (self.root / JOURNAL).unlink()
+
+    def abandon(self) -> None:
+        """Drop what was staged."""
+        for hidden, _ in self._moves:
+            (self.root / hidden).unlink(missing_ok=True)
+
+
+def _apply(root: Path, moves: list[tuple[str, str]], removes: list[str]) -> None:
+    for hidden, final in moves:
+        try:
+            os.rename(root / hidden, root / final)  # noqa: PTH104 - as little as possible between two renames
+        except FileNotFoundError:
+            continue  # a journal that is repeated: this rename was made
+    for final in removes:
+        (root / final).unlink(missing_ok=True)
+    for folder in FOLDERS:
+        if (root / folder).is_dir():
+            fsync_folder(root / folder)
+
+
+def recover(root: Path) -> list[str]:
+    """Finish an interrupted commit and drop what never was one; returns sentences for the log."""
+    from asr_batch.jobs.dataset.compaction import drop_unfinished, finish_swap
+
+    notes: list[str] = []
+    journal = root / JOURNAL
+    with output_errors(root):
+        if journal.exists():
+            changes = json.loads(journal.read_text(encoding="utf-8"))
+            _apply(root, [tuple(move) for move in changes["moves"]], changes["removes"])
+            journal.unlink()
+            notes.append(f"finished an interrupted commit of {len(changes['moves'])} part files")
+        if finish_swap(root):
+            notes.append("finished an interrupted merge of part files")
+        for folder in (root, *(root / name for name in FOLDERS)):
+            for hidden in folder.glob(f".*{_HIDDEN}"):
+                hidden.unlink(missing_ok=True)
+                notes.append(f"dropped {hidden.name}, which was never committed")
+        drop_unfinished(root)
+        notes.extend(_set_lone_parts_aside(root))
+    return notes
+
+
+def _set_lone_parts_aside(root: Path) -> Iterator[str]:
+    """A part without its twin (another program's doing) is kept, under a name that no glob matches."""
+    names = {folder: {path.name for path in (root / folder).glob("*.parquet")} for folder in FOLDERS}
+    for folder, other in (FOLDERS, FOLDERS[::-1]):
+        for name in sorted(names[folder] - names[other]):
+            (root / folder / name).rename(root / folder / f"{name}.alone")
+            yield f"{folder}/{name} has no twin in {other}/: set aside, its rows are done again"
+
+
+def part_names(root: Path) -> list[str]:
+    """Names of the committed parts, in order."""
+    return sorted(path.name for path in (root / "transcripts").glob("*.parquet"))
+
+
+def read_part(root: Path, folder: str, name: str) -> pa.Table:
+    """One part as a table, without the memory map that would keep a replaced file alive."""
+    return pq.ParquetFile(root / folder / name, memory_map=False).read()

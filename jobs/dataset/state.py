@@ -1,0 +1,93 @@
+"""The state of a job as seen from outside: committed rows, the run that holds it, what is under way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from asr_batch.jobs.console.messages import counts_line
+from asr_batch.jobs.console.progress import hms
+from asr_batch.jobs.dataset.lock import held, holder
+from asr_batch.jobs.dataset.tables import JOB, load_job, load_status, open_transcripts
+
+SHOWN = 10
+
+
+def job_state(root: Path) -> dict[str, Any]:
+    """All that is known. Raises ConfigError when there is no data set."""
+    if not (root / JOB).exists() and held(root):
+        return {"dataset": str(root.absolute()), "state": "starting", "held_by": holder(root)}
+    job, told = load_job(root), load_status(root)
+    columns = ["id", "status", "error_code", "error_message", "duration"]
+    counts: Counter[str] = Counter()
+    errors: Counter[str] = Counter()
+    failed: list[dict[str, Any]] = []
+    seconds = 0.0
+    for batch in open_transcripts(root).to_batches(columns=columns):
+        counts.update(batch.column("status").to_pylist())
+        errors.update(code for code in batch.column("error_code").to_pylist() if code)
+        seconds += sum(value or 0.0 for value in batch.column("duration").to_pylist())
+        if len(failed) < SHOWN:
+            rows = (row for row in batch.to_pylist() if row["status"] in ("failed", "partial"))
+            failed.extend(row for row, _ in zip(rows, range(SHOWN - len(failed)), strict=False))
+    running = held(root)
+    total = int(job["manifest"]["rows"])
+    return {
+        "dataset": str(root.absolute()),
+        "state": "running" if running else _ended(told),
+        "held_by": holder(root) if running else None,
+        "exit_code": None if running else told.get("exit_code"),
+        "rows": {"total": total, **counts, "pending": max(0, total - sum(counts.values()))},
+        "errors": dict(errors),
+        "failed": failed,
+        "audio_seconds": round(seconds, 3),
+        "model": job["model"],
+        "view": told.get("view") if running else None,
+        "in_flight": told.get("in_flight", []) if running else [],
+        "nodes": told.get("nodes", []),
+        "rtfx": told.get("rtfx"),
+    }
+
+
+def _ended(told: dict[str, Any]) -> str:
+    if told.get("exit_code") is None:
+        return "interrupted: the run ended without a word; the same command goes on"
+    return str(told.get("ending"))
+
+
+def state_lines(found: dict[str, Any]) -> list[str]:
+    """The state for a person."""
+    lines = [f"{found['dataset']}: {found['state']}"]
+    if found["held_by"]:
+        who = found["held_by"]
+        lines.append(f"held by process {who.get('pid')} on {who.get('host')} since {who.get('since')}")
+    if "rows" not in found:
+        return lines
+    rows, view = found["rows"], found["view"] or {}
+    lines.append(f"{counts_line(rows)} of {rows['total']} rows; {hms(found['audio_seconds'])} of audio done")
+    if view:
+        lines.append(f"{view['rtfx']:.1f}x real time, ETA {hms(view['eta'])}")
+    lines += [f"  under way: {unit['id']} ({unit['seconds']:.1f} s)" for unit in found["in_flight"][:SHOWN]]
+    lines += [f"  {node['node']}: {npu_text(node['npu'])}" for node in found["nodes"] if node.get("npu")]
+    for code, count in sorted(found["errors"].items()):
+        lines.append(f"  {count} {code}")
+    lines += [f"  {row['status']} {row['id']}: {row['error_message']}" for row in found["failed"]]
+    return lines
+
+
+def npu_text(npu: dict[str, float]) -> str:
+    """What a node's NPU did and how warm it is, in one line."""
+    parts = [
+        f"NPU made {npu.get('npu_windows', 0):.0f} windows, the CPU {npu.get('cpu_windows', 0):.0f} for it"
+    ]
+    if "temperature" in npu:
+        parts.append(f"{npu['temperature']:.0f} °C")
+    if "clock_mhz" in npu:
+        parts.append(f"{npu['clock_mhz']:.0f} MHz")
+    troubles = sum(npu.get(name, 0.0) for name in ("retries", "configures", "reopens"))
+    if troubles:
+        parts.append(f"{troubles:.0f} recoveries")
+    if npu.get("quarantined"):
+        parts.append("quarantined")
+    return ", ".join(parts)

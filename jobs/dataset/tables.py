@@ -1,0 +1,55 @@
+"""Reading a data set: its tables, its job, its summary. Works while a run writes into it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from asr_batch.jobs.dataset.schema import TRANSCRIPTS, WINDOWS
+from asr_batch.jobs.run.summary import STATUS, SUMMARY, read_json
+from asr_batch.manifests.errors import ConfigError
+
+JOB = "job.json"
+
+
+def open_transcripts(root: str | Path) -> ds.Dataset:
+    """The committed rows of transcripts/*.parquet. Raises ConfigError when there is no data set."""
+    return _open(Path(root), "transcripts", TRANSCRIPTS)
+
+
+def open_windows(root: str | Path) -> ds.Dataset:
+    """The committed rows of windows/*.parquet. Raises ConfigError when there is no data set."""
+    return _open(Path(root), "windows", WINDOWS)
+
+
+def _open(root: Path, folder: str, empty: pa.Schema) -> ds.Dataset:
+    check_dataset(root)
+    parts = sorted((root / folder).glob("*.parquet"))
+    if not parts:
+        return ds.dataset(pa.Table.from_pylist([], schema=empty))
+    return ds.dataset([str(part) for part in parts], format="parquet")
+
+
+def check_dataset(root: Path) -> None:
+    """Raise ConfigError unless `root` is a data set of ours."""
+    if not (root / JOB).is_file():
+        raise ConfigError(f"{root}: no data set (it has no {JOB}); expected the --out folder of a run")
+
+
+def load_job(root: str | Path) -> dict[str, Any]:
+    """job.json of a data set. Raises ConfigError when there is none."""
+    check_dataset(Path(root))
+    return read_json(Path(root) / JOB)
+
+
+def load_summary(root: str | Path) -> dict[str, Any]:
+    """summary.json of a data set, empty before its first stop."""
+    return read_json(Path(root) / SUMMARY)
+
+
+def load_status(root: str | Path) -> dict[str, Any]:
+    """What the run that holds the folder (or held it last) wrote about itself every few seconds."""
+    return read_json(Path(root) / STATUS)

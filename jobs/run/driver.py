@@ -1,0 +1,260 @@
+"""The driver: the only scheduler, the only one that retries, the only one that commits.
+
+One loop: keep the pool full, take its events, finish rows, commit now and then. It knows pools, feeds and
+ledgers by their protocols only and never looks at what a transcript says.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from asr_batch.jobs.console.signals import StopRequest
+from asr_batch.jobs.dataset.index import Index
+from asr_batch.jobs.dataset.schema import Row
+from asr_batch.jobs.run.attempts import Attempts
+from asr_batch.jobs.run.feed import Feed, Task
+from asr_batch.jobs.run.rows import OpenRow, RowMaker, Split, failed_span, units_of
+from asr_batch.manifests.records import Unit
+from asr_batch.workers.pool import Pool, PoolEvent, UnitDone, UnitProgress, UnitsLost
+
+log = logging.getLogger("asr_batch")
+
+Ending = Literal["finished", "stopped", "out of time"]
+
+
+class Watcher(Protocol):
+    """Who is told what happens (progress, summary)."""
+
+    def row_done(self, row: Row, before: int | None) -> None:
+        """A row is finished; `before` is its position in the index when it replaces one."""
+
+    def span_done(self, decoded_seconds: float) -> None:
+        """A unit came back with so many decoded seconds of audio."""
+
+    def tick(self, driver: Driver) -> None:
+        """Called several times a second."""
+
+
+class Book(Protocol):
+    """Where finished rows go; the ledger, outside of tests and samples."""
+
+    index: Index
+
+    def add(self, row: Row, windows: Sequence[Row]) -> None:
+        """Take a finished row with its windows."""
+
+    def commit(self) -> int:
+        """Make all rows taken so far last; returns how many."""
+
+    def waiting(self) -> int:
+        """Rows taken that are not committed yet."""
+
+    def find_row(self, row_id: str) -> tuple[Row, list[Row]] | None:
+        """A row that is finished, with its windows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How the driver spends its time, in seconds; so many finished rows are committed at once at most."""
+
+    wait: float = 0.25
+    commit_every: float = 1.0
+    commit_share: float = 0.05
+    commit_latest: float = 10.0
+    commit_rows: int = 4000
+    grace: float = 30.0
+    hang_timeout: float = 600.0
+
+
+class Driver:
+    """Runs the rows of a feed through a pool into a ledger."""
+
+    recent = 1024
+
+    def __init__(
+        self,
+        feed: Feed,
+        pool: Pool,
+        ledger: Book,
+        maker: RowMaker,
+        split: Split,
+        watcher: Watcher,
+        *,
+        stop: StopRequest | None = None,
+        out_of_time: Callable[[], bool] = lambda: False,
+        pace: Pace | None = None,
+    ) -> None:
+        self.feed, self.pool, self.ledger = feed, pool, ledger
+        self._maker, self._split, self._watcher = maker, split, watcher
+        self._stop, self._out_of_time = stop or StopRequest(), out_of_time
+        self._pace = pace or Pace()
+        self.attempts = Attempts()
+        self.open: dict[str, OpenRow] = {}
+        self.partial: dict[tuple[str, int], float] = {}
+        self._units: deque[Unit] = deque()
+        self._finished: OrderedDict[str, tuple[Row, list[Row]]] = OrderedDict()
+        self._last_commit = time.monotonic()
+        self._commit_cost = 0.0
+
+    def run(self) -> Ending:
+        """Work until all rows are done or the job is asked to stop; commits what is finished.
+
+        Raises OutputError, WorkerFatalError.
+        """
+        try:
+            ending = self._loop()
+        except BaseException:
+            self._rescue()
+            raise
+        self._commit()
+        return ending
+
+    def _loop(self) -> Ending:
+        drained_by: float | None = None
+        while True:
+            stopping = self._stopping()
+            if stopping is None:
+                self._fill()
+                if not self.open and self.feed.exhausted:
+                    return "finished"
+            else:
+                drained_by = drained_by or time.monotonic() + self._pace.grace
+                if not self.pool.open_units() or self._stop.count > 1 or time.monotonic() >= drained_by:
+                    return stopping
+            self._wait()
+            self._commit_if_due()
+            self._watcher.tick(self)
+
+    def _wait(self) -> None:
+        """Wait for the pool, also while it holds nothing but has to get ready for what waits for it."""
+        if self.pool.open_units() or self._units or self.attempts.again:
+            events = self.pool.wait(self._pace.wait)
+            for event in events:
+                self._take(event)
+            if not events and not self.pool.open_units():
+                time.sleep(self._pace.wait / 10)
+        else:
+            self.feed.wait(self._pace.wait)
+
+    def _stopping(self) -> Ending | None:
+        if self._stop.count:
+            return "stopped"
+        return "out of time" if self._out_of_time() else None
+
+    def _fill(self) -> None:
+        """Hand units over while the pool has room: suspects and returned units first."""
+        for _ in range(self.pool.room()):
+            unit = self._next_unit()
+            if unit is None:
+                return
+            self.pool.submit(unit)
+
+    def _next_unit(self) -> Unit | None:
+        if self.attempts.again:
+            return self.attempts.again.popleft()
+        while not self._units:
+            task = self.feed.poll()
+            if task is None:
+                return None
+            self._begin(task)
+        return self._units.popleft()
+
+    def _begin(self, task: Task) -> None:
+        """Open a row, or attach it to the row that has the same audio and settings."""
+        key = task.work_key
+        if key is not None:
+            leader = self.feed.leaders.setdefault(key, task.item.id)
+            if leader != task.item.id and self._follow(task, leader):
+                return
+        units = units_of(task, self._split, self._pace.hang_timeout)
+        self.open[task.item.id] = OpenRow(task, len(units))
+        self._units.extend(units)
+
+    def _follow(self, task: Task, leader: str) -> bool:
+        waiting = self.open.get(leader)
+        if waiting is not None:
+            waiting.followers.append(task)
+            return True
+        found = self._finished.get(leader) or self.ledger.find_row(leader)
+        if found is None:
+            return False
+        self._store(*self._maker.copy(*found, task))
+        return True
+
+    def _take(self, event: PoolEvent) -> None:
+        if isinstance(event, UnitProgress):
+            self.partial[event.key] = event.seconds
+        elif isinstance(event, UnitsLost):
+            self._take_lost(event)
+        else:
+            self._take_done(event)
+
+    def _take_done(self, event: UnitDone) -> None:
+        row_id, index = event.result.key
+        self.partial.pop(event.result.key, None)
+        row = self.open.get(row_id)
+        if row is None or index in row.results:
+            return  # a late twin of a unit that was run elsewhere meanwhile
+        self.attempts.forget(event.result.key)
+        row.results[index] = event.result
+        self._watcher.span_done(event.result.decoded_seconds)
+        if row.complete:
+            self._finish(row)
+
+    def _take_lost(self, event: UnitsLost) -> None:
+        keys = [unit.key for unit in event.units]
+        log.warning("units lost: %s", event.message, extra={"data": {"reason": event.reason, "units": keys}})
+        for unit in event.units:
+            self.partial.pop(unit.key, None)
+            row = self.open.get(unit.item.id)
+            if row is not None:
+                row.attempts = max(row.attempts, unit.attempt + 1)
+        for unit, failure in self.attempts.lost(event):
+            row = self.open.get(unit.item.id)
+            if row is not None:
+                row.attempts = unit.attempt
+            self._take_done(UnitDone(failed_span(unit, failure), event.worker))
+
+    def _finish(self, row: OpenRow) -> None:
+        del self.open[row.task.item.id]
+        made = self._maker.make(row)
+        self._store(*made)
+        for follower in row.followers:
+            self._store(*self._maker.copy(*made, follower))
+        self._remember(row.task.item.id, made)
+
+    def _remember(self, row_id: str, made: tuple[Row, list[Row]]) -> None:
+        self._finished[row_id] = made
+        if len(self._finished) > self.recent:
+            self._finished.popitem(last=False)
+
+    def _store(self, row: Row, windows: list[Row]) -> None:
+        self._watcher.row_done(row, self.ledger.index.find(row["id"]))
+        self.ledger.add(row, windows)
+
+    def _commit_if_due(self) -> None:
+        pace = self._pace
+        since = time.monotonic() - self._last_commit
+        pause = min(max(pace.commit_every, self._commit_cost / pace.commit_share), pace.commit_latest)
+        if since >= pause or self.ledger.waiting() >= pace.commit_rows:
+            self._commit()
+
+    def _commit(self) -> None:
+        begun = time.monotonic()
+        rows = self.ledger.commit()
+        self._last_commit = time.monotonic()
+        self._commit_cost = self._last_commit - begun
+        if rows:
+            log.debug("committed", extra={"data": {"rows": rows, "seconds": round(self._commit_cost, 3)}})
+
+    def _rescue(self) -> None:
+        """Commit what is finished before an error goes on its way, if that is possible."""
+        try:
+            self.ledger.commit()
+        except Exception:  # the first error is the one to tell
+            log.exception("the finished rows could not be committed")

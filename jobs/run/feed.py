@@ -1,0 +1,184 @@
+"""From the manifest to rows that are to be transcribed: what is done is passed over, facts are looked up.
+
+Reads the manifest once, a bounded number of rows ahead of the driver; hashing and probing happen in a few
+threads meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from asr_batch.jobs.config import Settings
+from asr_batch.jobs.dataset.facts import FileFacts, look_at, stat_file
+from asr_batch.jobs.dataset.index import STATUSES, Index, file_hash, work_hash
+from asr_batch.manifests.location import is_remote
+from asr_batch.manifests.records import AudioItem
+
+Looker = Callable[[str], FileFacts]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A row to transcribe, with the fingerprint of its settings and the facts of its file."""
+
+    item: AudioItem
+    settings_sha256: str
+    facts: FileFacts
+
+    @property
+    def seconds(self) -> float:
+        """Expected audio seconds of the row, 0.0 if unknown."""
+        end = self.item.end if self.item.end is not None else self.facts.seconds
+        return max(0.0, end - (self.item.start or 0.0))
+
+    @property
+    def work_key(self) -> int | None:
+        """Equal for rows that have the same audio and settings; None when the content is not known."""
+        sha256 = self.facts.sha256
+        return hash((hash(sha256), self.settings_sha256)) if sha256 else None
+
+
+class Resume:
+    """Decides whether a row is done: by id, audio, model and settings."""
+
+    def __init__(
+        self, index: Index, model_sha256: str, settings: Settings, redo: Collection[str] = ()
+    ) -> None:
+        self.index, self.model_sha256, self.settings = index, model_sha256, settings
+        self.redo = frozenset(STATUSES.index(status) for status in redo)
+        self.only_redo = bool(redo)
+
+    def entry(self, item: AudioItem) -> int | None:
+        """Where the data set holds this row under the same model and settings, else None."""
+        position = self.index.find(item.id)
+        if position is None:
+            return None
+        entry = self.index.entries[position]
+        if int(entry["status"]) in self.redo:
+            return None
+        same = int(entry["work"]) == work_hash(self.model_sha256, self.settings.sha256(item))
+        return position if same or self.only_redo else None
+
+    def skipped(self, item: AudioItem) -> bool:
+        """Under `retry`, rows that the data set does not hold are left for `run`."""
+        return self.only_redo and self.index.find(item.id) is None
+
+    def unchanged(self, position: int, item: AudioItem) -> bool | None:
+        """Whether its audio is the same; None: the content has to be hashed.
+
+        A file that is not there any more does not take its transcript along.
+        """
+        if self.only_redo or is_remote(item.location):
+            return True
+        entry = self.index.entries[position]
+        found = stat_file(item.location)
+        if found is None:
+            return True
+        if int(entry["file"]) == file_hash(found.st_size, found.st_mtime_ns):
+            return True
+        return None
+
+    def done_key(self, position: int, item: AudioItem) -> int | None:
+        """`Task.work_key` of a row that is done; None where its transcript is of no use to another row."""
+        entry = self.index.entries[position]
+        if STATUSES[int(entry["status"])] == "failed" or int(entry["audio"]) == hash(""):
+            return None
+        return hash((int(entry["audio"]), self.settings.sha256(item)))
+
+    def same_audio(self, position: int, sha256: str) -> bool:
+        """Whether the data set's row was made from audio of this hash."""
+        return int(self.index.entries[position]["audio"]) == hash(sha256)
+
+
+class Feed:
+    """An iterator over rows to transcribe that never makes the driver wait.
+
+    `leaders` maps work keys to the first row that has them, done or on its way.
+    """
+
+    def __init__(
+        self,
+        items: Iterator[AudioItem],
+        resume: Resume,
+        *,
+        ahead: int = 256,
+        threads: int = 4,
+        looker: Looker = look_at,
+    ) -> None:
+        self._items, self._resume, self._ahead, self._looker = items, resume, ahead, looker
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="facts")
+        self._waiting: deque[tuple[AudioItem, int | None, Future[FileFacts]]] = deque()
+        self._ended = False
+        self.passed = 0
+        self.leaders: dict[int, str] = {}
+        self.known_seconds = 0.0
+        self.known_rows = 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no further row will come."""
+        return self._ended and not self._waiting
+
+    def poll(self, budget: int = 2000) -> Task | None:
+        """The next row, or None when its facts are not there yet (or none is left).
+
+        Passes over at most `budget` rows that are done, so that the caller can look after its workers.
+        """
+        for _ in range(budget):
+            self._read_ahead()
+            if not self._waiting or not self._waiting[0][2].done():
+                return None
+            item, position, future = self._waiting.popleft()
+            facts = future.result()
+            if position is not None and self._resume.same_audio(position, facts.sha256):
+                self._pass_over(item, position)
+                continue
+            self.known_rows += 1
+            task = Task(item, self._resume.settings.sha256(item), facts)
+            self.known_seconds += task.seconds
+            return task
+        return None
+
+    def _read_ahead(self) -> None:
+        budget = 2000
+        while not self._ended and len(self._waiting) < self._ahead and budget > 0:
+            budget -= 1
+            item = next(self._items, None)
+            if item is None:
+                self._ended = True
+                return
+            self._take(item)
+
+    def _take(self, item: AudioItem) -> None:
+        if self._resume.skipped(item):
+            return
+        position = self._resume.entry(item)
+        if position is not None and self._resume.unchanged(position, item):
+            self._pass_over(item, position)
+            return
+        self._waiting.append((item, position, self._threads.submit(self._looker, item.location)))
+
+    def _pass_over(self, item: AudioItem, position: int) -> None:
+        self.passed += 1
+        key = self._resume.done_key(position, item)
+        if key is not None:
+            self.leaders.setdefault(key, item.id)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the facts of the next row."""
+        if self._waiting:
+            try:
+                self._waiting[0][2].result(timeout=seconds)
+            except TimeoutError:
+                return
+
+    def close(self) -> None:
+        """Stop reading and looking."""
+        self._ended = True
+        for _, _, future in self._waiting:
+            future.cancel()
+        self._waiting.clear()
+        self._threads.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,54 @@
+"""What a run may touch and for how long: its folder, its wall-clock budget."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from asr_batch.jobs.config import RunConfig, next_occurrence, time_of_day
+from asr_batch.jobs.dataset.lock import hold
+from asr_batch.manifests.errors import ConfigError, OutputError
+
+
+@contextmanager
+def held_for(root: Path, config: RunConfig) -> Iterator[None]:
+    """Hold the folder; it must be empty for `--fresh`, and ours or empty otherwise."""
+    if root.exists() and not root.is_dir():
+        raise ConfigError(f"{root}: not a folder; expected the folder of a data set, or a new name")
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(hold(root))
+        except OutputError as error:  # nothing was started
+            raise ConfigError(str(error)) from error
+        _check_content(root, config)
+        yield
+
+
+def _check_content(root: Path, config: RunConfig) -> None:
+    found = sorted(path.name for path in root.iterdir() if path.name != ".lock")
+    if config.fresh and found:
+        raise ConfigError(
+            f"{root}: --fresh wants an empty folder and deletes nothing, but found {', '.join(found[:5])}; "
+            "name another folder, or leave --fresh out to go on with this one"
+        )
+    parts = list((root / "transcripts").glob("*.parquet"))[:1]
+    if parts and not (root / "job.json").exists():
+        raise ConfigError(f"{root}: holds transcripts/ of another program; expected an empty or a new folder")
+
+
+def deadline(config: RunConfig) -> Callable[[], bool]:
+    """Whether the wall-clock budget is used up."""
+    begun, hours = time.monotonic(), config.max_hours
+    at = None
+    if config.stop_at is not None:
+        at = next_occurrence(time_of_day(config.stop_at), datetime.now().astimezone())
+
+    def over() -> bool:
+        if hours is not None and time.monotonic() - begun >= hours * 3600:
+            return True
+        return at is not None and datetime.now().astimezone() >= at
+
+    return over

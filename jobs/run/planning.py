@@ -1,0 +1,210 @@
+"""The dry run: every file looked at, nothing transcribed."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from asr_batch.jobs.config import Settings
+from asr_batch.jobs.dataset.facts import hash_file, probe, stat_file
+from asr_batch.jobs.dataset.index import Index
+from asr_batch.jobs.dataset.parts import part_names
+from asr_batch.jobs.dataset.tables import load_summary
+from asr_batch.jobs.run.feed import Resume
+from asr_batch.manifests.errors import ItemError
+from asr_batch.manifests.location import is_remote, printable
+from asr_batch.manifests.reader import Manifest
+from asr_batch.manifests.records import AudioItem
+
+KEPT = 200
+ASSUMED_RTFX = 10.0
+"""Speed that is assumed before any run has shown one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What probing found: seconds, or why there are none; `file` is equal for equal files."""
+
+    seconds: float = 0.0
+    error: str = ""
+    message: str = ""
+    file: tuple[int, int, int] | None = None
+
+
+@dataclass(slots=True)
+class Plan:
+    """The outcome; of the rows only the first 200 of each kind are kept by name."""
+
+    rows: int = 0
+    done: int = 0
+    remote: int = 0
+    unreadable: int = 0
+    duplicates: int = 0
+    seconds: float = 0.0
+    seconds_left: float = 0.0
+    errors: dict[str, int] = field(default_factory=dict)
+    unreadable_rows: list[dict[str, Any]] = field(default_factory=list)
+    duplicate_rows: list[dict[str, Any]] = field(default_factory=list)
+    rtfx: float = ASSUMED_RTFX
+    rtfx_known: bool = False
+
+    @property
+    def wall_seconds(self) -> float:
+        """Expected wall time of what is left."""
+        return self.seconds_left / self.rtfx if self.rtfx > 0 else 0.0
+
+
+class Planner:
+    """Looks at the rows of a manifest with a few threads, a bounded number of rows ahead."""
+
+    ahead = 512
+
+    def __init__(self, resume: Resume | None = None, threads: int = 4) -> None:
+        self.plan = Plan()
+        self._resume = resume
+        self._threads = ThreadPoolExecutor(threads)
+        self._looks: OrderedDict[tuple[int, int, int], Look] = OrderedDict()
+        self._sizes: dict[int, tuple[str, tuple[int, int, int]]] = {}
+        self._digests: dict[tuple[int, int, int], str] = {}
+        self._work: set[int] = set()
+
+    def run(self, manifest: Manifest) -> Plan:
+        """Plan all rows. Raises ManifestError."""
+        for _ in manifest.check():
+            pass
+        for item, look in self._looked(manifest.rows()):
+            self._count(item, look)
+        self._threads.shutdown()
+        return self.plan
+
+    def _looked(self, items: Iterator[AudioItem]) -> Iterator[tuple[AudioItem, Look]]:
+        waiting: deque[tuple[AudioItem, Future[Look] | Look]] = deque()
+        for item in items:
+            waiting.append((item, self._look(item)))
+            while len(waiting) >= self.ahead:
+                yield self._settled(*waiting.popleft())
+        while waiting:
+            yield self._settled(*waiting.popleft())
+
+    def _look(self, item: AudioItem) -> Future[Look] | Look:
+        """Look at a file, in a thread unless it is known from another row."""
+        if is_remote(item.location):
+            return Look(error="remote")
+        found = stat_file(item.location)
+        if found is None:
+            gone = not os.path.lexists(item.location)
+            return _missing(item.location) if gone else self._threads.submit(_probe, item.location, None)
+        file = (found.st_dev, found.st_ino, found.st_mtime_ns)
+        known = self._looks.get(file)
+        return known or self._threads.submit(_probe, item.location, file)
+
+    def _settled(self, item: AudioItem, look: Future[Look] | Look) -> tuple[AudioItem, Look]:
+        if isinstance(look, Future):
+            look = look.result()
+            if look.file is not None:
+                self._looks[look.file] = look
+                if len(self._looks) > 4096:
+                    self._looks.popitem(last=False)
+        return item, look
+
+    def _count(self, item: AudioItem, look: Look) -> None:
+        plan = self.plan
+        plan.rows += 1
+        if look.error == "remote":
+            plan.remote += 1
+        elif look.error:
+            self._unreadable(item, look)
+        seconds = max(0.0, (look.seconds if item.end is None else item.end) - (item.start or 0.0))
+        plan.seconds += seconds
+        if self._is_done(item):
+            plan.done += 1
+        elif not look.error and not self._is_duplicate(item, look):
+            plan.seconds_left += seconds
+
+    def _unreadable(self, item: AudioItem, look: Look) -> None:
+        plan = self.plan
+        plan.unreadable += 1
+        plan.errors[look.error] = plan.errors.get(look.error, 0) + 1
+        if len(plan.unreadable_rows) < KEPT:
+            plan.unreadable_rows.append(
+                {
+                    "line": item.line,
+                    "id": item.id,
+                    "audio": item.audio,
+                    "error": look.error,
+                    "message": look.message,
+                }
+            )
+
+    def _is_done(self, item: AudioItem) -> bool:
+        if self._resume is None:
+            return False
+        position = self._resume.entry(item)
+        if position is None:
+            return False
+        same = self._resume.unchanged(position, item)
+        return self._resume.same_audio(position, hash_file(item.location)) if same is None else same
+
+    def _is_duplicate(self, item: AudioItem, look: Look) -> bool:
+        """Whether a row before has the same content and the same settings of its own."""
+        content = self._content(item, look)
+        own = (item.start, item.end, item.channel, item.language, item.task, item.prompt)
+        key = hash((content, own))
+        if key not in self._work:
+            self._work.add(key)
+            return False
+        self.plan.duplicates += 1
+        if len(self.plan.duplicate_rows) < KEPT:
+            self.plan.duplicate_rows.append({"line": item.line, "id": item.id, "audio": item.audio})
+        return True
+
+    def _content(self, item: AudioItem, look: Look) -> object:
+        """Something equal for equal contents: files are hashed only when two have the same size."""
+        found = stat_file(item.location)
+        if found is None or look.file is None:
+            return item.location
+        size = found.st_size
+        first = self._sizes.setdefault(size, (item.location, look.file))
+        if first[1] == look.file:
+            return size
+        if self._digest(*first) == self._digest(item.location, look.file):
+            return size
+        return self._digest(item.location, look.file)
+
+    def _digest(self, location: str, file: tuple[int, int, int]) -> str:
+        known = self._digests.get(file)
+        if known is None:
+            known = self._digests[file] = hash_file(location)
+        return known
+
+
+def _missing(location: str) -> Look:
+    name = printable(os.path.basename(location))  # noqa: PTH119 - names that are not UTF-8
+    return Look(error="not_found", message=f"{name} does not exist; check the path in the manifest")
+
+
+def _probe(location: str, file: tuple[int, int, int] | None) -> Look:
+    try:
+        return Look(seconds=probe(Path(location)).duration, file=file)
+    except ItemError as error:
+        return Look(error=error.code, message=error.message, file=file)
+    except Exception as error:  # noqa: BLE001 - a dry run goes on whatever a file does to a decoder
+        return Look(error="unreadable", message=repr(error), file=file)
+
+
+def resume_of(root: Path, job: dict[str, Any]) -> Resume:
+    """What counts as done in a data set, under the model and the settings it was made with."""
+    index = Index.load(root, part_names(root))
+    return Resume(index, job["model"]["sha256"], Settings(job["settings"]))
+
+
+def known_speed(root: Path) -> float | None:
+    """The real-time factor of the last run of a data set, if it did anything."""
+    summary = load_summary(root)
+    speed = (summary.get("run") or {}).get("rtfx") or summary.get("rtfx")
+    return float(speed) if speed else None

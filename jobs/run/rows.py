@@ -1,0 +1,116 @@
+"""Rows on their way: units of a row that are out, and the finished row for the ledger."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from asr_batch.jobs.dataset.schema import TRANSCRIPTS, Row, transcript_row, window_row
+from asr_batch.jobs.dataset.schema import output_name as _output_name
+from asr_batch.jobs.run.feed import Task
+from asr_batch.manifests.records import AudioItem, Failure, SpanResult, Transcript, Unit
+from asr_batch.models.recognizer import ModelInfo
+
+log = logging.getLogger("asr_batch")
+
+Assemble = Callable[[AudioItem, Sequence[SpanResult]], Transcript]
+Split = Callable[[AudioItem, Any], list[Unit]]
+Score = Callable[[str, str, str | None], tuple[float, float]]
+
+
+@dataclass(slots=True)
+class OpenRow:
+    """A row with units out: what came back so far, and the rows that wait for the same transcript."""
+
+    task: Task
+    count: int
+    results: dict[int, SpanResult] = field(default_factory=dict)
+    attempts: int = 1
+    followers: list[Task] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all units came back."""
+        return len(self.results) == self.count
+
+
+def units_of(task: Task, split: Split, hang_timeout: float) -> list[Unit]:
+    """The units of a row, each with its deadline; the manifest's own columns stay here."""
+    light = replace(task.item, extra=(), reference=None)
+    units = split(light, task.facts.info)
+    return [_with_deadline(unit, task, hang_timeout) for unit in units]
+
+
+def _with_deadline(unit: Unit, task: Task, hang_timeout: float) -> Unit:
+    seconds = unit.seconds or (task.seconds if len(task.item.location) and unit.count == 1 else 0.0)
+    guess = seconds or (task.facts.size or 0) / 2000  # 16 kbit/s speech, the longest a file can be
+    return replace(unit, seconds=seconds, deadline=hang_timeout + 30.0 * guess)
+
+
+class RowMaker:
+    """Makes rows of the data set from what workers returned."""
+
+    def __init__(self, model: ModelInfo, assemble: Assemble, score: Score | None) -> None:
+        self._model, self._assemble, self._score = model, assemble, score
+
+    def make(self, row: OpenRow) -> tuple[Row, list[Row]]:
+        """The finished row and its windows."""
+        item = row.task.item
+        results = [row.results[index] for index in sorted(row.results)]
+        transcript = self._assembled(item, results)
+        more = {
+            "model": self._model.name,
+            "model_sha256": self._model.sha256,
+            "settings_sha256": row.task.settings_sha256,
+            "audio_sha256": row.task.facts.sha256 or transcript.audio_sha256,
+            "attempts": row.attempts,
+            "audio_bytes": row.task.facts.size,
+            "audio_mtime_ns": row.task.facts.mtime_ns,
+            **self._own(item, transcript.text, transcript.language, transcript.status),
+        }
+        windows = [window_row(item.id, window) for window in transcript.windows]
+        return transcript_row(transcript, datetime.now(UTC), more), windows
+
+    def copy(self, row: Row, windows: Sequence[Row], task: Task) -> tuple[Row, list[Row]]:
+        """The same transcript for another manifest row with the same audio and settings."""
+        item, facts = task.item, task.facts
+        own = self._own(item, row["text"] or "", row["language"], row["status"])
+        basis = {name: row.get(name) for name in TRANSCRIPTS.names}
+        copied = {**basis, **own, "id": item.id, "audio": item.audio, "finished_at": datetime.now(UTC)}
+        copied.update(audio_bytes=facts.size, audio_mtime_ns=facts.mtime_ns, decode_seconds=0.0)
+        return copied, [{**window, "id": item.id} for window in windows]
+
+    def _assembled(self, item: AudioItem, results: Sequence[SpanResult]) -> Transcript:
+        try:
+            return self._assemble(item, results)
+        except Exception:  # a bug in assembling one row must not lose the others
+            log.exception("assembling row %s failed", item.id)
+            message = "The row's parts could not be put together; log.jsonl has the traceback."
+            return Transcript(
+                item.id, item.audio, "failed", error_code="internal_error", error_message=message
+            )
+
+    def _own(self, item: AudioItem, text: str, language: str | None, status: str) -> dict[str, Any]:
+        own: dict[str, Any] = {_output_name(name): value for name, value in item.extra}
+        own["reference"] = item.reference
+        own["wer"] = own["cer"] = None
+        if item.reference is not None and self._score is not None and status != "failed":
+            own["wer"], own["cer"] = self._scored(item, text, language)
+        return own
+
+    def _scored(self, item: AudioItem, text: str, language: str | None) -> tuple[float | None, float | None]:
+        assert self._score is not None
+        try:
+            return self._score(item.reference or "", text, item.language or language)
+        except Exception:  # a reference of odd characters must not cost the row
+            log.exception("scoring row %s failed", item.id)
+            return None, None
+
+
+def failed_span(unit: Unit, failure: Failure) -> SpanResult:
+    """The result of a unit that was given up."""
+    end = unit.end if unit.end is not None else unit.start + unit.seconds
+    return SpanResult(unit.key, unit.start, end, failure=failure)

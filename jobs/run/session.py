@@ -1,0 +1,268 @@
+"""A run from its settings to its exit code."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Collection
+from contextlib import ExitStack, redirect_stdout
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from asr_batch.jobs.config import RunConfig, Settings, settings_base
+from asr_batch.jobs.console.logs import log_to
+from asr_batch.jobs.console.messages import Voice, counts_line, native_stderr_to, real_stderr
+from asr_batch.jobs.console.metrics import render, serve
+from asr_batch.jobs.console.progress import hms, make_progress
+from asr_batch.jobs.console.signals import StopRequest, stop_signals
+from asr_batch.jobs.dataset.facts import look_at
+from asr_batch.jobs.dataset.job_file import part_metadata, write_job
+from asr_batch.jobs.dataset.ledger import Ledger, Limits
+from asr_batch.jobs.dataset.parts import output_errors, write_text
+from asr_batch.jobs.model_choice import Choice, choose_model, folder_sha256
+from asr_batch.jobs.quality import score
+from asr_batch.jobs.run.driver import Driver, Ending, Pace
+from asr_batch.jobs.run.ending import ending_text, failures_text, shown_rows
+from asr_batch.jobs.run.feed import Feed, Looker, Resume
+from asr_batch.jobs.run.guard import deadline, held_for
+from asr_batch.jobs.run.pools import start_pool
+from asr_batch.jobs.run.rows import Assemble, RowMaker, Split
+from asr_batch.jobs.run.summary import (
+    STATUS,
+    SUMMARY,
+    Clock,
+    Figures,
+    exit_code,
+    judge_gates,
+    read_json,
+    write_json,
+)
+from asr_batch.jobs.run.totals import Totals
+from asr_batch.jobs.run.watch import Watch
+from asr_batch.manifests.errors import (
+    AsrBatchError,
+    ConfigError,
+    OutputError,
+    OutputHeldError,
+    WorkerFatalError,
+)
+from asr_batch.manifests.location import is_remote
+from asr_batch.manifests.reader import Manifest, open_manifest
+from asr_batch.manifests.survey import Survey, survey
+from asr_batch.pipeline.text.assembling import assemble
+from asr_batch.pipeline.windows.spans import split_item
+from asr_batch.workers.pool import Pool
+
+log = logging.getLogger("asr_batch")
+
+PoolStarter = Callable[[RunConfig, Path], Pool]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a session works with, replaceable in tests and benchmarks."""
+
+    start_pool: PoolStarter = start_pool
+    assemble: Assemble = assemble
+    split: Split = split_item
+    looker: Looker = look_at
+    pace: Pace = field(default_factory=Pace)
+
+
+def run_job(
+    config: RunConfig,
+    *,
+    manifest: Manifest | None = None,
+    redo: Collection[str] = (),
+    parts: Parts | None = None,
+) -> int:
+    """Run a job and return its exit code; says on stderr what a person should know.
+
+    `redo` names the statuses whose rows are done again, and only those (`retry`).
+    """
+    with stop_signals() as stop, real_stderr() as stream:
+        voice = Voice(quiet=config.quiet, as_json=config.progress == "json", stream=stream)
+        code = _run_safely(_Session(config, voice, frozenset(redo), parts or Parts(), stop), manifest)
+    if code not in (1, 2, 5) and not config.quiet:
+        print(config.out)  # noqa: T201
+    return code
+
+
+def _run_safely(session: _Session, manifest: Manifest | None) -> int:
+    voice, config = session.voice, session.config
+    try:
+        with redirect_stdout(sys.stderr):  # Ray's notices must not stand among results
+            return session.run(manifest)
+    except OutputHeldError as error:
+        voice.complain(f"asr-batch: {error}")
+        return 5
+    except ConfigError as error:
+        voice.complain(f"asr-batch: {error}")
+        return 2
+    except AsrBatchError as error:
+        voice.complain(f"asr-batch: {error}")
+        return 1
+    except Exception as error:
+        log.exception("unexpected error")
+        place = Path(config.out or "") / "log.jsonl"
+        where = f"; {place} has the traceback" if place.exists() else ""
+        voice.complain(f"asr-batch: unexpected error ({error!r}){where}")
+        return 1
+
+
+class _Session:
+    """The steps of a run in their order; what is opened is closed by one stack."""
+
+    def __init__(
+        self, config: RunConfig, voice: Voice, redo: Collection[str], parts: Parts, stop: StopRequest
+    ) -> None:
+        self.config, self.voice, self.redo, self.parts, self.stop = config, voice, redo, parts, stop
+        self.root = Path(config.out or "")
+        self.stack = ExitStack()
+        self.begun = time.monotonic()
+
+    def run(self, manifest: Manifest | None) -> int:
+        with self.stack as stack:
+            if self.root.exists():
+                stack.enter_context(held_for(self.root, self.config))
+            choice = choose_model(self.config.model)
+            manifest = manifest or self._open_manifest()
+            found = survey(manifest)
+            if self.stop.exit_code is not None:
+                self.voice.complain("asr-batch: stopped before any work")
+                return self.stop.exit_code
+            if not self.root.exists():
+                stack.enter_context(held_for(self.root, self.config))
+            stack.enter_context(log_to(self.root, verbose=self.config.verbose))
+            stack.enter_context(native_stderr_to(self.root / "stderr.log"))
+            try:
+                return self._work(choice, self._kept(manifest), found)
+            except AsrBatchError as error:
+                log.error("%s", error)
+                raise
+            except Exception:
+                log.exception("unexpected error")
+                raise
+
+    def _open_manifest(self) -> Manifest:
+        name = self.config.manifest or ""
+        if name != "-" and not is_remote(name):
+            return open_manifest(name)
+        spool = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="asr-batch-")))
+        return open_manifest(name, spool / "manifest")
+
+    def _kept(self, manifest: Manifest) -> Manifest:
+        """A manifest that cannot be read again from where it came is kept beside the data."""
+        if manifest.name != "standard input" and not manifest.base.remote:
+            return manifest
+        kept = self.root / "manifest.kept"
+        if not (kept.exists() and kept.samefile(manifest.path)):
+            try:
+                shutil.copyfile(manifest.path, kept)
+            except OSError as error:
+                raise OutputError(f"{kept}: cannot be written ({error})") from error
+        return Manifest(manifest.name, kept, manifest.base, manifest.format)
+
+    def _work(self, choice: Choice, manifest: Manifest, found: Survey) -> int:
+        config = self.config
+        if choice.warning:
+            self.voice.say(choice.warning)
+        with self.stop.kept():
+            pool = self.parts.start_pool(config, choice.path)
+        self.stack.callback(pool.close)
+        second = folder_sha256(choose_model(config.second_model).path) if config.second_model else ""
+        settings = Settings(settings_base(config, second))
+        ledger = Ledger(
+            self.root, found.extra, part_metadata(pool.info, settings), Limits(rows=config.part_rows)
+        )
+        for note in ledger.notes:
+            log.warning(note)
+        with output_errors(self.root):
+            write_job(self.root, config, manifest, found, pool.info, settings)
+        resume = Resume(ledger.index, pool.info.sha256, settings, self.redo)
+        feed = Feed(manifest.rows(), resume, looker=self.parts.looker)
+        self.stack.callback(feed.close)
+        watch = self._watch(found, ledger, pool, choice)
+        maker = RowMaker(pool.info, self.parts.assemble, score)
+        driver = Driver(
+            feed,
+            pool,
+            ledger,
+            maker,
+            self.parts.split,
+            watch,
+            stop=self.stop,
+            out_of_time=deadline(config),
+            pace=self._pace(),
+        )
+        log.info("run started", extra={"data": {"rows": found.rows, "in_data_set": watch.totals.rows}})
+        return self._drive(driver, watch, found)
+
+    def _pace(self) -> Pace:
+        return replace(self.parts.pace, grace=self.config.grace, hang_timeout=self.config.hang_timeout)
+
+    def _watch(self, found: Survey, ledger: Ledger, pool: Pool, choice: Choice) -> Watch:
+        index = ledger.index
+        before = read_json(self.root / STATUS) or read_json(self.root / SUMMARY)
+        totals = Totals.of(index.entries[index.present(found.ids)])
+        history = before.get("history") or []
+        clock = Clock(float(before.get("wall_seconds") or 0.0), list(history), self.begun)
+        decoded = float(before.get("decoded_seconds") or 0.0)
+        figures = Figures(
+            self.root, self.config, found.rows, totals, clock, pool.info, choice.warning, tuple(pool.nodes())
+        )
+        figures.decoded_seconds = decoded
+        progress = make_progress(self.config.progress, quiet=self.config.quiet, stream=self.voice.stream)
+        self.stack.callback(progress.close)
+        watch = Watch(figures, progress, lambda position: index.entries[position].copy())
+        if self.config.metrics_port is not None:
+            server = serve(self.config.metrics_port, lambda: watch.latest)
+            self.stack.callback(server.close)
+        return watch
+
+    def _drive(self, driver: Driver, watch: Watch, found: Survey) -> int:
+        try:
+            ending = driver.run()
+        except (OutputError, WorkerFatalError):
+            self._stopped(watch, "failed", 1, driver.pool)
+            raise
+        except Exception:
+            self._stopped(watch, "unexpected error", 1, driver.pool)
+            raise
+        stopped_by = self.stop.exit_code if ending == "stopped" else None
+        code = exit_code(watch.totals, judge_gates(self.config, watch.totals, found.rows), stopped_by)
+        summary = self._stopped(watch, ending, code, driver.pool)
+        watch.last(driver, ending)
+        self.stack.close()  # the bar goes, the pool ends, before the last words
+        self._last_words(summary, ending, code, found)
+        return code
+
+    def _stopped(self, watch: Watch, ending: Ending | str, code: int, pool: Pool) -> dict[str, object]:
+        """Write summary.json and metrics.prom; on a full disk the sentence on stderr has to do."""
+        figures, now = watch.figures, time.monotonic()
+        figures.nodes = tuple(pool.nodes())
+        figures.clock.point(now, round(watch.totals.audio_seconds, 3), watch.totals.rows, every=0.0)
+        summary = figures.summary(now, code, ending)
+        try:
+            write_json(self.root / SUMMARY, summary)
+            write_json(self.root / STATUS, {**summary, "in_flight": []}, durable=False)
+            write_text(self.root / "metrics.prom", render(summary), durable=False)
+        except OSError as error:
+            log.warning("summary not written: %s", error)
+        log.info("run ended", extra={"data": {"ending": ending, "exit_code": code, "rows": summary["rows"]}})
+        return summary
+
+    def _last_words(self, summary: dict[str, object], ending: Ending, code: int, found: Survey) -> None:
+        rows = summary["rows"]
+        assert isinstance(rows, dict)
+        quiet_words = self.voice.say if code == 0 else self.voice.complain
+        self.voice.table(*shown_rows(self.root, found))
+        quiet_words(
+            f"{counts_line(rows)} of {rows['total']} rows; {hms(float(str(summary['audio_seconds'])))} of "
+            f"audio at {summary['rtfx']}x real time; {ending_text(ending, code)}"
+        )
+        if code in (3, 4):
+            self.voice.complain(failures_text(summary, self.root))

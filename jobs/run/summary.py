@@ -1,0 +1,170 @@
+"""`summary.json`: what a run made of its job, and which exit code that is."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from asr_batch.jobs.config import RunConfig, failures_allowed
+from asr_batch.jobs.dataset.parts import write_text
+from asr_batch.jobs.run.totals import Totals
+from asr_batch.models.recognizer import ModelInfo
+from asr_batch.workers.pool import NodeStatus
+
+SUMMARY = "summary.json"
+STATUS = ".status.json"
+HISTORY_POINTS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One condition of the user, and whether it holds."""
+
+    name: str
+    limit: float
+    value: float
+    held: bool
+
+
+def judge_gates(config: RunConfig, totals: Totals, rows: int) -> list[Gate]:
+    """The gates that were asked for, judged over the rows that are done."""
+    gates = []
+    if config.min_coverage is not None:
+        held = totals.coverage >= config.min_coverage - 1e-9
+        gates.append(Gate("min_coverage", config.min_coverage, totals.coverage, held))
+    if config.max_failures is not None:
+        limit = failures_allowed(config.max_failures, rows)
+        failed = totals.status["failed"]
+        gates.append(Gate("max_failures", limit, failed, failed <= limit))
+    return gates
+
+
+def exit_code(totals: Totals, gates: list[Gate], stopped_by: int | None) -> int:
+    """The exit code of the contract: a signal's, else 4 for a gate, else 3 for rows, else 0."""
+    if stopped_by is not None:
+        return stopped_by
+    if not all(gate.held for gate in gates):
+        return 4
+    return 3 if totals.status["failed"] or totals.status["partial"] else 0
+
+
+class Clock:
+    """Wall seconds of the job over all its runs, and points of its history."""
+
+    def __init__(self, before: float, history: list[dict[str, float]], now: float) -> None:
+        self.before, self.history, self._begun = before, history, now
+        self.started_at = datetime.now(UTC)
+        self._last_point = -math.inf
+
+    def wall(self, now: float) -> float:
+        """Seconds that the job has run, earlier runs included."""
+        return self.before + self.this_run(now)
+
+    def this_run(self, now: float) -> float:
+        """Seconds since this run began."""
+        return max(now - self._begun, 1e-9)
+
+    def point(self, now: float, audio_seconds: float, rows: int, every: float = 10.0) -> None:
+        """Note how far the job is, about every ten seconds; every second point is dropped when many."""
+        if now - self._last_point < every:
+            return
+        self._last_point = now
+        self.history.append({"t": round(self.wall(now), 2), "audio_seconds": audio_seconds, "rows": rows})
+        if len(self.history) > HISTORY_POINTS:
+            del self.history[1:-1:2]
+
+
+@dataclass(slots=True)
+class Figures:
+    """All that a summary is made of."""
+
+    root: Path
+    config: RunConfig
+    rows: int
+    totals: Totals
+    clock: Clock
+    model: ModelInfo | None = None
+    warning: str | None = None
+    nodes: tuple[NodeStatus, ...] = ()
+    decoded_seconds: float = 0.0
+    run_rows: int = 0
+    run_audio_seconds: float = 0.0
+
+    def summary(self, now: float, code: int | None, ending: str) -> dict[str, Any]:
+        """The content of summary.json; `code` None while the job runs."""
+        totals, wall = self.totals, self.clock.wall(now)
+        counts = {status: totals.status[status] for status in ("ok", "empty", "partial", "failed")}
+        found: dict[str, Any] = {
+            "version": version("asr-batch"),
+            "dataset": str(self.root.absolute()),
+            "started_at": self.clock.started_at.isoformat(timespec="seconds"),
+            "finished_at": datetime.now(UTC).isoformat(timespec="seconds") if code is not None else None,
+            "ending": ending,
+            "exit_code": code,
+            "rows": {"total": self.rows, **counts, "pending": max(0, self.rows - totals.rows)},
+            "errors": {name: count for name, count in sorted(totals.errors.items()) if count > 0},
+            "audio_seconds": round(totals.audio_seconds, 3),
+            "speech_seconds": round(totals.speech_seconds, 3),
+            "decoded_seconds": round(self.decoded_seconds, 3),
+            "wall_seconds": round(wall, 3),
+            "rtfx": round(totals.audio_seconds / wall, 3) if wall > 0 else 0.0,
+            "coverage": round(totals.coverage, 6),
+            "gates": [asdict(gate) for gate in judge_gates(self.config, totals, self.rows)],
+            "nodes": [asdict(node) for node in self.nodes],
+            "model": self._model(),
+            "occupancy": self._occupancy(),
+            "run": self._run(now),
+            "history": self.clock.history,
+        }
+        if totals.words:
+            found.update(words={"reference": totals.words}, wer=totals.wer, cer=totals.cer)
+        return found
+
+    def _run(self, now: float) -> dict[str, float]:
+        wall, audio = self.clock.this_run(now), self.run_audio_seconds
+        return {
+            "rows": self.run_rows,
+            "audio_seconds": round(audio, 3),
+            "wall_seconds": round(wall, 3),
+            "rtfx": round(audio / wall, 3),
+        }
+
+    def _model(self) -> dict[str, Any]:
+        if self.model is None:
+            return {"warning": self.warning}
+        kept = ("name", "family", "path", "sha256", "precision", "window", "encoder_backend", "provider")
+        found = {name: getattr(self.model, name) for name in kept}
+        return {**found, "batch": self.model.batch, "warning": self.warning or self.model.warning}
+
+    def _occupancy(self) -> float:
+        busy = [node.occupancy for node in self.nodes if node.workers]
+        return round(sum(busy) / len(busy), 4) if busy else 0.0
+
+
+def write_json(path: Path, value: dict[str, Any], *, durable: bool = True) -> None:
+    """Replace a JSON file in one step; numbers that JSON has not become null."""
+    write_text(path, json.dumps(_plain(value), indent=2) + "\n", durable=durable)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(entry) for entry in value]
+    return value
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file, empty when there is none that can be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

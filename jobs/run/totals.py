@@ -1,0 +1,89 @@
+"""Sums over the rows of a data set, kept up to date in constant time a row."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from asr_batch.jobs.dataset.index import CODES, ENTRY, STATUSES, Entries, entry_of
+
+_PLACE = {name: number for number, name in enumerate(ENTRY.names or ())}
+
+
+class Totals:
+    """Rows by status and error code, seconds, coverage, word errors."""
+
+    def __init__(self) -> None:
+        self.status: Counter[str] = Counter()
+        self.errors: Counter[str] = Counter()
+        self.audio_seconds = self.speech_seconds = self.covered_seconds = self.decode_seconds = 0.0
+        self.words = 0
+        self.word_errors = self.character_errors = 0.0
+
+    @classmethod
+    def of(cls, entries: Entries) -> Totals:
+        """The sums over index entries."""
+        totals = cls()
+        for number, status in enumerate(STATUSES):
+            totals.status[status] += int(np.count_nonzero(entries["status"] == number))
+        codes, counts = np.unique(entries["code"], return_counts=True)
+        for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
+            if code:
+                totals.errors[CODES[code]] += count
+        totals.audio_seconds = float(entries["duration"].sum())
+        totals.speech_seconds = float(entries["speech"].sum())
+        totals.covered_seconds = float((entries["speech"] * entries["coverage"]).sum())
+        totals.decode_seconds = float(entries["decode"].sum())
+        scored = ~np.isnan(entries["wer"])
+        words = entries["words"][scored]
+        totals.words = int(words.sum())
+        totals.word_errors = float((entries["wer"][scored] * words).sum())
+        totals.character_errors = float((entries["cer"][scored] * words).sum())
+        return totals
+
+    @property
+    def rows(self) -> int:
+        """Rows that have any status."""
+        return sum(self.status.values())
+
+    @property
+    def coverage(self) -> float:
+        """Share of all speech that has text; 1.0 without speech."""
+        return self.covered_seconds / self.speech_seconds if self.speech_seconds > 0 else 1.0
+
+    @property
+    def wer(self) -> float | None:
+        """Word error rate over all rows with a reference (each weighed by its words)."""
+        return self.word_errors / self.words if self.words else None
+
+    @property
+    def cer(self) -> float | None:
+        """Character error rate, weighed the same way."""
+        return self.character_errors / self.words if self.words else None
+
+    def add_row(self, row: Mapping[str, Any]) -> None:
+        """Count a row in."""
+        self._count(entry_of(row, 0), 1)
+
+    def remove(self, entry: np.void) -> None:
+        """Take an index entry out again (its row was replaced)."""
+        self._count(entry.tolist(), -1)
+
+    def _count(self, entry: Sequence[Any], sign: int) -> None:
+        def value(name: str) -> Any:
+            return entry[_PLACE[name]]
+
+        self.status[STATUSES[value("status")]] += sign
+        if value("code"):
+            self.errors[CODES[value("code")]] += sign
+        self.audio_seconds += sign * value("duration")
+        self.speech_seconds += sign * value("speech")
+        self.covered_seconds += sign * value("speech") * value("coverage")
+        self.decode_seconds += sign * value("decode")
+        if not np.isnan(value("wer")):
+            self.words += sign * value("words")
+            self.word_errors += sign * value("wer") * value("words")
+            self.character_errors += sign * value("cer") * value("words")

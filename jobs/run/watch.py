@@ -1,0 +1,110 @@
+"""Keeps the figures of a running job and shows them: totals, history, status file, metrics, progress."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any
+
+from asr_batch.jobs.console.metrics import render
+from asr_batch.jobs.console.progress import Progress, View
+from asr_batch.jobs.dataset.parts import write_text
+from asr_batch.jobs.dataset.schema import Row
+from asr_batch.jobs.run.driver import Driver
+from asr_batch.jobs.run.summary import STATUS, Figures, write_json
+from asr_batch.jobs.run.totals import Totals
+
+log = logging.getLogger("asr_batch")
+
+
+class Watch:
+    """The driver's watcher."""
+
+    show_every = 0.5
+    write_every = 2.0
+
+    def __init__(
+        self,
+        figures: Figures,
+        progress: Progress,
+        entry_at: Callable[[int], Any],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.figures, self._progress, self._entry_at, self._now = figures, progress, entry_at, now
+        self._shown = self._written = -1e9
+        self._begun: float | None = None
+        self.latest: dict[str, Any] = {}
+
+    @property
+    def totals(self) -> Totals:
+        """The sums over the data set."""
+        return self.figures.totals
+
+    def row_done(self, row: Row, before: int | None) -> None:
+        """Count a finished row, in place of the one it replaces."""
+        if before is not None:
+            self.totals.remove(self._entry_at(before))
+        self.totals.add_row(row)
+        self.figures.run_rows += 1
+        self.figures.run_audio_seconds += row["duration"] or 0.0
+        if row["status"] in ("failed", "partial"):
+            found = {name: row[name] for name in ("id", "status", "error_code", "error_message")}
+            log.warning("row %s", row["status"], extra={"data": found})
+
+    def span_done(self, decoded_seconds: float) -> None:
+        """Add the seconds that a unit decoded."""
+        self.figures.decoded_seconds += decoded_seconds
+
+    def tick(self, driver: Driver) -> None:
+        """Show and write what is due."""
+        now = self._now()
+        if self._begun is None:
+            self._begun = now
+        if now - self._shown >= self.show_every:
+            self._shown = now
+            self._progress.show(self._view(driver, now))
+        self.figures.clock.point(now, round(self.totals.audio_seconds, 3), self.totals.rows)
+        if now - self._written >= self.write_every:
+            self._written = now
+            self._write(driver, now)
+
+    def last(self, driver: Driver, ending: str) -> None:
+        """Show the state at the end."""
+        self._progress.show(replace(self._view(driver, self._now()), state=ending))
+
+    def _view(self, driver: Driver, now: float) -> View:
+        figures, feed = self.figures, driver.feed
+        partial = sum(driver.partial.values())
+        decoded = figures.run_audio_seconds + partial
+        mean = feed.known_seconds / feed.known_rows if feed.known_rows else 0.0
+        unseen = max(0, figures.rows - feed.passed - feed.known_rows)
+        left = max(0.0, feed.known_seconds - decoded) + unseen * mean
+        speed = decoded / max(now - (self._begun or now), 1e-3)
+        total = self.totals.audio_seconds + partial + left
+        return View(
+            rows=figures.rows,
+            done=feed.passed + figures.run_rows,
+            failed=self.totals.status["failed"],
+            partial=self.totals.status["partial"],
+            audio_seconds=self.totals.audio_seconds + partial,
+            share=min(1.0, (total - left) / total) if total > 0 else 0.0,
+            rtfx=speed,
+            eta=left / speed if speed > 0 and feed.known_rows else None,
+            nodes=tuple(asdict(node) for node in driver.pool.nodes()),
+        )
+
+    def _write(self, driver: Driver, now: float) -> None:
+        """Replace the status file and metrics.prom; a full disk is the ledger's to report."""
+        self.figures.nodes = tuple(driver.pool.nodes())
+        self.latest = self.figures.summary(now, None, "running")
+        flying = [{"id": unit.item.id, "seconds": unit.seconds} for unit in driver.pool.open_units()[:50]]
+        view = asdict(self._view(driver, now))
+        try:
+            write_json(
+                self.figures.root / STATUS, {**self.latest, "in_flight": flying, "view": view}, durable=False
+            )
+            write_text(self.figures.root / "metrics.prom", render(self.latest), durable=False)
+        except OSError as error:
+            log.warning("status not written: %s", error)

@@ -1,0 +1,1 @@
+"""Scheduled jobs: systemd user timers or cron."""

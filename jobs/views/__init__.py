@@ -1,0 +1,1 @@
+"""What is made from a data set: report, subtitles, exports, comparison."""

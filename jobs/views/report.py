@@ -1,0 +1,136 @@
+"""`report.html`: one page that tells how a job went, and nothing outside it is needed to read it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from asr_batch.jobs.views.plots import number
+from asr_batch.jobs.views.report_data import Gathered, confidence, gather
+from asr_batch.jobs.views.report_plots import plots, slices
+from asr_batch.jobs.views.report_text import clock, marked, marks, percent, span
+from asr_batch.jobs.views.snippets import Snippet, snippets
+from asr_batch.manifests.errors import ConfigError
+
+
+def write_report(dataset: Path, to: Path | None = None, clips: int = 12) -> Path:
+    """Write the report of a data set to `to` (default: report.html in it); returns where it is.
+
+    Raises ConfigError when `dataset` is none or `to` cannot be written.
+    """
+    path = to or dataset / "report.html"
+    page = render(gather(dataset, clips), dataset)
+    hidden = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        hidden.write_text(page, encoding="utf-8")
+        hidden.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error}; give another place with --to") from error
+    return path
+
+
+def render(found: Gathered, dataset: Path) -> str:
+    """The page."""
+    from jinja2 import Environment, PackageLoader
+
+    loader = PackageLoader("asr_batch.jobs.views", "templates")
+    pages = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    pages.filters |= {"number": number, "percent": percent, "span": span, "clock": clock, "marked": marked}
+    return pages.get_template("report.html.j2").render(
+        name="/".join(dataset.absolute().parts[1:][-2:]),
+        command=shlex.quote(str(dataset)),
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        found=found,
+        summary=found.summary,
+        **_head(found),
+        plots=plots(found),
+        slices=slices(found),
+        worst=_worst(found),
+        mistaken=[{**row, "marks": marks(row["reference"], row["text"] or "")} for row in found.mistaken],
+    )
+
+
+def _head(found: Gathered) -> dict[str, Any]:
+    summary = found.summary
+    rows = summary.get("rows") or {}
+    kept = found.job.get("manifest")
+    listed = kept.get("rows") if isinstance(kept, Mapping) else 0
+    total = max(rows.get("total") or listed or 0, found.rows)
+    statuses = [(name, found.statuses[name]) for name in ("ok", "empty", "partial", "failed")]
+    statuses.append(("pending", total - found.rows))
+    tone, verdict = _verdict(found, total)
+    model = summary.get("model") or found.job.get("model") or {}
+    return {
+        "total": total,
+        "statuses": [(name, count) for name, count in statuses if count],
+        "tone": tone,
+        "verdict": verdict,
+        "model": model if isinstance(model, Mapping) else {"name": str(model)},
+        "warning": summary.get("warning") or (model.get("warning") if isinstance(model, Mapping) else None),
+        "times": [_time(summary.get(key)) for key in ("started_at", "finished_at")],
+        "gates": [_gate(gate) for gate in summary.get("gates") or ()],
+        "wer": summary["wer"] if summary.get("wer") is not None else _pooled_wer(found),
+    }
+
+
+def _gate(gate: Mapping[str, Any]) -> dict[str, Any]:
+    share = "coverage" in str(gate.get("name"))
+    shown = {
+        key: percent(gate.get(key), 2) if share else number(gate.get(key) or 0) for key in ("limit", "value")
+    }
+    sign = "≥" if share else "≤"
+    return {"name": str(gate.get("name")).replace("_", " "), "held": gate.get("held"), "sign": sign, **shown}
+
+
+def _pooled_wer(found: Gathered) -> float | None:
+    return found.slices.total.wer if found.slices.total.rows else None
+
+
+def _time(text: Any) -> str | None:
+    try:
+        return datetime.fromisoformat(str(text)).strftime("%Y-%m-%d %H:%M:%S %Z").strip() if text else None
+    except ValueError:
+        return str(text)
+
+
+def _verdict(found: Gathered, total: int) -> tuple[str, str]:
+    """(good, warn or bad; the sentence at the top)."""
+    failed, partial = found.statuses["failed"], found.statuses["partial"]
+    broken = [
+        str(g.get("name")).replace("_", " ") for g in found.summary.get("gates") or () if not g.get("held")
+    ]
+    left = total - found.rows
+    if left:
+        going = (
+            "Running" if found.running else "Stopped" if found.summary.get("finished_at") else "Not finished"
+        )
+        return "warn", f"{going}: {_rows(found.rows)} of {total:,} done, {left:,} to go."
+    if broken:
+        return "bad", f"Finished, but a gate does not hold: {', '.join(broken)}."
+    if failed or partial:
+        parts = [f"{_rows(failed)} failed"] * bool(failed)
+        parts += [f"{_rows(partial)} only in part"] * bool(partial)
+        return ("bad" if failed else "warn"), f"Finished: {' and '.join(parts)}, of {total:,}."
+    return "good", f"Finished: {'the' if total == 1 else 'all'} {_rows(total)} complete."
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row" + ("" if count == 1 else "s")
+
+
+def _worst(found: Gathered) -> list[dict[str, Any]]:
+    clips: list[Snippet] = snippets(found.worst, found.job)
+    return [
+        {
+            **window,
+            "clip": clip,
+            "confidence": confidence(window["avg_logprob"]) if window.get("text") else None,
+            "missing": sum(part["end"] - part["start"] for part in window.get("uncovered") or ()),
+        }
+        for window, clip in zip(found.worst, clips, strict=True)
+    ]

@@ -1,0 +1,249 @@
+"""What a report tells, gathered from a data set in one pass over each table and in bounded memory."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from asr_batch.jobs.dataset.lock import held
+from asr_batch.jobs.dataset.reading import stream
+from asr_batch.jobs.dataset.tables import load_job, load_status, load_summary, open_transcripts, open_windows
+from asr_batch.jobs.quality import Errors, Slices
+
+Row = Mapping[str, Any]
+
+ROWS_LISTED = 200
+ROWS_SCORED = 50_000
+"""Most rows whose words are compared again for the slices; of more, every n-th is taken."""
+
+MISTAKEN = 10
+"""Rows shown with their word errors."""
+
+COVERAGE = (
+    ("under 50 %", 0.5),
+    ("50-80 %", 0.8),
+    ("80-95 %", 0.95),
+    ("95-99 %", 0.99),
+    ("99-100 %", 0.99999),
+)
+DURATIONS = (
+    ("under 2 s", 2.0),
+    ("2-5 s", 5.0),
+    ("5-10 s", 10.0),
+    ("10-30 s", 30.0),
+    ("30-60 s", 60.0),
+    ("1-5 min", 300.0),
+    ("5-30 min", 1800.0),
+    ("30-60 min", 3600.0),
+)
+CONFIDENCE_BINS = 20
+WEIGHTS = {
+    "uncovered": 3.0,
+    "suspect_hallucination": 2.5,
+    "repetition": 2.0,
+    "truncated": 2.0,
+    "low_logprob": 1.5,
+    "recovered": 0.5,
+    "fallback_encoder": 0.3,
+}
+"""How much each flag speaks for listening to a window."""
+
+TRANSCRIPT_COLUMNS = (
+    *("id", "audio", "status", "error_code", "error_message", "language", "duration", "speech", "coverage"),
+    *("encoder_backend", "node", "decode_seconds", "finished_at"),
+)
+WINDOW_COLUMNS = ("id", "index", "text", "avg_logprob", "speech", "flags", "uncovered")
+DETAILS = ("id", "index", "start", "end", "text", "channel", "avg_logprob", "flags", "uncovered", "speech")
+
+
+class Bins:
+    """A histogram over named classes, each up to (not including) a limit; the last one has none."""
+
+    def __init__(self, classes: Sequence[tuple[str, float]], last: str) -> None:
+        self._limits = [limit for _, limit in classes]
+        self.names = [name for name, _ in classes] + [last]
+        self.counts = [0] * len(self.names)
+
+    def add(self, value: float) -> None:
+        """Count a value."""
+        self.counts[bisect_right(self._limits, value)] += 1
+
+
+@dataclass(slots=True)
+class NodeSums:
+    """Rows, audio and decoding of one node."""
+
+    rows: int = 0
+    audio: float = 0.0
+    decode: float = 0.0
+
+
+@dataclass(slots=True)
+class Gathered:
+    """All figures of a report."""
+
+    job: dict[str, Any]
+    summary: dict[str, Any]
+    running: bool = False
+    statuses: Counter[str] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
+    audio: float = 0.0
+    speech: float = 0.0
+    covered: float = 0.0
+    nodes: dict[str, NodeSums] = field(default_factory=dict)
+    finished: Counter[int] = field(default_factory=Counter)
+    coverage: Bins = field(default_factory=lambda: Bins(COVERAGE, "100 %"))
+    durations: Bins = field(default_factory=lambda: Bins(DURATIONS, "over 1 h"))
+    confidence: list[int] = field(default_factory=lambda: [0] * CONFIDENCE_BINS)
+    flags: Counter[str] = field(default_factory=Counter)
+    windows: int = 0
+    troubled: list[Row] = field(default_factory=list)
+    slices: Slices = field(default_factory=Slices)
+    scored_every: int = 0
+    worst: list[dict[str, Any]] = field(default_factory=list)
+    mistaken: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        """Rows with any status."""
+        return self.statuses.total()
+
+    @property
+    def coverage_share(self) -> float:
+        """Covered over all speech; 1.0 without speech."""
+        return self.covered / self.speech if self.speech else 1.0
+
+
+def gather(folder: Path, worst: int = 12) -> Gathered:
+    """Read the data set. Raises ConfigError when `folder` is none."""
+    running = held(folder)
+    summary = load_status(folder) if running else load_summary(folder)
+    found = Gathered(load_job(folder), summary or load_status(folder), running)
+    transcripts, windows = open_transcripts(folder), open_windows(folder)
+    _rows(found, transcripts)
+    found.worst = _worst(found, windows, worst)
+    _attach_audio(found.worst, transcripts)
+    return found
+
+
+def _rows(found: Gathered, transcripts: ds.Dataset) -> None:
+    references = 0
+    if "reference" in transcripts.schema.names:
+        references = transcripts.count_rows(filter=pc.field("reference").is_valid())
+    found.scored_every = math.ceil(references / ROWS_SCORED)
+    mistaken: list[tuple[int, str, float]] = []
+    columns = TRANSCRIPT_COLUMNS + (("text", "reference") if references else ())
+    seen = 0
+    for row in stream(transcripts, columns):
+        _row(found, row)
+        if row.get("reference") is not None:
+            if seen % found.scored_every == 0:
+                _keep_mistaken(mistaken, row["id"], found.slices.add(row))
+            seen += 1
+    found.mistaken = _mistaken(sorted(mistaken, reverse=True), transcripts)
+    found.troubled.sort(key=lambda row: (row["status"] != "failed", row["id"]))
+
+
+def _keep_mistaken(heap: list[tuple[int, str, float]], row_id: str, errors: Errors | None) -> None:
+    if errors is not None and errors.word_errors:
+        heapq.heappush(heap, (errors.word_errors, row_id, errors.wer))
+        if len(heap) > MISTAKEN:
+            heapq.heappop(heap)
+
+
+def _mistaken(order: Sequence[tuple[int, str, float]], transcripts: ds.Dataset) -> list[dict[str, Any]]:
+    """The rows with most word errors, with both texts."""
+    where = pc.field("id").isin([row_id for _, row_id, _ in order])
+    columns = ("id", "text", "reference")
+    texts = {row["id"]: row for row in stream(transcripts, columns, where)} if order else {}
+    return [{**texts[row_id], "errors": count, "wer": wer} for count, row_id, wer in order if row_id in texts]
+
+
+def _row(found: Gathered, row: Row) -> None:
+    status, duration, speech = row["status"], row.get("duration") or 0.0, row.get("speech") or 0.0
+    found.statuses[status] += 1
+    found.audio += duration
+    found.speech += speech
+    covered = 1.0 if row.get("coverage") is None else row["coverage"]
+    found.covered += speech * covered
+    if status in ("failed", "partial"):
+        found.codes[row.get("error_code") or "unknown"] += 1
+        if len(found.troubled) < ROWS_LISTED:
+            found.troubled.append(row)
+    if status != "failed":
+        found.durations.add(duration)
+        _node(found, row, duration)
+    if status != "failed" and speech > 0:
+        found.coverage.add(covered)
+
+
+def _node(found: Gathered, row: Row, duration: float) -> None:
+    sums = found.nodes.setdefault(row.get("node") or "unknown", NodeSums())
+    sums.rows += 1
+    sums.audio += duration
+    sums.decode += row.get("decode_seconds") or 0.0
+    if row.get("finished_at") is not None:
+        found.finished[int(row["finished_at"].timestamp())] += round(duration * 1000)
+
+
+def _worst(found: Gathered, windows: ds.Dataset, count: int) -> list[dict[str, Any]]:
+    """The windows most worth listening to, worst first."""
+    heap: list[tuple[float, str, int]] = []
+    for window in stream(windows, WINDOW_COLUMNS, batch=1024):
+        _window(found, window)
+        badness = badness_of(window)
+        if count and badness > 0:
+            heapq.heappush(heap, (badness, window["id"], window["index"]))
+            if len(heap) > count:
+                heapq.heappop(heap)
+    order = {(row_id, index): rank for rank, (_, row_id, index) in enumerate(sorted(heap, reverse=True))}
+    if not order:
+        return []
+    where = pc.field("id").isin(sorted({row_id for row_id, _ in order}))
+    details = (dict(window) for window in stream(windows, DETAILS, where=where))
+    chosen = [window for window in details if (window["id"], window["index"]) in order]
+    return sorted(chosen, key=lambda window: order[window["id"], window["index"]])
+
+
+def _window(found: Gathered, window: Row) -> None:
+    found.windows += 1
+    found.flags.update(window.get("flags") or ())
+    if window.get("text") and window.get("avg_logprob") is not None:
+        share = confidence(window["avg_logprob"])
+        found.confidence[min(CONFIDENCE_BINS - 1, int(share * CONFIDENCE_BINS))] += 1
+
+
+def confidence(avg_logprob: float) -> float:
+    """The geometric mean of the tokens' probabilities: 1.0 is certain."""
+    return math.exp(min(0.0, avg_logprob)) if math.isfinite(avg_logprob) else 0.0
+
+
+def badness_of(window: Row) -> float:
+    """How much a window should be listened to: flags, speech without text, low confidence."""
+    flags: Iterable[str] = window.get("flags") or ()
+    bad: float = sum(WEIGHTS.get(flag, 0.2) for flag in flags)
+    bad += min(3.0, sum(span["end"] - span["start"] for span in window.get("uncovered") or ()))
+    if window.get("text") and window.get("avg_logprob") is not None:
+        bad += 2.0 * (1.0 - confidence(window["avg_logprob"]))
+    return bad
+
+
+def _attach_audio(windows: Sequence[dict[str, Any]], transcripts: ds.Dataset) -> None:
+    """Give each window the `audio` of its row."""
+    ids = sorted({window["id"] for window in windows})
+    if not ids:
+        return
+    audio = {
+        row["id"]: row["audio"] for row in stream(transcripts, ("id", "audio"), pc.field("id").isin(ids))
+    }
+    for window in windows:
+        window["audio"] = audio.get(window["id"])

@@ -1,0 +1,215 @@
+"""A manifest from folders, files and globs: stable order, unique ids, paths relative to the manifest."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from glob import glob, has_magic
+from itertools import chain, count
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+from asr_batch.manifests.errors import ConfigError
+
+ENDINGS = frozenset(
+    f".{ending}"
+    for ending in (
+        *(
+            "wav",
+            "wave",
+            "flac",
+            "mp3",
+            "ogg",
+            "oga",
+            "opus",
+            "m4a",
+            "aac",
+            "mp4",
+            "m4v",
+            "mov",
+            "mkv",
+            "mka",
+        ),
+        *("webm", "avi", "aif", "aiff", "aifc", "au", "snd", "caf", "wma", "amr", "3gp", "w64", "rf64"),
+        *("mpga", "mpeg", "ac3"),
+    )
+)
+"""What counts as audio in a folder; a file named on the command line is taken whatever its ending."""
+
+Form = Literal["csv", "tsv", "jsonl", "parquet", "txt"]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the manifest goes; `path` None is standard output (CSV)."""
+
+    path: Path | None
+    form: Form
+    zipped: bool
+
+    @classmethod
+    def of(cls, name: str) -> Target:
+        """By the name's ending. Raises ConfigError for one that no manifest has."""
+        if name == "-":
+            return cls(None, "csv", False)
+        stem = name[:-3] if name.endswith(".gz") else name
+        for form in ("csv", "tsv", "jsonl", "parquet", "txt"):
+            if stem.lower().endswith(f".{form}"):
+                return cls(Path(name), form, stem != name)
+        endings = ".csv, .tsv, .jsonl, .parquet or .txt"
+        raise ConfigError(f"--to {name}: cannot tell the format; end it in {endings}, with .gz if you like")
+
+
+def find(paths: Sequence[str], *, hidden: bool = False) -> list[Path]:
+    """The audio files of folders (with all below), globs and files, each once, sorted by path.
+
+    Raises ConfigError for a path that is not there and when nothing is found.
+    """
+    found = {Path(os.path.abspath(path)) for given in paths for path in _expand(given, hidden)}  # noqa: PTH100
+    if not found:
+        raise ConfigError(f"no audio files in {', '.join(paths)}; expected files such as .wav, .flac or .mp3")
+    return sorted(found, key=os.fsencode)
+
+
+def _expand(given: str, hidden: bool) -> Iterator[str]:
+    if os.path.lexists(given) or not has_magic(given):
+        yield from _walk(given, hidden)
+        return
+    matches = glob(given, recursive=True, include_hidden=hidden)  # noqa: PTH207 - absolute patterns
+    if not matches:
+        raise ConfigError(
+            f"{given} matches nothing; give folders, files or a pattern such as 'talks/**/*.wav'"
+        )
+    ending = os.path.splitext(given)[1]  # noqa: PTH122
+    anything = bool(ending) and not has_magic(ending)  # '*.bin' asks for just these files
+    for match in matches:
+        if Path(match).is_dir():
+            yield from _walk(match, hidden)
+        elif anything or _is_audio(match):
+            yield match
+
+
+def _walk(given: str, hidden: bool) -> Iterator[str]:
+    """A file itself, or the audio below a folder; links to folders are not followed (they may be loops)."""
+    path = Path(given)
+    if not path.exists():
+        raise ConfigError(f"{given} does not exist; give folders, files or globs of audio")
+    if not path.is_dir():
+        yield given
+        return
+    for folder, below, names in os.walk(given):
+        below[:] = [name for name in below if hidden or not name.startswith(".")]
+        for name in names:
+            if _is_audio(name) and (hidden or not name.startswith(".")):
+                yield os.path.join(folder, name)  # noqa: PTH118 - many files
+
+
+def _is_audio(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in ENDINGS  # noqa: PTH122 - many files
+
+
+def rows(files: Sequence[Path], folder: Path | None) -> list[Row]:
+    """Manifest rows; paths below `folder` become relative to it."""
+    base = Path(os.path.abspath(folder)) if folder is not None else None  # noqa: PTH100
+    paths = [_below(file, base) for file in files]
+    ids = _ids(_printable(path.lstrip("/")) for path in paths)
+    shown = [_shown(file, path) for file, path in zip(files, paths, strict=True)]
+    return [{"id": row_id, "audio": audio} for row_id, audio in zip(ids, shown, strict=True)]
+
+
+def _below(file: Path, base: Path | None) -> str:
+    return os.fspath(file.relative_to(base) if base and file.is_relative_to(base) else file)
+
+
+def _ids(paths: Iterable[str]) -> Iterator[str]:
+    """Paths without ending; with it, or with a number, where an earlier file has that id.
+
+    An id depends on the path and on files sorted before it only, so that most rows keep theirs (and their
+    finished transcripts) when the folder grows.
+    """
+    seen: set[str] = set()
+    for path in paths:
+        numbered = (f"{path}-{number}" for number in count(2))
+        choices = chain([os.path.splitext(path)[0], path], numbered)  # noqa: PTH122
+        name = next(choice for choice in choices if choice not in seen)
+        seen.add(name)
+        yield name
+
+
+def _shown(file: Path, text: str) -> str:
+    """The path as it stands in the manifest; as a file:// URL when plain text cannot hold it safely."""
+    if text.isprintable() and text == text.strip() and "://" not in text:
+        return text
+    return f"file://{quote(os.fsencode(file))}"
+
+
+def _printable(text: str) -> str:
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
+
+
+def add_durations(lines: Iterable[Row]) -> int:
+    """Set `duration` (seconds, None where it cannot be told) in every row; returns how many lack it.
+
+    `file` must hold the path; it is taken out of the row.
+    """
+    from asr_batch.manifests.errors import ItemError
+    from asr_batch.pipeline.audio.reader import probe
+
+    missing = 0
+    for line in lines:
+        try:
+            seconds = probe(line.pop("file")).duration
+        except ItemError:
+            seconds = 0.0
+        line["duration"] = round(seconds, 3) if seconds else None
+        missing += not seconds
+    return missing
+
+
+def encode(lines: Sequence[Row], target: Target) -> bytes:
+    """The manifest's bytes."""
+    data = ENCODERS[target.form](lines)
+    return gzip.compress(data, mtime=0) if target.zipped else data
+
+
+def _separated(lines: Sequence[Row], delimiter: str) -> bytes:
+    out = io.StringIO(newline="")
+    writer = csv.DictWriter(out, list(lines[0]), delimiter=delimiter, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return out.getvalue().encode()
+
+
+def _jsonl(lines: Sequence[Row]) -> bytes:
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
+
+
+def _txt(lines: Sequence[Row]) -> bytes:
+    return "".join(f"{line['audio']}\n" for line in lines).encode()
+
+
+def _parquet(lines: Sequence[Row]) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    out = io.BytesIO()
+    kinds = {"id": pa.string(), "audio": pa.string(), "duration": pa.float64()}
+    schema = pa.schema([(name, kinds[name]) for name in lines[0]])
+    pq.write_table(pa.Table.from_pylist(list(lines), schema=schema), out, compression="zstd")
+    return out.getvalue()
+
+
+ENCODERS: dict[Form, Callable[[Sequence[Row]], bytes]] = {
+    "csv": lambda lines: _separated(lines, ","),
+    "tsv": lambda lines: _separated(lines, "\t"),
+    "jsonl": _jsonl,
+    "parquet": _parquet,
+    "txt": _txt,
+}

@@ -1,0 +1,153 @@
+"""The parity probe: a golden clip encoded on the NPU and compared with the CPU's hidden states.
+
+The reference lies in the bundle (`probe.npz`: `log_mel` [n_mels, frames] and `hidden` [positions, width],
+float32, written by `models add-hef`); a bundle without one gets it from its CPU encoder when the NPU opens.
+
+Bounds. Hailo's own encoder HEFs are of the class 15 dB (cosine 0.985), the seed's own build reached 9.2 dB
+(0.945): a first probe under 0.90 is no working encoder. Later probes may lose 6 dB against the first good
+one, but never fall under 0.90; an NPU that starts nearly exact is given 0.97. One value may be wrong by as
+much as the largest reference value (the seed saw 13 within ±18), not by more than 1.5 times that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr_batch.manifests.errors import ModelError
+from asr_batch.models.encoder import Encoder, Float32
+from asr_batch.models.features import HOP, log_mel
+from asr_batch.models.hailo.layout import Layout
+from asr_batch.models.recognizer import SAMPLE_RATE
+
+WORST_COSINE, TIGHTEST_BOUND, GROWTH, WORST_ERROR = 0.90, 0.97, 4.0, 1.5
+UNLIKE = 0.2
+"""Correlation of a window's mean hidden state with the golden clip's below which it is probed at once. With
+nano.en real speech has 0.5 to 0.8, silence and noise 0.4, a pure tone 0.27, random numbers 0.03."""
+GOLDEN = Path(__file__).parent.with_name("bundled") / "golden" / "golden.npz"
+GAP = 0.4
+"""Seconds of silence between repetitions of the golden clip in a long window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How near the NPU came: cosine over all values, largest error by the largest reference value."""
+
+    cosine: float = 0.0
+    max_error: float = 0.0
+    bound: float = WORST_COSINE
+    text: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether the NPU may be trusted."""
+        return self.cosine >= self.bound and self.max_error <= WORST_ERROR and not self.text
+
+    def __str__(self) -> str:
+        line = f"cosine {self.cosine:.4f} (at least {self.bound:.4f}), largest error {self.max_error:.2f}"
+        return line + f" (at most {WORST_ERROR})" + (f"; {self.text}" if self.text else "")
+
+
+class Probe:
+    """Golden log-mel, the CPU's hidden states, and the bound, tighter after the first good probe."""
+
+    def __init__(self, log_mel: Float32, hidden: Float32) -> None:
+        """`read`, set later, decodes hidden states [positions, width] to text, where the caller can."""
+        self.log_mel = log_mel
+        self.hidden = hidden
+        self.read: Callable[[Float32], str] | None = None
+        self._bound = WORST_COSINE
+        self._text: str | None = None
+        self._mean = _centred_mean(hidden)
+
+    def judge(self, hidden: Float32) -> Verdict:
+        """Compare `hidden` [positions, width] with the reference."""
+        scale = float(np.abs(self.hidden).max()) or 1.0
+        verdict = Verdict(
+            _cosine(hidden, self.hidden), float(np.abs(hidden - self.hidden).max()) / scale, self._bound
+        )
+        if verdict.good and self.read is not None:
+            verdict = Verdict(verdict.cosine, verdict.max_error, self._bound, self._compare_text(hidden))
+        if verdict.good and self._bound == WORST_COSINE:
+            self._bound = max(WORST_COSINE, min(TIGHTEST_BOUND, 1.0 - GROWTH * (1.0 - verdict.cosine)))
+        return verdict
+
+    def _compare_text(self, hidden: Float32) -> str:
+        """Empty, or a sentence when most words decoded from `hidden` are others than from the reference."""
+        assert self.read is not None
+        if self._text is None:
+            self._text = self.read(self.hidden)
+        wanted, got = self._text.lower().split(), self.read(hidden).lower().split()
+        shared = len(set(wanted) & set(got))
+        if 2 * shared >= len(set(wanted)):
+            return ""
+        return f"the NPU's text is {' '.join(got)!r}, the CPU's {' '.join(wanted)!r}"
+
+    def plausible(self, hidden: Float32) -> bool:
+        """Whether hidden states [batch, positions, width] look like a Whisper encoder's at all (cheap)."""
+        return all(float(_centred_mean(one) @ self._mean) > UNLIKE for one in hidden)
+
+
+def _centred_mean(hidden: Float32) -> Float32:
+    """The mean hidden state as a unit vector without its offset."""
+    mean = hidden.mean(axis=0)
+    mean = mean - mean.mean()
+    return np.asarray(mean / (float(np.linalg.norm(mean)) or 1.0), np.float32)
+
+
+def _cosine(one: Float32, other: Float32) -> float:
+    a, b = one.astype(np.float64).ravel(), other.astype(np.float64).ravel()
+    return float(a @ b / ((float(np.linalg.norm(a)) * float(np.linalg.norm(b))) or 1.0))
+
+
+@cache
+def golden_clip() -> Float32:
+    """The golden clip: mono 16 kHz, float32 in [-1, 1] (synthetic speech, 8-bit mu-law in the package)."""
+    with np.load(GOLDEN) as data:
+        coded = data["mulaw"].astype(np.float64) / 127.5 - 1.0
+    return np.asarray(np.sign(coded) * (256.0 ** np.abs(coded) - 1.0) / 255.0, np.float32)
+
+
+def golden_log_mel(n_mels: int, frames: int) -> Float32:
+    """Log-mel [n_mels, frames] of the golden clip, repeated until the window is full."""
+    clip = np.concatenate([golden_clip(), np.zeros(int(GAP * SAMPLE_RATE), np.float32)])
+    samples = np.resize(clip, frames * HOP)
+    return np.ascontiguousarray(log_mel(samples, n_mels, frames * HOP), np.float32)
+
+
+def make_probe(cpu: Encoder, path: Path | None = None) -> Probe:
+    """Encode the golden clip with `cpu`; with `path` also keep it there."""
+    window = golden_log_mel(cpu.n_mels, cpu.frames)
+    hidden = np.asarray(cpu.start(window[np.newaxis]).result()[0], np.float32)
+    if path is not None:
+        np.savez_compressed(path, log_mel=window, hidden=hidden)
+    return Probe(window, hidden)
+
+
+def load_probe(path: Path, window: Layout, hidden: Layout) -> Probe:
+    """Read a kept reference. Raises ModelError when it is for another window or width."""
+    try:
+        with np.load(path) as data:
+            probe = Probe(_array(data["log_mel"]), _array(data["hidden"]))
+    except (OSError, ValueError, KeyError) as exc:
+        raise ModelError(
+            f"{path}: the probe reference cannot be read; run `asr-batch models add-hef` again"
+        ) from exc
+    expected = ((window.rows, window.columns), (hidden.rows, hidden.columns))
+    found = (probe.log_mel.shape, probe.hidden.shape)
+    if found != expected:
+        raise ModelError(
+            f"{path}: the probe reference is for windows {found[0]} and hidden states {found[1]}, the HEF "
+            "has "
+            f"{expected[0]} and {expected[1]}; it belongs to another model or window length"
+        )
+    return probe
+
+
+def _array(value: NDArray[np.float32]) -> Float32:
+    return np.ascontiguousarray(value, np.float32)

@@ -1,0 +1,268 @@
+"""One HEF configured on the NPU: frames in, frames out, through HailoRT's asynchronous InferModel API.
+
+What the contract teaches and this module holds to: inference failures reach only the callback, never
+`wait`; any error inside `run_async` kills the configured model, so buffers are made here, once, in the right
+size; one Bindings object serves one frame in flight; `wait_for_async_ready` precedes each `run_async`; the
+callback neither raises nor blocks; bindings and model are dropped before the VDevice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from weakref import WeakSet
+
+import numpy as np
+
+from asr_batch.manifests.errors import ModelError
+from asr_batch.models.encoder import Float32
+from asr_batch.models.hailo.device import Hold, acquire, release
+from asr_batch.models.hailo.faults import INVALID_OPERATION, SAME_IN_NUMPY_2, NpuError, Rung, explain
+from asr_batch.models.hailo.hef import HefHeader, read_header, runs_on
+from asr_batch.models.hailo.layout import MEMORY_AXES
+
+log = logging.getLogger(__name__)
+BURST = 4
+"""Frames the scheduler may run before it switches contexts, for networks that do not fit the chip at once."""
+
+
+class Slot:
+    """Buffers and bindings of one frame; used again once the frame is back."""
+
+    def __init__(
+        self, configured: Any, inputs: Mapping[str, Float32], outputs: Mapping[str, Float32]
+    ) -> None:
+        self.inputs = dict(inputs)
+        self.outputs = dict(outputs)
+        self.bindings: Any = configured.create_bindings()
+        for name, array in self.inputs.items():
+            self.bindings.input(name).set_buffer(_checked(array))
+        for name, array in self.outputs.items():
+            self.bindings.output(name).set_buffer(_checked(array))
+
+
+def _checked(array: Float32) -> Float32:
+    """The array, if HailoRT can take it: the checks that HailoRT makes too late or not at all."""
+    if array.dtype != np.float32 or not array.flags.c_contiguous or not array.flags.writeable:
+        raise AssertionError("NPU buffers are float32, C-contiguous and writeable")
+    return array
+
+
+class Frame:
+    """One frame in flight; `generation` counts configurations, so that old failures can be told."""
+
+    def __init__(self, slot: Slot, generation: int) -> None:
+        self.slot = slot
+        self.generation = generation
+        self.job: Any = None
+        self.error: BaseException | None = None
+        self.begun = time.monotonic()
+        self.ended = self.begun
+        self._back = threading.Event()
+
+    def returned(self, *, completion_info: Any) -> None:
+        """The callback, on a thread of the library: note the outcome and leave."""
+        try:
+            self.error = completion_info.exception
+        except Exception as exc:  # noqa: BLE001 - an exception must not leave a native thread
+            self.error = exc
+        self.ended = time.monotonic()
+        self._back.set()
+
+    def done(self) -> bool:
+        """Whether the callback came."""
+        return self._back.is_set()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the frame; raises NpuError when it failed or did not come back in time."""
+        came, self.job = self._back.wait(seconds), None
+        if not came:
+            text = (
+                f"while encoding: no answer from the NPU in {seconds:.1f} s; the network is configured anew"
+            )
+            raise NpuError(Rung.MODEL, text, 4)
+        if self.error is not None:
+            raise explain(self.error, "encoding", Rung.JOB)
+
+
+class Stream:
+    """Name, shape without batch and memory order of one input or output of the HEF."""
+
+    def __init__(self, hrt: Any, native: Any) -> None:
+        native.set_format_type(hrt.FormatType.FLOAT32)
+        self.name = str(native.name)
+        self.order = _order(native)
+        if self.order not in MEMORY_AXES and self.order != "NC":
+            native.set_format_order(hrt.FormatOrder.NHWC)
+            self.order = "NHWC"
+        self.shape = [int(size) for size in native.shape]
+
+
+def _order(native: Any) -> str:
+    order = native.format.order
+    return str(getattr(order, "name", order)).rsplit(".", 1)[-1].upper()
+
+
+class Session:
+    """A HEF on the device. Not thread-safe: one thread submits and waits."""
+
+    def __init__(self, hrt: Any, hef: Path, *, service: bool = False, depth: int = 4) -> None:
+        """Open the device and configure `hef`. Raises ModelError (file, chip) or NpuError (device)."""
+        self._hrt = hrt
+        self._hef = hef
+        self._service = service
+        self._depth = depth
+        self._hold: Hold | None = None
+        self._model: Any = None
+        self._configured: Any = None
+        self._frames: list[Frame] = []
+        self._slots: WeakSet[Slot] = WeakSet()
+        self.generation = 0
+        self.header: HefHeader = read_header(hef)
+        self.inputs: list[Stream] = []
+        self.outputs: list[Stream] = []
+        self.queue = 1
+        self.reopen()
+
+    @property
+    def hold(self) -> Hold | None:
+        """The open device, None while there is none."""
+        return self._hold
+
+    def reopen(self) -> None:
+        """Open the device, check the chip, configure. Raises ModelError or NpuError."""
+        self.close(broken=self._hold is not None)
+        self._hold = acquire(self._hrt, self._service)
+        try:
+            self._check_chip(self._hold.arch)
+            self.configure()
+        except BaseException:
+            self.close()
+            raise
+
+    def _check_chip(self, device: str) -> None:
+        if not device or self.header.arch in runs_on(device):
+            if device and self.header.arch != device:
+                log.warning(
+                    "%s is for %s and runs on %s, slower than its own", self._hef, self.header.arch, device
+                )
+            return
+        raise ModelError(
+            f"{self._hef}: compiled for {self.header.arch}, but the device is a {device}; compile it with "
+            f"`asr-batch models compile SRC DST --target {device}` and the vendor's compiler, then `models "
+            "add-hef`"
+        )
+
+    def configure(self) -> None:
+        """Configure the network (anew). Raises NpuError."""
+        self._drop_model()
+        if self._hold is None or self._hold.broken:
+            raise NpuError(Rung.DEVICE, "the NPU is not open")
+        try:
+            self._configured = self._configure(self._hold.vdevice)
+            self.queue = max(1, int(self._configured.get_async_queue_size()))
+        except NpuError:
+            raise
+        except Exception as exc:
+            raise self._explain(exc, f"configuring {self._hef.name}", Rung.DEVICE) from exc
+        self.generation += 1
+
+    def _configure(self, vdevice: Any) -> Any:
+        self._model = self._prepare(vdevice)
+        if _multi_context(self._model):
+            self._model.set_batch_size(BURST)
+            try:
+                return self._model.configure()
+            except Exception as exc:
+                if explain(exc, "").code != INVALID_OPERATION:
+                    raise
+                self._model = self._prepare(vdevice)  # the burst was too large: HailoRT chooses
+        return self._model.configure()
+
+    def _prepare(self, vdevice: Any) -> Any:
+        model = vdevice.create_infer_model(str(self._hef))
+        self.inputs = [Stream(self._hrt, one) for one in model.inputs]
+        self.outputs = [Stream(self._hrt, one) for one in model.outputs]
+        return model
+
+    def slot(self, inputs: Mapping[str, Float32], outputs: Mapping[str, Float32]) -> Slot:
+        """Buffers bound for one frame. Raises NpuError."""
+        if self._configured is None:
+            raise NpuError(Rung.MODEL, "the network is not configured")
+        try:
+            slot = Slot(self._configured, inputs, outputs)
+        except AssertionError:
+            raise
+        except Exception as exc:
+            raise self._explain(exc, "binding buffers", Rung.MODEL) from exc
+        self._slots.add(slot)
+        return slot
+
+    def submit(self, slot: Slot, seconds: float) -> Frame:
+        """Start one frame; waits at most `seconds` for room in the queue. Raises NpuError."""
+        if self._configured is None:
+            raise NpuError(Rung.MODEL, "the network is not configured")
+        frame = Frame(slot, self.generation)
+        try:
+            self._configured.wait_for_async_ready(timeout_ms=int(seconds * 1000), frames_count=1)
+            frame.job = self._configured.run_async([slot.bindings], callback=frame.returned)
+        except Exception as exc:
+            raise self._explain(exc, "handing a window to the NPU", Rung.MODEL) from exc
+        self._frames = [*(one for one in self._frames if not one.done()), frame]
+        return frame
+
+    def _explain(self, exc: BaseException, doing: str, rung: Rung) -> NpuError:
+        fault = explain(exc, doing, rung)
+        version = str(getattr(self._hrt, "__version__", ""))
+        if (
+            fault.code == INVALID_OPERATION
+            and version.startswith("4.")
+            and int(np.__version__.split(".")[0]) >= 2
+        ):
+            return NpuError(fault.rung, str(fault) + SAME_IN_NUMPY_2.format(numpy=np.__version__), fault.code)
+        return fault
+
+    def sorted_outputs(self) -> Sequence[str]:
+        """Names of the outputs in the order of the model that was compiled."""
+        return [str(name) for name in self._model.hef.get_sorted_output_names()]
+
+    def readings(self) -> dict[str, float]:
+        """Temperature and clock of the device."""
+        return self._hold.readings() if self._hold is not None else {}
+
+    def _drop_model(self) -> None:
+        """Forget the configured model, then the model; HailoRT waits up to 10 s for frames in flight."""
+        configured, self._configured = self._configured, None
+        if configured is not None:
+            with contextlib.suppress(Exception):
+                configured.shutdown()
+            for frame in self._frames:
+                frame.job = None
+            for slot in self._slots:
+                slot.bindings = None  # a job may still hold the slot; bindings must go before the model
+            self._frames = []
+            self._slots = WeakSet()
+            with contextlib.suppress(Exception):
+                configured.__exit__(None, None, None)
+        del configured
+        self._model = None
+
+    def close(self, broken: bool = False) -> None:
+        """Release model and device. `broken`: the device is gone for every user of it in this process."""
+        self._drop_model()
+        hold, self._hold = self._hold, None
+        if hold is not None:
+            release(hold, broken)
+
+
+def _multi_context(model: Any) -> bool:
+    """Whether the network is streamed to the chip in pieces, so that bursts save reloading."""
+    try:
+        return any(bool(one.is_multi_context) for one in model.hef.get_network_groups_infos())
+    except Exception:  # noqa: BLE001 - only a hint; native exceptions leak here
+        return False

@@ -1,0 +1,1 @@
+"""What `asr-batch models inspect` tells of a model folder."""

@@ -1,0 +1,180 @@
+"""Everything `asr-batch models inspect` tells of a model folder, as plain records."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from asr_batch.manifests.errors import ModelError
+from asr_batch.models.inspect.about import about_model
+from asr_batch.models.inspect.run import Verdict, judge, loading_providers
+from asr_batch.models.onnx.graph import Graph
+from asr_batch.models.onnx.safety import check_graph
+from asr_batch.models.onnx.tensors import Value
+from asr_batch.models.store.layout import kind_of
+from asr_batch.models.store.record import model_files
+
+_MAX_HEADER = 100 << 20  # bytes; the safetensors format allows no longer header
+
+
+@dataclass(frozen=True, slots=True)
+class GraphReport:
+    """One ONNX file. `operators` are (name, count) by frequency through all subgraphs, `top` outside them.
+
+    `types` are the elements of each weight type, `problem` why the file cannot be used (then the rest is
+    empty), `providers` the names of those that load it.
+    """
+
+    file: str
+    bytes: int
+    problem: str | None = None
+    ir_version: int = 0
+    producer: str = ""
+    opsets: dict[str, int] = field(default_factory=dict)
+    inputs: tuple[Value, ...] = ()
+    outputs: tuple[Value, ...] = ()
+    operators: tuple[tuple[str, int], ...] = ()
+    top: tuple[tuple[str, int], ...] = ()
+    depth: int = 0
+    tensors: int = 0
+    parameters: int = 0
+    weight_bytes: int = 0
+    types: dict[str, int] = field(default_factory=dict)
+    precision: str = "?"
+    external: tuple[str, ...] = ()
+    providers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsReport:
+    """One safetensors file: number of tensors and of parameters, elements of each type."""
+
+    file: str
+    tensors: int
+    parameters: int
+    types: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """A model folder. `about` holds window, languages, sizes and special ids as the family has them."""
+
+    path: str
+    name: str
+    kind: str
+    files: tuple[tuple[str, int], ...]
+    graphs: tuple[GraphReport, ...]
+    weights: tuple[WeightsReport, ...]
+    about: dict[str, Any]
+    verdict: Verdict
+
+
+def inspect_model(folder: Path, *, run: bool = True) -> ModelReport:
+    """Look into the model in `folder`; `run` also loads it and decodes one clip.
+
+    Raises ModelError when there is no model at all; what is wrong with one stands in the report.
+    """
+    names = model_files(folder)
+    kind = kind_of(names)
+    if kind is None:
+        raise ModelError(
+            f"{folder}: no model of a known layout (found {', '.join(names[:12]) or 'nothing'}); expected "
+            "bundle.json, ONNX files as on the hub, or .safetensors weights"
+        )
+    about, problem = about_model(folder, kind)
+    return ModelReport(
+        path=str(folder),
+        name=folder.resolve().name,
+        kind=kind,
+        files=tuple((name, (folder / name).stat().st_size) for name in names),
+        graphs=tuple(_graph(folder, name, run) for name in names if name.endswith(".onnx")),
+        weights=tuple(read_safetensors(folder / name) for name in names if name.endswith(".safetensors")),
+        about=about,
+        verdict=judge(folder, kind, problem, run=run),
+    )
+
+
+def inspect_file(path: Path, *, run: bool = True) -> ModelReport:
+    """Look into one `.onnx` or `.safetensors` file. Raises ModelError for a file of another kind."""
+    if path.suffix not in (".onnx", ".safetensors"):
+        raise ModelError(f"{path}: expected a model folder, an .onnx or a .safetensors file")
+    graphs = (_graph(path.parent, path.name, run),) if path.suffix == ".onnx" else ()
+    broken = next((graph.problem for graph in graphs if graph.problem), None)
+    return ModelReport(
+        path=str(path),
+        name=path.name,
+        kind=path.suffix[1:],
+        files=((path.name, path.stat().st_size),),
+        graphs=graphs,
+        weights=() if graphs else (read_safetensors(path),),
+        about={},
+        verdict=Verdict(False if broken else None, None, broken or "one file of a model; give its folder"),
+    )
+
+
+def _graph(folder: Path, name: str, run: bool) -> GraphReport:
+    path = folder / name
+    size = path.stat().st_size
+    try:
+        graph = check_graph(path)
+    except ModelError as error:
+        return GraphReport(name, size, problem=str(error))
+    types: dict[str, int] = {}
+    for weight in graph.weights:
+        types[weight.type] = types.get(weight.type, 0) + weight.elements
+    return GraphReport(
+        file=name,
+        bytes=size,
+        ir_version=graph.ir_version,
+        producer=graph.producer,
+        opsets=graph.opsets,
+        inputs=tuple(graph.inputs),
+        outputs=tuple(graph.outputs),
+        operators=tuple(graph.operators.most_common()),
+        top=tuple(graph.top.most_common()),
+        depth=graph.depth,
+        tensors=len(graph.weights),
+        parameters=graph.parameters,
+        weight_bytes=sum(weight.bytes for weight in graph.weights),
+        types=types,
+        precision=precision_of(graph, types),
+        external=tuple(sorted({weight.location for weight in graph.weights if weight.location})),
+        providers=loading_providers(path) if run else (),
+    )
+
+
+def precision_of(graph: Graph, types: dict[str, int]) -> str:
+    """What the weights are multiplied in, told by the operators: `fp32`, `fp16`, `int8 dynamic`, …"""
+    operators = set(graph.operators)
+    if "MatMulNBits" in operators:
+        return f"int{'/'.join(map(str, sorted(graph.bits))) or '4'} weights (MatMulNBits)"
+    if operators & {"MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"}:
+        return "int8 dynamic (activations quantised at run time)"
+    if operators & {"QLinearMatMul", "QLinearConv", "QuantizeLinear", "DequantizeLinear"}:
+        return "int8 static (Q/DQ)"
+    return "fp16" if types.get("float16", 0) > types.get("float32", 0) else "fp32"
+
+
+def read_safetensors(path: Path) -> WeightsReport:
+    """The header of a safetensors file. Raises ModelError when the file is none or is cut short."""
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if size < 8 or length > min(size - 8, _MAX_HEADER):
+            raise ModelError(f"{path}: no safetensors file, or one that is cut short")
+        raw = stream.read(length)
+    try:
+        header = {name: entry for name, entry in json.loads(raw).items() if name != "__metadata__"}
+        types: dict[str, int] = {}
+        for entry in header.values():
+            elements = 1
+            for dimension in entry["shape"]:
+                elements *= int(dimension)
+            types[str(entry["dtype"])] = types.get(str(entry["dtype"]), 0) + elements
+            if not 0 <= entry["data_offsets"][0] <= entry["data_offsets"][1] <= size - 8 - length:
+                raise ModelError(f"{path}: data outside the file")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(f"{path}: broken safetensors header ({error})") from error
+    return WeightsReport(path.name, len(header), sum(types.values()), types)

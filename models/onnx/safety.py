@@ -1,0 +1,97 @@
+"""A model folder comes from elsewhere: what is checked before anything in it is believed.
+
+- ONNX files: every tensor's size by type and shape must be backed by as many bytes in the file or in its
+  external data file, and that file must lie inside the model folder. ONNX Runtime allocates by type and
+  shape, so this bounds what a file can make it allocate for weights.
+- Names in JSON files (`inside`): relative, without a way out of the folder, also not through a link.
+
+What is not promised: a graph is a program, and a hostile one can still compute for ever or ask for large
+intermediate results. Pull models from where you trust the publisher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from asr_batch.manifests.errors import ModelError
+from asr_batch.models.onnx.graph import Graph, read_graph
+from asr_batch.models.onnx.tensors import Weight
+from asr_batch.models.store.record import safe_name
+
+
+@contextmanager
+def broken_values(folder: Path) -> Iterator[None]:
+    """Map what a value of the wrong kind in a model's JSON files makes Python raise to ModelError.
+
+    The tokenizers package, written in Rust, can also panic on a broken file, which is no `Exception`.
+    """
+    try:
+        yield
+    except ModelError:
+        raise
+    except (TypeError, ValueError, LookupError, AttributeError, OverflowError, RecursionError) as error:
+        raise ModelError(
+            f"{folder}: a value in its files is not what it has to be ({type(error).__name__}: {error})"
+        ) from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ModelError(f"{folder}: tokenizer.json is broken ({error})") from error
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The file `name` of a model folder. Raises ModelError when the name leads outside of it.
+
+    A link is followed only to where the folder's other files live: a hub cache keeps all files of a model
+    as links into one `blobs` folder, and that is allowed.
+    """
+    path = folder / safe_name(name)
+    real, base = path.resolve(), folder.resolve()
+    if real.is_relative_to(base) or _in_hub_cache(real, base):
+        return path
+    raise ModelError(f"{path}: leads to {real}, outside the model folder; copy the file into the folder")
+
+
+def _in_hub_cache(real: Path, base: Path) -> bool:
+    """True for `…/models--X/blobs/HASH` seen from `…/models--X/snapshots/REVISION[/onnx]`."""
+    for parent in (base, *base.parents):
+        if parent.name == "snapshots":
+            return real.parent == parent.parent / "blobs"
+    return False
+
+
+def check_graph(path: Path) -> Graph:
+    """Walk the ONNX file at `path` and check its tensors; returns what it holds.
+
+    Raises ModelError: no ONNX file, external data outside the folder or cut short, a size without bytes.
+    """
+    graph = read_graph(path)
+    for weight in (*graph.weights, *graph.constants):
+        problem = _external(path, weight) if weight.location is not None else _internal(weight)
+        if problem:
+            raise ModelError(f"{path}: tensor {weight.name!r} {problem}")
+    return graph
+
+
+def _external(path: Path, weight: Weight) -> str | None:
+    data = inside(path.parent, weight.location or "")
+    if not data.is_file():
+        return f"has its data in {data.name}, which is missing"
+    size = data.stat().st_size
+    if weight.offset < 0 or weight.offset + weight.bytes > size:
+        return (
+            f"needs bytes {weight.offset} to {weight.offset + weight.bytes} of {data.name}, which has {size}"
+        )
+    if weight.length is not None and weight.length != weight.bytes:
+        return f"has {weight.length} bytes; its type and shape {list(weight.shape)} need {weight.bytes}"
+    return None
+
+
+def _internal(weight: Weight) -> str | None:
+    if weight.raw is not None and weight.raw != weight.bytes and weight.type != "string":
+        return f"has {weight.raw} bytes; its type and shape {list(weight.shape)} need {weight.bytes}"
+    if weight.raw is None and weight.elements > max(weight.stored, 1) * 8:
+        return f"claims the shape {list(weight.shape)} with {weight.stored} bytes of data"
+    return None

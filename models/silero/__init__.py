@@ -1,0 +1,1 @@
+"""Silero's voice activity network."""

@@ -1,0 +1,1 @@
+"""Whisper weights to a compiled bundle."""

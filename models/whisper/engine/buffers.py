@@ -1,0 +1,193 @@
+"""Decoder state in plain buffers: caches of all slots, bound to the graph in place, never copied per token.
+
+Everything has the slot as first axis, so the first n slots are one contiguous piece: a step over n running
+windows binds the front of every buffer, and a prefill of one window binds one slot's piece.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from itertools import accumulate, pairwise
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from asr_batch.models.onnx.sessions import runtime_errors
+
+Array = NDArray[Any]
+Shape = tuple[Any, tuple[int, ...]]
+"""Element type and shape of a buffer."""
+_STEP = 16  # tokens by which caches grow
+_LINE = 64  # bytes: arrays begin on a cache line
+_DTYPES: dict[str, Any] = {
+    "tensor(float)": np.float32,
+    "tensor(int8)": np.int8,
+    "tensor(int32)": np.int32,
+}
+
+
+def bind(binding: Any, name: str, array: Array, *, output: bool = False) -> None:
+    """Bind the C-contiguous `array` in place as input or output `name`."""
+    assert array.flags.c_contiguous
+    method = binding.bind_output if output else binding.bind_input
+    method(name, "cpu", 0, array.dtype.type, list(array.shape), array.ctypes.data)
+
+
+def zeros_in_one(shapes: Mapping[str, Shape]) -> dict[str, Array]:
+    """Arrays of zeros in one block, each on a cache line: numpy asks for huge pages for large ones, which
+    saves a decoder step, that reads all of it once, a part of its cache misses.
+    """
+    sizes = [math.prod(shape) * np.dtype(kind).itemsize for kind, shape in shapes.values()]
+    ends = list(accumulate(-(-size // _LINE) * _LINE for size in sizes))
+    block = np.zeros((ends[-1] if ends else 0) + _LINE, np.uint8)
+    block = block[-block.ctypes.data % _LINE :]
+    starts = [0, *ends[:-1]]
+    return {
+        name: block[start : start + size].view(kind).reshape(shape)
+        for (name, (kind, shape)), start, size in zip(shapes.items(), starts, sizes, strict=True)
+    }
+
+
+class Buffers:
+    """Caches of `slots` windows for one decoder graph, self-attention for `capacity` tokens each.
+
+    `cross` maps the graph's cross-attention inputs to arrays [slots, ...]; `past` its self-attention inputs
+    to arrays [slots, heads, capacity, width], which :meth:`grow` makes longer.
+    """
+
+    def __init__(self, session: ort.InferenceSession, slots: int, capacity: int) -> None:
+        self.slots, self.capacity = slots, capacity
+        cross: dict[str, Shape] = {}
+        past: dict[str, Shape] = {}
+        for node in session.get_inputs():
+            if node.name.startswith(("key_", "value_")):
+                cross[node.name] = (_DTYPES[node.type], (slots, *node.shape[1:]))
+            elif node.name.startswith("past_"):
+                past[node.name] = (np.float32, (slots, node.shape[1], capacity, node.shape[3]))
+        self.cross, self.past = zeros_in_one(cross), zeros_in_one(past)
+
+    def grow(self, capacity: int) -> None:
+        """Make room for `capacity` tokens per slot; what is there stays."""
+        old = self.past
+        shapes = {name: (*array.shape[:2], capacity, array.shape[3]) for name, array in old.items()}
+        self.past = zeros_in_one({name: (np.float32, shape) for name, shape in shapes.items()})
+        for name, array in self.past.items():
+            array[:, :, : self.capacity] = old[name]
+        self.capacity = capacity
+
+    def move(self, source: int, target: int, length: int) -> None:
+        """Copy slot `source` with `length` tokens over slot `target`."""
+        for array in self.cross.values():
+            array[target] = array[source]
+        for array in self.past.values():
+            array[target, :, :length] = array[source, :, :length]
+
+    def reorder(self, rows: Sequence[int], length: int) -> None:
+        """Slot i takes the self-attention cache of slot rows[i] (beams of one window)."""
+        for array in self.past.values():
+            array[: len(rows), :, :length] = array[list(rows), :, :length]
+
+
+class Stepper:
+    """Runs a decoder graph over slots of a :class:`Buffers`, with bindings kept for each range of slots.
+
+    A step writes the slots' states [slots, d_model] to `states`; a prefill needs none. `attended` [slots, 1,
+    groups]: where in its window each slot's last step listened; overwritten by the next.
+    """
+
+    def __init__(self, session: ort.InferenceSession, buffers: Buffers, states: Array | None = None) -> None:
+        self._session, self.buffers, self._states = session, buffers, states
+        outputs = {node.name: node for node in session.get_outputs()}
+        self._told = [node for name, node in outputs.items() if not name.startswith("present_")]
+        self._lengths = np.zeros(buffers.slots, np.int32)
+        self._longest = np.zeros(1, np.int32)
+        self._ids = np.zeros((buffers.slots, 1), np.int64)
+        self._positions = np.zeros((buffers.slots, 1), np.int64)
+        groups = outputs["attended"].shape[2] if "attended" in outputs else 0  # for word times: no steps
+        self.attended = np.zeros((buffers.slots, 1, groups), np.float32)
+        self._bindings: dict[tuple[int, int], Any] = {}
+        self._bound_capacity = 0
+
+    def step(
+        self, ids: Sequence[int], positions: Sequence[int], pool: Executor | None = None, pieces: int = 1
+    ) -> None:
+        """One token for each of the first slots.
+
+        In `pieces` side by side, all but the first on the threads of `pool`: rows do not depend on each
+        other.
+        """
+        n, longest = len(ids), max(positions) + 1
+        self._make_room(longest)
+        self._ids[:n, 0], self._positions[:n, 0], self._lengths[:n] = ids, positions, positions
+        self._longest[0] = longest
+        borders = [n * i // pieces for i in range(pieces + 1)]
+        bindings = [self._binding(start, end) for start, end in pairwise(borders)]
+        with runtime_errors("decoder"):
+            others = [pool.submit(self._session.run_with_iobinding, b) for b in bindings[1:]] if pool else []
+            self._session.run_with_iobinding(bindings[0])
+            for other in others:
+                other.result()
+
+    def prefill(self, slot: int, ids: Sequence[int]) -> dict[str, Array]:
+        """Put the tokens `ids` into an empty slot at once; all outputs but the caches by name."""
+        self._make_room(len(ids))
+        binding = self._session.io_binding()
+        count = len(ids)
+        inputs: dict[str, Array] = {
+            "ids": np.array([ids], np.int64),
+            "positions": np.arange(count, dtype=np.int64)[None],
+            "lengths": np.array([count - 1], np.int32),
+            "longest": np.array([count], np.int32),
+        }
+        for name, array in inputs.items():
+            bind(binding, name, array)
+        self._bind_caches(binding, slot, slot + 1)
+        names = [node.name for node in self._told]
+        for name in names:
+            binding.bind_output(name, "cpu")
+        with runtime_errors("decoder"):
+            self._session.run_with_iobinding(binding)
+        outputs = binding.get_outputs()
+        by_name = {node.name: value for node, value in zip(self._output_order(names), outputs, strict=False)}
+        return {name: by_name[name].numpy() for name in names}
+
+    def _output_order(self, names: Sequence[str]) -> list[Any]:
+        """Bound outputs come back in the order in which they were bound: caches first, then `names`."""
+        nodes = {node.name: node for node in self._session.get_outputs()}
+        caches = [nodes[name.replace("past", "present")] for name in self.buffers.past]
+        return caches + [nodes[name] for name in names]
+
+    def _make_room(self, tokens: int) -> None:
+        if tokens > self.buffers.capacity:
+            self.buffers.grow(-(-tokens // _STEP) * _STEP)
+        if self._bound_capacity != self.buffers.capacity:
+            self._bindings.clear()
+            self._bound_capacity = self.buffers.capacity
+
+    def _binding(self, start: int, end: int) -> Any:
+        if (start, end) not in self._bindings:
+            binding = self._session.io_binding()
+            for name, array in (
+                ("ids", self._ids),
+                ("positions", self._positions),
+                ("lengths", self._lengths),
+            ):
+                bind(binding, name, array[start:end])
+            bind(binding, "longest", self._longest)
+            self._bind_caches(binding, start, end)
+            assert self._states is not None
+            bind(binding, "states", self._states[start:end], output=True)
+            bind(binding, "attended", self.attended[start:end], output=True)
+            self._bindings[start, end] = binding
+        return self._bindings[start, end]
+
+    def _bind_caches(self, binding: Any, start: int, end: int) -> None:
+        for name, array in self.buffers.cross.items():
+            bind(binding, name, array[start:end])
+        for name, array in self.buffers.past.items():
+            bind(binding, name, array[start:end])
+            bind(binding, name.replace("past", "present"), array[start:end], output=True)

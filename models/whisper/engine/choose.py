@@ -1,0 +1,94 @@
+"""Choosing tokens fast: one pass over the logits that the graph gives.
+
+Most steps are greedy steps without time stamps behind the first token. For these the graph has summed the
+exponentials: those of the suppressed ids are taken off, and one arg-max per row is left. Everything else
+goes through :class:`TokenRules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr_batch.models.whisper.config import WhisperConfig
+from asr_batch.models.whisper.engine.vocabulary import Scores
+from asr_batch.models.whisper.rules import Decoding, TokenRules, logsumexp
+
+Float32 = NDArray[np.float32]
+Ids = slice | NDArray[np.int64]
+_RUN = 16  # ids
+_LEFT = 1e-3  # share of the mass outside the suppressed ids below which it is summed anew
+
+
+def side_by_side(ids: Sequence[int]) -> list[Ids]:
+    """`ids` as slices where many follow each other (time stamps: an index array takes ten times as long), and
+    the others in one array.
+    """
+    ordered = np.unique(np.array(ids, np.int64))
+    runs = np.split(ordered, np.flatnonzero(np.diff(ordered) != 1) + 1)
+    found: list[Ids] = [slice(int(run[0]), int(run[-1]) + 1) for run in runs if len(run) >= _RUN]
+    single = [run for run in runs if 0 < len(run) < _RUN]
+    return [*found, np.concatenate(single)] if single else found
+
+
+def _is_plain_step(window: Decoding) -> bool:
+    options = window.options
+    return bool(window.tokens) and options.temperature == 0 and not options.timestamps
+
+
+class FastRules(TokenRules):
+    """:class:`TokenRules` over scores in parts; the same tokens."""
+
+    def __init__(self, config: WhisperConfig) -> None:
+        super().__init__(config)
+        self._suppressed: list[list[Ids]] = []  # of each part, counted from its beginning
+
+    def choose(self, running: Sequence[Decoding], scores: Scores) -> None:
+        """Give each window its next token; the scores are overwritten."""
+        plain = [i for i, window in enumerate(running) if _is_plain_step(window)]
+        if len(plain) < len(running):
+            rest = [i for i in range(len(running)) if i not in plain]
+            self.step([running[i] for i in rest], scores.rows(rest))
+        if plain:
+            chosen = scores if len(plain) == len(running) else scores.of(plain)
+            self._plain_step([running[i] for i in plain], chosen)
+
+    def _plain_step(self, windows: Sequence[Decoding], scores: Scores) -> None:
+        norm, rows, start = scores.norm, np.arange(len(windows)), 0
+        column = norm[:, None].astype(np.float32)
+        left = np.ones(len(windows))
+        best, tokens = np.full(len(windows), -np.inf, np.float32), np.zeros(len(windows), np.int64)
+        for part, suppressed in zip(scores.parts, self._suppressed_of(scores.parts), strict=True):
+            for ids in suppressed:
+                left -= np.exp(part[:, ids] - column).sum(axis=1, dtype=np.float64)
+                part[:, ids] = -np.inf
+            found = part.argmax(axis=1)
+            top = part[rows, found]
+            tokens, best = np.where(top > best, found + start, tokens), np.maximum(top, best)
+            start += part.shape[1]
+        for i in np.flatnonzero(left < _LEFT).tolist():
+            norm[i], left[i] = logsumexp(scores.rows([i]))[0], 1.0
+        for window, token, logprob in zip(windows, tokens, best - norm - np.log(left), strict=True):
+            self._take(window, int(token), float(logprob))
+
+    def _suppressed_of(self, parts: Sequence[Float32]) -> list[list[Ids]]:
+        if len(self._suppressed) != len(parts):
+            borders = np.cumsum([0, *(part.shape[1] for part in parts)]).tolist()
+            self._suppressed = [
+                side_by_side([i - start for i in self._always.tolist() if start <= i < end])
+                for start, end in pairwise(borders)
+            ]
+        return self._suppressed
+
+    def allowed(self, running: Sequence[Decoding], rows: Float32) -> NDArray[np.float64]:
+        """Log-probabilities over what the rules let each window say next; `rows` [n, vocab] are kept."""
+        rows = rows.copy()
+        rows[:, self._always] = -np.inf
+        for row, window in zip(rows, running, strict=True):
+            self._forbid(row, window)
+        top = rows.max(axis=1, keepdims=True)
+        shifted = (rows - top).astype(np.float64)
+        return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))

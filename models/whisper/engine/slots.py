@@ -1,0 +1,181 @@
+"""The decoder engine: windows decode together in slots, and a slot that is done takes the next at once.
+
+Running windows always fill the first slots. One step feeds every one of them one token, be it of its prompt
+or its own last one, so windows of any age, prompt and option share the batch; the graph computes each row
+by itself, so a window's tokens do not depend on its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from asr_batch.models.onnx.options import Cores, graph_options
+from asr_batch.models.onnx.sessions import open_session
+from asr_batch.models.whisper.config import WhisperConfig
+from asr_batch.models.whisper.engine.buffers import Array, Buffers, Stepper
+from asr_batch.models.whisper.engine.choose import FastRules
+from asr_batch.models.whisper.engine.encoder import CrossProjector
+from asr_batch.models.whisper.engine.vocabulary import Scores, Vocabulary, VocabularyGraphs
+from asr_batch.models.whisper.rules import Decoding
+
+Float32 = NDArray[np.float32]
+_CAPACITY = 80  # tokens per slot at first: prompt and token cap of 10 s in a Latin script
+_PIECE = 6  # rows below which a part of a step costs as much as the whole
+_AT_ONCE = 8  # prompt tokens before start-of-transcript above which they are fed in one call
+
+
+@dataclass(slots=True)
+class Slot:
+    """A running window: `fed` tokens of prompt and text are in the cache already.
+
+    `listened`: for each token chosen so far, where in the window the decoder listened for it, [groups].
+    """
+
+    key: Hashable
+    decoding: Decoding
+    sot: int
+    fed: int = 0
+    listened: list[Float32] = field(default_factory=list, repr=False)
+    extra: Any = field(default=None, repr=False)
+
+    @property
+    def next_token(self) -> int:
+        """The token to feed next."""
+        prompt = self.decoding.prompt
+        return prompt[self.fed] if self.fed < len(prompt) else self.decoding.tokens[self.fed - len(prompt)]
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the next token fed is followed by one that the window does not have yet."""
+        return self.fed + 1 >= len(self.decoding.prompt)
+
+
+class Reader:
+    """Slots over a decoder graph and its vocabulary."""
+
+    def __init__(
+        self, session: ort.InferenceSession, graphs: VocabularyGraphs, slots: int, capacity: int
+    ) -> None:
+        self.buffers = Buffers(session, slots, capacity)
+        self._vocabulary = Vocabulary(graphs, slots)
+        self.stepper = Stepper(session, self.buffers, self._vocabulary.states)
+
+    def step(
+        self,
+        ids: Sequence[int],
+        positions: Sequence[int],
+        wanted: Sequence[int] | None = None,
+        pool: Executor | None = None,
+        pieces: int = 1,
+    ) -> Scores:
+        """One token for each of the first slots; scores of the next for the slots `wanted` (None: all).
+
+        In `pieces` side by side, all but the first on the threads of `pool`. Overwritten by the next step.
+        """
+        self.stepper.step(ids, positions, pool, pieces)
+        states = self._vocabulary.states
+        if wanted is not None and len(wanted) < len(ids):
+            states[: len(wanted)] = states[list(wanted)]
+        count = len(ids) if wanted is None else len(wanted)
+        return self._vocabulary.scores(count, pool if pieces > 1 else None)
+
+
+class DecoderEngine:
+    """Slots over one decoder graph, on up to as many threads as there are `cores`.
+
+    Every graph runs on one thread: many small operators cost more on two. What runs side by side are
+    the pieces of a step while cores are free.
+    """
+
+    def __init__(
+        self, folder: Path, config: WhisperConfig, rules: FastRules, slots: int, cores: Cores, provider: str
+    ) -> None:
+        opened = open_session(folder / "decoder.onnx", provider=provider, options=graph_options(1))
+        self.session, self.fallback = opened.session, opened.fallback
+        self.projector = CrossProjector(folder, provider)
+        self._pool = ThreadPoolExecutor(cores.count, thread_name_prefix="decoder")
+        self._cores = cores
+        self._rules, self._config = rules, config
+        self._graphs = VocabularyGraphs(folder, provider)
+        self.reader = self.reading(slots, min(_CAPACITY, config.max_target_positions))
+        self.buffers = self.reader.buffers
+        self.running: list[Slot] = []
+        self.used = self.available = 0
+
+    @property
+    def free(self) -> int:
+        """Slots without a window."""
+        return self.buffers.slots - len(self.running)
+
+    def install(self, slot: Slot, hidden: Float32) -> None:
+        """Give `slot` a free place, with cross-attention over `hidden` [positions, d_model]."""
+        place = len(self.running)
+        self.projector.project(hidden, self.buffers.cross, place)
+        self.running.append(slot)
+        if slot.sot > _AT_ONCE:
+            self.reader.stepper.prefill(place, slot.decoding.prompt[: slot.sot])
+            slot.fed = slot.sot
+
+    def step(self) -> list[Slot]:
+        """Feed every running window one token, in pieces on the cores that nobody else uses; the windows that
+        ended, still in their places.
+        """
+        running = self.running
+        ids, fed = [s.next_token for s in running], [s.fed for s in running]
+        wanted = [i for i, slot in enumerate(running) if slot.chooses or slot.fed == slot.sot]
+        with self._cores.spare(len(running) // _PIECE - 1) as spare:
+            scores = self.reader.step(ids, fed, wanted, self._pool, 1 + spare)
+        self.used += len(running)
+        self.available += self.buffers.slots
+        listened = self.reader.stepper.attended[: len(running), 0].copy()
+        choosing = []
+        for row, slot in enumerate(running[i] for i in wanted):
+            if slot.fed == slot.sot:
+                slot.decoding.no_speech_prob = self._rules.no_speech_prob(scores.rows([row])[0])
+            if slot.chooses:
+                choosing.append(row)
+                slot.listened.append(listened[wanted[row]])
+        if choosing:
+            chosen = scores if len(choosing) == len(wanted) else scores.of(choosing)
+            self._rules.choose([running[wanted[row]].decoding for row in choosing], chosen)
+        for slot in running:
+            slot.fed += 1
+        return [slot for slot in running if slot.decoding.done]
+
+    def release(self, slot: Slot) -> None:
+        """Free the place of `slot`; the last running window moves into it."""
+        place = self.running.index(slot)
+        last = len(self.running) - 1
+        if place != last:
+            self.buffers.move(last, place, self.running[last].fed)
+            self.running[place] = self.running[last]
+        self.running.pop()
+
+    def cross_of(self, slot: Slot) -> dict[str, Array]:
+        """The cross-attention buffers of a running window, [1, ...] each."""
+        place = self.running.index(slot)
+        return {name: array[place : place + 1] for name, array in self.buffers.cross.items()}
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self.running.clear()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def reading(self, slots: int, capacity: int) -> Reader:
+        """New slots over the same graphs, for `capacity` tokens each."""
+        return Reader(self.session, self._graphs, slots, capacity)
+
+    def first_logits(self, hidden: Float32) -> Float32:
+        """Logits [vocab] behind start-of-transcript alone, over one window, beside the slots."""
+        scratch = self.reading(1, 8)
+        self.projector.project(hidden, scratch.buffers.cross, 0)
+        logits: Float32 = scratch.step([self._config.sot], [0]).rows()[0]
+        return logits

@@ -1,0 +1,156 @@
+"""`--decoder npu`: Whisper with the fixed-length decoder on the NPU, behind the `Recognizer` seam.
+
+Greedy, one window after the other, while the encoder works ahead. It is here to be measured against the
+cached decoder on the CPU, which seed 003 and the seed's Pi found an order of magnitude faster.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from asr_batch.manifests.errors import ItemError
+from asr_batch.models.encoder import Encoder, Monitored
+from asr_batch.models.hailo.decoder import NpuDecoder
+from asr_batch.models.load import LoadOptions
+from asr_batch.models.onnx.options import Cores
+from asr_batch.models.recognizer import (
+    ModelInfo,
+    Recognizer,
+    Samples,
+    WindowRequest,
+    WindowResult,
+)
+from asr_batch.models.whisper.bundle import Bundle
+from asr_batch.models.whisper.config import WhisperConfig
+from asr_batch.models.whisper.engine.encoder import CpuEncoder
+from asr_batch.models.whisper.engine.feed import EncoderFeed, Ready
+from asr_batch.models.whisper.outcome import window_result
+from asr_batch.models.whisper.recognizer import choose_encoder, describe
+from asr_batch.models.whisper.rules import Decoding, TokenRules
+from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
+
+
+def load_npu(bundle: Bundle, config: WhisperConfig, options: LoadOptions) -> Recognizer:
+    """Open a bundle with its decoder on the NPU. Raises ModelError."""
+    from asr_batch.models.hailo.api import open_decoder
+
+    cpu = partial(CpuEncoder, bundle.folder, Cores(options.threads or os.cpu_count() or 1), options.provider)
+    encoder = choose_encoder(bundle, options, cpu)
+    try:
+        decoder = open_decoder(bundle.folder, bundle.positions, options)
+    except BaseException:
+        encoder.close()
+        raise
+    info = describe(bundle, config, encoder, 1)
+    return NpuWhisper(info, config, WhisperTokenizer(bundle.folder, config), encoder, decoder)
+
+
+@dataclass(slots=True)
+class _Job:
+    request: WindowRequest
+    decoding: Decoding
+
+
+class NpuWhisper:
+    """A Whisper whose decoder runs on the NPU; its encoder runs where it was asked for."""
+
+    def __init__(
+        self,
+        info: ModelInfo,
+        config: WhisperConfig,
+        tokenizer: WhisperTokenizer,
+        encoder: Encoder,
+        decoder: NpuDecoder,
+    ) -> None:
+        """Put the parts together; `info` describes the bundle."""
+        can = info.capabilities - {"beam", "word_timestamps", "language_detection"}
+        self._info = replace(info, capabilities=can, batch=1)
+        self._config, self._tokenizer = config, tokenizer
+        self._rules = TokenRules(config)
+        self._encoder, self._decoder = encoder, decoder
+        self._feed: EncoderFeed[_Job] = EncoderFeed(encoder)
+        self._count = 0
+
+    @property
+    def info(self) -> ModelInfo:
+        """What this model is and can do."""
+        return replace(self._info, encoder_backend=self._encoder.backend)
+
+    def stats(self) -> Mapping[str, float]:
+        """Counters and readings of the NPU."""
+        return self._encoder.stats() if isinstance(self._encoder, Monitored) else {}
+
+    def room(self) -> int:
+        """Enough to keep the encoder ahead."""
+        return max(0, self._encoder.depth + 1 - len(self._feed))
+
+    def pending(self) -> int:
+        """Windows taken in that have not come back."""
+        return len(self._feed)
+
+    def submit(self, request: WindowRequest) -> None:
+        """Queue a window. Raises ItemError for what a fixed-length decoder cannot do."""
+        if request.options.beam_size > 1 or request.options.word_timestamps:
+            raise ItemError("unsupported_option", "the decoder on the NPU knows neither beams nor word times")
+        prompt = prompt_ids(self._config, self._tokenizer, request.options)
+        room = self._decoder.tokens - len(prompt)
+        if room < 1:
+            raise ItemError(
+                "unsupported_option",
+                f"the prompt has {len(prompt)} tokens, the decoder on the NPU takes {self._decoder.tokens} "
+                "in all",
+            )
+        decoding = self._rules.start(request.options, prompt)
+        decoding.limit = min(decoding.limit, room)
+        self._feed.put(_Job(request, decoding), request.samples, cpu=request.options.cpu_encoder)
+
+    def poll(self) -> list[WindowResult]:
+        """Decode one window."""
+        ready = self._feed.take()
+        return [] if ready is None else [self._decode(ready)]
+
+    def _decode(self, ready: Ready[_Job]) -> WindowResult:
+        state = ready.item.decoding
+        self._count += 1
+        sot = sot_index(self._config, state.prompt)
+        while ready.hidden is not None and not state.done:
+            ids = [*state.prompt, *state.tokens]
+            logits = self._decoder.logits(ready.hidden, ids)
+            if not state.tokens:
+                state.no_speech_prob = self._rules.no_speech_prob(logits[sot])
+            self._rules.step([state], logits[len(ids) - 1 : len(ids)].copy())
+        error = ready.error or ("the decoder gave NaN" if state.broken else None)
+        return self._result(ready, error)
+
+    def _result(self, ready: Ready[_Job], error: str | None) -> WindowResult:
+        return window_result(
+            ready.item.request,
+            ready.item.decoding,
+            self._config,
+            self._tokenizer,
+            error=error,
+            backend=ready.backend,
+            batch=self._count,
+            flags=ready.flags,
+        )
+
+    def detect_language(self, windows: Sequence[Samples]) -> list[dict[str, float]]:
+        """Not on the NPU."""
+        return [{} for _ in windows]
+
+    def confirm(self) -> bool:
+        """The encoder's word."""
+        return self._encoder.confirm()
+
+    def occupancy(self) -> tuple[int, int]:
+        """One slot, always full."""
+        return self._count, self._count
+
+    def close(self) -> None:
+        """Release the device, decoder first."""
+        self._feed.clear()
+        self._decoder.close()
+        self._encoder.close()

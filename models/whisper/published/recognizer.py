@@ -1,0 +1,312 @@
+"""Whisper in the published ONNX layouts, as they come from the hub (seeds 000, 001).
+
+A folder with `config.json`, `generation_config.json`, `tokenizer.json` and, in `onnx/` or beside them,
+`encoder_model*.onnx` with either `decoder_model_merged*.onnx` (one graph with `use_cache_branch`) or
+`decoder_model*.onnx` + `decoder_with_past_model*.onnx`. Every size is read from the files and checked.
+
+Which file wins (`LoadOptions.precision`): `fp32` takes the names without suffix, `int8` those ending in
+`_quantized` or `_int8`, `int4` those in `_q4`; `auto` takes float32 and, part by part, the quantised file
+where there is no float32 one. Float32 first, because dynamic quantisation with one scale per tensor makes
+a window's text depend on its neighbours in the batch; quantised parts therefore decode one window at a
+time unless a batch size is asked for. Merged wins over split.
+
+Windows start together in groups and run in lock step (the graphs have no mask for unequal lengths);
+:mod:`asr_batch.models.whisper.recognizer` refills its slots and is several times faster.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr_batch.manifests.errors import ModelError
+from asr_batch.models.features import FRAMES_PER_SECOND, HOP, log_mel_batch
+from asr_batch.models.load import LoadOptions
+from asr_batch.models.recognizer import (
+    SAMPLE_RATE,
+    ModelInfo,
+    Recognizer,
+    Samples,
+    TimedWord,
+    WindowRequest,
+    WindowResult,
+)
+from asr_batch.models.whisper.alignment import alignment_heads, word_times
+from asr_batch.models.whisper.config import WhisperConfig
+from asr_batch.models.whisper.outcome import window_result
+from asr_batch.models.whisper.published.graphs import Cache, PublishedEncoder, keep_rows, open_decoder
+from asr_batch.models.whisper.rules import Decoding, TokenRules
+from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
+
+SUFFIXES = {"fp32": ("",), "int8": ("_quantized", "_int8"), "int4": ("_q4",)}
+"""File name endings of each precision, best first."""
+
+_BATCH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The graphs chosen from a folder; exactly one of `merged` and (`first`, `past`) is set."""
+
+    encoder: Path
+    merged: Path | None
+    first: Path | None
+    past: Path | None
+
+    @property
+    def graphs(self) -> tuple[Path, ...]:
+        """All chosen graphs."""
+        return tuple(p for p in (self.encoder, self.merged, self.first, self.past) if p is not None)
+
+    @property
+    def precision(self) -> str:
+        """`fp32`, `int8`, `int4`, or `mixed`."""
+        kinds = {
+            name
+            for path in self.graphs
+            for name, suffixes in SUFFIXES.items()
+            if any(path.stem == base + s for s in suffixes for base in _BASES)
+        }
+        return kinds.pop() if len(kinds) == 1 else "mixed"
+
+
+_BASES = ("encoder_model", "decoder_model_merged", "decoder_model", "decoder_with_past_model")
+
+
+def _graph_folder(path: Path) -> Path:
+    return path / "onnx" if (path / "onnx").is_dir() else path
+
+
+def matches(path: Path) -> bool:
+    """Whether the folder has the names of a published Whisper export."""
+    return (path / "config.json").is_file() and any(_graph_folder(path).glob("encoder_model*.onnx"))
+
+
+def choose_files(path: Path, precision: str) -> Files:
+    """Choose graphs by the rule above. Raises ModelError with the names that would be right."""
+    folder = _graph_folder(path)
+    order = ["fp32", "int8", "int4"] if precision == "auto" else [precision]
+    suffixes = [suffix for name in order for suffix in SUFFIXES[name]]
+
+    def find(base: str) -> Path | None:
+        return next((p for s in suffixes if (p := folder / f"{base}{s}.onnx").is_file()), None)
+
+    encoder, merged = find("encoder_model"), find("decoder_model_merged")
+    first, past = find("decoder_model"), find("decoder_with_past_model")
+    if encoder is None or (merged is None and (first is None or past is None)):
+        names = " or ".join(f"'{s}.onnx'" for s in suffixes)
+        raise ModelError(
+            f"{folder}: precision {precision} needs encoder_model and decoder_model_merged (or decoder_model "
+            f"and decoder_with_past_model), each ending in {names}"
+        )
+    return Files(encoder, merged, None, None) if merged else Files(encoder, None, first, past)
+
+
+def load(path: Path, options: LoadOptions) -> Recognizer:
+    """Load the folder's graphs. Raises ModelError when something does not fit."""
+    if options.encoder == "hailo":
+        raise ModelError(
+            f"{path}: a published ONNX folder has no NPU encoder; compile a bundle, then add-hef"
+        )
+    files = choose_files(path, options.precision)
+    return PublishedWhisper(path, files, WhisperConfig.from_folder(path), options)
+
+
+def _fingerprint(path: Path, files: Files) -> str:
+    """sha256 over everything that decides the text: graphs (with their data files), JSON files, tokenizer."""
+    data = [p for graph in files.graphs for p in sorted(graph.parent.glob(graph.name + "_data*"))]
+    json_names = ("config.json", "generation_config.json", "preprocessor_config.json", "tokenizer.json")
+    total = hashlib.sha256()
+    for file in [*files.graphs, *data, *(path / name for name in json_names)]:
+        if file.is_file():
+            with file.open("rb") as stream:
+                total.update(file.name.encode() + b"\0" + hashlib.file_digest(stream, "sha256").digest())
+    return total.hexdigest()
+
+
+@dataclass(slots=True)
+class _Job:
+    """A window on its way: what was asked and the state of its decoding."""
+
+    request: WindowRequest
+    decoding: Decoding
+    batch: int = 0
+    listened: list[NDArray[np.float32]] = field(default_factory=list, repr=False)
+
+
+class PublishedWhisper:
+    """A Whisper of the published layout behind the `Recognizer` seam."""
+
+    def __init__(self, path: Path, files: Files, config: WhisperConfig, options: LoadOptions) -> None:
+        self._config = config
+        self._tokenizer = WhisperTokenizer(path, config)
+        self._rules = TokenRules(config)
+        self._encoder = PublishedEncoder(files.encoder, config, options)
+        self._decoder = open_decoder(files.merged, files.first, files.past, config, options)
+        batch = options.batch_size or (_BATCH if files.precision == "fp32" else 1)
+        self._fallback = self._encoder.fallback or self._decoder.fallback
+        self._info = self._describe(path, files, batch)
+        self._queue: deque[_Job] = deque()
+        self._running: list[_Job] = []
+        self._cache: Cache | None = None
+        self._batches = self._used = self._available = 0
+
+    def _describe(self, path: Path, files: Files, batch: int) -> ModelInfo:
+        config = self._config
+        can = {"prompt", "temperature"} if config.previous is not None else {"temperature"}
+        can |= {"timestamps"} if config.timestamp_begin is not None else set()
+        heads = {layer for layer, _ in alignment_heads(config)}
+        can |= {"word_timestamps"} if self._decoder.has_attention(heads) else set()
+        can |= {"no_speech"} if config.no_speech is not None else set()
+        can |= {"language_detection"} if config.multilingual else set()
+        can |= {"translate"} if config.multilingual and config.translate is not None else set()
+        return ModelInfo(
+            name=path.name,
+            family="whisper",
+            path=str(path),
+            sha256=_fingerprint(path, files),
+            precision=files.precision,
+            window=self._encoder.frames / FRAMES_PER_SECOND,
+            languages=tuple(sorted(config.languages)) if config.multilingual else ("en",),
+            capabilities=frozenset(can),
+            provider=self._encoder.provider,
+            batch=batch,
+        )
+
+    @property
+    def info(self) -> ModelInfo:
+        """What this model is and can do."""
+        return self._info
+
+    def room(self) -> int:
+        """Windows wanted so that the next group is full."""
+        return max(0, 2 * self._info.batch - self.pending())
+
+    def pending(self) -> int:
+        """Windows taken in that have not come back."""
+        return len(self._queue) + len(self._running)
+
+    def submit(self, request: WindowRequest) -> None:
+        """Queue a window. Raises ItemError when the model cannot honour its options."""
+        prompt = prompt_ids(self._config, self._tokenizer, request.options)
+        self._queue.append(_Job(request, self._rules.start(request.options, prompt)))
+
+    def poll(self) -> list[WindowResult]:
+        """Start a group if none runs, then step until at least one window ends."""
+        if not self._running and self._queue:
+            self._start_group()
+        while self._running:
+            ended = [job for job in self._running if job.decoding.done]
+            if ended:
+                self._drop_ended()
+                return [self._result(job) for job in ended]
+            self._step()
+        return []
+
+    def _start_group(self) -> None:
+        """Take the queue's first window and others with a prompt of the same length, encode and prefill."""
+        length = len(self._queue[0].decoding.prompt)
+        group = [job for job in self._queue if len(job.decoding.prompt) == length][: self._info.batch]
+        for job in group:
+            self._queue.remove(job)
+        self._batches += 1
+        hidden = self._encode([job.request.samples for job in group])
+        ids = np.array([job.decoding.prompt for job in group], np.int64)
+        logits, self._cache = self._decoder.prefill(ids, hidden)
+        for job, row in zip(group, logits, strict=True):
+            job.batch = self._batches
+            at = sot_index(self._config, job.decoding.prompt)
+            job.decoding.no_speech_prob = self._rules.no_speech_prob(row[at])
+        self._running = group
+        self._choose(np.ascontiguousarray(logits[:, -1]))
+
+    def _encode(self, windows: Sequence[Samples]) -> NDArray[np.float32]:
+        """Hidden states [batch, positions, width] of audio windows, each continued with silence."""
+        frames = self._encoder.frames
+        return self._encoder.encode(log_mel_batch(windows, self._config.n_mels, frames * HOP))
+
+    def _step(self) -> None:
+        assert self._cache is not None
+        ids = np.array([[job.decoding.last] for job in self._running], np.int64)
+        logits, self._cache = self._decoder.step(ids, self._cache)
+        self._choose(logits)
+
+    def _choose(self, logits: NDArray[np.float32]) -> None:
+        self._used += len(self._running)
+        self._available += self._info.batch
+        if self._decoder.listened is not None:
+            for job, row in zip(self._running, self._decoder.listened, strict=True):
+                job.listened.append(row)
+        self._rules.step([job.decoding for job in self._running], logits)
+
+    def _drop_ended(self) -> None:
+        alive = [i for i, job in enumerate(self._running) if not job.decoding.done]
+        self._running = [self._running[i] for i in alive]
+        self._cache = keep_rows(self._cache, alive) if self._cache is not None and alive else None
+
+    def _result(self, job: _Job) -> WindowResult:
+        state = job.decoding
+        return window_result(
+            job.request,
+            state,
+            self._config,
+            self._tokenizer,
+            error="the decoder gave NaN" if state.broken else None,
+            words=self._words(job) if state.options.word_timestamps and not state.broken else None,
+            listened=job.listened,
+            batch=job.batch,
+            flags=("fallback_provider",) if self._fallback else (),
+        )
+
+    def _words(self, job: _Job) -> tuple[TimedWord, ...] | None:
+        """Word times by a second pass over the finished text; None when the graph gives no attentions."""
+        state, samples = job.decoding, job.request.samples
+        ids = np.array([[*state.prompt, *state.tokens]], np.int64)
+        weights = self._decoder.attention(ids, self._encode([samples]), alignment_heads(self._config))
+        if weights is None:
+            return None
+        return word_times(
+            state.tokens,
+            [math.exp(value) for value in state.logprobs],
+            weights[:, len(state.prompt) - 1 :],
+            self._tokenizer,
+            seconds=len(samples) / SAMPLE_RATE,
+            language=state.options.language,
+            filter_width=self._config.median_filter_width,
+        )
+
+    def detect_language(self, windows: Sequence[Samples]) -> list[dict[str, float]]:
+        """Probability of each language behind start-of-transcript (empty for an English-only model)."""
+        if not self._config.multilingual or not windows:
+            return [{} for _ in windows]
+        codes = sorted(self._config.languages)
+        ids = [self._config.languages[code] for code in codes]
+        out = []
+        for samples in windows:
+            hidden = self._encode([samples])
+            rows, _ = self._decoder.prefill(np.array([[self._config.sot]], np.int64), hidden)
+            logits = rows[0, -1, ids]
+            weights = np.exp(logits - logits.max())
+            out.append(dict(zip(codes, (weights / weights.sum()).tolist(), strict=True)))
+        return out
+
+    def confirm(self) -> bool:
+        """Always True: a CPU does not drift."""
+        return True
+
+    def occupancy(self) -> tuple[int, int]:
+        """Slot-steps used and available."""
+        return self._used, self._available
+
+    def close(self) -> None:
+        """Forget queued windows and caches."""
+        self._queue.clear()
+        self._running = []
+        self._cache = None

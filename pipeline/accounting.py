@@ -1,0 +1,209 @@
+"""From a finished track to its ledger rows: what was kept of each window, what is speech, what is bare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from asr_batch.manifests.records import Segment, WindowRecord, Word
+from asr_batch.models.recognizer import SAMPLE_RATE, WindowResult
+from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Mask
+from asr_batch.pipeline.guards import compression_ratio
+from asr_batch.pipeline.records import Take
+from asr_batch.pipeline.retry.gaps import bare_stretches
+from asr_batch.pipeline.retry.repair import LOST, bare
+from asr_batch.pipeline.text.stitching import find_seam
+from asr_batch.pipeline.text.words import words_between, words_of
+from asr_batch.pipeline.track import Track
+from asr_batch.pipeline.windows.planning import quietest, runs
+from asr_batch.pipeline.word_times import spread_words
+
+_HARDLY = 0.15  # seconds of speech: text over less is suspect
+_JOIN = 40  # frames between two bare stretches that count as one
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What of a window goes into the row: its seconds [start, end) and its words [first, last)."""
+
+    start: float
+    end: float
+    first: int
+    last: int
+    flags: frozenset[str] = frozenset()
+
+
+def ledger(track: Track, info_node: str, channel: int) -> list[WindowRecord]:
+    """One record per window, tiling the track from its start to its end."""
+    threshold = track.histogram.threshold()
+    kept = keep(track)
+    return [
+        _record(track, take, part, threshold, info_node, channel)
+        for take, part in zip(track.takes, kept, strict=True)
+    ]
+
+
+def keep(track: Track) -> list[Kept]:
+    """Seconds and words of each window that stand, so that each moment is taken from one window."""
+    takes = track.takes
+    words = [words_of(take.outcome.result.text) if take.outcome else [] for take in takes]
+    starts = [0.0] * len(takes)
+    first, last = [0] * len(takes), [len(some) for some in words]
+    flags: list[set[str]] = [set() for _ in takes]
+    for index in range(1, len(takes)):
+        left, right = takes[index - 1], takes[index]
+        starts[index] = right.start / SAMPLE_RATE
+        if right.start >= left.end:
+            continue
+        starts[index] = _meeting(left, right)
+        seam = find_seam(words[index - 1][first[index - 1] :], words[index])
+        last[index - 1] -= seam.drop_left
+        first[index] = seam.drop_right
+        if not seam.sure:
+            flags[index].add("seam")
+    borders = [track.place.start + second for second in starts] + [track.end]
+    return [
+        Kept(borders[i], borders[i + 1], first[i], max(first[i], last[i]), frozenset(flags[i]))
+        for i in range(len(takes))
+    ]
+
+
+def _meeting(left: Take, right: Take) -> float:
+    """The quietest moment of the overlap, in seconds from the start of the track."""
+    first = (right.start - left.start) // FRAME
+    place = quietest(left.level.astype(np.float32), first, len(left.level))
+    return (left.start + place * FRAME) / SAMPLE_RATE
+
+
+def _record(track: Track, take: Take, part: Kept, threshold: float, node: str, channel: int) -> WindowRecord:
+    begin = track.place.start
+    start = begin + take.start / SAMPLE_RATE
+    end = track.end if take is track.takes[-1] else begin + take.end / SAMPLE_RATE
+    mask = take.audible(threshold)
+    kept_mask = mask.copy()
+    kept_mask[: max(0, round((part.start - start) * FRAMES_PER_SECOND))] = False
+    kept_mask[max(0, round((part.end - start) * FRAMES_PER_SECOND)) :] = False
+    speech = float(np.count_nonzero(kept_mask)) / FRAMES_PER_SECOND
+    holes: tuple[tuple[float, float], ...] = ()
+    lost = take.sparse or bare(take.outcome, float(np.count_nonzero(mask)) / FRAMES_PER_SECOND)
+    if not track.options.plain:
+        bare_mask = kept_mask if lost else _unheard(take, kept_mask)
+        holes = tuple(
+            (max(part.start, start + a / FRAMES_PER_SECOND), min(part.end, start + b / FRAMES_PER_SECOND))
+            for a, b in runs(bare_mask, _JOIN)
+        )
+    empty = WindowRecord(
+        index=take.index,
+        start=start,
+        end=end,
+        keep_start=part.start,
+        keep_end=part.end,
+        cut="end" if take is track.takes[-1] else take.cut,
+        text="",
+        speech=speech,
+        flags=("silence",) if take.skipped else (),
+        node=node,
+        channel=channel,
+        language=track.base.language,
+        uncovered=holes,
+        words=() if track.options.word_timestamps else None,
+    )
+    if take.outcome is None:
+        return replace(empty, flags=(*empty.flags, *(("uncovered",) if holes else ())))
+    return _with_text(track, take, part, empty)
+
+
+def _unheard(take: Take, speech: Mask) -> Mask:
+    """Frames of `speech` in stretches that the decoder did not listen to."""
+    found = np.zeros_like(speech)
+    for start, end in bare_stretches(take.places, speech, LOST):
+        found[start:end] = speech[start:end]
+    return found
+
+
+def _with_text(track: Track, take: Take, part: Kept, empty: WindowRecord) -> WindowRecord:
+    assert take.outcome is not None
+    result = take.outcome.result
+    words = words_of(result.text)[part.first : part.last]
+    text = words_between(result.text, part.first, part.last)
+    flags = set(take.outcome.flags) | set(part.flags) | set(result.flags)
+    if empty.uncovered:
+        flags.add("uncovered")
+    suspect = bool(words) and not track.options.plain and take.heard_seconds < _HARDLY
+    if suspect:
+        flags.add("suspect_hallucination")
+        if track.options.drop_hallucinations:
+            words, text = [], ""
+    density = len(words) / empty.speech if empty.speech > 0 else 0.0
+    record = replace(
+        empty,
+        text=text,
+        tokens=result.tokens,
+        avg_logprob=result.avg_logprob,
+        no_speech_prob=result.no_speech_prob,
+        compression_ratio=compression_ratio(result.text),
+        temperature=result.temperature,
+        words_per_second=density,
+        encoder_backend=result.encoder_backend,
+        batch=result.batch,
+        language=result.language or empty.language,
+        hypotheses=take.outcome.others,
+        flags=tuple(sorted(flags)),
+    )
+    return _with_times(track, take, part, record, result)
+
+
+def _with_times(
+    track: Track, take: Take, part: Kept, record: WindowRecord, result: WindowResult
+) -> WindowRecord:
+    if not record.text:
+        return record
+    words: tuple[Word, ...] | None = None
+    flags = record.flags
+    if track.options.word_timestamps:
+        words, approximate = spread_words(record, result, take, part.first, part.last)
+        if approximate:
+            flags = tuple(sorted({*flags, "approximate_words"}))
+    record = replace(record, flags=flags, words=words)
+    return replace(record, segments=_segments(record, result, take, part))
+
+
+def _segments(record: WindowRecord, result: WindowResult, take: Take, part: Kept) -> tuple[Segment, ...]:
+    """Segments by the model's timestamps if it gave any, else one over the window's speech."""
+    pieces: list[tuple[float, float, str]] = []
+    place = 0
+    for piece in result.segments:
+        chosen = words_between(piece.text, max(0, part.first - place), max(0, part.last - place))
+        place += len(words_of(piece.text))
+        if chosen:
+            pieces.append((record.start + piece.start, record.start + piece.end, chosen))
+    if [word for *_, text in pieces for word in words_of(text)] != words_of(record.text):
+        start, end = _extent(record, take)
+        pieces = [(start, end, record.text)]
+    return tuple(_segment(record, *piece) for piece in pieces)
+
+
+def _extent(record: WindowRecord, take: Take) -> tuple[float, float]:
+    heard = np.flatnonzero(take.heard)
+    if not len(heard):
+        return record.keep_start, record.keep_end
+    start = record.start + heard[0] / FRAMES_PER_SECOND
+    end = record.start + (heard[-1] + 1) / FRAMES_PER_SECOND
+    return float(start), float(end)
+
+
+def _segment(record: WindowRecord, start: float, end: float, text: str) -> Segment:
+    start = min(max(start, record.keep_start), record.keep_end)
+    end = min(max(end, start), record.keep_end)
+    return Segment(
+        start,
+        end,
+        text,
+        record.channel,
+        record.avg_logprob,
+        record.no_speech_prob,
+        record.compression_ratio,
+        record.temperature,
+        record.flags,
+    )

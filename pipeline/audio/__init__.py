@@ -1,0 +1,1 @@
+"""Audio files to measured samples at 16 kHz."""

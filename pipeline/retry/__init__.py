@@ -1,0 +1,1 @@
+"""Second tries for windows whose speech did not become text."""

@@ -1,0 +1,1 @@
+"""Words, seams between windows, whole transcripts."""

@@ -1,0 +1,1 @@
+"""Where a track is cut: spans, silence, pauses, windows."""

@@ -1,0 +1,1 @@
+"""Pools of Ray actors, embedded or on the nodes of a cluster."""

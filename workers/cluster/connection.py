@@ -1,0 +1,196 @@
+"""Ray started and left: an embedded one that nobody else can reach, or a connection to a cluster.
+
+Ray reads most settings from the environment when it is imported, so they are set here before the first
+`import ray`. What each one is for, and how it was measured, is in docs/cluster.md.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from asr_batch.manifests.errors import ConfigError
+from asr_batch.workers.cluster import watchdog
+
+OBJECT_STORE_BYTES = 100_000_000
+"""Object store of the embedded Ray: only small records pass through it (Ray's least is 78,643,200)."""
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # silences a FutureWarning
+    "RAY_LOG_TO_DRIVER": "0",
+    "RAY_SCHEDULER_EVENTS": "0",
+}
+
+EMBEDDED = QUIET | {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # binds 127.0.0.1 only, and survives a lost Wi-Fi address
+    "RAY_AUTH_MODE": "token",
+    "RAY_worker_niceness": "0",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "3",  # Ray's agents go soon after a driver that was killed
+}
+
+CLUSTER = QUIET | {"RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL": "minor"}
+
+TOKEN_FILE = Path("/etc/asr-batch/ray.token")
+"""Where deploy/ puts the cluster's token."""
+
+_token = secrets.token_hex(32)  # one for the whole process: Ray keeps the first that it reads
+
+
+class Session:
+    """A running Ray; `close` ends it, or the connection to it."""
+
+    def __init__(self, ray: Any, watchdog: subprocess.Popen[bytes] | None = None) -> None:
+        self.ray = ray
+        self._watchdog = watchdog
+
+    def abandon(self) -> None:
+        """Leave a cluster whose head is gone: to say good-bye to it would take for ever."""
+        atexit.unregister(self.ray.shutdown)
+        atexit.register(_end_at_once)
+
+    def close(self) -> None:
+        """Shut Ray down; the watchdog of an embedded one removes what is left of it."""
+        self.ray.shutdown()
+        if self._watchdog is not None:
+            assert self._watchdog.stdin is not None
+            self._watchdog.stdin.close()
+            self._watchdog.wait()
+            self._watchdog = None
+
+
+def embedded(cpus: int) -> Session:
+    """Start a Ray of our own: loopback only, a random token, no dashboard, a folder of its own."""
+    os.environ.update(EMBEDDED)
+    os.environ["RAY_AUTH_TOKEN"] = _token
+    for name in ("RAY_ADDRESS", "RAY_AUTH_TOKEN_PATH", "RAY_NAMESPACE"):
+        os.environ.pop(name, None)
+    folder = _own_folder()
+    guard = _watch(folder)
+    with _own_signals():
+        ray = _import()
+        _own_group(ray, guard)
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            num_gpus=0,
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="error",
+            _temp_dir=str(folder),
+            _plasma_directory=None if shm_free() > 2 * OBJECT_STORE_BYTES else str(folder),
+        )
+    return Session(ray, guard)
+
+
+def join(address: str) -> Session:
+    """Connect to the cluster at `address` (HOST:PORT), which `cluster.check` has found in order."""
+    prepare_cluster_environment()
+    with _own_signals():
+        ray = _import()
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="error")
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise ConfigError(
+                f"{address}: this machine could not join the cluster: {error}; the driver must run on a node "
+                "where `ray start` joined it (a head with --num-cpus=0 will do)"
+            ) from error
+    return Session(ray)
+
+
+def prepare_cluster_environment() -> None:
+    """Settings of a driver in a cluster; the user's own win, the token of deploy/ is found by itself."""
+    for name, value in CLUSTER.items():
+        os.environ.setdefault(name, value)
+    # Ray ends the process without a word when the head is gone for so long: `crew` speaks up before.
+    os.environ.update({"RAY_gcs_rpc_server_reconnect_timeout_s": "60"})
+    if os.environ.get("RAY_AUTH_MODE") is None and os.access(TOKEN_FILE, os.R_OK):
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(TOKEN_FILE))
+
+
+def _end_at_once() -> None:
+    """End the program before Ray's threads can crash it; only where the job has failed anyway."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(1)
+
+
+def _import() -> Any:
+    import ray
+
+    # Notices such as "(raylet) A worker died" would go to the driver's stdout, which belongs to results.
+    worker: Any = getattr(getattr(ray, "_private", None), "worker", None)
+    if hasattr(worker, "_worker_logs_enabled"):
+        worker._worker_logs_enabled = False
+    return ray
+
+
+def _own_group(ray: Any, guard: subprocess.Popen[bytes]) -> None:
+    """Start Ray's daemons in sessions of their own, and tell the watchdog of each.
+
+    Signals to this program's process group (Ctrl-C, a supervisor's SIGTERM) are then the driver's alone;
+    with its raylet dead it would end at once instead of finishing what runs.
+    """
+    services: Any = getattr(getattr(ray, "_private", None), "services", None)
+    start: Any = getattr(services, "ConsolePopen", subprocess.Popen)
+    start = getattr(start, "original", start)  # of an earlier session of this process
+
+    def start_apart(*words: Any, **more: Any) -> subprocess.Popen[bytes]:
+        process: subprocess.Popen[bytes] = start(*words, start_new_session=True, **more)
+        assert guard.stdin is not None
+        guard.stdin.write(b"%d\n" % process.pid)
+        guard.stdin.flush()
+        return process
+
+    if services is not None:
+        services.ConsolePopen = start_apart
+        start_apart.original = start  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep the handlers of this program: `ray.init` puts its own in their place."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            with contextlib.suppress(ValueError):  # not in the main thread: Ray left them alone too
+                signal.signal(number, handler)
+
+
+def _own_folder() -> Path:
+    """A folder for Ray's files with a short path: those of its sockets must stay below 107 bytes."""
+    base = tempfile.gettempdir()
+    return Path(tempfile.mkdtemp(prefix="asr-ray-", dir=base if len(base) < 24 else "/tmp"))  # noqa: S108
+
+
+def _watch(folder: Path) -> subprocess.Popen[bytes]:
+    """Start the process that ends this Ray when we are gone, whatever ends us."""
+    command = [sys.executable, "-S", "-E", watchdog.__file__, str(folder)]
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True
+    )
+
+
+def shm_free() -> int:
+    """Free bytes of /dev/shm, 0 where there is none."""
+    try:
+        return shutil.disk_usage("/dev/shm").free  # noqa: S108
+    except OSError:
+        return 0
