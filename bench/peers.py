@@ -14,7 +14,8 @@ import onnxruntime as ort
 
 from asr_batch.manifests.records import AudioItem, Unit
 from asr_batch.models.features import log_mel
-from asr_batch.models.load import LoadOptions, load_recognizer
+from asr_batch.models.load import load_recognizer
+from asr_batch.models.recognizer import LoadOptions
 from asr_batch.models.whisper.compile.weights import read_source
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.pipeline.options import PipelineOptions

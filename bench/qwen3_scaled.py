@@ -23,11 +23,10 @@ import onnxruntime as ort
 from qwen3_fixture import SCALED, write_model
 
 from asr_batch.models.features import log_mel
-from asr_batch.models.load import LoadOptions
 from asr_batch.models.qwen3 import layout
 from asr_batch.models.qwen3.config import QwenConfig
 from asr_batch.models.qwen3.prompt import PromptWriter
-from asr_batch.models.recognizer import DecodeOptions, WindowRequest
+from asr_batch.models.recognizer import DecodeOptions, LoadOptions, WindowRequest
 
 
 def windows(count: int, seconds: float) -> list[np.ndarray]:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from asr_batch.models.load import LoadOptions, load_recognizer
-from asr_batch.models.recognizer import DecodeOptions, Recognizer, WindowRequest
+from asr_batch.models.load import load_recognizer
+from asr_batch.models.recognizer import DecodeOptions, LoadOptions, Recognizer, WindowRequest
 from asr_batch.models.whisper.compile.bundle import compile_bundle
 from bench.random_model import make
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from asr_batch.manifests.errors import ConfigError
 from asr_batch.manifests.records import AudioItem
-from asr_batch.models.load import LoadOptions
+from asr_batch.models.recognizer import LoadOptions
 from asr_batch.pipeline.options import PipelineOptions
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from asr_batch.manifests.errors import ConfigError
+from asr_batch.manifests.errors import ConfigError, ItemError
 
 ENDINGS = frozenset(
     f".{ending}"
@@ -154,18 +154,16 @@ def _printable(text: str) -> str:
     return os.fsencode(text).decode("utf-8", "backslashreplace")
 
 
-def add_durations(lines: Iterable[Row]) -> int:
+def add_durations(lines: Iterable[Row], seconds_of: Callable[[Path], float]) -> int:
     """Set `duration` (seconds, None where it cannot be told) in every row; returns how many lack it.
 
-    `file` must hold the path; it is taken out of the row.
+    `file` must hold the path; it is taken out of the row. `seconds_of` tells the length of an audio file, or
+    raises ItemError.
     """
-    from asr_batch.manifests.errors import ItemError
-    from asr_batch.pipeline.audio.reader import probe
-
     missing = 0
     for line in lines:
         try:
-            seconds = probe(line.pop("file")).duration
+            seconds = seconds_of(line.pop("file"))
         except ItemError:
             seconds = 0.0
         line["duration"] = round(seconds, 3) if seconds else None

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.onnx.safety import broken_values
-from asr_batch.models.recognizer import Recognizer
+from asr_batch.models.recognizer import LoadOptions, Recognizer
 
 FAMILIES: tuple[str, ...] = (
     "asr_batch.models.whisper.recognizer",
@@ -20,24 +19,6 @@ FAMILIES: tuple[str, ...] = (
 """Modules of the known layouts, asked in this order. Each has
 `matches(path: Path) -> bool` (looks at file names only) and
 `load(path: Path, options: LoadOptions) -> Recognizer` (raises ModelError)."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoadOptions:
-    """How a model is loaded. `threads` 0: all cores; `batch_size` 0: the engine's choice; `window` None:
-    the model's own length in seconds. `npu_service`: share the NPU with other processes through the
-    vendor's service (docs/hailo.md) instead of holding it alone.
-    """
-
-    precision: Literal["auto", "fp32", "int8", "int4"] = "auto"
-    provider: str = "auto"
-    encoder: Literal["auto", "cpu", "hailo"] = "auto"
-    decoder: Literal["auto", "cpu", "npu"] = "auto"
-    threads: int = 0
-    batch_size: int = 0
-    window: float | None = None
-    probe_minutes: float = 1.0
-    npu_service: bool = False
 
 
 def load_recognizer(path: str | Path, options: LoadOptions | None = None) -> Recognizer:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,6 +128,24 @@ class WindowResult:
     batch: int = 0
     flags: tuple[str, ...] = ()
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How a model is loaded. `threads` 0: all cores; `batch_size` 0: the engine's choice; `window` None:
+    the model's own length in seconds. `npu_service`: share the NPU with other processes through the
+    vendor's service (docs/hailo.md) instead of holding it alone.
+    """
+
+    precision: Literal["auto", "fp32", "int8", "int4"] = "auto"
+    provider: str = "auto"
+    encoder: Literal["auto", "cpu", "hailo"] = "auto"
+    decoder: Literal["auto", "cpu", "npu"] = "auto"
+    threads: int = 0
+    batch_size: int = 0
+    window: float | None = None
+    probe_minutes: float = 1.0
+    npu_service: bool = False
 
 
 class Recognizer(Protocol):

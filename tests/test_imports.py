@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ VENDORS = {
     "soxr": ["pipeline/audio/reader.py"],
     "click": ["jobs/"],
     "rich": ["jobs/"],
-    "pyarrow": ["manifests/reader.py", "workers/fetch.py", "jobs/"],
+    "pyarrow": ["manifests/", "workers/fetch.py", "jobs/"],
 }
 
 
@@ -45,6 +46,53 @@ def test_rooms_import_only_to_the_right() -> None:
             if parts[0] == "asr_batch" and len(parts) > 1 and ROOMS.index(parts[1]) > ROOMS.index(room):
                 wrong.append(f"{path.relative_to(ROOT)}:{line} imports {module}")
     assert not wrong
+
+
+def modules() -> dict[str, Path]:
+    """Dotted name below `asr_batch` to file, packages' own files left out."""
+    found = {path.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."): path for path in sources()}
+    return {name: path for name, path in found.items() if not name.endswith("__init__")}
+
+
+def edges() -> dict[tuple[str, str], str]:
+    """Pairs of modules of which the first imports the second (imports inside functions too), and where."""
+    known, found = modules(), {}
+    for name, path in known.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("asr_batch."):
+                base = (node.module or "").removeprefix("asr_batch.")
+                targets = [base] if base in known else [f"{base}.{alias.name}" for alias in node.names]
+                found |= {(name, target): f"{path.name}:{node.lineno}" for target in targets}
+    return found
+
+
+def packages() -> list[str]:
+    """All folders that hold modules or folders with modules."""
+    return sorted(
+        {".".join(name.split(".")[:n]) for name in modules() for n in range(1, name.count(".") + 1)}
+    )
+
+
+@pytest.mark.parametrize("package", packages())
+def test_neighbours_in_a_folder_do_not_import_in_circles(package: str) -> None:
+    """Modules and sub-folders of a folder can be put in an order in which each imports only later ones."""
+    prefix, below = package + ".", {}
+    for (name, target), where in edges().items():
+        if name.startswith(prefix) and target.startswith(prefix):
+            one, other = (full.removeprefix(prefix).split(".")[0] for full in (name, target))
+            if one != other:
+                below.setdefault(one, {})[other] = f"{where} {name} -> {target}"
+    while leaves := [one for one in below if not set(below[one]) & set(below)]:
+        for leaf in leaves:
+            del below[leaf]
+    circle = [where for one in below.values() for other, where in one.items() if other in below]
+    assert not circle
+
+
+def test_folders_stay_small() -> None:
+    """A folder that holds more than sixteen modules is several nouns."""
+    count = Counter(name.rpartition(".")[0] for name in modules())
+    assert {name: n for name, n in count.items() if n > 16} == {}
 
 
 @pytest.mark.parametrize("vendor", sorted(VENDORS))

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from asr_batch.manifests.records import SpanResult, Unit
-from asr_batch.models.load import LoadOptions
-from asr_batch.models.recognizer import ModelInfo
+from asr_batch.models.recognizer import LoadOptions, ModelInfo
 from asr_batch.pipeline.options import PipelineOptions
 
 

@@ -7,7 +7,7 @@ import resource
 from dataclasses import replace
 from pathlib import Path
 
-from asr_batch.models.load import LoadOptions
+from asr_batch.models.recognizer import LoadOptions
 from asr_batch.workers.pool import WorkerSpec
 
 BASE_BYTES = 300 << 20

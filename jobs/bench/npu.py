@@ -27,9 +27,9 @@ from asr_batch.models.encoder import Encoder, Monitored
 from asr_batch.models.features import HOP, log_mel
 from asr_batch.models.hailo.api import is_double, open_encoder, vendor
 from asr_batch.models.hailo.probe import golden_clip
-from asr_batch.models.load import LoadOptions, load_recognizer
+from asr_batch.models.load import load_recognizer
 from asr_batch.models.onnx.options import Cores
-from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, Recognizer, WindowRequest
+from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, LoadOptions, Recognizer, WindowRequest
 from asr_batch.models.whisper.engine.encoder import CpuEncoder
 from asr_batch.pipeline.audio.reader import probe, read_samples
 

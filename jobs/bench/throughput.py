@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from asr_batch.models.load import LoadOptions, load_recognizer
-from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, Recognizer, WindowRequest
+from asr_batch.models.load import load_recognizer
+from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, LoadOptions, Recognizer, WindowRequest
 
 _ROUNDS = 4
 """Windows per slot that are decoded."""

@@ -8,7 +8,6 @@ swap has to be repeated.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import shutil
@@ -19,15 +18,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from asr_batch.jobs.dataset.parts import (
-    FOLDERS,
-    SWAP,
-    fsync_folder,
-    output_errors,
-    part_names,
-    recover,
-    write_text,
-)
+from asr_batch.jobs.dataset.files import FOLDERS, SWAP, finish_swap, fsync_folder, output_errors, write_text
+from asr_batch.jobs.dataset.parts import part_names, recover
 
 MAX_ROWS = 500_000
 MAX_BYTES = 256 * 1024 * 1024
@@ -105,46 +97,3 @@ def _merge(sources: Sequence[Path], target: Path) -> None:
                     writer.write_table(table.cast(schema.remove_metadata()).cast(schema))
         stream.flush()
         os.fsync(stream.fileno())
-
-
-def finish_swap(root: Path) -> bool:
-    """Make the exchange that the journal asks for, however far it got; whether there was one."""
-    journal = root / SWAP
-    if not journal.exists():
-        return False
-    token = json.loads(journal.read_text(encoding="utf-8"))["token"]
-    for folder in FOLDERS:
-        new, current = root / f".{folder}.{token}", root / folder
-        if (new / f".swap-{token}").exists():  # the mark is in the new folder until that is in place
-            _exchange(new, current)
-    fsync_folder(root)
-    for folder in FOLDERS:
-        shutil.rmtree(root / f".{folder}.{token}", ignore_errors=True)
-        (root / folder / f".swap-{token}").unlink(missing_ok=True)
-    journal.unlink()
-    fsync_folder(root)
-    return True
-
-
-def drop_unfinished(root: Path) -> None:
-    """Remove folders of a merge that never reached its journal."""
-    for folder in FOLDERS:
-        for left in root.glob(f".{folder}.*"):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _exchange(new: Path, current: Path) -> None:
-    """Swap two folders in one step; where the system cannot, in two (readers see no part in between)."""
-    at_cwd, exchange = -100, 2
-    libc = ctypes.CDLL(None, use_errno=True)
-    try:
-        done = libc.renameat2(at_cwd, os.fsencode(new), at_cwd, os.fsencode(current), exchange) == 0
-    except AttributeError:
-        done = False
-    if not done:
-        aside = current.with_name(f"{new.name}.old")
-        if current.exists():
-            current.rename(aside)
-        new.rename(current)
-        if aside.exists():
-            aside.rename(new)

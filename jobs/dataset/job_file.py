@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from asr_batch.jobs.config import RunConfig, Settings
+from asr_batch.jobs.dataset.json_files import read_json, write_json
 from asr_batch.jobs.dataset.schema import SCHEMA_VERSION
 from asr_batch.jobs.dataset.tables import JOB
-from asr_batch.jobs.run.summary import read_json, write_json
 from asr_batch.manifests.reader import Manifest
 from asr_batch.manifests.survey import Survey
 from asr_batch.models.recognizer import ModelInfo

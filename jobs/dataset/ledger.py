@@ -18,8 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from asr_batch.jobs.dataset.files import FOLDERS, output_errors
 from asr_batch.jobs.dataset.index import Index, entry_of
-from asr_batch.jobs.dataset.parts import FOLDERS, Transaction, output_errors, part_names, read_part, recover
+from asr_batch.jobs.dataset.parts import Transaction, part_names, read_part, recover
 from asr_batch.jobs.dataset.schema import (
     TRANSCRIPTS,
     Row,

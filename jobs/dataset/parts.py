@@ -11,74 +11,26 @@ A name once given to a part is never given to another part, which makes repeatin
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from asr_batch.manifests.errors import OutputError
-
-FOLDERS = ("windows", "transcripts")
-"""In the order in which their parts are renamed: a transcript is never visible before its windows."""
+from asr_batch.jobs.dataset.files import (
+    FOLDERS,
+    HIDDEN,
+    drop_unfinished,
+    finish_swap,
+    fsync_folder,
+    output_errors,
+    write_text,
+)
 
 JOURNAL = ".commit.json"
-SWAP = ".swap.json"
-_HIDDEN = ".tmp"
-
-
-def fsync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that cannot
-            raise
-    finally:
-        os.close(descriptor)
-
-
-def write_text(path: Path, text: str, *, durable: bool = True) -> None:
-    """Replace the file at `path` in one step."""
-    hidden = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{_HIDDEN}")
-    try:
-        with hidden.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            if durable:
-                os.fsync(stream.fileno())
-        hidden.replace(path)
-        if durable:
-            fsync_folder(path.parent)
-    except OSError:
-        hidden.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def output_errors(root: Path) -> Iterator[None]:
-    """Turn the system's errors while writing below `root` into one sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(_sentence(root, error)) from error
-    except pa.ArrowException as error:
-        raise OutputError(f"{root}: a part file cannot be read or written ({error})") from error
-
-
-def _sentence(root: Path, error: OSError) -> str:
-    again = "everything committed is safe, and the same command goes on from there"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{root}: the disk is full; free some space: {again}"
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return f"{root}: cannot be written ({error.strerror}); make it writable: {again}"
-    return f"{root}: writing failed ({error}); {again}"
 
 
 class Transaction:
@@ -92,7 +44,7 @@ class Transaction:
     def stage(self, table: pa.Table, final: str) -> None:
         """Write `table` under a hidden name; it becomes `final` (relative to `root`) on commit."""
         target = self.root / final
-        hidden = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:12]}{_HIDDEN}")
+        hidden = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:12]}{HIDDEN}")
         self._moves.append((str(hidden.relative_to(self.root)), final))
         with hidden.open("wb") as stream:
             pq.write_table(table, stream, compression="zstd", row_group_size=16_384)
@@ -136,8 +88,6 @@ def _apply(root: Path, moves: list[tuple[str, str]], removes: list[str]) -> None
 
 def recover(root: Path) -> list[str]:
     """Finish an interrupted commit and drop what never was one; returns sentences for the log."""
-    from asr_batch.jobs.dataset.compaction import drop_unfinished, finish_swap
-
     notes: list[str] = []
     journal = root / JOURNAL
     with output_errors(root):
@@ -149,7 +99,7 @@ def recover(root: Path) -> list[str]:
         if finish_swap(root):
             notes.append("finished an interrupted merge of part files")
         for folder in (root, *(root / name for name in FOLDERS)):
-            for hidden in folder.glob(f".*{_HIDDEN}"):
+            for hidden in folder.glob(f".*{HIDDEN}"):
                 hidden.unlink(missing_ok=True)
                 notes.append(f"dropped {hidden.name}, which was never committed")
         drop_unfinished(root)

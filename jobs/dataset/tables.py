@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from asr_batch.jobs.dataset.json_files import STATUS, SUMMARY, read_json
 from asr_batch.jobs.dataset.schema import TRANSCRIPTS, WINDOWS
-from asr_batch.jobs.run.summary import STATUS, SUMMARY, read_json
 from asr_batch.manifests.errors import ConfigError
 
 JOB = "job.json"

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from asr_batch.jobs.dataset.facts import hash_file, stat_file
-from asr_batch.jobs.dataset.parts import FOLDERS, JOURNAL, SWAP, part_names
+from asr_batch.jobs.dataset.files import FOLDERS, SWAP
+from asr_batch.jobs.dataset.parts import JOURNAL, part_names
 from asr_batch.jobs.dataset.schema import SCHEMA_VERSION, TRANSCRIPTS, WINDOWS
 
 Row = Mapping[str, Any]

@@ -19,9 +19,10 @@ from asr_batch.jobs.console.metrics import render, serve
 from asr_batch.jobs.console.progress import hms, make_progress
 from asr_batch.jobs.console.signals import StopRequest, stop_signals
 from asr_batch.jobs.dataset.facts import look_at
+from asr_batch.jobs.dataset.files import output_errors, write_text
 from asr_batch.jobs.dataset.job_file import part_metadata, write_job
+from asr_batch.jobs.dataset.json_files import STATUS, SUMMARY, read_json, write_json
 from asr_batch.jobs.dataset.ledger import Ledger, Limits
-from asr_batch.jobs.dataset.parts import output_errors, write_text
 from asr_batch.jobs.model_choice import Choice, choose_model, folder_sha256
 from asr_batch.jobs.quality import score
 from asr_batch.jobs.run.driver import Driver, Ending, Pace
@@ -30,16 +31,7 @@ from asr_batch.jobs.run.feed import Feed, Looker, Resume
 from asr_batch.jobs.run.guard import deadline, held_for
 from asr_batch.jobs.run.pools import start_pool
 from asr_batch.jobs.run.rows import Assemble, RowMaker, Split
-from asr_batch.jobs.run.summary import (
-    STATUS,
-    SUMMARY,
-    Clock,
-    Figures,
-    exit_code,
-    judge_gates,
-    read_json,
-    write_json,
-)
+from asr_batch.jobs.run.summary import Clock, Figures, exit_code, judge_gates
 from asr_batch.jobs.run.totals import Totals
 from asr_batch.jobs.run.watch import Watch
 from asr_batch.manifests.errors import (

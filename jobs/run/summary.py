@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -11,13 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from asr_batch.jobs.config import RunConfig, failures_allowed
-from asr_batch.jobs.dataset.parts import write_text
 from asr_batch.jobs.run.totals import Totals
 from asr_batch.models.recognizer import ModelInfo
 from asr_batch.workers.pool import NodeStatus
 
-SUMMARY = "summary.json"
-STATUS = ".status.json"
 HISTORY_POINTS = 500
 
 
@@ -144,27 +140,3 @@ class Figures:
     def _occupancy(self) -> float:
         busy = [node.occupancy for node in self.nodes if node.workers]
         return round(sum(busy) / len(busy), 4) if busy else 0.0
-
-
-def write_json(path: Path, value: dict[str, Any], *, durable: bool = True) -> None:
-    """Replace a JSON file in one step; numbers that JSON has not become null."""
-    write_text(path, json.dumps(_plain(value), indent=2) + "\n", durable=durable)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(entry) for entry in value]
-    return value
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file, empty when there is none that can be read."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

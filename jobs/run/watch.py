@@ -10,10 +10,11 @@ from typing import Any
 
 from asr_batch.jobs.console.metrics import render
 from asr_batch.jobs.console.progress import Progress, View
-from asr_batch.jobs.dataset.parts import write_text
+from asr_batch.jobs.dataset.files import write_text
+from asr_batch.jobs.dataset.json_files import STATUS, write_json
 from asr_batch.jobs.dataset.schema import Row
 from asr_batch.jobs.run.driver import Driver
-from asr_batch.jobs.run.summary import STATUS, Figures, write_json
+from asr_batch.jobs.run.summary import Figures
 from asr_batch.jobs.run.totals import Totals
 
 log = logging.getLogger("asr_batch")

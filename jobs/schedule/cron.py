@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 
-from asr_batch.jobs.schedule.jobs import Entry, Kind, Planned
+from asr_batch.jobs.schedule.entry import Entry, Kind, Planned
 from asr_batch.manifests.errors import ConfigError
 
 BEGIN = "# asr-batch begin"

@@ -7,47 +7,13 @@ since neither scheduler knows the user's PATH or virtual environment. Two runs o
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import time
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
+from asr_batch.jobs.schedule.entry import Entry, Kind, Planned, job_name
 from asr_batch.manifests.errors import ConfigError
-
-Kind = Literal["systemd", "cron"]
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A job at a time of day. `name` depends on the file's path only, so that installing again replaces."""
-
-    config: str
-    at: time
-
-    @property
-    def name(self) -> str:
-        """asr-batch-STEM-HASH: safe as a unit name and in a comment."""
-        return job_name(self.config)
-
-    @property
-    def command(self) -> tuple[str, ...]:
-        """The program and its arguments. `-P`: a file in the working folder cannot stand in for a module."""
-        return (sys.executable, "-P", "-m", "asr_batch.jobs", "run", "--config", self.config, "--quiet")
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A job that is installed."""
-
-    name: str
-    config: str
-    at: str
-    kind: Kind
 
 
 class Scheduler(Protocol):
@@ -66,12 +32,6 @@ class Scheduler(Protocol):
 
     def remove(self, name: str) -> bool:
         """Take a job out; whether it was there. Raises ConfigError."""
-
-
-def job_name(config: str) -> str:
-    """The name under which a job file is scheduled."""
-    slug = re.sub(r"[^A-Za-z0-9]+", "-", Path(config).stem).strip("-").lower()[:40]
-    return "-".join(filter(None, ("asr-batch", slug, hashlib.sha256(os.fsencode(config)).hexdigest()[:8])))
 
 
 def absolute(path: Path) -> str:

@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from asr_batch.jobs.schedule.jobs import Entry, Kind, Planned
+from asr_batch.jobs.schedule.entry import Entry, Kind, Planned
 from asr_batch.manifests.errors import ConfigError
 
 RUNNING = Path("/run/systemd/system")

@@ -17,7 +17,7 @@ from typing import Any
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.encoder import Encoder, Float32
-from asr_batch.models.hailo.bundle import FOLDER, PROBE, add_hef, choose_hef, hef_entries
+from asr_batch.models.hailo.bundle import FOLDER, PROBE, choose_hef, hef_entries
 from asr_batch.models.hailo.decoder import NpuDecoder
 from asr_batch.models.hailo.device import SiblingHoldsError, acquire, release, scan
 from asr_batch.models.hailo.encoder import HailoEncoder
@@ -27,7 +27,7 @@ from asr_batch.models.hailo.layout import Layout
 from asr_batch.models.hailo.probe import Probe, load_probe, make_probe
 from asr_batch.models.hailo.session import Session
 from asr_batch.models.hailo.standby import Standby
-from asr_batch.models.load import LoadOptions
+from asr_batch.models.recognizer import LoadOptions
 
 log = logging.getLogger(__name__)
 DISTRO_PACKAGES = "/usr/lib/python3/dist-packages"
@@ -194,4 +194,4 @@ def open_decoder(bundle: Path, positions: int, options: LoadOptions) -> NpuDecod
         raise
 
 
-__all__ = ["add_hef", "devices", "is_double", "open_decoder", "open_encoder", "vendor", "wants_npu"]
+__all__ = ["devices", "is_double", "open_decoder", "open_encoder", "vendor", "wants_npu"]

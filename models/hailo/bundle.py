@@ -19,8 +19,6 @@ from asr_batch.manifests.errors import ModelError
 from asr_batch.models.encoder import Encoder
 from asr_batch.models.hailo.hef import read_header, runs_on
 from asr_batch.models.hailo.probe import make_probe
-from asr_batch.models.onnx.options import Cores
-from asr_batch.models.whisper.engine.encoder import CpuEncoder
 
 FOLDER = "hailo"
 PROBE = "hailo/probe.npz"
@@ -100,13 +98,11 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def add_hef(
-    bundle: Path, hef: Path, *, role: Role | None = None, cpu: Callable[[], Encoder] | None = None
-) -> HefEntry:
+def add_hef(bundle: Path, hef: Path, *, cpu: Callable[[], Encoder], role: Role | None = None) -> HefEntry:
     """Take a compiled network into a bundle: header checked, copied, listed, probe reference made.
 
-    `role` None: a file with `decoder` in its name is a decoder, any other an encoder. `cpu` makes the
-    bundle's CPU encoder (default: the bundle's own). A HEF for the same chip and role takes the place of
+    `role` None: a file with `decoder` in its name is a decoder, any other an encoder. `cpu` opens the
+    bundle's CPU encoder. A HEF for the same chip and role takes the place of
     the earlier one. Raises ModelError.
     """
     _read(bundle)
@@ -120,17 +116,13 @@ def add_hef(
     _copy(hef, target)
     entry = HefEntry(f"{FOLDER}/{target.name}", _sha256(target), role, header.arch, header.compiler)
     if role == "encoder":
-        encoder = (cpu or _cpu_encoder(bundle))()
+        encoder = cpu()
         try:
             make_probe(encoder, bundle / PROBE)
         finally:
             encoder.close()
     _list(bundle, entry)
     return entry
-
-
-def _cpu_encoder(bundle: Path) -> Callable[[], Encoder]:
-    return lambda: CpuEncoder(bundle, Cores(os.cpu_count() or 1), "cpu")
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from asr_batch.manifests.errors import AsrBatchError, ModelError
-from asr_batch.models.load import LoadOptions, load_recognizer
-from asr_batch.models.recognizer import SAMPLE_RATE, Recognizer, Samples, WindowRequest
+from asr_batch.models.load import load_recognizer
+from asr_batch.models.recognizer import SAMPLE_RATE, LoadOptions, Recognizer, Samples, WindowRequest
 
 _CLIP_SECONDS = 2.0
 _MAX_POLLS = 10_000

@@ -13,12 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.onnx.graph import Graph, read_graph
 from asr_batch.models.onnx.tensors import Weight
-from asr_batch.models.store.record import safe_name
 
 
 @contextmanager
@@ -39,6 +38,14 @@ def broken_values(folder: Path) -> Iterator[None]:
         if type(error).__name__ != "PanicException":
             raise
         raise ModelError(f"{folder}: tokenizer.json is broken ({error})") from error
+
+
+def safe_name(name: str) -> PurePosixPath:
+    """A relative file name that stays inside its folder; raises ModelError for any other."""
+    path = PurePosixPath(name)
+    if not name or "\\" in name or "\0" in name or path.is_absolute() or ".." in path.parts:
+        raise ModelError(f"{name!r}: a file name that leads outside the model folder is refused")
+    return path
 
 
 def inside(folder: Path, name: str) -> Path:

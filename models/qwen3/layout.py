@@ -14,7 +14,6 @@ import numpy as np
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.features import log_mel
-from asr_batch.models.load import LoadOptions
 from asr_batch.models.onnx.writer import read_graph
 from asr_batch.models.qwen3.batched import BatchedStepper
 from asr_batch.models.qwen3.config import QwenConfig
@@ -33,7 +32,7 @@ from asr_batch.models.qwen3.sessions import (
 )
 from asr_batch.models.qwen3.steppers import Embedding, PublishedStepper, Stepper, open_embedding
 from asr_batch.models.qwen3.trace import NotTracedError
-from asr_batch.models.recognizer import SAMPLE_RATE, ModelInfo, Recognizer
+from asr_batch.models.recognizer import SAMPLE_RATE, LoadOptions, ModelInfo, Recognizer
 
 WINDOW = 30.0
 """Seconds of a window unless the caller says otherwise (the vendor's setting for short requests)."""

@@ -19,8 +19,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from asr_batch.manifests.errors import ModelError
+from asr_batch.models.onnx.safety import safe_name
 from asr_batch.models.store.errors import check_room, disk_errors
-from asr_batch.models.store.record import RECORD, safe_name
+from asr_batch.models.store.record import RECORD
 
 MAX_FILES = 1000
 MAX_BYTES = 64 << 30

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr_batch.manifests.errors import ModelError
+from asr_batch.models.onnx.safety import safe_name
 from asr_batch.models.store.errors import HubUnreachableError, hub_errors
-from asr_batch.models.store.record import safe_name, sha256_of
+from asr_batch.models.store.record import sha256_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from asr_batch.manifests.errors import ModelError
+from asr_batch.models.onnx.safety import safe_name
 
 RECORD = ".store.json"
 LOCK = "lock.json"
@@ -56,14 +57,6 @@ def sha256_of(path: Path) -> str:
         while block := stream.read(_CHUNK):
             digest.update(block)
     return digest.hexdigest()
-
-
-def safe_name(name: str) -> PurePosixPath:
-    """A relative file name that stays inside its folder; raises ModelError for any other."""
-    path = PurePosixPath(name)
-    if not name or "\\" in name or "\0" in name or path.is_absolute() or ".." in path.parts:
-        raise ModelError(f"{name!r}: a file name that leads outside the model folder is refused")
-    return path
 
 
 def model_files(folder: Path) -> list[str]:

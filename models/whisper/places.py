@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr_batch.models.recognizer import SAMPLE_RATE, TimedText
-from asr_batch.models.whisper.alignment import group_words
-from asr_batch.models.whisper.compile.decoder import GROUP
+from asr_batch.models.whisper.alignment import GROUP, group_words
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer
 
 Float32 = NDArray[np.float32]

@@ -8,7 +8,7 @@ asks for them; beams decode alone.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models import huge_pages
-from asr_batch.models.encoder import Encoder, Float32, Monitored
-from asr_batch.models.load import LoadOptions
+from asr_batch.models.encoder import Float32, Monitored
 from asr_batch.models.onnx.options import Cores
 from asr_batch.models.recognizer import (
+    LoadOptions,
     ModelInfo,
     Recognizer,
     Samples,
@@ -29,16 +29,17 @@ from asr_batch.models.recognizer import (
     WindowRequest,
     WindowResult,
 )
+from asr_batch.models.whisper.arrays import Array
 from asr_batch.models.whisper.bundle import Bundle, read_bundle
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.engine.beam import BeamSearch
-from asr_batch.models.whisper.engine.buffers import Array
 from asr_batch.models.whisper.engine.choose import FastRules
 from asr_batch.models.whisper.engine.encoder import AHEAD, CpuEncoder
 from asr_batch.models.whisper.engine.feed import EncoderFeed, Ready
 from asr_batch.models.whisper.engine.read import read_text
 from asr_batch.models.whisper.engine.slots import DecoderEngine, Slot
 from asr_batch.models.whisper.engine.words import WordAligner
+from asr_batch.models.whisper.opening import choose_encoder, describe
 from asr_batch.models.whisper.outcome import window_result
 from asr_batch.models.whisper.rules import Decoding
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
@@ -68,29 +69,10 @@ def load(path: Path, options: LoadOptions) -> Recognizer:
     if options.window is not None and options.window > bundle.window:
         raise ModelError(f"{path}: compiled for windows of {bundle.window:g} s, not {options.window:g} s")
     if options.decoder == "npu":
-        from asr_batch.models.whisper.npu.recognizer import load_npu
+        from asr_batch.models.whisper.npu import load_npu
 
         return load_npu(bundle, WhisperConfig.from_folder(path), options)
     return CompiledWhisper(bundle, WhisperConfig.from_folder(path), options)
-
-
-def choose_encoder(
-    bundle: Bundle,
-    options: LoadOptions,
-    cpu: Callable[[], Encoder],
-    read: Callable[[Float32], str] | None = None,
-) -> Encoder:
-    """The NPU's encoder when asked for, or with `auto` when the bundle has one for it; else the CPU's."""
-    if not _wants_npu(bundle, options):
-        return cpu()
-    from asr_batch.models.hailo.api import open_encoder
-
-    return open_encoder(bundle.folder, cpu, options, read=read)
-
-
-def _wants_npu(bundle: Bundle, options: LoadOptions) -> bool:
-    has_hef = any(bundle.folder.glob("*.hef")) or any(bundle.folder.glob("hailo/*.hef"))
-    return options.encoder == "hailo" or (options.encoder == "auto" and has_hef)
 
 
 @dataclass(slots=True)
@@ -102,29 +84,6 @@ class _Job:
     number: int = 0
     backend: str = "cpu"
     flags: tuple[str, ...] = ()
-
-
-def describe(bundle: Bundle, config: WhisperConfig, encoder: Encoder, slots: int) -> ModelInfo:
-    """What a bundle with this encoder is and can do."""
-    can = {"temperature", "beam", "word_timestamps"}
-    can |= {"prompt"} if config.previous is not None else set()
-    can |= {"timestamps"} if config.timestamp_begin is not None else set()
-    can |= {"no_speech"} if config.no_speech is not None else set()
-    can |= {"language_detection"} if config.multilingual else set()
-    can |= {"translate"} if config.multilingual and config.translate is not None else set()
-    return ModelInfo(
-        name=bundle.folder.name,
-        family="whisper",
-        path=str(bundle.folder),
-        sha256=bundle.sha256,
-        precision=bundle.precision,
-        window=bundle.window,
-        languages=tuple(sorted(config.languages)) if config.multilingual else ("en",),
-        capabilities=frozenset(can),
-        encoder_backend=encoder.backend,
-        provider=getattr(encoder, "provider", "cpu"),
-        batch=slots,
-    )
 
 
 class CompiledWhisper:

@@ -21,12 +21,12 @@ def model(tmp_path):
     """The bundled model with its own encoder as HEF."""
     onnx = pytest.importorskip("onnx")
     hef_writing = pytest.importorskip("hef_writing")
-    from asr_batch.models.hailo.api import add_hef
+    from asr_batch.models.whisper.opening import take_hef
 
     folder = tmp_path / "nano"
     shutil.copytree(ROOT / "models" / "bundled" / "nano.en", folder)
     graph = onnx.load(folder / "encoder.onnx").SerializeToString()
-    add_hef(folder, hef_writing.write_hef(tmp_path / "nano.hef", graph, frames=1000, width=192))
+    take_hef(folder, hef_writing.write_hef(tmp_path / "nano.hef", graph, frames=1000, width=192))
     return folder
 
 

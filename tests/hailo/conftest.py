@@ -152,7 +152,7 @@ def hef_file(tmp_path: Path, encoder_onnx: bytes) -> Any:
 @pytest.fixture
 def bundle(tmp_path: Path, hef_file: Any, cpu: Cpu) -> Path:
     """A bundle that holds the encoder's HEF for a Hailo-8 and its probe reference."""
-    from asr_batch.models.hailo.api import add_hef
+    from asr_batch.models.hailo.bundle import add_hef
 
     folder = tmp_path / "bundle"
     folder.mkdir()

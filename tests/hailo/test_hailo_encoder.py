@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from asr_batch.manifests.errors import ModelError
-from asr_batch.models.hailo.api import add_hef, open_encoder
+from asr_batch.models.hailo.api import open_encoder
+from asr_batch.models.hailo.bundle import add_hef
 from asr_batch.models.hailo.encoder import HailoEncoder
 from asr_batch.models.hailo.frames import Patience
-from asr_batch.models.load import LoadOptions
+from asr_batch.models.recognizer import LoadOptions
 
 QUICK = Patience(
     deadline=1.0, shortest_deadline=0.3, reopen_waits=(0.01, 0.05, 0.3), comeback_waits=(0.3, 0.3)

@@ -17,9 +17,13 @@ import pytest
 
 onnx = pytest.importorskip("onnx")
 
-from asr_batch.models.hailo.api import add_hef  # noqa: E402
-from asr_batch.models.load import LoadOptions, load_recognizer  # noqa: E402
-from asr_batch.models.recognizer import DecodeOptions, WindowRequest  # noqa: E402
+from asr_batch.models.load import load_recognizer  # noqa: E402
+from asr_batch.models.recognizer import (  # noqa: E402
+    DecodeOptions,
+    LoadOptions,
+    WindowRequest,
+)
+from asr_batch.models.whisper.opening import take_hef  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 EXAMPLES = ("studio.flac", "telephone.wav", "call.wav", "mix.wav")
@@ -32,7 +36,7 @@ def nano(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "models" / "bundled" / "nano.en", folder)
     graph = onnx.load(folder / "encoder.onnx").SerializeToString()
     path = hef_writing.write_hef(tmp_path / "nano.hef", graph, frames=1000, width=192)
-    add_hef(folder, path)
+    take_hef(folder, path)
     return folder
 
 
@@ -147,8 +151,8 @@ def test_encoder_and_decoder_on_the_npu_give_the_cpu_tokens(tmp_path: Path, npu:
     encoder = hef_writing.write_hef(
         tmp_path / "e.hef", (kit / "encoder.onnx").read_bytes(), 1000, 32, arch="HAILO8"
     )
-    add_hef(folder, encoder)
-    add_hef(folder, hef_writing.write_decoder_hef(tmp_path / "decoder.hef", kit, facts, arch="HAILO8"))
+    take_hef(folder, encoder)
+    take_hef(folder, hef_writing.write_decoder_hef(tmp_path / "decoder.hef", kit, facts, arch="HAILO8"))
     rng = np.random.default_rng(8)
     clips = [rng.normal(0, 0.1, size).astype(np.float32) for size in (160_000, 90_000, 30_000)]
     texts = {}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from asr_batch.jobs.bench import npu as npu_bench
-from asr_batch.models.load import LoadOptions
+from asr_batch.models.recognizer import LoadOptions
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NANO = ROOT / "models" / "bundled" / "nano.en"

@@ -16,8 +16,8 @@ onnx = pytest.importorskip("onnx")
 
 from asr_batch.manifests.errors import ModelError  # noqa: E402
 from asr_batch.models.features import log_mel  # noqa: E402
-from asr_batch.models.whisper.npu.export import export_kit  # noqa: E402
-from asr_batch.models.whisper.npu.graph import vocabulary_borders  # noqa: E402
+from asr_batch.models.whisper.compile.hailo.export import export_kit  # noqa: E402
+from asr_batch.models.whisper.compile.hailo.graph import vocabulary_borders  # noqa: E402
 
 
 @pytest.fixture(scope="module")

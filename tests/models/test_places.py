@@ -11,8 +11,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_batch.models.load import LoadOptions, load_recognizer
-from asr_batch.models.recognizer import DecodeOptions, Recognizer, WindowRequest, WindowResult
+from asr_batch.models.load import load_recognizer
+from asr_batch.models.recognizer import DecodeOptions, LoadOptions, Recognizer, WindowRequest, WindowResult
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.places import path_starts, word_places
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer

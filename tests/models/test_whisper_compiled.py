@@ -13,8 +13,8 @@ import whisper_reference as reference
 from tiny_whisper import Tiny, weights, write_json
 
 from asr_batch.manifests.errors import ModelError
-from asr_batch.models.load import LoadOptions, load_recognizer
-from asr_batch.models.recognizer import DecodeOptions, Recognizer, WindowRequest, WindowResult
+from asr_batch.models.load import load_recognizer
+from asr_batch.models.recognizer import DecodeOptions, LoadOptions, Recognizer, WindowRequest, WindowResult
 from asr_batch.models.whisper.compile.bundle import compile_bundle
 
 pytest.importorskip("onnx")

@@ -9,8 +9,8 @@ import pytest
 import soundfile
 import soxr
 
-from asr_batch.models.load import LoadOptions, load_recognizer
-from asr_batch.models.recognizer import DecodeOptions, WindowRequest, WindowResult
+from asr_batch.models.load import load_recognizer
+from asr_batch.models.recognizer import DecodeOptions, LoadOptions, WindowRequest, WindowResult
 from asr_batch.models.whisper.engine.words import split_words, token_starts
 
 ROOT = Path(__file__).parents[2]

@@ -14,8 +14,15 @@ import whisper_reference as reference
 from tiny_whisper import Tiny, publish
 
 from asr_batch.manifests.errors import ItemError, ModelError
-from asr_batch.models.load import LoadOptions, load_recognizer
-from asr_batch.models.recognizer import DecodeOptions, Recognizer, TimedText, WindowRequest, WindowResult
+from asr_batch.models.load import load_recognizer
+from asr_batch.models.recognizer import (
+    DecodeOptions,
+    LoadOptions,
+    Recognizer,
+    TimedText,
+    WindowRequest,
+    WindowResult,
+)
 from asr_batch.models.whisper.alignment import alignment_heads
 from asr_batch.models.whisper.tokenizer import prompt_ids
 

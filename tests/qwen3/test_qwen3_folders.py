@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from asr_batch.manifests.errors import ModelError
-from asr_batch.models.load import LoadOptions, load_recognizer
+from asr_batch.models.load import load_recognizer
 from asr_batch.models.onnx import writer as wire
 from asr_batch.models.qwen3 import layout, memory, rewrite, sessions, trace
 from asr_batch.models.qwen3.config import QwenConfig
 from asr_batch.models.qwen3.files import choose
-from asr_batch.models.recognizer import DecodeOptions, WindowRequest
+from asr_batch.models.recognizer import DecodeOptions, LoadOptions, WindowRequest
 
 MODEL = Path(__file__).parent.parent / "data" / "qwen3_asr_tiny"
 FP32 = LoadOptions(precision="fp32", threads=1)

@@ -12,8 +12,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from asr_batch.models.features import log_mel
-from asr_batch.models.load import LoadOptions, load_recognizer
-from asr_batch.models.recognizer import DecodeOptions, Recognizer, WindowRequest, WindowResult
+from asr_batch.models.load import load_recognizer
+from asr_batch.models.recognizer import DecodeOptions, LoadOptions, Recognizer, WindowRequest, WindowResult
 
 CAP = 20
 

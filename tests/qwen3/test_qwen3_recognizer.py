@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from asr_batch.manifests.errors import ItemError
-from asr_batch.models.load import LoadOptions, load_recognizer
+from asr_batch.models.load import load_recognizer
 from asr_batch.models.qwen3.answer import Answer, loops, parse
 from asr_batch.models.qwen3.decoding import Decoding, NotFiniteError, token_cap
 from asr_batch.models.qwen3.languages import NAMES, language_code
 from asr_batch.models.qwen3.prompt import PromptWriter
-from asr_batch.models.recognizer import DecodeOptions, WindowRequest, WindowResult
+from asr_batch.models.recognizer import DecodeOptions, LoadOptions, WindowRequest, WindowResult
 
 MODEL = Path(__file__).parent.parent / "data" / "qwen3_asr_tiny"
 TONE = (np.sin(np.arange(30_000) / 7) / 4).astype(np.float32)

@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 
 from asr_batch.models.features import log_mel
-from asr_batch.models.load import LoadOptions
 from asr_batch.models.qwen3 import layout
 from asr_batch.models.qwen3.config import QwenConfig
 from asr_batch.models.qwen3.files import choose
 from asr_batch.models.qwen3.graphs import Graphs, audio_positions
 from asr_batch.models.qwen3.languages import language_code
 from asr_batch.models.qwen3.prompt import PromptWriter
-from asr_batch.models.recognizer import DecodeOptions, WindowRequest
+from asr_batch.models.recognizer import DecodeOptions, LoadOptions, WindowRequest
 
 MODEL = Path(__file__).parent.parent / "data" / "qwen3_asr_tiny"
 EXPECTED = json.loads((MODEL / "expected.json").read_text(encoding="utf-8"))

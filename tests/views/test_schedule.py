@@ -16,7 +16,8 @@ from click.testing import CliRunner
 from asr_batch.jobs.cli.main import main
 from asr_batch.jobs.schedule import systemd as schedule_systemd
 from asr_batch.jobs.schedule.cron import block, with_block, without
-from asr_batch.jobs.schedule.jobs import Planned, job_name
+from asr_batch.jobs.schedule.entry import job_name
+from asr_batch.jobs.schedule.jobs import Planned
 from asr_batch.jobs.schedule.systemd import service, timer
 
 HOSTILE = [

@@ -7,7 +7,7 @@ import pytest
 from worker_fakes import FakeTranscriber, unit
 
 from asr_batch.manifests.errors import RetryableError, WorkerFatalError
-from asr_batch.models.load import LoadOptions
+from asr_batch.models.recognizer import LoadOptions
 from asr_batch.workers.local import LocalPool
 from asr_batch.workers.pool import UnitDone, UnitsLost, WorkerSpec
 from asr_batch.workers.worker import Worker

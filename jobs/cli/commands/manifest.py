@@ -41,9 +41,11 @@ def build(paths: tuple[str, ...], to: str, durations: bool, hidden: bool) -> Non
     files = find(paths, hidden=hidden)
     lines = rows(files, target.path.parent if target.path else None)
     if durations:
+        from asr_batch.pipeline.audio.reader import probe
+
         for line, file in zip(lines, files, strict=True):
             line["file"] = file
-        missing = add_durations(lines)
+        missing = add_durations(lines, lambda file: probe(file).duration)
         if missing:
             click.echo(
                 f"files that do not tell their duration (`asr-batch plan` says why): {missing}", err=True

@@ -215,5 +215,5 @@ def _recordings(folder: Path) -> Iterator[Any]:
 )
 def add_hef(bundle: Path, hef: Path, role: str | None) -> None:
     """Take the compiled network HEF into BUNDLE, an encoder with its reference for the start-up probe."""
-    import_module("asr_batch.models.hailo.api").add_hef(bundle, hef, role=role)
+    import_module("asr_batch.models.whisper.opening").take_hef(bundle, hef, role)
     click.echo(bundle)

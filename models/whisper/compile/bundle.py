@@ -80,7 +80,7 @@ def _add_kit(
     target: str,
     audio: Iterable[Path | NDArray[np.float32]] | None,
 ) -> None:
-    from asr_batch.models.whisper.npu.export import export_kit
+    from asr_batch.models.whisper.compile.hailo.export import export_kit
 
     export_kit(src, folder / "hailo", window, target, audio)
 

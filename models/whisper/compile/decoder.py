@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from asr_batch.models.whisper.alignment import GROUP
 from asr_batch.models.whisper.compile.encoder import cross_width, feed_forward, key_chunk
 from asr_batch.models.whisper.compile.graph import Graph
 from asr_batch.models.whisper.compile.layers import (
@@ -35,8 +36,6 @@ from asr_batch.models.whisper.config import WhisperConfig
 
 Float32 = NDArray[np.float32]
 _CLOSED = -1e30  # additive bias of positions that do not exist
-GROUP = 4
-"""Positions of 20 ms whose attention is told as one figure: finer ones find the same lost words."""
 
 
 class DecoderBuilder:

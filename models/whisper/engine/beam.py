@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from asr_batch.models.whisper.engine.buffers import Array
+from asr_batch.models.whisper.arrays import Array
 from asr_batch.models.whisper.engine.choose import FastRules
 from asr_batch.models.whisper.engine.slots import DecoderEngine, Slot
 from asr_batch.models.whisper.rules import Decoding

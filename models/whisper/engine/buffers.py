@@ -6,23 +6,18 @@ windows binds the front of every buffer, and a prefill of one window binds one s
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 
 from asr_batch.models.onnx.sessions import runtime_errors
+from asr_batch.models.whisper.arrays import Array, Shape, zeros_in_one
 
-Array = NDArray[Any]
-Shape = tuple[Any, tuple[int, ...]]
-"""Element type and shape of a buffer."""
 _STEP = 16  # tokens by which caches grow
-_LINE = 64  # bytes: arrays begin on a cache line
 _DTYPES: dict[str, Any] = {
     "tensor(float)": np.float32,
     "tensor(int8)": np.int8,
@@ -35,21 +30,6 @@ def bind(binding: Any, name: str, array: Array, *, output: bool = False) -> None
     assert array.flags.c_contiguous
     method = binding.bind_output if output else binding.bind_input
     method(name, "cpu", 0, array.dtype.type, list(array.shape), array.ctypes.data)
-
-
-def zeros_in_one(shapes: Mapping[str, Shape]) -> dict[str, Array]:
-    """Arrays of zeros in one block, each on a cache line: numpy asks for huge pages for large ones, which
-    saves a decoder step, that reads all of it once, a part of its cache misses.
-    """
-    sizes = [math.prod(shape) * np.dtype(kind).itemsize for kind, shape in shapes.values()]
-    ends = list(accumulate(-(-size // _LINE) * _LINE for size in sizes))
-    block = np.zeros((ends[-1] if ends else 0) + _LINE, np.uint8)
-    block = block[-block.ctypes.data % _LINE :]
-    starts = [0, *ends[:-1]]
-    return {
-        name: block[start : start + size].view(kind).reshape(shape)
-        for (name, (kind, shape)), start, size in zip(shapes.items(), starts, sizes, strict=True)
-    }
 
 
 class Buffers:

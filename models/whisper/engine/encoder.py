@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from asr_batch.models.encoder import EncoderJob
 from asr_batch.models.onnx.options import Cores, graph_options
 from asr_batch.models.onnx.sessions import open_session, runtime_errors
-from asr_batch.models.whisper.engine.buffers import Array, bind
+from asr_batch.models.whisper.arrays import Array
+from asr_batch.models.whisper.engine.buffers import bind
 from asr_batch.models.whisper.kernels.encoder import open_encoder_kernel
 
 Float32 = NDArray[np.float32]

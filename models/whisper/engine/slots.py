@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from asr_batch.models.onnx.options import Cores, graph_options
 from asr_batch.models.onnx.sessions import open_session
+from asr_batch.models.whisper.arrays import Array
 from asr_batch.models.whisper.config import WhisperConfig
-from asr_batch.models.whisper.engine.buffers import Array, Buffers, Stepper
+from asr_batch.models.whisper.engine.buffers import Buffers, Stepper
 from asr_batch.models.whisper.engine.choose import FastRules
 from asr_batch.models.whisper.engine.encoder import CrossProjector
 from asr_batch.models.whisper.engine.vocabulary import Scores, Vocabulary, VocabularyGraphs

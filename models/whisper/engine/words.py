@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from asr_batch.models.onnx.options import graph_options
 from asr_batch.models.onnx.sessions import open_session
 from asr_batch.models.recognizer import TimedWord
+from asr_batch.models.whisper.arrays import Array
 from asr_batch.models.whisper.config import WhisperConfig
-from asr_batch.models.whisper.engine.buffers import Array, Buffers, Stepper
+from asr_batch.models.whisper.engine.buffers import Buffers, Stepper
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer
 
 Float = NDArray[np.float64]

@@ -20,7 +20,7 @@ from asr_batch.models.onnx.safety import check_graph
 from asr_batch.models.onnx.sessions import has_gpu
 from asr_batch.models.onnx.tensors import Weight, read_tensor
 from asr_batch.models.onnx.wire import Message
-from asr_batch.models.whisper.engine.buffers import zeros_in_one
+from asr_batch.models.whisper.arrays import zeros_in_one
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]

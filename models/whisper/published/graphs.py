@@ -18,10 +18,9 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from asr_batch.manifests.errors import ModelError
-from asr_batch.models.load import LoadOptions
 from asr_batch.models.onnx.sessions import Opened, Tensor, check_tensors, open_session, runtime_errors
-from asr_batch.models.whisper.alignment import alignment_heads
-from asr_batch.models.whisper.compile.decoder import GROUP
+from asr_batch.models.recognizer import LoadOptions
+from asr_batch.models.whisper.alignment import GROUP, alignment_heads
 from asr_batch.models.whisper.config import WhisperConfig
 
 Float32 = NDArray[np.float32]

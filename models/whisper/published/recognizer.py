@@ -28,9 +28,9 @@ from numpy.typing import NDArray
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.features import FRAMES_PER_SECOND, HOP, log_mel_batch
-from asr_batch.models.load import LoadOptions
 from asr_batch.models.recognizer import (
     SAMPLE_RATE,
+    LoadOptions,
     ModelInfo,
     Recognizer,
     Samples,

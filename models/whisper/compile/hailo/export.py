@@ -19,10 +19,8 @@ from numpy.typing import NDArray
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.recognizer import SAMPLE_RATE, Samples
-from asr_batch.models.whisper.compile.weights import Source, read_source
-from asr_batch.models.whisper.config import WhisperConfig
-from asr_batch.models.whisper.npu.calibration import write_calibration, write_decoder_calibration
-from asr_batch.models.whisper.npu.graph import (
+from asr_batch.models.whisper.compile.hailo.calibration import write_calibration, write_decoder_calibration
+from asr_batch.models.whisper.compile.hailo.graph import (
     EMBEDDED_NODE,
     END_NODES,
     MEMORY_NODE,
@@ -31,7 +29,9 @@ from asr_batch.models.whisper.npu.graph import (
     write_decoder,
     write_encoder,
 )
-from asr_batch.models.whisper.npu.texts import CONVERT, decoder_script, encoder_script, readme
+from asr_batch.models.whisper.compile.hailo.texts import CONVERT, decoder_script, encoder_script, readme
+from asr_batch.models.whisper.compile.weights import Source, read_source
+from asr_batch.models.whisper.config import WhisperConfig
 
 TARGETS = ("hailo8", "hailo8l", "hailo10h")
 CALIBRATION_WINDOWS = 4000

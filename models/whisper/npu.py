@@ -14,9 +14,9 @@ from functools import partial
 from asr_batch.manifests.errors import ItemError
 from asr_batch.models.encoder import Encoder, Monitored
 from asr_batch.models.hailo.decoder import NpuDecoder
-from asr_batch.models.load import LoadOptions
 from asr_batch.models.onnx.options import Cores
 from asr_batch.models.recognizer import (
+    LoadOptions,
     ModelInfo,
     Recognizer,
     Samples,
@@ -27,8 +27,8 @@ from asr_batch.models.whisper.bundle import Bundle
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.engine.encoder import CpuEncoder
 from asr_batch.models.whisper.engine.feed import EncoderFeed, Ready
+from asr_batch.models.whisper.opening import choose_encoder, describe
 from asr_batch.models.whisper.outcome import window_result
-from asr_batch.models.whisper.recognizer import choose_encoder, describe
 from asr_batch.models.whisper.rules import Decoding, TokenRules
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
 

@@ -1,0 +1,118 @@
+"""Files and folders of a data set: written in one step, swapped in one step, errors in words."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from asr_batch.manifests.errors import OutputError
+
+FOLDERS = ("windows", "transcripts")
+"""In the order in which their parts are renamed: a transcript is never visible before its windows."""
+
+
+SWAP = ".swap.json"
+
+
+HIDDEN = ".tmp"
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that cannot
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Replace the file at `path` in one step."""
+    hidden = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{HIDDEN}")
+    try:
+        with hidden.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            if durable:
+                os.fsync(stream.fileno())
+        hidden.replace(path)
+        if durable:
+            fsync_folder(path.parent)
+    except OSError:
+        hidden.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def output_errors(root: Path) -> Iterator[None]:
+    """Turn the system's errors while writing below `root` into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(_sentence(root, error)) from error
+    except pa.ArrowException as error:
+        raise OutputError(f"{root}: a part file cannot be read or written ({error})") from error
+
+
+def _sentence(root: Path, error: OSError) -> str:
+    again = "everything committed is safe, and the same command goes on from there"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{root}: the disk is full; free some space: {again}"
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"{root}: cannot be written ({error.strerror}); make it writable: {again}"
+    return f"{root}: writing failed ({error}); {again}"
+
+
+def finish_swap(root: Path) -> bool:
+    """Make the exchange that the journal asks for, however far it got; whether there was one."""
+    journal = root / SWAP
+    if not journal.exists():
+        return False
+    token = json.loads(journal.read_text(encoding="utf-8"))["token"]
+    for folder in FOLDERS:
+        new, current = root / f".{folder}.{token}", root / folder
+        if (new / f".swap-{token}").exists():  # the mark is in the new folder until that is in place
+            _exchange(new, current)
+    fsync_folder(root)
+    for folder in FOLDERS:
+        shutil.rmtree(root / f".{folder}.{token}", ignore_errors=True)
+        (root / folder / f".swap-{token}").unlink(missing_ok=True)
+    journal.unlink()
+    fsync_folder(root)
+    return True
+
+
+def drop_unfinished(root: Path) -> None:
+    """Remove folders of a merge that never reached its journal."""
+    for folder in FOLDERS:
+        for left in root.glob(f".{folder}.*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _exchange(new: Path, current: Path) -> None:
+    """Swap two folders in one step; where the system cannot, in two (readers see no part in between)."""
+    at_cwd, exchange = -100, 2
+    libc = ctypes.CDLL(None, use_errno=True)
+    try:
+        done = libc.renameat2(at_cwd, os.fsencode(new), at_cwd, os.fsencode(current), exchange) == 0
+    except AttributeError:
+        done = False
+    if not done:
+        aside = current.with_name(f"{new.name}.old")
+        if current.exists():
+            current.rename(aside)
+        new.rename(current)
+        if aside.exists():
+            aside.rename(new)

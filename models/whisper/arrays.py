@@ -1,0 +1,35 @@
+"""Arrays that several graphs and kernels share: one block, each on a cache line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+Shape = tuple[Any, tuple[int, ...]]
+"""Element type and shape of a buffer."""
+
+
+_LINE = 64  # bytes: arrays begin on a cache line
+
+
+def zeros_in_one(shapes: Mapping[str, Shape]) -> dict[str, Array]:
+    """Arrays of zeros in one block, each on a cache line: numpy asks for huge pages for large ones, which
+    saves a decoder step, that reads all of it once, a part of its cache misses.
+    """
+    sizes = [math.prod(shape) * np.dtype(kind).itemsize for kind, shape in shapes.values()]
+    ends = list(accumulate(-(-size // _LINE) * _LINE for size in sizes))
+    block = np.zeros((ends[-1] if ends else 0) + _LINE, np.uint8)
+    block = block[-block.ctypes.data % _LINE :]
+    starts = [0, *ends[:-1]]
+    return {
+        name: block[start : start + size].view(kind).reshape(shape)
+        for (name, (kind, shape)), start, size in zip(shapes.items(), starts, sizes, strict=True)
+    }

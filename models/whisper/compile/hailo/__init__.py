@@ -1,0 +1,1 @@
+"""The kit for Hailo's compiler: static graphs, calibration sets, model scripts."""

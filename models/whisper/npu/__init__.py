@@ -1,1 +1,0 @@
-"""Whisper on a Hailo NPU: the kit for the vendor's compiler, and the decoder on the NPU."""

@@ -1,0 +1,62 @@
+"""Opening a compiled bundle: which encoder it gets, and what it can do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from asr_batch.models.encoder import Encoder, Float32
+from asr_batch.models.hailo.bundle import HefEntry, Role, add_hef
+from asr_batch.models.onnx.options import Cores
+from asr_batch.models.recognizer import LoadOptions, ModelInfo
+from asr_batch.models.whisper.bundle import Bundle
+from asr_batch.models.whisper.config import WhisperConfig
+from asr_batch.models.whisper.engine.encoder import CpuEncoder
+
+
+def choose_encoder(
+    bundle: Bundle,
+    options: LoadOptions,
+    cpu: Callable[[], Encoder],
+    read: Callable[[Float32], str] | None = None,
+) -> Encoder:
+    """The NPU's encoder when asked for, or with `auto` when the bundle has one for it; else the CPU's."""
+    if not _wants_npu(bundle, options):
+        return cpu()
+    from asr_batch.models.hailo.api import open_encoder
+
+    return open_encoder(bundle.folder, cpu, options, read=read)
+
+
+def _wants_npu(bundle: Bundle, options: LoadOptions) -> bool:
+    has_hef = any(bundle.folder.glob("*.hef")) or any(bundle.folder.glob("hailo/*.hef"))
+    return options.encoder == "hailo" or (options.encoder == "auto" and has_hef)
+
+
+def describe(bundle: Bundle, config: WhisperConfig, encoder: Encoder, slots: int) -> ModelInfo:
+    """What a bundle with this encoder is and can do."""
+    can = {"temperature", "beam", "word_timestamps"}
+    can |= {"prompt"} if config.previous is not None else set()
+    can |= {"timestamps"} if config.timestamp_begin is not None else set()
+    can |= {"no_speech"} if config.no_speech is not None else set()
+    can |= {"language_detection"} if config.multilingual else set()
+    can |= {"translate"} if config.multilingual and config.translate is not None else set()
+    return ModelInfo(
+        name=bundle.folder.name,
+        family="whisper",
+        path=str(bundle.folder),
+        sha256=bundle.sha256,
+        precision=bundle.precision,
+        window=bundle.window,
+        languages=tuple(sorted(config.languages)) if config.multilingual else ("en",),
+        capabilities=frozenset(can),
+        encoder_backend=encoder.backend,
+        provider=getattr(encoder, "provider", "cpu"),
+        batch=slots,
+    )
+
+
+def take_hef(folder: Path, hef: Path, role: Role | None = None) -> HefEntry:
+    """Take a network compiled for a Hailo chip into the bundle at `folder`. Raises ModelError."""
+    return add_hef(folder, hef, role=role, cpu=lambda: CpuEncoder(folder, Cores(os.cpu_count() or 1), "cpu"))
