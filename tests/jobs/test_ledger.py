@@ -11,7 +11,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from asr_batch.jobs.dataset import compaction, parts
+from asr_batch.jobs.dataset import files, parts
 from asr_batch.jobs.dataset.compaction import compact_parts
 from asr_batch.jobs.dataset.ledger import Ledger, Limits
 from asr_batch.manifests.errors import OutputError
@@ -96,8 +96,8 @@ def crash_at(monkeypatch, number: int) -> dict[str, int]:
     monkeypatch.setattr(Path, "hardlink_to", guard(Path.hardlink_to))
     monkeypatch.setattr(Path, "mkdir", guard(Path.mkdir))
     monkeypatch.setattr(pq, "write_table", guard(pq.write_table))
-    monkeypatch.setattr(compaction, "_exchange", guard(compaction._exchange))
-    monkeypatch.setattr(compaction.shutil, "rmtree", guard(compaction.shutil.rmtree))
+    monkeypatch.setattr(files, "_exchange", guard(files._exchange))
+    monkeypatch.setattr(files.shutil, "rmtree", guard(files.shutil.rmtree))
     return seen
 
 
@@ -177,7 +177,7 @@ def test_exchange_without_the_system_call(tmp_path, monkeypatch):
         def __init__(self, *args, **more):
             pass
 
-    monkeypatch.setattr(compaction.ctypes, "CDLL", Libc)
+    monkeypatch.setattr(files.ctypes, "CDLL", Libc)
     for names in ("ab", "cd"):
         fill(Ledger(tmp_path, limits=Limits(rows=2)), names)
     assert compact_parts(tmp_path) == (2, 1)
