@@ -30,6 +30,7 @@ class RunConfig:
     """One job."""
 
     manifest: str | None = _key("The manifest: a file, a URL, or - for CSV on standard input.")
+    sources: tuple[str, ...] = _key("Audio files, folders and globs in place of a manifest.", ())
     out: str | None = _key("The folder of the data set.")
     model: str | None = _key("Model: a name in the store or a folder.")
     second_model: str | None = _key("A stronger model for windows that the first could not settle.")
@@ -153,7 +154,9 @@ def check_value(name: str, value: Any, where: str) -> Any:
     entry = KEYS[name]
     kind, limits = str(entry.type), entry.metadata
     expected = _expected(kind, limits)
-    if kind.startswith("bool"):
+    if kind.startswith("tuple"):
+        good = isinstance(value, (list, tuple)) and bool(value) and all(isinstance(v, str) for v in value)
+    elif kind.startswith("bool"):
         good = isinstance(value, bool)
     elif kind.startswith(("int", "float")):
         good = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -168,6 +171,8 @@ def check_value(name: str, value: Any, where: str) -> Any:
         _check_meaning(name, value)
     except ValueError as error:
         raise ConfigError(f"{where}: {name} = {value!r} is not usable; expected {error}") from None
+    if kind.startswith("tuple"):
+        return tuple(value)
     return float(value) if kind.startswith("float") else value
 
 
@@ -175,7 +180,7 @@ def _expected(kind: str, limits: Mapping[str, Any]) -> str:
     if "choices" in limits:
         return ", ".join(limits["choices"])
     names = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text"}
-    text = names[kind.split(" ")[0]]
+    text = names.get(kind.split(" ")[0], "a list of paths")
     if "most" in limits:
         return f"{text} from {limits['least']} to {limits['most']}"
     return f"{text} from {limits['least']}" if "least" in limits else text
@@ -218,16 +223,33 @@ def next_occurrence(of: time, now: datetime) -> datetime:
 
 def build_config(given: Mapping[str, Any], file: Mapping[str, Any] | None = None) -> RunConfig:
     """The settings from checked values: `given` on the command line wins over those of the `file`."""
-    values = {**(file or {}), **{name: value for name, value in given.items() if value is not None}}
-    config = RunConfig(**values)
-    for name in ("manifest", "out"):
-        if not getattr(config, name):
-            wanted = "MANIFEST" if name == "manifest" else "--out DIR"
-            raise ConfigError(f"{wanted} is missing; give it on the command line or in job.toml as {name}")
+    told = {name: value for name, value in given.items() if value is not None}
+    kept = dict(file or {})
+    if kept.keys() >= {"manifest", "sources"}:
+        raise ConfigError("job.toml has both manifest and sources; expected one of them")
+    if told.keys() & {"manifest", "sources"}:
+        kept = {name: value for name, value in kept.items() if name not in ("manifest", "sources")}
+    config = _with_manifest(RunConfig(**{**kept, **told}))
+    if not config.manifest and not config.sources:
+        raise ConfigError(
+            "SOURCE is missing: give a manifest, or audio files, folders and globs, on the command line "
+            "or in job.toml as manifest or sources"
+        )
+    if not config.out:
+        raise ConfigError("--out DIR is missing; give it on the command line or in job.toml as out")
     return config
+
+
+def _with_manifest(config: RunConfig) -> RunConfig:
+    """The settings with the one source that is a manifest as their manifest. Raises ConfigError."""
+    from asr_batch.manifests.sources import one_manifest
+
+    manifest = one_manifest(config.sources) if config.sources else None
+    return replace(config, manifest=manifest, sources=()) if manifest else config
 
 
 def from_job(options: Mapping[str, Any], **changes: Any) -> RunConfig:
     """The settings that job.json keeps, with `changes`."""
     known = {name: value for name, value in options.items() if name in KEYS}
+    known["sources"] = tuple(known.get("sources") or ())
     return replace(RunConfig(**known), **changes)

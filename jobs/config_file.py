@@ -12,7 +12,7 @@ from asr_batch.jobs.config import KEYS, check_value
 from asr_batch.manifests.errors import ConfigError
 from asr_batch.manifests.location import scheme_of
 
-PATHS = ("manifest", "out", "model", "second_model")
+PATHS = ("manifest", "source", "out", "model", "second_model")
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -59,6 +59,8 @@ def _near(name: str) -> str:
 
 
 def _rooted(name: str, value: Any, folder: Path) -> Any:
+    if name == "sources":
+        return tuple(_rooted("source", source, folder) for source in value)
     if name not in PATHS or not isinstance(value, str) or scheme_of(value) or value == "-":
         return value
     rooted = folder / value

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
-from itertools import chain, count
+from itertools import chain, count, takewhile
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -72,28 +72,49 @@ def find(paths: Sequence[str], *, hidden: bool = False) -> list[Path]:
 
     Raises ConfigError for a path that is not there and when nothing is found.
     """
-    found = {Path(os.path.abspath(path)) for given in paths for path in _expand(given, hidden)}  # noqa: PTH100
+    return list(find_below(paths, hidden=hidden))
+
+
+def find_below(paths: Sequence[str], *, hidden: bool = False) -> dict[Path, Path]:
+    """The same, each with the folder that it was found below (of several, that of the first path given)."""
+    found: dict[Path, Path] = {}
+    for given in paths:
+        for path, base in _expand(given, hidden):
+            found.setdefault(_absolute(path), _absolute(base))
     if not found:
         raise ConfigError(f"no audio files in {', '.join(paths)}; expected files such as .wav, .flac or .mp3")
-    return sorted(found, key=os.fsencode)
+    return {file: found[file] for file in sorted(found, key=os.fsencode)}
 
 
-def _expand(given: str, hidden: bool) -> Iterator[str]:
+def _absolute(path: str) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 - links stay as they are named
+
+
+def _expand(given: str, hidden: bool) -> Iterator[tuple[str, str]]:
+    """The files that one argument names, each with the folder it stands below."""
     if os.path.lexists(given) or not has_magic(given):
-        yield from _walk(given, hidden)
+        base = given if Path(given).is_dir() else os.path.dirname(given) or "."  # noqa: PTH120
+        yield from ((path, base) for path in _walk(given, hidden))
         return
     matches = glob(given, recursive=True, include_hidden=hidden)  # noqa: PTH207 - absolute patterns
     if not matches:
         raise ConfigError(
             f"{given} matches nothing; give folders, files or a pattern such as 'talks/**/*.wav'"
         )
+    base = _fixed_part(given)
     ending = os.path.splitext(given)[1]  # noqa: PTH122
     anything = bool(ending) and not has_magic(ending)  # '*.bin' asks for just these files
     for match in matches:
         if Path(match).is_dir():
-            yield from _walk(match, hidden)
-        elif anything or _is_audio(match):
-            yield match
+            yield from ((path, base) for path in _walk(match, hidden))
+        elif anything or is_audio_name(match):
+            yield match, base
+
+
+def _fixed_part(pattern: str) -> str:
+    """The folder before the first wildcard of a pattern."""
+    fixed = list(takewhile(lambda part: not has_magic(part), Path(pattern).parts[:-1]))
+    return os.path.join(*fixed) if fixed else "."  # noqa: PTH118
 
 
 def _walk(given: str, hidden: bool) -> Iterator[str]:
@@ -107,11 +128,12 @@ def _walk(given: str, hidden: bool) -> Iterator[str]:
     for folder, below, names in os.walk(given):
         below[:] = [name for name in below if hidden or not name.startswith(".")]
         for name in names:
-            if _is_audio(name) and (hidden or not name.startswith(".")):
+            if is_audio_name(name) and (hidden or not name.startswith(".")):
                 yield os.path.join(folder, name)  # noqa: PTH118 - many files
 
 
-def _is_audio(name: str) -> bool:
+def is_audio_name(name: str) -> bool:
+    """Whether a name ends as audio files do."""
     return os.path.splitext(name)[1].lower() in ENDINGS  # noqa: PTH122 - many files
 
 
@@ -120,8 +142,13 @@ def rows(files: Sequence[Path], folder: Path | None) -> list[Row]:
     base = Path(os.path.abspath(folder)) if folder is not None else None  # noqa: PTH100
     paths = [_below(file, base) for file in files]
     ids = _ids(_printable(path.lstrip("/")) for path in paths)
-    shown = [_shown(file, path) for file, path in zip(files, paths, strict=True)]
-    return [{"id": row_id, "audio": audio} for row_id, audio in zip(ids, shown, strict=True)]
+    texts = [_shown(file, path) for file, path in zip(files, paths, strict=True)]
+    return [{"id": row_id, "audio": audio} for row_id, audio in zip(ids, texts, strict=True)]
+
+
+def shown(file: Path, base: Path) -> str:
+    """A file as it stands in a manifest in `base`: relative where it is below, else absolute."""
+    return _shown(file, _below(file, base))
 
 
 def _below(file: Path, base: Path | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
 import re
@@ -52,6 +53,23 @@ class Layout:
             roles.pop("duration", None)
         used = set(roles.values())
         return cls(roles, tuple(name for name in present if name not in used))
+
+
+def misspelt(names: Iterable[str]) -> dict[str, str]:
+    """Columns that would be passed through and look like one of ours written wrongly, with what was meant.
+
+    A column whose role another one plays already is not asked about.
+    """
+    layout = Layout.of(tuple(names))
+    free = {name: role for role, names_ in ALIASES.items() if role not in layout.roles for name in names_}
+    found = {}
+    for name in layout.extra:
+        plain = name.strip().lower()
+        near = difflib.get_close_matches(plain, free, n=1, cutoff=0.8) if len(plain) > 3 else []
+        meant = plain if plain in free else next(iter(near), None)
+        if meant is not None and name not in free:
+            found[name] = meant
+    return found
 
 
 class RowError(Exception):

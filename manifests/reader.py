@@ -59,13 +59,14 @@ class Manifest:
     """A manifest that can be read any number of times.
 
     `name` is what the user calls it, `path` the local file that is read, `base` what its paths are relative
-    to.
+    to. `columns` are the names seen so far.
     """
 
     def __init__(self, name: str, path: Path, base: Base, fmt: Format | None = None) -> None:
         self.name, self.path, self.base = name, path, base
         self.format: Format = fmt or _format_of(path, name)
         self.renamed = False
+        self.columns: tuple[str, ...] = ()
         self._names: Names | None = None
 
     def sha256(self) -> str:
@@ -134,6 +135,7 @@ class Manifest:
             layout = layouts.get(names)
             if layout is None:
                 layout = layouts[names] = Layout.of(names)
+                self.columns = tuple(dict.fromkeys((*self.columns, *names)))
             try:
                 yield build_item(line, values, layout, self.base)
             except RowError as error:

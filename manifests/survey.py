@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from asr_batch.manifests.columns import misspelt
 from asr_batch.manifests.reader import Manifest
 from asr_batch.manifests.records import AudioItem
 
@@ -19,13 +20,17 @@ FIRST = 40
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """`ids` are 64-bit hashes of all row ids, `first` the first few ids, `extra` names and Arrow types."""
+    """`ids` are 64-bit hashes of all row ids, `first` the first few ids, `extra` names and Arrow types.
+
+    `misspelt` are columns passed through that look like one of ours, with what was meant.
+    """
 
     rows: int
     ids: NDArray[np.int64]
     first: tuple[str, ...]
     extra: tuple[tuple[str, Any], ...]
     sha256: str
+    misspelt: Mapping[str, str] = field(default_factory=dict)
 
 
 def survey(manifest: Manifest) -> Survey:
@@ -45,4 +50,6 @@ def survey(manifest: Manifest) -> Survey:
         del ids[:], first[:]
         deque(noted(manifest.rows()), maxlen=0)
     hashes = np.frombuffer(ids, dtype=np.int64) if ids else np.empty(0, dtype=np.int64)
-    return Survey(facts.rows, hashes, tuple(first), facts.extra, manifest.sha256())
+    return Survey(
+        facts.rows, hashes, tuple(first), facts.extra, manifest.sha256(), misspelt(manifest.columns)
+    )

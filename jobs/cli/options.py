@@ -28,11 +28,11 @@ _METAVARS = {
 
 
 def run_options(*names: str) -> Callable[[Command], Command]:
-    """Add the options for these keys of `RunConfig` (all but `manifest` when none is named).
+    """Add the options for these keys of `RunConfig` (all but the arguments when none is named).
 
     An option that is not given is None, so that `job.toml` can give it.
     """
-    wanted = names or tuple(name for name in KEYS if name != "manifest")
+    wanted = names or tuple(name for name in KEYS if name not in ("manifest", "sources"))
 
     def decorate(command: Command) -> Command:
         for name in reversed(wanted):

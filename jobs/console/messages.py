@@ -41,14 +41,24 @@ class Voice:
             return
         table = Table("file", "status", "duration", "text", box=None, pad_edge=False)
         table.columns[2].justify = "right"
+        folder = _common_folder([row["audio"] for row in rows])
         for row in rows:
             text = row["text"] if row["status"] in ("ok", "partial") else row["error_message"]
-            cells = (one_line(row["audio"]), row["status"], hms_short(row["duration"]), one_line(text or ""))
+            name = one_line(row["audio"].removeprefix(folder))
+            cells = (name, row["status"], hms_short(row["duration"]), one_line(text or ""))
             table.add_row(*(Text(cell) for cell in cells))
         console = Console(file=self.stream, width=None if self.stream.isatty() else 120)
         console.print(table)
         if left_out > 0:
             console.print(f"... and {left_out} more such rows")
+
+
+def _common_folder(paths: Sequence[str]) -> str:
+    """The folder that all paths begin with, with its slash, where all are absolute; else nothing."""
+    if not all(path.startswith("/") for path in paths):
+        return ""
+    folder = os.path.commonpath([path.rpartition("/")[0] or "/" for path in paths])
+    return folder.rstrip("/") + "/"
 
 
 @contextmanager
@@ -94,6 +104,11 @@ def one_line(text: str, most: int = 160) -> str:
     """Text for a terminal: cut to `most`, without characters that could break the line or draw over it."""
     text = "".join(char if char.isprintable() else " " for char in text[: most + 1])
     return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def misspelt_text(name: str, meant: str) -> str:
+    """What is said of a column that looks like one of ours written wrongly."""
+    return f"the manifest's column {name} is passed through without effect; is {meant} meant?"
 
 
 def counts_line(counts: Mapping[str, int]) -> str:

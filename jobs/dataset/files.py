@@ -55,6 +55,16 @@ def write_text(path: Path, text: str, *, durable: bool = True) -> None:
         raise
 
 
+def copy_file(source: Path, path: Path) -> None:
+    """Replace the file at `path` by a copy of `source` in one step."""
+    hidden = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{HIDDEN}")
+    try:
+        shutil.copyfile(source, hidden)
+        hidden.replace(path)
+    finally:
+        hidden.unlink(missing_ok=True)
+
+
 @contextmanager
 def output_errors(root: Path) -> Iterator[None]:
     """Turn the system's errors while writing below `root` into one sentence."""

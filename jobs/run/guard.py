@@ -9,8 +9,11 @@ from datetime import datetime
 from pathlib import Path
 
 from asr_batch.jobs.config import RunConfig, next_occurrence, time_of_day
+from asr_batch.jobs.dataset.json_files import read_json
 from asr_batch.jobs.dataset.lock import hold
+from asr_batch.jobs.dataset.tables import JOB
 from asr_batch.manifests.errors import ConfigError, OutputError
+from asr_batch.manifests.sources import FILE
 
 
 @contextmanager
@@ -37,6 +40,15 @@ def _check_content(root: Path, config: RunConfig) -> None:
     parts = list((root / "transcripts").glob("*.parquet"))[:1]
     if parts and not (root / "job.json").exists():
         raise ConfigError(f"{root}: holds transcripts/ of another program; expected an empty or a new folder")
+
+
+def check_manifest_place(root: Path) -> None:
+    """Raise ConfigError for a manifest.csv in `root` that no run has made there of audio sources."""
+    if (root / FILE).exists() and not (read_json(root / JOB).get("options") or {}).get("sources"):
+        raise ConfigError(
+            f"{root / FILE} was not made by `run`, which would write it anew; "
+            f"give that manifest instead of audio, or another --out"
+        )
 
 
 def deadline(config: RunConfig) -> Callable[[], bool]:

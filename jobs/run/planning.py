@@ -16,6 +16,7 @@ from asr_batch.jobs.dataset.index import Index
 from asr_batch.jobs.dataset.parts import part_names
 from asr_batch.jobs.dataset.tables import load_summary
 from asr_batch.jobs.run.feed import Resume
+from asr_batch.manifests.columns import misspelt
 from asr_batch.manifests.errors import ItemError
 from asr_batch.manifests.location import is_remote, printable
 from asr_batch.manifests.reader import Manifest
@@ -48,6 +49,7 @@ class Plan:
     seconds: float = 0.0
     seconds_left: float = 0.0
     errors: dict[str, int] = field(default_factory=dict)
+    misspelt: dict[str, str] = field(default_factory=dict)
     unreadable_rows: list[dict[str, Any]] = field(default_factory=list)
     duplicate_rows: list[dict[str, Any]] = field(default_factory=list)
     rtfx: float = ASSUMED_RTFX
@@ -77,6 +79,7 @@ class Planner:
         """Plan all rows. Raises ManifestError."""
         for _ in manifest.check():
             pass
+        self.plan.misspelt = misspelt(manifest.columns)
         for item, look in self._looked(manifest.rows()):
             self._count(item, look)
         self._threads.shutdown()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import sys
 import tempfile
 import time
@@ -14,12 +13,18 @@ from pathlib import Path
 
 from asr_batch.jobs.config import RunConfig, Settings, settings_base
 from asr_batch.jobs.console.logs import log_to
-from asr_batch.jobs.console.messages import Voice, counts_line, native_stderr_to, real_stderr
+from asr_batch.jobs.console.messages import (
+    Voice,
+    counts_line,
+    misspelt_text,
+    native_stderr_to,
+    real_stderr,
+)
 from asr_batch.jobs.console.metrics import render, serve
 from asr_batch.jobs.console.progress import hms, make_progress
 from asr_batch.jobs.console.signals import StopRequest, stop_signals
 from asr_batch.jobs.dataset.facts import look_at
-from asr_batch.jobs.dataset.files import output_errors, write_text
+from asr_batch.jobs.dataset.files import copy_file, output_errors, write_text
 from asr_batch.jobs.dataset.job_file import part_metadata, write_job
 from asr_batch.jobs.dataset.json_files import STATUS, SUMMARY, read_json, write_json
 from asr_batch.jobs.dataset.ledger import Ledger, Limits
@@ -28,7 +33,7 @@ from asr_batch.jobs.quality import score
 from asr_batch.jobs.run.driver import Driver, Ending, Pace
 from asr_batch.jobs.run.ending import ending_text, failures_text, shown_rows
 from asr_batch.jobs.run.feed import Feed, Looker, Resume
-from asr_batch.jobs.run.guard import deadline, held_for
+from asr_batch.jobs.run.guard import check_manifest_place, deadline, held_for
 from asr_batch.jobs.run.pools import start_pool
 from asr_batch.jobs.run.rows import Assemble, RowMaker, Split
 from asr_batch.jobs.run.summary import Clock, Figures, exit_code, judge_gates
@@ -43,6 +48,7 @@ from asr_batch.manifests.errors import (
 )
 from asr_batch.manifests.location import is_remote
 from asr_batch.manifests.reader import Manifest, open_manifest
+from asr_batch.manifests.sources import FILE, open_sources
 from asr_batch.manifests.survey import Survey, survey
 from asr_batch.pipeline.text.assembling import assemble
 from asr_batch.pipeline.windows.spans import split_item
@@ -123,6 +129,7 @@ class _Session:
             choice = choose_model(self.config.model)
             manifest = manifest or self._open_manifest()
             found = survey(manifest)
+            self._warn_of_columns(found)
             if self.stop.exit_code is not None:
                 self.voice.complain("asr-batch: stopped before any work")
                 return self.stop.exit_code
@@ -139,23 +146,34 @@ class _Session:
                 log.exception("unexpected error")
                 raise
 
+    def _warn_of_columns(self, found: Survey) -> None:
+        for name, meant in found.misspelt.items():
+            self.voice.complain(f"asr-batch: warning: {misspelt_text(name, meant)}")
+
     def _open_manifest(self) -> Manifest:
+        if self.config.sources:
+            return self._made_manifest()
         name = self.config.manifest or ""
         if name != "-" and not is_remote(name):
             return open_manifest(name)
         spool = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="asr-batch-")))
         return open_manifest(name, spool / "manifest")
 
+    def _made_manifest(self) -> Manifest:
+        """The manifest of audio files, folders and globs, not yet in the folder of the data set."""
+        check_manifest_place(self.root)
+        spool = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="asr-batch-"))) / "manifest"
+        return open_sources(self.config.sources, self.root, spool)
+
     def _kept(self, manifest: Manifest) -> Manifest:
         """A manifest that cannot be read again from where it came is kept beside the data."""
-        if manifest.name != "standard input" and not manifest.base.remote:
+        made = bool(self.config.sources)
+        if manifest.name != "standard input" and not manifest.base.remote and not made:
             return manifest
-        kept = self.root / "manifest.kept"
+        kept = self.root / (FILE if made else "manifest.kept")
         if not (kept.exists() and kept.samefile(manifest.path)):
-            try:
-                shutil.copyfile(manifest.path, kept)
-            except OSError as error:
-                raise OutputError(f"{kept}: cannot be written ({error})") from error
+            with output_errors(self.root):
+                copy_file(manifest.path, kept)
         return Manifest(manifest.name, kept, manifest.base, manifest.format)
 
     def _work(self, choice: Choice, manifest: Manifest, found: Survey) -> int:

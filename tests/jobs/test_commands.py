@@ -138,7 +138,7 @@ def test_config_errors_name_the_line(tmp_path, text, said):
     ("args", "said"),
     [
         (["m.csv"], "--out DIR is missing"),
-        (["--out", "o"], "MANIFEST is missing"),
+        (["--out", "o"], "SOURCE is missing"),
         (["none.csv", "--out", "o"], "no such file"),
         (["bad.csv", "--out", "o"], "line 2, column 'start': 'x'"),
         (["m.csv", "--out", "o", "--model", "no-such-model"], "no-such-model"),

@@ -379,3 +379,34 @@ def test_a_pool_that_lost_all_workers_is_waited_for(folder, run, rows):
 
     assert run(Recovering(2, 2, poison)) == 0
     assert len(rows()) == 4
+
+
+def test_audio_in_place_of_a_manifest_grows(run, rows, tmp_path):
+    calls = tmp_path / "calls"
+    calls.mkdir()
+    for name in ("b", "c"):
+        (calls / f"{name}.wav").write_bytes(f"audio {name}".encode())
+    assert run(manifest="", sources=(str(calls),)) == 0
+    first = {row_id: row["finished_at"] for row_id, row in rows().items()}
+    assert sorted(first) == ["b", "c"]
+    assert (tmp_path / "out/manifest.csv").read_text() == f"id,audio\nb,{calls}/b.wav\nc,{calls}/c.wav\n"
+    (calls / "a.wav").write_bytes(b"audio a")
+    assert run(manifest="", sources=(str(calls),)) == 0
+    again = {row_id: row["finished_at"] for row_id, row in rows().items()}
+    assert {row_id: again[row_id] for row_id in first} == first
+    assert sorted(again) == ["a", "b", "c"]
+
+
+def test_a_manifest_of_the_users_own_is_not_written_over(run, folder, capfd):
+    made = folder(1)
+    before = (made / "manifest.csv").read_bytes()
+    assert run(manifest="", sources=(str(made),), out=".") == 2
+    assert "was not made by `run`" in capfd.readouterr().err
+    assert (made / "manifest.csv").read_bytes() == before
+
+
+def test_a_column_that_looks_misspelt_is_warned_of(run, tmp_path, capfd):
+    (tmp_path / "0.wav").write_bytes(b"audio")
+    (tmp_path / "manifest.csv").write_text("audio,languge\n0.wav,en\n")
+    assert run() == 0
+    assert "column languge is passed through without effect; is language meant?" in capfd.readouterr().err

@@ -16,17 +16,26 @@ if TYPE_CHECKING:
 SHOWN = 20
 
 
-@click.command(epilog="Example:  asr-batch plan examples/manifest.csv --out out/demo")
-@click.argument("manifest")
+EPILOG = """\b
+Example:  asr-batch plan examples/manifest.csv --out out/demo
+          asr-batch plan interviews/ 'calls/*.wav'
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option("--out", metavar="DIR", help="A data set, to tell what it holds already.")
 @click.option("--speed", type=click.FloatRange(min=0.01), help="Audio seconds per wall second to expect.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def plan(manifest: str, out: str | None, speed: float | None, as_json: bool) -> None:
-    """Look at every file of MANIFEST without transcribing: unreadable ones, duplicates, hours, wall time."""
-    from asr_batch.manifests.reader import open_manifest
+def plan(sources: tuple[str, ...], out: str | None, speed: float | None, as_json: bool) -> None:
+    """Look at every file of SOURCE without transcribing: unreadable ones, duplicates, hours, wall time.
+
+    SOURCE is a manifest, or any number of audio files, folders and quoted globs.
+    """
+    from asr_batch.manifests.sources import open_sources
 
     with tempfile.TemporaryDirectory(prefix="asr-batch-") as spool:
-        opened = open_manifest(manifest, Path(spool) / "manifest")
+        opened = open_sources(sources, Path(out or "."), Path(spool) / "manifest")
         found = _planner(out, speed).run(opened)
     if as_json:
         click.echo(json.dumps({**asdict(found), "wall_seconds": found.wall_seconds}, indent=2))
@@ -47,9 +56,11 @@ def _planner(out: str | None, speed: float | None) -> Planner:
 
 
 def _print(found: Plan) -> None:
-    from asr_batch.jobs.console.messages import one_line
+    from asr_batch.jobs.console.messages import misspelt_text, one_line
     from asr_batch.jobs.console.progress import hms
 
+    for name, meant in found.misspelt.items():
+        click.echo(misspelt_text(name, meant))
     click.echo(f"{found.rows} rows, {hms(found.seconds)} of audio")
     click.echo(f"{found.done} done already, {found.unreadable} unreadable, {found.duplicates} duplicates")
     if found.remote:

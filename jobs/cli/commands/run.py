@@ -12,13 +12,21 @@ from asr_batch.jobs.config import build_config
 from asr_batch.jobs.config_file import read_config
 from asr_batch.jobs.console.signals import leave
 
+EPILOG = """\b
+Example:  asr-batch run examples/manifest.csv --out out/demo
+          asr-batch run talk.mp3 interviews/ 'calls/*.wav' --out out/talks
+"""
 
-@click.command(epilog="Example:  asr-batch run examples/manifest.csv --out out/demo")
-@click.argument("manifest", required=False)
+
+@click.command(epilog=EPILOG)
+@click.argument("sources", metavar="SOURCE...", nargs=-1)
 @run_options()
 @click.option("--config", type=click.Path(), metavar="job.toml", help="Take these keys from a TOML file.")
-def run(manifest: str | None, config: str | None, **given: Any) -> None:
-    """Transcribe MANIFEST into a data set.
+def run(sources: tuple[str, ...], config: str | None, **given: Any) -> None:
+    """Transcribe SOURCE into a data set.
+
+    SOURCE is a manifest, or any number of audio files, folders and quoted globs; of these a manifest is
+    written to DIR/manifest.csv first.
 
     Goes on where an earlier run of the same job into the same folder stopped. On stdout: the path of the
     data set. Exit codes: 0 all rows done, 2 nothing was started, 3 some rows failed or are partial, 4 a gate
@@ -27,5 +35,5 @@ def run(manifest: str | None, config: str | None, **given: Any) -> None:
     from asr_batch.jobs.run.session import run_job
 
     file = read_config(Path(config)) if config is not None else None
-    settings = build_config(checked({"manifest": manifest, **given}), file)
+    settings = build_config(checked({"sources": sources or None, **given}), file)
     leave(run_job(settings))

@@ -1,0 +1,138 @@
+"""Audio files, folders and globs in place of a manifest: one is made of them.
+
+A row's id is the file's path below the folder that was named, without its ending, so that it stays the same
+whatever is named beside it; ids that an earlier manifest of the same output folder gave are kept.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from glob import has_magic
+from itertools import count
+from pathlib import Path
+
+from asr_batch.manifests.build import Row, Target, encode, find_below, is_audio_name, shown
+from asr_batch.manifests.errors import ConfigError
+from asr_batch.manifests.location import Base, is_remote, local_path, printable, scheme_of
+from asr_batch.manifests.reader import ENDINGS, Manifest, open_manifest
+
+FILE = "manifest.csv"
+HEAD_BYTES = 4096
+
+
+def is_manifest(argument: str) -> bool:
+    """Whether an argument of `run` names a manifest and not audio: by its ending, else by its content."""
+    path = Path(argument)
+    if argument == "-" or is_remote(argument):
+        return not is_audio_name(argument.partition("?")[0])
+    if path.is_dir() or is_audio_name(argument):
+        return False
+    stem = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    if stem.suffix.lower() in ENDINGS:
+        return not has_magic(argument) or path.exists()
+    return _reads_as_manifest(path) if path.is_file() else not has_magic(argument)
+
+
+def _reads_as_manifest(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+    except OSError:
+        return True  # whoever reads manifests says what is wrong with it
+    return head.startswith((b"PAR1", b"\x1f\x8b")) or b"\0" not in head
+
+
+def one_manifest(arguments: Sequence[str]) -> str | None:
+    """The manifest among the arguments of `run`, None when they are audio.
+
+    Raises ConfigError for a manifest beside anything else.
+    """
+    manifests = [argument for argument in arguments if is_manifest(argument)]
+    if not manifests:
+        return None
+    if len(arguments) > 1:
+        raise ConfigError(
+            f"{manifests[0]} is a manifest and cannot stand beside other sources; "
+            "give one manifest, or audio files, folders and globs"
+        )
+    return manifests[0]
+
+
+def open_sources(arguments: Sequence[str], folder: Path, spool: Path) -> Manifest:
+    """The manifest that the arguments of `run` name or, written to `spool`, the one that they come to.
+
+    Raises ConfigError.
+    """
+    name = one_manifest(arguments)
+    if name is not None:
+        return open_manifest(name, spool)
+    spool.write_bytes(manifest_of(arguments, folder))
+    return Manifest(str(folder / FILE), spool, Base(os.path.abspath(folder)), "csv")  # noqa: PTH100
+
+
+def manifest_of(sources: Sequence[str], folder: Path) -> bytes:
+    """The CSV manifest of audio sources as it goes into `folder`. Raises ConfigError when there is none."""
+    remote = dict.fromkeys(source for source in sources if is_remote(source))
+    paths = [_path(source) for source in sources if source not in remote]
+    found = find_below(paths) if paths else {}
+    base = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay as they are named
+    ids = _ids(found, _known_ids(folder))
+    lines: list[Row] = [{"id": ids[file], "audio": shown(file, base)} for file in found]
+    taken = set(ids.values())
+    for url in remote:
+        name = _free(_remote_names(url), taken)
+        taken.add(name)
+        lines.append({"id": name, "audio": url})
+    return encode(lines, Target(None, "csv", zipped=False))
+
+
+def _path(source: str) -> str:
+    return (local_path(source) if scheme_of(source) == "file" else None) or source
+
+
+def _known_ids(folder: Path) -> dict[str, str]:
+    """Location to id in the manifest that an earlier run left in `folder`."""
+    try:
+        with (folder / FILE).open(encoding="utf-8", newline="") as stream:
+            rows = [(row.get("audio"), row.get("id")) for row in csv.DictReader(stream)]
+    except (OSError, UnicodeError, csv.Error):
+        return {}
+    base = Base(os.path.abspath(folder))  # noqa: PTH100
+    return {base.locate(audio) or "": row_id for audio, row_id in rows if audio and row_id}
+
+
+def _ids(found: Mapping[Path, Path], known: Mapping[str, str]) -> dict[Path, str]:
+    kept = {file: known[os.fspath(file)] for file in found if os.fspath(file) in known}
+    holders = {row_id: file for file, row_id in kept.items()}
+    for file, base in found.items():
+        if file not in kept:
+            name = _free(_names(file, base, holders), holders)
+            holders[name] = file
+            kept[file] = name
+    return kept
+
+
+def _names(file: Path, base: Path, holders: Mapping[str, Path]) -> Iterator[str]:
+    """Ids for a file, the best first: its path below `base`, then with more of the folders above."""
+    path = file.relative_to(base)
+    plain = printable(os.fspath(path.with_suffix("")))
+    yield plain
+    if plain in holders and holders[plain].parent == file.parent:
+        yield printable(os.fspath(path))  # two files that differ in their ending only
+    for above in range(1, len(base.parts)):
+        longer = Path(*base.parts[-above:], path) if above < len(base.parts) else file
+        yield printable(os.fspath(longer.with_suffix("")))
+    yield from (f"{plain}-{number}" for number in count(2))
+
+
+def _remote_names(url: str) -> Iterator[str]:
+    name = Path(url.partition("?")[0].rstrip("/")).stem
+    yield name
+    yield url
+    yield from (f"{name}-{number}" for number in count(2))
+
+
+def _free(names: Iterator[str], taken: Mapping[str, Path] | set[str]) -> str:
+    return next(name for name in names if name and name not in taken)
