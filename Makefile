@@ -47,10 +47,14 @@ s3-server: $(VENV)/dev.stamp $(VENV)/s3/stamp ## an S3 server in .venv/s3, with 
 test-slow: $(VENV)/dev.stamp ## run the tests that take minutes, and those that need root and namespaces
 	$(BIN)/python -m pytest -m "slow or cluster"
 
-BENCH ?= --rounds 3
+$(VENV)/bench/stamp: pyproject.toml
+	$(PYTHON) -m venv $(VENV)/bench
+	$(VENV)/bench/bin/python -m pip --disable-pip-version-check --quiet install \
+	  'torch==2.13.0' 'transformers>=4.57,<6' 'faster-whisper>=1.1,<2' 'pywhispercpp>=1.3,<2' soundfile
+	@touch $@
+
 .PHONY: bench
-bench: reference ## speed beside faster-whisper and the seed's loop; BENCH="--source DIR --audio DIR" adds speech
-	$(PIP) install "faster-whisper>=1.1,<2"
+bench: $(VENV)/dev.stamp $(VENV)/bench/stamp ## speed and error rate beside other tools; BENCH="--audio CLIPS.csv --model FOLDER"
 	$(BIN)/python -m bench.speed $(BENCH)
 
 .PHONY: lint

@@ -1,191 +1,116 @@
-"""The runners that are compared, each from files to text on the same weights, two threads each."""
+"""One run of another recogniser over a list of recordings, as a program of its own.
+
+    python bench/peers.py TOOL --model DIR --list FILES.json --to TEXTS.json [--threads 2]
+
+`FILES.json` is a list of {"id", "path", "language"}; `TEXTS.json` maps each id to its text and holds the
+seconds that loading and transcribing took. It imports nothing of asr-batch, so that it runs in an environment
+of its own (`make bench` makes `.venv/bench`). Tools: faster-whisper with its defaults at beam 1
+(`sequential`), its batched pipeline (`batched`, batch 8), whisper.cpp (`whisper.cpp`), transformers
+(`transformers`).
+"""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import argparse
+import json
+import time
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-import onnxruntime as ort
-
-from asr_batch.manifests.records import AudioItem, Unit
-from asr_batch.models.features import log_mel
-from asr_batch.models.load import load_recognizer
-from asr_batch.models.recognizer import LoadOptions
-from asr_batch.models.whisper.compile.weights import read_source
-from asr_batch.models.whisper.config import WhisperConfig
-from asr_batch.pipeline.options import PipelineOptions
-from asr_batch.pipeline.transcribe import Transcriber
-
-TOKENS_PER_SECOND = 3.2
-Run = Callable[[Sequence[Path]], list[str]]
+File = dict[str, Any]
+Transcribe = Callable[[File], str]
 
 
-@dataclass(frozen=True)
-class Peer:
-    """A runner: its name and what turns files into texts."""
+def sequential(model: Path, threads: int) -> Transcribe:
+    """faster-whisper, int8, its defaults but for the beam, which is 1 as ours."""
+    from faster_whisper import WhisperModel
 
-    name: str
-    run: Run
+    whisper = WhisperModel(str(model), device="cpu", compute_type="int8", cpu_threads=threads)
 
+    def run(file: File) -> str:
+        segments, _ = whisper.transcribe(file["path"], language=file["language"], beam_size=1)
+        return " ".join(segment.text.strip() for segment in segments)
 
-def ours(bundle: Path, threads: int, forced: bool, language: str | None, slots: int = 0) -> Peer:
-    """asr-batch without Ray: the pipeline that a worker runs."""
-    recognizer = load_recognizer(bundle, LoadOptions(threads=threads, batch_size=slots))
-    tokens = round(TOKENS_PER_SECOND * recognizer.info.window) if forced else None
-    options = PipelineOptions(plain=forced, language=language, max_new_tokens=tokens)
-
-    def run(files: Sequence[Path]) -> list[str]:
-        transcriber = Transcriber(recognizer, options)
-        waiting = [Unit(AudioItem(str(i), str(f), str(f))) for i, f in enumerate(files)]
-        texts: dict[str, str] = {}
-        while waiting or transcriber.open_units():
-            while waiting and transcriber.room():
-                unit = waiting.pop(0)
-                transcriber.add(unit, Path(unit.item.location))
-            for result in transcriber.advance(60.0):
-                assert result.failure is None, result.failure
-                texts[result.key[0]] = " ".join(window.text for window in result.windows)
-        return [texts[str(i)] for i in range(len(files))]
-
-    return Peer("asr-batch", run)
+    return run
 
 
-def faster_whisper(folder: Path, threads: int, forced: bool, language: str, batch: int) -> Peer:
-    """CTranslate2 int8 behind faster-whisper's BatchedInferencePipeline."""
+def batched(model: Path, threads: int) -> Transcribe:
+    """faster-whisper's batched pipeline with its voice activity detection, int8, beam 1, batch 8."""
     from faster_whisper import BatchedInferencePipeline, WhisperModel
-    from faster_whisper.audio import decode_audio
 
-    model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=threads)
-    pipeline = BatchedInferencePipeline(model)
-    # The converter has put the ids that generation_config suppresses into CTranslate2's config.json.
-    extra: dict[str, Any] = {"suppress_tokens": [-1]}
-    if forced:
-        eot = model.hf_tokenizer.token_to_id("<|endoftext|>")
-        extra = {"suppress_tokens": [eot], "max_new_tokens": round(30 * TOKENS_PER_SECOND)}
+    whisper = WhisperModel(str(model), device="cpu", compute_type="int8", cpu_threads=threads)
+    pipeline = BatchedInferencePipeline(whisper)
 
-    def run(files: Sequence[Path]) -> list[str]:
-        texts = []
-        for path in files:
-            seconds = len(decode_audio(str(path))) / 16000 if forced else 0
-            clips = [{"start": t, "end": min(t + 30, seconds)} for t in np.arange(0, seconds, 30)]
-            segments, _ = pipeline.transcribe(
-                str(path),
-                language=language,
-                batch_size=batch,
-                beam_size=1,
-                temperature=0.0,
-                vad_filter=not forced,
-                clip_timestamps=clips if forced else None,
-                **extra,
-            )
-            texts.append(" ".join(segment.text.strip() for segment in segments))
-        return texts
+    def run(file: File) -> str:
+        segments, _ = pipeline.transcribe(file["path"], language=file["language"], beam_size=1, batch_size=8)
+        return " ".join(segment.text.strip() for segment in segments)
 
-    return Peer(f"faster-whisper int8, batch {batch}", run)
+    return run
 
 
-def convert_for_faster_whisper(source: Path, target: Path) -> Path:
-    """CTranslate2's files from a Hugging Face folder."""
-    from ctranslate2.converters import TransformersConverter
+def whisper_cpp(model: Path, threads: int) -> Transcribe:
+    """whisper.cpp through pywhispercpp: greedy, 8-bit weights (bench/ggml.py)."""
+    from pywhispercpp.model import Model
 
-    names = ["tokenizer.json", "preprocessor_config.json"]
-    TransformersConverter(str(source), copy_files=names).convert(str(target), quantization="int8", force=True)
-    return target
+    whisper = Model(str(model), n_threads=threads, print_progress=False, redirect_whispercpp_logs_to=None)
 
+    def run(file: File) -> str:
+        segments = whisper.transcribe(file["path"], language=file["language"], greedy={"best_of": 1})
+        return " ".join(segment.text.strip() for segment in segments)
 
-def write_seed_layout(source: Path, target: Path) -> Path:
-    """The seed project's files: a float32 10 s encoder and split decoders in dynamic int8."""
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
-    import tiny_whisper as published
-
-    config = WhisperConfig.from_folder(source)
-    state = {f"model.{name}": np.asarray(value) for name, value in read_source(source).tensors.items()}
-    spec: Any = SimpleNamespace(
-        d_model=config.d_model,
-        heads=config.decoder_heads,
-        encoder_layers=config.encoder_layers,
-        decoder_layers=config.decoder_layers,
-        n_mels=config.n_mels,
-        window=10,
-        words=config.vocab_size,
-    )
-    published.special_tokens = lambda _: []
-    target.mkdir(parents=True, exist_ok=True)
-    onnx.save(published.encoder_model(spec, state), target / "encoder_model.onnx")
-    for name, past in (("decoder_model", False), ("decoder_with_past_model", True)):
-        whole = target / f"{name}.onnx"
-        onnx.save(published.decoder_model(spec, state, past=past), whole)
-        quantize_dynamic(whole, target / f"{name}_quantized.onnx", weight_type=QuantType.QInt8)
-    return target
+    return run
 
 
-class SeedLoop:
-    """One window at a time, the cache handed through Python at every token, padded to 1500."""
+def transformers(model: Path, threads: int) -> Transcribe:
+    """transformers in float32, its long-form loop with time stamps."""
+    import soundfile
+    import torch
+    from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
-    def __init__(self, folder: Path, config: WhisperConfig, threads: int) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
+    torch.set_num_threads(threads)
+    processor = WhisperProcessor.from_pretrained(model)
+    whisper = WhisperForConditionalGeneration.from_pretrained(model, dtype=torch.float32)
+    multilingual = bool(whisper.generation_config.is_multilingual)
 
-        def session(name: str) -> ort.InferenceSession:
-            return ort.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
+    def run(file: File) -> str:
+        samples, rate = soundfile.read(file["path"], dtype="float32")
+        long = len(samples) > 30 * rate
+        options: dict[str, Any] = {"truncation": False, "padding": "longest"} if long else {}
+        inputs = processor(
+            samples, sampling_rate=rate, return_tensors="pt", return_attention_mask=True, **options
+        )
+        wanted = {"language": file["language"], "task": "transcribe"} if multilingual else {}
+        ids = whisper.generate(**inputs, **wanted, return_timestamps=long)
+        return str(processor.batch_decode(ids, skip_special_tokens=True)[0]).strip()
 
-        self._encoder = session("encoder_model.onnx")
-        self._first = session("decoder_model_quantized.onnx")
-        self._past = session("decoder_with_past_model_quantized.onnx")
-        self._names = [node.name for node in self._first.get_outputs()]
-        self._config = config
-
-    def window(self, samples: np.ndarray, prompt: Sequence[int], limit: int, endless: bool) -> list[int]:
-        """Ids of one window."""
-        mel = log_mel(samples, self._config.n_mels, 160000)[None]
-        hidden = self._encoder.run(None, {"input_features": mel})[0]
-        hidden = np.pad(hidden, ((0, 0), (0, self._config.max_source_positions - hidden.shape[1]), (0, 0)))
-        feeds = {"input_ids": np.array([prompt], np.int64), "encoder_hidden_states": hidden}
-        outputs = dict(zip(self._names, self._first.run(None, feeds), strict=True))
-        cache = {k.replace("present", "past_key_values"): v for k, v in outputs.items() if k != "logits"}
-        names = [node.name for node in self._past.get_outputs()]
-        ids: list[int] = []
-        logits = outputs["logits"]
-        blocked = [*self._config.suppress, *([self._config.eot] if endless else [])]
-        while len(ids) < limit:
-            row = logits[0, -1]
-            row[blocked] = -np.inf
-            token = int(row.argmax())
-            if token == self._config.eot:
-                break
-            ids.append(token)
-            step = self._past.run(None, {"input_ids": np.array([[token]], np.int64), **cache})
-            found = dict(zip(names, step, strict=True))
-            logits = found.pop("logits")
-            cache |= {k.replace("present", "past_key_values"): v for k, v in found.items()}
-        return ids
+    return run
 
 
-def seed(folder: Path, source: Path, threads: int, forced: bool, prompt: Sequence[int]) -> Peer:
-    """The seed's loop over files, cut into consecutive windows."""
-    from asr_batch.models.whisper.tokenizer import WhisperTokenizer
-    from asr_batch.pipeline.audio.reader import read_samples
+TOOLS: dict[str, Callable[[Path, int], Transcribe]] = {
+    "sequential": sequential,
+    "batched": batched,
+    "whisper.cpp": whisper_cpp,
+    "transformers": transformers,
+}
 
-    config = WhisperConfig.from_folder(source)
-    tokenizer = WhisperTokenizer(source, config)
-    loop = SeedLoop(folder, config, threads)
-    limit = round(10 * TOKENS_PER_SECOND) if forced else 100
 
-    def run(files: Sequence[Path]) -> list[str]:
-        texts = []
-        for path in files:
-            samples = read_samples(path, 0.0, 1e9)
-            parts = [samples[at : at + 160000] for at in range(0, len(samples), 160000)]
-            found = [tokenizer.decode(loop.window(part, prompt, limit, forced)) for part in parts]
-            texts.append(" ".join(found))
-        return texts
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("tool", choices=TOOLS)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--list", type=Path, required=True)
+    parser.add_argument("--to", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    begun = time.perf_counter()
+    run = TOOLS[args.tool](args.model, args.threads)
+    loaded = time.perf_counter()
+    texts = {file["id"]: run(file) for file in json.loads(args.list.read_text())}
+    done = time.perf_counter()
+    found = {"load": loaded - begun, "transcribe": done - loaded, "texts": texts}
+    args.to.write_text(json.dumps(found, ensure_ascii=False))
 
-    return Peer("the seed's way (batch 1)", run)
+
+if __name__ == "__main__":
+    main()

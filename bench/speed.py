@@ -1,232 +1,258 @@
-"""asr-batch against its peers, side by side: `make bench`, or
+"""asr-batch beside its peers on human speech, speed and word error rate in one table:
 
-    python -m bench.speed [--seconds 480] [--rounds 3] [--threads 2] [--source FOLDER --audio FOLDER]
+    make bench BENCH="--audio clips/manifest.csv"
 
-Two tables. *Forced lengths*: Whisper-tiny's size with random weights, 3.2 tokens a second of audio whatever
-is said. *Natural speech* (with `--source`, the Hugging Face folder of nano.en or another Whisper, and
-`--audio`, a folder of sound files): everyone's own segmentation and end of text. All runners read the same
-files, take turns, and get the same number of threads, each in a process of its own; figures are medians
-over the rounds.
+`--audio` names a manifest (CSV with `audio`, `text`, `language`) of clips. Three kinds of work are made of it:
+*long*, one recording of `--minutes` a language, its clips joined in random order with pauses of 0.25 to
+0.7 s; *clips*, every clip as a file; *one*, a single clip. Every tool is a whole process, from its start to
+its exit, on the same files, weights and number of threads; tools take turns, and figures are medians over the
+rounds. Word errors are pooled over all files after Whisper's normaliser.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import partial
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import soundfile
+import soxr
 
-from asr_batch.models.onnx.options import Cores, graph_options
-from asr_batch.models.onnx.sessions import open_session
+from asr_batch.jobs.quality import Errors, compare
 from asr_batch.models.whisper.compile.bundle import compile_bundle
-from asr_batch.models.whisper.config import WhisperConfig
-from asr_batch.models.whisper.engine.encoder import CpuEncoder
-from asr_batch.models.whisper.engine.slots import Reader
-from asr_batch.models.whisper.engine.vocabulary import VocabularyGraphs
-from asr_batch.models.whisper.recognizer import SLOTS
-from bench import peers
-from bench.machine import encoder_operations, peaks, timed, token_operations
-from bench.peers import Peer
-from bench.random_model import make
+from asr_batch.models.whisper.compile.weights import read_source
+from bench.ggml import write_ggml
+from bench.random_model import save
+
+RATE = 16_000
+PAUSES = (0.25, 0.7)
+PEERS = Path(__file__).with_name("peers.py")
+CHECKED = 2
+"""Clips that transformers transcribes: it is slow, and only shows that all run the same weights."""
 
 
-def noise_file(path: Path, seconds: int) -> Path:
-    """Noise and tones that rise and fall like speech."""
-    rng = np.random.default_rng(0)
-    t = np.arange(seconds * 16000) / 16000
-    tone = sum(np.sin(2 * np.pi * f * t * (1 + 0.01 * np.sin(5 * t))) for f in rng.uniform(100, 3000, 5))
-    loud = 0.5 + 0.5 * np.sin(2 * np.pi * 0.7 * t)
-    soundfile.write(path, 0.03 * loud * (tone + rng.standard_normal(len(t))), 16000)
-    return path
+@dataclass(frozen=True)
+class Sound:
+    """A file of a workload: what is said in it, and how long it is in seconds."""
+
+    id: str
+    path: Path
+    language: str
+    text: str
+    seconds: float
 
 
-Times = dict[str, list[tuple[float, float]]]
-Maker = Callable[[], Peer]
+@dataclass(frozen=True)
+class Weights:
+    """One model in the layouts of all tools."""
+
+    name: str
+    ct2: Path
+    bundle: Path
+    ggml: Path
+    transformers: Path
 
 
-class Runner:
-    """A peer in a process of its own: what one does to memory and threads is then done to itself alone."""
+@dataclass
+class Measured:
+    """Wall seconds of a tool on a workload round by round, and the texts of its last round."""
 
-    def __init__(self, make: Maker, warm: Path) -> None:
-        context = get_context("spawn")
-        self._pipe, there = context.Pipe()
-        self._process = context.Process(target=_serve, args=(make, warm, there), daemon=True)
-        self._process.start()
-        there.close()
-        self.name: str = self._pipe.recv()
-
-    def run(self, files: Sequence[Path]) -> tuple[float, float]:
-        """Wall and processor seconds of its process."""
-        self._pipe.send(list(files))
-        times: tuple[float, float] = self._pipe.recv()
-        return times
-
-    def close(self) -> None:
-        self._pipe.send([])
-        self._process.join()
+    walls: list[float] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)
 
 
-def _serve(make: Maker, warm: Path, pipe: Connection) -> None:
-    """Make the peer and warm it up, say its name, then run the files that are asked for until there are none.
-
-    Twice, because asr-batch arranges its memory anew (huge pages) after some windows.
-    """
-    try:
-        peer = make()
-        for _ in range(2):
-            peer.run([warm])
-    except Exception as error:
-        print(f"  left out: {type(error).__name__}: {error}", file=sys.stderr)
-        if os.environ.get("BENCH_DEBUG"):
-            traceback.print_exc()
-        raise SystemExit(1) from error
-    pipe.send(peer.name)
-    while files := pipe.recv():
-        wall, cpu = time.perf_counter(), time.process_time()
-        peer.run(files)
-        pipe.send((time.perf_counter() - wall, time.process_time() - cpu))
+Tool = Callable[[Weights, Sequence[Sound], Path], dict[str, str]]
 
 
-def take_turns(makers: Sequence[Maker], warm: Path, files: Sequence[Path], rounds: int) -> Times:
-    """Wall and processor seconds of each peer in each round; one that cannot be made here says why."""
-    runners = []
-    for maker in makers:
-        with suppress(EOFError):
-            runners.append(Runner(maker, warm))
-    times: Times = {runner.name: [] for runner in runners}
+def ours(*options: str) -> Tool:
+    """`asr-batch run` as a user types it."""
+
+    def run(weights: Weights, sounds: Sequence[Sound], work: Path) -> dict[str, str]:
+        manifest, out = work / "manifest.csv", work / "out"
+        with manifest.open("w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["id", "audio", "language"])
+            writer.writerows([sound.id, sound.path, sound.language] for sound in sounds)
+        command = [sys.executable, "-m", "asr_batch.jobs", "run", str(manifest), "--out", str(out)]
+        command += ["--model", str(weights.bundle), "--progress", "none", *options]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode not in (0, 3):
+            raise RuntimeError(done.stderr.strip()[-500:])
+        rows = pq.read_table(out / "transcripts", columns=["id", "text"]).to_pylist()
+        return {row["id"]: row["text"] or "" for row in rows}
+
+    return run
+
+
+def peer(python: Path, tool: str, threads: int) -> Tool:
+    """A tool of bench/peers.py in its own environment."""
+
+    def run(weights: Weights, sounds: Sequence[Sound], work: Path) -> dict[str, str]:
+        model = {"whisper.cpp": weights.ggml, "transformers": weights.transformers}.get(tool, weights.ct2)
+        listed = [{"id": one.id, "path": str(one.path), "language": one.language} for one in sounds]
+        (work / "list.json").write_text(json.dumps(listed))
+        command = [python, PEERS, tool, "--model", model, "--list", work / "list.json"]
+        command += ["--to", work / "texts.json", "--threads", str(threads)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(done.stderr.strip()[-500:])
+        texts: dict[str, str] = json.loads((work / "texts.json").read_text())["texts"]
+        return texts
+
+    return run
+
+
+def layouts(source: Path, work: Path) -> Weights:
+    """Weights from a CTranslate2 folder, in everyone's layout."""
+    name = source.name
+    found = Weights(
+        name, source, work / f"{name}.bundle", work / f"{name}.ggml", work / f"{name}.transformers"
+    )
+    compile_bundle(source, found.bundle)
+    write_ggml(source, found.ggml)
+    found.transformers.mkdir()
+    weights = read_source(source)
+    for file, content in weights.files.items():
+        (found.transformers / file).write_bytes(content)
+    tensors = {f"model.{key}": np.asarray(value, np.float32) for key, value in weights.tensors.items()}
+    save(found.transformers / "model.safetensors", tensors)
+    return found
+
+
+def read_clips(manifest: Path, work: Path, most: int | None) -> list[Sound]:
+    """The clips of a manifest as 16 kHz WAV, which every tool reads."""
+    sounds = []
+    with manifest.open(newline="") as stream:
+        for number, line in enumerate(csv.DictReader(stream)):
+            samples, rate = soundfile.read(manifest.parent / line["audio"], dtype="float32", always_2d=True)
+            path = work / f"clip-{number:05d}.wav"
+            soundfile.write(path, soxr.resample(samples.mean(axis=1), rate, RATE), RATE)
+            seconds = len(samples) / rate
+            sounds.append(Sound(path.stem, path, line.get("language") or "en", line["text"], seconds))
+    return sounds if most is None else sounds[:: max(1, len(sounds) // most)][:most]
+
+
+def join(clips: Sequence[Sound], minutes: float, path: Path, seed: int = 1) -> Sound:
+    """One recording of clips in random order, each once, or until it is long enough."""
+    rng = np.random.default_rng(seed)
+    parts, texts, length = [], [], 0
+    for index in rng.permutation(len(clips)):
+        samples, _ = soundfile.read(clips[index].path, dtype="float32")
+        parts += [samples, np.zeros(round(rng.uniform(*PAUSES) * RATE), np.float32)]
+        texts.append(clips[index].text)
+        length += len(parts[-2]) + len(parts[-1])
+        if length >= minutes * 60 * RATE:
+            break
+    soundfile.write(path, np.concatenate(parts), RATE)
+    return Sound(path.stem, path, clips[0].language, " ".join(texts), length / RATE)
+
+
+def workloads(clips: Sequence[Sound], minutes: float, work: Path) -> dict[str, list[Sound]]:
+    """The three kinds of work."""
+    by_language = groupby(sorted(clips, key=lambda clip: clip.language), key=lambda clip: clip.language)
+    long = [join(list(some), minutes, work / f"long-{code}.wav") for code, some in by_language]
+    one = min(clips, key=lambda clip: abs(clip.seconds - 5.0))
+    return {"long": long, "clips": list(clips), "one": [one]}
+
+
+def take_turns(
+    tools: Mapping[str, Tool], weights: Weights, sounds: Sequence[Sound], rounds: int
+) -> dict[str, Measured]:
+    """Every tool in each round; one that fails here says why and is left out."""
+    found = {name: Measured() for name in tools}
     for _ in range(rounds):
-        for runner in runners:
-            times[runner.name].append(runner.run(files))
-    for runner in runners:
-        runner.close()
-    return times
+        for name in list(found):
+            with tempfile.TemporaryDirectory(prefix="bench-") as work:
+                begun = time.perf_counter()
+                try:
+                    found[name].texts = tools[name](weights, sounds, Path(work))
+                except RuntimeError as error:
+                    print(f"  {name}: left out: {error}", file=sys.stderr)
+                    del found[name]
+                    continue
+                found[name].walls.append(time.perf_counter() - begun)
+    return found
 
 
-def median_ratio(theirs: Sequence[float], own: Sequence[float]) -> float:
-    """Median of the ratios round by round: what disturbs the machine disturbs both."""
-    return statistics.median(a / b for a, b in zip(theirs, own, strict=True))
+def errors(sounds: Iterable[Sound], texts: Mapping[str, str]) -> Errors:
+    """Word errors of all files together."""
+    return sum((compare(one.text, texts.get(one.id, ""), one.language) for one in sounds), Errors())
 
 
-def table(title: str, times: Times, audio: float) -> None:
-    """Wall and processor time of every runner; the first one is ours."""
-    print(f"\n{title}: {audio:.0f} s of audio")
-    print(
-        f"  {'runner':32} {'ms / 10 s':>10} {'CPU ms':>8} {'x real time':>12} {'ours: wall':>11} {'CPU':>7}"
-    )
-    own = list(zip(*next(iter(times.values())), strict=True))
-    for name, rounds in times.items():
-        wall, cpu = (statistics.median(column) for column in zip(*rounds, strict=True))
-        faster = [median_ratio(a, b) for a, b in zip(zip(*rounds, strict=True), own, strict=True)]
-        line = f"  {name:32} {wall / audio * 1e4:10.1f} {cpu / audio * 1e4:8.1f} {audio / wall:12.0f}"
-        print(line + f" {faster[0]:9.2f} x {faster[1]:5.2f} x")
+def table(title: str, sounds: Sequence[Sound], found: Mapping[str, Measured]) -> None:
+    """A line a tool: seconds and error rate; how often the first tool's time, round by round."""
+    audio, own = sum(one.seconds for one in sounds), next(iter(found.values())).walls
+    print(f"\n{title}: {len(sounds)} files, {audio / 60:.1f} min")
+    print(f"| {'tool':30} | {'s':>7} | {'WER %':>6} | {'x real time':>11} | {'asr-batch is faster':>19} |")
+    print(f"|{'-' * 32}|{'-' * 8}:|{'-' * 7}:|{'-' * 12}:|{'-' * 20}:|")
+    for name, one in found.items():
+        ratio = statistics.median(theirs / mine for theirs, mine in zip(one.walls, own, strict=True))
+        wall, wrong = statistics.median(one.walls), 100 * errors(sounds, one.texts).wer
+        print(
+            f"| {name:30} | {wall:7.1f} | {wrong:6.2f} | {audio / wall:11.0f} | {ratio:17.1f} x |", flush=True
+        )
 
 
-def forced(work: Path, seconds: int, rounds: int, threads: int, limits: dict[str, float]) -> None:
-    source = make(work / "tiny")
-    compile_bundle(source, work / "bundle")
-    converted = peers.convert_for_faster_whisper(source, work / "ct2")
-    layout = peers.write_seed_layout(source, work / "seed")
-    config = WhisperConfig.from_folder(source)
-    prompt = [config.sot, config.languages["en"], config.transcribe or 0, config.no_timestamps or 0]
-    file = noise_file(work / "noise.flac", seconds)
-    makers = (
-        partial(peers.ours, work / "bundle", threads, True, "en"),
-        *(partial(peers.faster_whisper, converted, threads, True, "en", batch) for batch in (8, 16)),
-        partial(peers.seed, layout, source, threads, True, prompt),
-    )
-    table("Forced lengths, Whisper-tiny's size", take_turns(makers, file, [file], rounds), seconds)
-    shares(work / "bundle", config, threads, limits)
-    start_up(work / "bundle", file)
-
-
-def natural(work: Path, source: Path, audio: Path, rounds: int, threads: int) -> None:
-    compile_bundle(source, work / "natural")
-    converted = peers.convert_for_faster_whisper(source, work / "natural-ct2")
-    layout = peers.write_seed_layout(source, work / "natural-seed")
-    config = WhisperConfig.from_folder(source)
-    files = sorted(path for path in audio.iterdir() if path.suffix in (".flac", ".wav", ".mp3", ".ogg"))
-    seconds = sum(soundfile.info(path).duration for path in files)
-    prompt = [config.sot, config.no_timestamps or 0]
-    makers = (
-        partial(peers.ours, work / "natural", threads, False, None),
-        *(partial(peers.faster_whisper, converted, threads, False, "en", batch) for batch in (8, 16)),
-        partial(peers.seed, layout, source, threads, False, prompt),
-    )
-    table(f"Natural speech, {source.name}", take_turns(makers, files[0], files, rounds), seconds)
-
-
-def shares(bundle: Path, config: WhisperConfig, threads: int, limits: dict[str, float]) -> None:
-    """How much of the machine's measured limits the encoder and a full decoder step reach, each alone."""
-    d, positions = config.d_model, 500
-    encoder = CpuEncoder(bundle, Cores(threads), "auto")
-    sound = np.random.default_rng(0).standard_normal((2 * threads, encoder.n_mels, encoder.frames))
-    log_mel = sound.astype(np.float32)
-    seconds = timed(lambda: encoder.start(log_mel).result())
-    reached = len(log_mel) * encoder_operations(d, config.encoder_layers, positions, config.n_mels) / seconds
-    print(
-        f"\nencoder: {reached / 1e9:.0f} GOP/s, {reached / 1e7 / limits['int8_gops']:.0f} % of the int8 peak"
-    )
-    encoder.close()
-    session = open_session(bundle / "decoder.onnx", options=graph_options(1)).session
-    reader, at = Reader(session, VocabularyGraphs(bundle, "auto"), SLOTS, 64), [16] * SLOTS
-    seconds = timed(lambda: reader.step([100] * SLOTS, at))
-    step = SLOTS * token_operations(d, config.decoder_layers, positions, config.vocab_size) / seconds
-    weights = (bundle / "decoder.weights").stat().st_size + (bundle / "embedding.weights").stat().st_size
-    read = (weights + sum(array.nbytes for array in reader.buffers.cross.values())) / seconds / 1e9
-    print(
-        f"decoder step of {SLOTS} windows on one thread: {step / 1e9:.0f} GOP/s, "
-        f"{step / 1e7 / limits['int8_gops']:.0f} % of the int8 peak of {threads}; reads {read:.1f} GB/s, "
-        f"{100 * read / limits['read_gbs']:.0f} % of the memory's"
-    )
-
-
-_START_UP = """
-import sys, time
-from pathlib import Path
-from bench import peers
-start = time.perf_counter()
-runner = peers.ours(Path(sys.argv[1]), 2, True, "en")
-loaded = time.perf_counter() - start
-runner.run([Path(sys.argv[2])])
-peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]
-print(f"  load {loaded:.2f} s, peak resident {int(peak) / 1024:.0f} MB")
-"""
-
-
-def start_up(bundle: Path, file: Path) -> None:
-    """Load time and peak memory of a worker of its own."""
-    print("\nA process of its own (Python, pipeline, model, one file):", flush=True)
-    subprocess.run([sys.executable, "-c", _START_UP, str(bundle), str(file)], check=True)
+def processor() -> str:
+    """The processor and what of its instructions decides int8 ratios."""
+    text = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
+    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    known = {key.strip(): value.strip() for key, value in fields.items()}
+    flags = set((known.get("flags") or known.get("Features") or "").split())
+    wanted = ("amx_int8", "avx512_vnni", "avx_vnni", "avx2", "asimddp", "i8mm")
+    can = " ".join(one for one in wanted if one in flags)
+    return f"{known.get('model name', os.uname().machine)}, {os.cpu_count()} cores, {can}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--seconds", type=int, default=480, help="audio of the forced table")
+    parser.add_argument("--audio", type=Path, required=True, help="CSV manifest of clips with text")
+    parser.add_argument("--model", type=Path, action="append", required=True, help="CTranslate2 folder")
+    parser.add_argument(
+        "--peers", type=Path, default=Path(".venv/bench/bin/python"), help="Python that has them"
+    )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--source", type=Path, help="Hugging Face folder for the natural table")
-    parser.add_argument("--audio", type=Path, help="folder of sound files for the natural table")
+    parser.add_argument("--minutes", type=float, default=20, help="length of each long recording")
+    parser.add_argument("--clips", type=int, help="this many clips at most")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 2)
+    parser.add_argument("--only", action="append", choices=["long", "clips", "one"], help="this work alone")
     args = parser.parse_args()
-    limits = peaks(args.threads)
-    for name, value in limits.items():
-        print(f"{name:12} {value:8.1f}")
-    with tempfile.TemporaryDirectory(prefix="bench-") as work:
-        forced(Path(work), args.seconds, args.rounds, args.threads, limits)
-        if args.source and args.audio:
-            natural(Path(work), args.source, args.audio, args.rounds, args.threads)
+    print(processor())
+    threads = ["--threads", str(args.threads)]
+    tools = {
+        "asr-batch": ours(*threads),
+        "asr-batch, 10 s windows": ours(*threads, "--window", "10"),
+        "asr-batch --no-ray": ours(*threads, "--no-ray"),
+        "faster-whisper sequential": peer(args.peers, "sequential", args.threads),
+        "faster-whisper batched": peer(args.peers, "batched", args.threads),
+        "whisper.cpp": peer(args.peers, "whisper.cpp", args.threads),
+    }
+    check = {name: tools[name] for name in ("asr-batch", "faster-whisper sequential", "whisper.cpp")}
+    check["transformers"] = peer(args.peers, "transformers", args.threads)
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        work = Path(folder)
+        clips = read_clips(args.audio, work, args.clips)
+        for source in args.model:
+            weights = layouts(source, work)
+            heard = clips if not source.name.endswith(".en") else [c for c in clips if c.language == "en"]
+            for name, sounds in workloads(heard, args.minutes, work).items():
+                if not args.only or name in args.only:
+                    found = take_turns(tools, weights, sounds, args.rounds)
+                    table(f"{weights.name}, {name}", sounds, found)
+            few = sorted(heard, key=lambda clip: -clip.seconds)[:CHECKED]
+            table(f"{weights.name}, check", few, take_turns(check, weights, few, 1))
 
 
 if __name__ == "__main__":
