@@ -2,7 +2,7 @@
 
     make bench BENCH="--audio clips/manifest.csv"
 
-`--audio` names a manifest (CSV with `audio`, `text`, `language`) of clips. It is made into three kinds of work:
+`--audio` names a manifest (CSV with `audio`, `text`, `language`) of clips, made into three kinds of work:
 *long*, one recording of `--minutes` a language, its clips joined in random order with pauses of 0.25 to
 0.7 s; *clips*, every clip as a file; *one*, a single clip. Every tool is a whole process, from its start to
 its exit, on the same files, weights and number of threads; tools take turns, and figures are medians over the
