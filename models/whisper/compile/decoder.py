@@ -107,23 +107,24 @@ class DecoderBuilder:
         graph, config = self._graph, self._config
         ids = graph.input("ids", "INT64", ["batch", "new"])
         at = graph.input("positions", "INT64", ["batch", "new"])
-        x = graph.op("Gather", graph.weight(self._vocabulary.table), ids)
-        if self._vocabulary.scale is not None:
-            scale = graph.op("Gather", graph.weight(self._vocabulary.scale), ids)
+        name, scales = "decoder.embed_tokens", self._vocabulary.scale
+        kind = "weight" if scales is None else "int8"
+        x = graph.op("Gather", graph.weight(self._vocabulary.table, name=f"{name}.{kind}"), ids)
+        if scales is not None:
+            scale = graph.op("Gather", graph.weight(scales, name=f"{name}.scale"), ids)
             scale = graph.op("Unsqueeze", scale, graph.weight([-1], np.int64))
             x = graph.op("Mul", graph.op("Cast", x, to=1), scale)
         if config.scale_embedding:
             x = graph.op("Mul", x, graph.weight(math.sqrt(config.d_model), np.float32))
-        table = self._source.get(
-            "decoder.embed_positions.weight", config.max_target_positions, config.d_model
-        )
-        return graph.op("Add", x, graph.op("Gather", graph.weight(table), at))
+        name = "decoder.embed_positions.weight"
+        table = self._source.get(name, config.max_target_positions, config.d_model)
+        return graph.op("Add", x, graph.op("Gather", graph.weight(table, name=name), at))
 
     def _self_attention(self, x: str, name: str, i: int) -> str:
         graph, heads = self._graph, self._config.decoder_heads
         w = AttentionWeights(self._source, f"{name}.self_attn", self._config.d_model, heads)
         weight, bias = w.qkv()
-        qkv = linear(graph, x, weight, bias, self._style)
+        qkv = linear(graph, x, weight, bias, self._style, f"{name}.self_attn.qkv_proj")
         shape: list[int | str] = ["batch", heads, "capacity", self._width]
         past = [graph.input(f"past_{kind}_{i}", "FLOAT", shape) for kind in ("key", "value")]
         present = [f"present_{kind}_{i}" for kind in ("key", "value")]
@@ -133,7 +134,7 @@ class DecoderBuilder:
         graph.ops("GroupQueryAttention", *inputs, outs=outs, **sizes)
         for kind in present:
             graph.output(kind, "FLOAT", shape)
-        return linear(graph, outs[0], w.out, w.out_bias, self._style)
+        return linear(graph, outs[0], w.out, w.out_bias, self._style, f"{name}.self_attn.out_proj")
 
     def _cross_attention(self, x: str, name: str, i: int, bias: str) -> str:
         graph, heads, width, stored = self._graph, self._config.decoder_heads, self._width, self._stored
@@ -145,7 +146,8 @@ class DecoderBuilder:
         key = graph.input(f"key_{i}", kind, chunked if self._int8 else whole)
         value = graph.input(f"value_{i}", kind, ["batch", heads, stored, width])
         scale = np.float32(w.scale)
-        query = linear(graph, x, w.q * scale, w.q_bias * scale, self._style)
+        name = f"{name}.encoder_attn"
+        query = linear(graph, x, w.q * scale, w.q_bias * scale, self._style, f"{name}.q_proj")
         query = graph.op("Reshape", query, graph.weight([0, 0, heads, width], np.int64))
         query = graph.op("Transpose", query, perm=[0, 2, 1, 3])
         scores = self._int8_scores(query, key, i) if self._int8 else graph.op("MatMul", query, key)
@@ -154,7 +156,7 @@ class DecoderBuilder:
         y = self._int8_sum(weights, value, i) if self._int8 else graph.op("MatMul", weights, value)
         y = graph.op("Transpose", y, perm=[0, 2, 1, 3])
         y = graph.op("Reshape", y, graph.weight([0, 0, heads * width], np.int64))
-        return linear(graph, y, w.out, w.out_bias, self._style)
+        return linear(graph, y, w.out, w.out_bias, self._style, f"{name}.out_proj")
 
     def _int8_scores(self, query: str, key: str, i: int) -> str:
         graph, heads = self._graph, self._config.decoder_heads

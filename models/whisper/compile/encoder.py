@@ -223,8 +223,9 @@ def _build_cross_int8(source: Source, config: WhisperConfig, positions: int, fol
     hidden = graph.input("hidden", "FLOAT", ["batch", positions, config.d_model])
     rows = quantise_window(graph, hidden)
     for i in range(layers):
-        w = AttentionWeights(source, f"decoder.layers.{i}.encoder_attn", config.d_model, heads)
-        both = int8_product(graph, rows, np.concatenate([w.k, w.v], axis=1), None)
+        name = f"decoder.layers.{i}.encoder_attn"
+        w = AttentionWeights(source, name, config.d_model, heads)
+        both = int8_product(graph, rows, np.concatenate([w.k, w.v], axis=1), None, f"{name}.kv_proj")
         turned = graph.op("Transpose", both, perm=[0, 2, 1])
         whole, scale = int8_channels(graph, turned, 2 * heads * width, positions)
         whole = graph.op("Reshape", whole, graph.weight([2, heads, width, positions], np.int64))

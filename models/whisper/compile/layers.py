@@ -32,8 +32,10 @@ def linear(
         quantised, scale, *rest = _named_int8(graph, weight, bias, name)
         return graph.op("DynamicQuantizeMatMul", x, quantised, scale, "", *rest)
     if style == "row":
-        y = _row_int8(graph, x, weight)
-    elif style == "int4":
+        quantised, scale, *rest = _named_int8(graph, weight, bias, name)
+        y = row_product(graph, x, quantised, scale)
+        return graph.op("Add", y, *rest) if rest else y
+    if style == "int4":
         blocks, scales = int4_blocks(weight)
         sizes = {"K": weight.shape[0], "N": weight.shape[1], "bits": 4, "block_size": BLOCK}
         names = graph.weight(blocks), graph.weight(scales)
@@ -64,11 +66,6 @@ def quantise_rows(graph: Graph, x: str) -> tuple[str, str]:
     top = graph.op("ReduceMax", graph.op("Abs", x), axes=[-1], keepdims=1)
     step, middle = graph.weight(ROW_SCALE, np.float32), graph.weight(128, np.uint8)
     return graph.op("QuantizeLinear", graph.op("Div", x, top), step, middle), top
-
-
-def _row_int8(graph: Graph, x: str, weight: Float32) -> str:
-    quantised, column = int8_columns(weight)
-    return row_product(graph, x, graph.weight(quantised), graph.weight(column))
 
 
 def row_product(graph: Graph, x: str, weight: str, column: str, out: str | None = None) -> str:
