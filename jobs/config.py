@@ -62,6 +62,8 @@ class RunConfig:
         "Share of extra audio that may be decoded to repair windows.", 0.1, least=0.0, most=10.0
     )
     drop_hallucinations: bool = _key("Leave text out that was probably not spoken.", False)
+    format: str | None = _key("Also write such files as rows end: srt, vtt, txt, json, tsv, jsonl, csv.")
+    beside_audio: bool = _key("Put the files of --format next to their audio.", False)
     fresh: bool = _key("Start over, in an empty folder only.", False)
     min_coverage: float | None = _key("Gate: least share of speech with text.", least=0.0, most=1.0)
     max_failures: str | None = _key("Gate: most failed rows, as a number or a share such as 1%.")
@@ -108,6 +110,7 @@ class RunConfig:
         )
 
 
+FORMATS = ("srt", "vtt", "txt", "json", "tsv", "jsonl", "csv")
 KEYS = {entry.name: entry for entry in fields(RunConfig)}
 _SETTINGS = ("precision", "provider", "encoder", "decoder")
 
@@ -191,10 +194,17 @@ def _check_meaning(name: str, value: Any) -> None:
         failures_allowed(value, 100)
     elif name == "stop_at":
         time_of_day(value)
+    elif name == "format" and not set(formats_of(value)) <= set(FORMATS):
+        raise ValueError(f"one or several of {','.join(FORMATS)} with commas between")
     elif name == "languages" and not re.fullmatch(r"[a-z]{2,3}(\s*,\s*[a-z]{2,3})*", value):
         raise ValueError("language codes such as en,de")
     elif name == "language" and not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", value):
         raise ValueError("a language code such as en")
+
+
+def formats_of(text: str | None) -> tuple[str, ...]:
+    """The formats that `--format` names, each once."""
+    return tuple(dict.fromkeys(part.strip().lower() for part in (text or "").split(",") if text))
 
 
 def failures_allowed(text: str, rows: int) -> float:
@@ -235,6 +245,8 @@ def build_config(given: Mapping[str, Any], file: Mapping[str, Any] | None = None
             "SOURCE is missing: give a manifest, or audio files, folders and globs, on the command line "
             "or in job.toml as manifest or sources"
         )
+    if config.beside_audio and not config.format:
+        raise ConfigError("--beside-audio needs --format, such as --format srt,txt")
     if not config.out:
         raise ConfigError("--out DIR is missing; give it on the command line or in job.toml as out")
     return config

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from asr_batch.jobs.cli.habits import answer
 from asr_batch.manifests.errors import AsrBatchError, ConfigError, OutputHeldError
 
 COMMANDS: dict[str, str] = {
@@ -48,6 +49,12 @@ class LazyGroup(click.Group):
         """Run the command; an error for the user becomes one sentence on stderr and its exit code."""
         try:
             return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            told = answer(error.option_name, error.ctx)
+            if told is None:
+                raise
+            click.echo(f"asr-batch: {told}", err=True)
+            raise SystemExit(2) from error
         except AsrBatchError as error:
             click.echo(f"asr-batch: {error}", err=True)
             codes = {ConfigError: 2, OutputHeldError: 5}

@@ -24,6 +24,7 @@ _METAVARS = {
     "provider": "auto|cpu|cuda|NAME",
     "max_failures": "N|P%",
     "stop_at": "HH:MM",
+    "format": "FORMAT,FORMAT",
 }
 
 

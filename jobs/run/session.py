@@ -11,7 +11,7 @@ from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from asr_batch.jobs.config import RunConfig, Settings, settings_base
+from asr_batch.jobs.config import RunConfig, Settings, formats_of, settings_base
 from asr_batch.jobs.console.logs import log_to
 from asr_batch.jobs.console.messages import (
     Voice,
@@ -28,17 +28,21 @@ from asr_batch.jobs.dataset.files import copy_file, output_errors, write_text
 from asr_batch.jobs.dataset.job_file import part_metadata, write_job
 from asr_batch.jobs.dataset.json_files import STATUS, SUMMARY, read_json, write_json
 from asr_batch.jobs.dataset.ledger import Ledger, Limits
+from asr_batch.jobs.dataset.tables import open_transcripts
 from asr_batch.jobs.model_choice import Choice, choose_model, folder_sha256
 from asr_batch.jobs.quality import score
-from asr_batch.jobs.run.driver import Driver, Ending, Pace
+from asr_batch.jobs.run.driver import Book, Driver, Ending, Pace
 from asr_batch.jobs.run.ending import ending_text, failures_text, shown_rows
 from asr_batch.jobs.run.feed import Feed, Looker, Resume
+from asr_batch.jobs.run.files import FileBook
 from asr_batch.jobs.run.guard import check_manifest_place, deadline, held_for
 from asr_batch.jobs.run.pools import start_pool
 from asr_batch.jobs.run.rows import Assemble, RowMaker, Split
 from asr_batch.jobs.run.summary import Clock, Figures, exit_code, judge_gates
 from asr_batch.jobs.run.totals import Totals
 from asr_batch.jobs.run.watch import Watch
+from asr_batch.jobs.views.beside import Beside
+from asr_batch.jobs.views.row_files import RowFiles
 from asr_batch.manifests.errors import (
     AsrBatchError,
     ConfigError,
@@ -121,6 +125,7 @@ class _Session:
         self.root = Path(config.out or "")
         self.stack = ExitStack()
         self.begun = time.monotonic()
+        self.files: RowFiles | None = None
 
     def run(self, manifest: Manifest | None) -> int:
         with self.stack as stack:
@@ -200,7 +205,7 @@ class _Session:
         driver = Driver(
             feed,
             pool,
-            ledger,
+            self._with_files(ledger, manifest, found),
             maker,
             self.parts.split,
             watch,
@@ -210,6 +215,19 @@ class _Session:
         )
         log.info("run started", extra={"data": {"rows": found.rows, "in_data_set": watch.totals.rows}})
         return self._drive(driver, watch, found)
+
+    def _with_files(self, ledger: Ledger, manifest: Manifest, found: Survey) -> Book:
+        """The ledger, which also writes the files of `--format` if there are any."""
+        forms = formats_of(self.config.format)
+        if not forms:
+            return ledger
+        places = Beside(self.root, manifest.base, manifest.rows()) if self.config.beside_audio else None
+        self.files = RowFiles(self.root, forms, places)
+        with output_errors(self.root):
+            written = self.files.write_missing(open_transcripts(self.root), found.ids)
+        if written:
+            log.info("files written for rows that lacked them", extra={"data": {"rows": written}})
+        return FileBook(ledger, self.files)
 
     def _pace(self) -> Pace:
         return replace(self.parts.pace, grace=self.config.grace, hang_timeout=self.config.hang_timeout)
@@ -274,5 +292,7 @@ class _Session:
             f"{counts_line(rows)} of {rows['total']} rows; {hms(float(str(summary['audio_seconds'])))} of "
             f"audio at {summary['rtfx']}x real time; {ending_text(ending, code)}"
         )
+        if self.files is not None:
+            self.voice.say(self.files.text())
         if code in (3, 4):
             self.voice.complain(failures_text(summary, self.root))

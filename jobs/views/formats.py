@@ -1,4 +1,4 @@
-"""One transcript row as the text of a file: srt, vtt, txt, jsonl, csv."""
+"""One transcript row as the text of a file: srt, vtt, txt, json, tsv, jsonl, csv."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from asr_batch.jobs.views.segment_words import by_segment
 from asr_batch.jobs.views.subtitles import Cue, cues, prefix
+from asr_batch.pipeline.text.words import is_dense
 
 Row = Mapping[str, Any]
 
@@ -71,17 +73,12 @@ def txt(row: Row) -> str:
 def jsonl(row: Row) -> str:
     """One JSON object a segment, with its words where the row has any."""
     lines = []
-    for segment in row.get("segments") or ():
+    for segment, words in by_segment(row.get("segments") or (), row.get("words")):
         line = {"id": row["id"], **{field: segment.get(field) for field in FIELDS}}
-        if row.get("words") is not None:
-            line["words"] = [word for word in row["words"] if _within(word, segment)]
+        if words is not None:
+            line["words"] = words
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")
     return "".join(lines)
-
-
-def _within(word: Mapping[str, Any], segment: Mapping[str, Any]) -> bool:
-    middle: float = (word["start"] + word["end"]) / 2
-    return bool(segment["start"] <= middle < segment["end"])
 
 
 def table(row: Row) -> str:
@@ -96,4 +93,65 @@ def table(row: Row) -> str:
     return out.getvalue()
 
 
-FORMATS: dict[str, Callable[[Row], str]] = {"srt": srt, "vtt": vtt, "txt": txt, "jsonl": jsonl, "csv": table}
+def whisper_json(row: Row) -> str:
+    """One object with text, segments and language, as OpenAI's `whisper` command writes it.
+
+    Differences: `seek` is the segment's own start in hundredths of a second, `tokens` is empty (the data
+    set keeps them by window). Texts begin with a blank, as Whisper's do, where the script has blanks.
+    """
+    words = row.get("words")
+    segments = [
+        _whisper_segment(number, segment, of)
+        for number, (segment, of) in enumerate(by_segment(row.get("segments") or (), words))
+    ]
+    text = "".join(segment["text"] for segment in segments)
+    return json.dumps({"text": text, "segments": segments, "language": row.get("language")}) + "\n"
+
+
+def _whisper_segment(number: int, segment: Mapping[str, Any], words: list[Any] | None) -> dict[str, Any]:
+    made = {
+        "id": number,
+        "seek": round(segment["start"] * 100),
+        "start": segment["start"],
+        "end": segment["end"],
+        "text": _spaced(segment["text"]),
+        "tokens": [],
+        **{name: segment.get(name) for name in ("temperature", "avg_logprob", "compression_ratio")},
+        "no_speech_prob": segment.get("no_speech_prob"),
+    }
+    if words is not None:
+        made["words"] = [
+            {
+                "word": _spaced(word["word"]),
+                "start": word["start"],
+                "end": word["end"],
+                "probability": word["prob"],
+            }
+            for word in words
+        ]
+    return made
+
+
+def _spaced(text: str) -> str:
+    text = text.strip()
+    return text if not text or is_dense(text[0]) else f" {text}"
+
+
+def tsv(row: Row) -> str:
+    """start, end (whole milliseconds) and text between tabs, as OpenAI's `whisper` command writes it."""
+    lines = ["start\tend\ttext\n"]
+    for segment in row.get("segments") or ():
+        text = " ".join(segment["text"].split())
+        lines.append(f"{round(segment['start'] * 1000)}\t{round(segment['end'] * 1000)}\t{text}\n")
+    return "".join(lines)
+
+
+FORMATS: dict[str, Callable[[Row], str]] = {
+    "srt": srt,
+    "vtt": vtt,
+    "txt": txt,
+    "json": whisper_json,
+    "tsv": tsv,
+    "jsonl": jsonl,
+    "csv": table,
+}

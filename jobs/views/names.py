@@ -28,7 +28,7 @@ def safe_stem(row_id: str) -> str:
     if _DEVICE.fullmatch(text) or text.casefold() in _RESERVED:
         text = f"_{text}"
     if len(text.encode()) > MAX_BYTES:
-        text = f"{_cut(text, MAX_BYTES)}-{_digest(row_id)}"
+        text = f"{_cut(text, MAX_BYTES)}-{digest(row_id)}"
     return text or "_"
 
 
@@ -43,7 +43,8 @@ def _cut(text: str, limit: int) -> str:
     return text.encode()[:limit].decode(errors="ignore")
 
 
-def _digest(row_id: str) -> str:
+def digest(row_id: str) -> str:
+    """A short hash of an id."""
     return hashlib.sha256(row_id.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
@@ -81,7 +82,7 @@ class Names:
         stem = safe_stem(row_id)
         key = _key(stem)
         if key in self._shared and (stem != row_id or key in self._shared_by_safe):
-            stem = f"{stem}-{_digest(row_id)}"
+            stem = f"{stem}-{digest(row_id)}"
         name, count = stem, 1
         while _key(name) in self._used:
             count += 1

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate, groupby, pairwise
 from typing import Any
 
+from asr_batch.jobs.views.segment_words import by_segment
 from asr_batch.jobs.views.timed_text import CLAUSE_END, LINE, SENTENCE_END, Token, display_width, tokens
 
 SPEED = 17.0
@@ -49,12 +50,12 @@ def cues(row: Mapping[str, Any]) -> list[Cue]:
     if not segments and (row.get("text") or "").strip():
         segments = [{"start": 0.0, "end": row.get("duration") or 0.0, "text": row["text"], "channel": -1}]
     channels = sorted({segment["channel"] for segment in segments})
-    words = sorted(row.get("words") or (), key=lambda word: float(word["start"]))
+    spoken = by_segment(segments, row.get("words"))
     made: list[Cue] = []
     for channel in channels:
-        part = sorted((s for s in segments if s["channel"] == channel), key=lambda s: float(s["start"]))
+        part = sorted((s for s in spoken if s[0]["channel"] == channel), key=lambda s: float(s[0]["start"]))
         shown = channel if len(channels) > 1 else None
-        made += timed(_layouts(part, words, shown), _limit(row, segments))
+        made += timed(_layouts(part, shown), _limit(row, segments))
     return sorted(made, key=lambda cue: cue.start)
 
 
@@ -65,10 +66,10 @@ def _limit(row: Mapping[str, Any], segments: Sequence[Mapping[str, Any]]) -> flo
 
 
 def _layouts(
-    segments: Iterable[Mapping[str, Any]], words: Sequence[Mapping[str, Any]], channel: int | None
+    segments: Iterable[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]] | None]], channel: int | None
 ) -> Iterator[Cue]:
     """Untimed cues: from the first word's start to the last one's end."""
-    every = [token for segment in segments for token in tokens(segment, words)]
+    every = [token for segment, words in segments for token in tokens(segment, words or ())]
     for run in runs(every):
         line = LINE - len(prefix(channel))
         for part in cut(run, line):

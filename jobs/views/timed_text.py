@@ -54,7 +54,7 @@ def clean(text: str) -> str:
 
 
 def tokens(segment: Mapping[str, Any], words: Sequence[Mapping[str, Any]]) -> list[Token]:
-    """The tokens of one segment in order; `words` are the row's timed words, by start."""
+    """The tokens of one segment in order; `words` are its own timed words, by start."""
     pieces = split(clean(segment["text"] or ""))
     times = _times("".join(text for text, _ in pieces), segment, words)
     made: list[Token] = []
@@ -102,8 +102,7 @@ def _times(
 ) -> list[tuple[float, float]]:
     """(start, end) of every letter: from the words when they spell the segment, else spread evenly."""
     start, end = float(segment["start"]), float(segment["end"])
-    inside = [word for word in words if start - 0.02 <= (word["start"] + word["end"]) / 2 <= end + 0.02]
-    spelled = [(clean(word["word"]).replace(" ", ""), word) for word in inside]
+    spelled = [(clean(word["word"]).replace(" ", ""), word) for word in words]
     if spelled and "".join(text for text, _ in spelled) == letters:
         return [(float(word["start"]), float(word["end"])) for text, word in spelled for _ in text]
     step = (end - start) / max(1, len(letters))

@@ -25,6 +25,11 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text)
 
 
+def is_dense(character: str) -> bool:
+    """Whether a character belongs to a script that writes no blanks between words."""
+    return _NO_SPACES.match(character) is not None
+
+
 def words_between(text: str, first: int, last: int) -> str:
     """The text from its word `first` up to before its word `last`, as it stands there; blanks made single."""
     places = [match.span() for match in _WORD.finditer(text)][first:last]

@@ -410,3 +410,29 @@ def test_a_column_that_looks_misspelt_is_warned_of(run, tmp_path, capfd):
     (tmp_path / "manifest.csv").write_text("audio,languge\n0.wav,en\n")
     assert run() == 0
     assert "column languge is passed through without effect; is language meant?" in capfd.readouterr().err
+
+
+def test_files_are_written_as_rows_end_and_on_resume(run, folder, tmp_path):
+    made = folder(3)
+    assert run(format="txt,srt") == 0
+    texts = sorted((made / "out/txt").iterdir())
+    assert [path.name for path in texts] == ["f0.txt", "f1.txt", "f2.txt"]
+    assert all(path.read_text() for path in texts)
+    texts[1].unlink()
+    texts[2].write_text("kept")
+    assert run(format="txt,json", beside_audio=False) == 0
+    assert texts[1].read_text()
+    assert texts[2].read_text() == "kept"
+    assert len(list((made / "out/json").iterdir())) == 3
+    assert run(format="vtt", beside_audio=True) == 0
+    assert {path.name for path in made.glob("*.vtt")} == {"0.vtt", "1.vtt", "2.vtt"}
+    assert "0.vtt" in (made / "out/beside.txt").read_text()
+
+
+def test_a_file_that_cannot_be_written_ends_the_run_and_not_the_rows(run, folder, rows, tmp_path, capfd):
+    made = folder(3)
+    (made / "out").mkdir()
+    (made / "out/txt").write_text("in the way")
+    assert run(format="txt") == 1
+    assert "writing failed" in capfd.readouterr().err
+    assert rows()

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from asr_batch.jobs.config import FORMATS
+
 EPILOG = """\b
 Example:
   asr-batch export out --format srt --to subtitles
@@ -14,7 +16,7 @@ Example:
 
 @click.command(epilog=EPILOG)
 @click.argument("dataset", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--format", "form", required=True, type=click.Choice(["srt", "vtt", "txt", "jsonl", "csv"]))
+@click.option("--format", "form", required=True, type=click.Choice(FORMATS))
 @click.option(
     "--to", required=True, metavar="DIR2", type=click.Path(path_type=Path), help="Folder to write to."
 )

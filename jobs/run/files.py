@@ -1,0 +1,41 @@
+"""A ledger whose rows also become files (`--format`), once they are committed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from asr_batch.jobs.dataset.files import output_errors
+from asr_batch.jobs.dataset.schema import Row
+from asr_batch.jobs.run.driver import Book
+from asr_batch.jobs.views.row_files import RowFiles
+
+
+class FileBook:
+    """Hands everything on to `book` and writes the files of what it has committed."""
+
+    def __init__(self, book: Book, files: RowFiles) -> None:
+        self._book, self._files = book, files
+        self.index = book.index
+        self._rows: list[Row] = []
+
+    def add(self, row: Row, windows: Sequence[Row]) -> None:
+        """Take a finished row with its windows."""
+        self._rows.append(row)
+        self._book.add(row, windows)
+
+    def commit(self) -> int:
+        """Commit, then write files. Raises OutputError; rows that were committed stay so."""
+        count = self._book.commit()
+        rows, self._rows = self._rows, []
+        with output_errors(self._files.root):
+            for row in rows:
+                self._files.write(row)
+        return count
+
+    def waiting(self) -> int:
+        """Rows that are not committed yet."""
+        return self._book.waiting()
+
+    def find_row(self, row_id: str) -> tuple[Row, list[Row]] | None:
+        """A row that is finished, with its windows."""
+        return self._book.find_row(row_id)
