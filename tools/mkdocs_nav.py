@@ -1,7 +1,7 @@
-"""A hook of mkdocs for what the site cannot know.
+"""mkdocs hooks.
 
-Pages that `nav` does not name yet are listed under "More" instead of getting lost. Links to files of the
-repository outside of docs/ become the file's path: the site may stand anywhere.
+Pages that `nav` does not name are listed under "More". A link to a file outside docs/ becomes the path of
+that file, because the site may be hosted anywhere.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def pages(entry: object) -> Iterator[str]:
 
 
 def on_config(config: Any) -> Any:
-    """Add what is missing."""
+    """Add the pages that `nav` lacks."""
     missing = sorted(
         {path.name for path in Path(config["docs_dir"]).glob("*.md")} - set(pages(config["nav"]))
     )
@@ -35,5 +35,6 @@ def on_config(config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Name files outside of docs/ instead of linking to them."""
+    """Fix links that point out of docs/, and those of pages that are symlinks to files at the root."""
+    markdown = re.sub(r"\]\(docs/", "](", markdown)
     return re.sub(r"\[([^\]]*)\]\(\.\./([^)]+)\)", r"\1 (`\2`)", markdown)

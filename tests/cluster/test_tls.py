@@ -1,4 +1,4 @@
-"""TLS between hosts, with certificates made by the very lines of docs/cluster.md."""
+"""TLS between hosts, with certificates made by the commands of docs/cluster.md."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def certificates(folder, addresses):
 
 
 def tls_section() -> str:
-    return (ROOT / "docs" / "cluster.md").read_text().partition("TLS with a certificate authority")[2]
+    return (ROOT / "docs" / "cluster.md").read_text().partition("### TLS")[2]
 
 
 def settings(folder) -> dict[str, str]:
