@@ -1,4 +1,9 @@
-"""SIGINT and SIGTERM: the first asks the job to drain, the second stops it at once."""
+"""SIGINT and SIGTERM: the first asks the job to drain, the second stops it at once.
+
+Both signals are blocked in all threads of a running job, and one thread waits for them. A handler would not
+do: Ray's native code replaces it (with one that aborts the process after three seconds) while it starts, and
+with the system's default while it ends. See sigwait(3) and pthread_sigmask(3).
+"""
 
 from __future__ import annotations
 
@@ -7,8 +12,11 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Thread
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
@@ -17,7 +25,7 @@ class StopRequest:
     def __init__(self) -> None:
         self.signal: int | None = None
         self.count = 0
-        self.starting = False
+        self._starting = False
 
     @property
     def exit_code(self) -> int | None:
@@ -25,46 +33,88 @@ class StopRequest:
         return None if self.signal is None else 128 + self.signal
 
     def ask(self, number: int, frame: FrameType | None = None) -> None:
-        """Handle a signal. Nothing is lost by ending at once while starting, or when asked a third time."""
+        """Note a signal. Nothing is lost by ending at once while starting, or when asked a third time."""
         self.count += 1
         if self.signal is None:
             self.signal = number
-        if self.count > (1 if self.starting else 2):
+        if self.count > (1 if self._starting else 2):
             os._exit(128 + self.signal)
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Keep our handlers while somebody starts who would put its own in their place, as Ray does."""
-        real = signal.signal
-
-        def guarded(number: int, handler: Any) -> Any:
-            if number in (signal.SIGINT, signal.SIGTERM):
-                return signal.getsignal(number)
-            return real(number, handler)
-
-        signal.signal = guarded  # type: ignore[assignment]
-        self.starting = True
+    def starting(self) -> Iterator[None]:
+        """While the block runs there is no work to lose: the second signal ends the process."""
+        self._starting = True
         try:
             yield
         finally:
-            self.starting = False
-            signal.signal = real
+            self._starting = False
+
+
+@contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Keep both signals waiting: for this thread, and for threads that it starts meanwhile."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def signals_for_children() -> Iterator[None]:
+    """Start a child process that can be ended by signals: it inherits what its parent's thread blocks."""
+    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
 def stop_signals() -> Iterator[StopRequest]:
-    """Collect SIGINT and SIGTERM while the block runs."""
+    """Collect SIGINT and SIGTERM while the block runs.
+
+    A thread of a library that was loaded before, with signals unblocked, may still be given one: the handler
+    is for those.
+    """
     request = StopRequest()
-    before = {number: signal.signal(number, request.ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield request
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    before = {number: signal.signal(number, request.ask) for number in SIGNALS}
+    listener = _Listener(request)
+    with signals_blocked():
+        listener.start()
+        try:
+            yield request
+        finally:
+            listener.stop()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+class _Listener(Thread):
+    """Waits for the signals that all other threads block."""
+
+    def __init__(self, request: StopRequest) -> None:
+        super().__init__(name="signals", daemon=True)
+        self._request, self._ended = request, False
+
+    def run(self) -> None:
+        """Pass each signal on until told to end."""
+        while True:
+            number = signal.sigwait(SIGNALS)
+            if self._ended:
+                return
+            self._request.ask(number)
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._ended = True
+        assert self.ident is not None
+        signal.pthread_kill(self.ident, signal.SIGTERM)
+        self.join()
 
 
 def leave(code: int) -> NoReturn:
     """End the process with `code`; a signal that comes now comes too late to change it."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     sys.exit(code)

@@ -185,7 +185,7 @@ class _Session:
         config = self.config
         if choice.warning:
             self.voice.say(choice.warning)
-        with self.stop.kept():
+        with self.stop.starting():
             pool = self.parts.start_pool(config, choice.path)
         self.stack.callback(pool.close)
         second = folder_sha256(choose_model(config.second_model).path) if config.second_model else ""

@@ -140,17 +140,25 @@ def _import() -> Any:
 
 
 def _own_group(ray: Any, guard: subprocess.Popen[bytes]) -> None:
-    """Start Ray's daemons in sessions of their own, and tell the watchdog of each.
+    """Start Ray's daemons in sessions of their own, deaf to SIGTERM, and tell the watchdog of each.
 
-    Signals to this program's process group (Ctrl-C, a supervisor's SIGTERM) are then the driver's alone;
-    with its raylet dead it would end at once instead of finishing what runs.
+    Signals to this program's process group (Ctrl-C) or to all processes of its unit (`systemctl stop`) are
+    then the driver's alone; with its raylet dead it would end at once instead of finishing what runs.
     """
     services: Any = getattr(getattr(ray, "_private", None), "services", None)
     start: Any = getattr(services, "ConsolePopen", subprocess.Popen)
     start = getattr(start, "original", start)  # of an earlier session of this process
 
     def start_apart(*words: Any, **more: Any) -> subprocess.Popen[bytes]:
-        process: subprocess.Popen[bytes] = start(*words, start_new_session=True, **more)
+        before = more.pop("preexec_fn", None)
+
+        def deaf() -> None:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+            if before is not None:
+                before()
+
+        process: subprocess.Popen[bytes] = start(*words, start_new_session=True, preexec_fn=deaf, **more)
+        process.terminate = process.kill  # type: ignore[method-assign]
         assert guard.stdin is not None
         guard.stdin.write(b"%d\n" % process.pid)
         guard.stdin.flush()

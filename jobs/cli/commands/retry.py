@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from asr_batch.jobs.cli.options import checked, run_options
-from asr_batch.jobs.console.signals import leave
+from asr_batch.jobs.console.signals import leave, signals_blocked
 
 KEPT = (
     "address",
@@ -43,9 +43,11 @@ def retry(folder: str, only: tuple[str, ...], **given: Any) -> None:
     from asr_batch.jobs.config import from_job
     from asr_batch.jobs.dataset.job_file import stored_manifest
     from asr_batch.jobs.dataset.tables import load_job
-    from asr_batch.jobs.run.session import run_job
 
     job = load_job(Path(folder))
     changes = {"workers": None, "stop_at": None, "max_hours": None, "quiet": False, **checked(given)}
     config = from_job(job["options"], out=folder, model=job["model"]["path"], fresh=False, **changes)
-    leave(run_job(config, manifest=stored_manifest(job), redo=only))
+    with signals_blocked():  # also in threads that libraries start when they are loaded
+        from asr_batch.jobs.run.session import run_job
+
+        leave(run_job(config, manifest=stored_manifest(job), redo=only))

@@ -10,7 +10,7 @@ import click
 from asr_batch.jobs.cli.options import checked, run_options
 from asr_batch.jobs.config import build_config
 from asr_batch.jobs.config_file import read_config
-from asr_batch.jobs.console.signals import leave
+from asr_batch.jobs.console.signals import leave, signals_blocked
 
 EPILOG = """\b
 Example:  asr-batch run examples/manifest.csv --out out/demo
@@ -32,8 +32,9 @@ def run(sources: tuple[str, ...], config: str | None, **given: Any) -> None:
     data set. Exit codes: 0 all rows done, 2 nothing was started, 3 some rows failed or are partial, 4 a gate
     does not hold, 5 another run holds the folder, 130 and 143 stopped by a signal.
     """
-    from asr_batch.jobs.run.session import run_job
-
     file = read_config(Path(config)) if config is not None else None
     settings = build_config(checked({"sources": sources or None, **given}), file)
-    leave(run_job(settings))
+    with signals_blocked():  # also in threads that libraries start when they are loaded
+        from asr_batch.jobs.run.session import run_job
+
+        leave(run_job(settings))
