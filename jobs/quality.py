@@ -7,8 +7,8 @@ are pooled (errors over reference words), never averaged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import astuple, dataclass
 from functools import cache
 from typing import Any, Literal
 
@@ -23,6 +23,9 @@ DURATIONS = (
     (600.0, "2-10 min"),
 )
 DURATION_NAMES = (*(name for _, name in DURATIONS), "over 10 min")
+COUNTS = ("reference_words", "word_errors", "reference_characters", "character_errors")
+"""The columns in which a row keeps its counts, in the order of :class:`Errors`."""
+
 SLICES = ("language", "duration", "node", "backend")
 
 Normaliser = Callable[[str], str]
@@ -30,34 +33,22 @@ Normaliser = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Errors:
-    """Edit counts of one row or of many: `a + b` pools them.
+    """Edit counts of one row or of many: `a + b` pools them, and nothing else does.
 
     `words` and `characters` are those of the references; `rows` counts texts compared.
     """
 
     words: int = 0
-    substitutions: int = 0
-    deletions: int = 0
-    insertions: int = 0
+    word_errors: int = 0
     characters: int = 0
     character_errors: int = 0
     rows: int = 0
 
     def __add__(self, other: Errors) -> Errors:
-        return Errors(
-            self.words + other.words,
-            self.substitutions + other.substitutions,
-            self.deletions + other.deletions,
-            self.insertions + other.insertions,
-            self.characters + other.characters,
-            self.character_errors + other.character_errors,
-            self.rows + other.rows,
-        )
+        return Errors(*(one + two for one, two in zip(astuple(self), astuple(other), strict=True)))
 
-    @property
-    def word_errors(self) -> int:
-        """Substitutions, deletions and insertions together."""
-        return self.substitutions + self.deletions + self.insertions
+    def __sub__(self, other: Errors) -> Errors:
+        return Errors(*(one - two for one, two in zip(astuple(self), astuple(other), strict=True)))
 
     @property
     def wer(self) -> float:
@@ -85,24 +76,43 @@ def compare(reference: str, hypothesis: str, language: str | None) -> Errors:
     normalise = normaliser(language)
     expected = normalise(reference)
     said = expected if hypothesis == reference else normalise(hypothesis)
-    edits = _edits(expected, said, "words")
-    character_errors = sum(_edits(expected, said, "characters"))
-    return Errors(len(expected.split()), *edits, len(expected), character_errors, 1)
+    word_errors = _edits(expected, said, "words")
+    character_errors = _edits(expected, said, "characters")
+    return Errors(len(expected.split()), word_errors, len(expected), character_errors, 1)
 
 
-def _edits(expected: str, said: str, unit: Literal["words", "characters"]) -> tuple[int, int, int]:
-    """(substitutions, deletions, insertions) between two normalised texts."""
+def errors_of(row: Mapping[str, Any]) -> Errors | None:
+    """The errors of a transcript row, None without a reference; a failed row has heard nothing.
+
+    The row's own counts where it has them, which its language in the manifest took part in.
+    """
+    if row.get("reference") is None:
+        return None
+    counts = [int(row[name]) for name in COUNTS if row.get(name) is not None]
+    if len(counts) == len(COUNTS):
+        words, word_errors, characters, character_errors = counts
+        return Errors(words, word_errors, characters, character_errors, 1)
+    return compare(row["reference"], said(row), row.get("language"))
+
+
+def said(row: Mapping[str, Any]) -> str:
+    """The text that counts for a row: none where it failed."""
+    return "" if row["status"] == "failed" else row.get("text") or ""
+
+
+def _edits(expected: str, said: str, unit: Literal["words", "characters"]) -> int:
+    """Substitutions, deletions and insertions between two normalised texts."""
     if expected == said:
-        return 0, 0, 0
+        return 0
     if not expected or not said:  # jiwer before 4 refuses an empty reference
         count = (lambda text: len(text.split())) if unit == "words" else len
-        return 0, count(expected), count(said)
+        return count(expected) + count(said)
     import jiwer
 
     found = (
         jiwer.process_words(expected, said) if unit == "words" else jiwer.process_characters(expected, said)
     )
-    return found.substitutions, found.deletions, found.insertions
+    return int(found.substitutions + found.deletions + found.insertions)
 
 
 def normaliser(language: str | None) -> Normaliser:
@@ -132,24 +142,20 @@ def _basic(split_letters: bool) -> Normaliser:
 class Slices:
     """Pooled errors by language, duration, node and backend, fed row by row.
 
-    Rows without a reference and failed rows (which have no transcript) are not scored; the latter are
-    counted in `unscored`, so that a low WER over few rows cannot pass for a good run.
+    A failed row counts as one in which nothing was heard, so that failing cannot pass for hearing well.
     """
 
     def __init__(self) -> None:
         self.total = Errors()
-        self.unscored = 0
+        self.failed = 0
         self.groups: dict[str, dict[str, Errors]] = {name: {} for name in SLICES}
 
     def add(self, row: Mapping[str, Any]) -> Errors | None:
-        """Score one transcript row (`reference`, `text`, `status`, `language`, ...); None if not scored."""
-        reference = row.get("reference")
-        if reference is None:
+        """Count one transcript row in; None for one without a reference."""
+        errors = errors_of(row)
+        if errors is None:
             return None
-        if row.get("status") == "failed":
-            self.unscored += 1
-            return None
-        errors = compare(reference, row.get("text") or "", row.get("language"))
+        self.failed += row["status"] == "failed"
         self.total += errors
         for name, value in slice_of(row).items():
             group = self.groups[name]
@@ -170,11 +176,3 @@ def slice_of(row: Mapping[str, Any]) -> dict[str, str]:
 def duration_slice(seconds: float) -> str:
     """The name of the length class of a row."""
     return next((name for limit, name in DURATIONS if seconds < limit), DURATION_NAMES[-1])
-
-
-def pooled(rows: Iterable[Mapping[str, Any]]) -> Slices:
-    """Score many transcript rows."""
-    slices = Slices()
-    for row in rows:
-        slices.add(row)
-    return slices

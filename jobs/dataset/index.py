@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from asr_batch.jobs.quality import COUNTS, Errors, errors_of
 from asr_batch.manifests.errors import ERROR_CODES
 
 STATUSES = ("ok", "empty", "partial", "failed")
@@ -32,9 +33,11 @@ ENTRY = np.dtype(
         ("speech", "f8"),
         ("coverage", "f8"),
         ("decode", "f8"),
-        ("wer", "f8"),
-        ("cer", "f8"),
+        ("scored", "i1"),
         ("words", "i4"),
+        ("word_errors", "i4"),
+        ("characters", "i4"),
+        ("character_errors", "i4"),
     ]
 )
 """One row of the data set; the texts only as 64-bit hashes of this process."""
@@ -55,6 +58,7 @@ COLUMNS = [
     "reference",
     "wer",
     "cer",
+    *COUNTS,
 ]
 
 Entries = NDArray[np.void]
@@ -72,7 +76,7 @@ def file_hash(size: int | None, mtime_ns: int | None) -> int:
 
 def entry_of(row: Mapping[str, Any], part: int) -> tuple[Any, ...]:
     """The index entry of one row of transcripts/*.parquet."""
-    reference = row.get("reference")
+    errors = _errors(row)
     return (
         hash(row["id"]),
         part,
@@ -85,10 +89,23 @@ def entry_of(row: Mapping[str, Any], part: int) -> tuple[Any, ...]:
         row.get("speech") or 0.0,
         1.0 if row.get("coverage") is None else row["coverage"],
         row.get("decode_seconds") or 0.0,
-        np.nan if row.get("wer") is None else row["wer"],
-        np.nan if row.get("cer") is None else row["cer"],
-        len(reference.split()) if reference else 0,
+        errors.rows,
+        errors.words,
+        errors.word_errors,
+        errors.characters,
+        errors.character_errors,
     )
+
+
+def _errors(row: Mapping[str, Any]) -> Errors:
+    """The row's counts; of a part from before they were columns, nearly: from its rates."""
+    if row.get("wer") is None or row.get("reference") is None:
+        return Errors()
+    if row.get(COUNTS[0]) is not None:
+        return errors_of(row) or Errors()
+    words, characters = len(row["reference"].split()), len(row["reference"])
+    word_errors, character_errors = round(row["wer"] * words), round((row.get("cer") or 0.0) * characters)
+    return Errors(words, word_errors, characters, character_errors, 1)
 
 
 class Index:

@@ -81,6 +81,10 @@ TRANSCRIPTS = pa.schema(
         ("cer", pa.float64()),
         ("audio_bytes", pa.int64()),
         ("audio_mtime_ns", pa.int64()),
+        ("reference_words", pa.int32()),
+        ("word_errors", pa.int32()),
+        ("reference_characters", pa.int32()),
+        ("character_errors", pa.int32()),
     ]
 )
 

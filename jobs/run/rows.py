@@ -10,6 +10,7 @@ from typing import Any
 
 from asr_batch.jobs.dataset.schema import TRANSCRIPTS, Row, transcript_row, window_row
 from asr_batch.jobs.dataset.schema import output_name as _output_name
+from asr_batch.jobs.quality import COUNTS, Errors
 from asr_batch.jobs.run.feed import Task
 from asr_batch.manifests.records import AudioItem, Failure, SpanResult, Transcript, Unit
 from asr_batch.models.recognizer import ModelInfo
@@ -18,7 +19,7 @@ log = logging.getLogger("asr_batch")
 
 Assemble = Callable[[AudioItem, Sequence[SpanResult]], Transcript]
 Split = Callable[[AudioItem, Any], list[Unit]]
-Score = Callable[[str, str, str | None], tuple[float, float]]
+Score = Callable[[str, str, str | None], Errors]
 
 
 @dataclass(slots=True)
@@ -96,18 +97,20 @@ class RowMaker:
     def _own(self, item: AudioItem, text: str, language: str | None, status: str) -> dict[str, Any]:
         own: dict[str, Any] = {_output_name(name): value for name, value in item.extra}
         own["reference"] = item.reference
-        own["wer"] = own["cer"] = None
-        if item.reference is not None and self._score is not None and status != "failed":
-            own["wer"], own["cer"] = self._scored(item, text, language)
+        own.update(dict.fromkeys(("wer", "cer", *COUNTS)))
+        if item.reference is not None and self._score is not None:
+            own.update(self._scored(item, "" if status == "failed" else text, language))
         return own
 
-    def _scored(self, item: AudioItem, text: str, language: str | None) -> tuple[float | None, float | None]:
+    def _scored(self, item: AudioItem, text: str, language: str | None) -> dict[str, Any]:
         assert self._score is not None
         try:
-            return self._score(item.reference or "", text, item.language or language)
+            errors = self._score(item.reference or "", text, item.language or language)
         except Exception:  # a reference of odd characters must not cost the row
             log.exception("scoring row %s failed", item.id)
-            return None, None
+            return {}
+        counts = (errors.words, errors.word_errors, errors.characters, errors.character_errors)
+        return {"wer": errors.wer, "cer": errors.cer, **dict(zip(COUNTS, counts, strict=True))}
 
 
 def failed_span(unit: Unit, failure: Failure) -> SpanResult:

@@ -30,7 +30,7 @@ from asr_batch.jobs.dataset.json_files import STATUS, SUMMARY, read_json, write_
 from asr_batch.jobs.dataset.ledger import Ledger, Limits
 from asr_batch.jobs.dataset.tables import open_transcripts
 from asr_batch.jobs.model_choice import Choice, choose_model, folder_sha256
-from asr_batch.jobs.quality import score
+from asr_batch.jobs.quality import compare
 from asr_batch.jobs.run.driver import Book, Driver, Ending, Pace
 from asr_batch.jobs.run.ending import ending_text, failures_text, shown_rows
 from asr_batch.jobs.run.feed import Feed, Looker, Resume
@@ -201,7 +201,7 @@ class _Session:
         feed = Feed(manifest.rows(), resume, looker=self.parts.looker)
         self.stack.callback(feed.close)
         watch = self._watch(found, ledger, pool, choice)
-        maker = RowMaker(pool.info, self.parts.assemble, score)
+        maker = RowMaker(pool.info, self.parts.assemble, compare)
         driver = Driver(
             feed,
             pool,

@@ -117,8 +117,9 @@ class Figures:
             "run": self._run(now),
             "history": self.clock.history,
         }
-        if totals.words:
-            found.update(words={"reference": totals.words}, wer=totals.wer, cer=totals.cer)
+        quality = totals.quality
+        if quality.rows:
+            found.update(words={"reference": quality.words}, wer=quality.wer, cer=quality.cer)
         return found
 
     def _run(self, now: float) -> dict[str, float]:

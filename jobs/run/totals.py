@@ -9,6 +9,10 @@ from typing import Any
 import numpy as np
 
 from asr_batch.jobs.dataset.index import CODES, ENTRY, STATUSES, Entries, entry_of
+from asr_batch.jobs.quality import Errors
+
+_QUALITY = ("words", "word_errors", "characters", "character_errors", "scored")
+"""The fields of an index entry in the order of :class:`Errors`."""
 
 _PLACE = {name: number for number, name in enumerate(ENTRY.names or ())}
 
@@ -20,8 +24,7 @@ class Totals:
         self.status: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
         self.audio_seconds = self.speech_seconds = self.covered_seconds = self.decode_seconds = 0.0
-        self.words = 0
-        self.word_errors = self.character_errors = 0.0
+        self.quality = Errors()
 
     @classmethod
     def of(cls, entries: Entries) -> Totals:
@@ -37,11 +40,7 @@ class Totals:
         totals.speech_seconds = float(entries["speech"].sum())
         totals.covered_seconds = float((entries["speech"] * entries["coverage"]).sum())
         totals.decode_seconds = float(entries["decode"].sum())
-        scored = ~np.isnan(entries["wer"])
-        words = entries["words"][scored]
-        totals.words = int(words.sum())
-        totals.word_errors = float((entries["wer"][scored] * words).sum())
-        totals.character_errors = float((entries["cer"][scored] * words).sum())
+        totals.quality = Errors(*(int(entries[name].sum(dtype=np.int64)) for name in _QUALITY))
         return totals
 
     @property
@@ -53,16 +52,6 @@ class Totals:
     def coverage(self) -> float:
         """Share of all speech that has text; 1.0 without speech."""
         return self.covered_seconds / self.speech_seconds if self.speech_seconds > 0 else 1.0
-
-    @property
-    def wer(self) -> float | None:
-        """Word error rate over all rows with a reference (each weighed by its words)."""
-        return self.word_errors / self.words if self.words else None
-
-    @property
-    def cer(self) -> float | None:
-        """Character error rate, weighed the same way."""
-        return self.character_errors / self.words if self.words else None
 
     def add_row(self, row: Mapping[str, Any]) -> None:
         """Count a row in."""
@@ -83,7 +72,5 @@ class Totals:
         self.speech_seconds += sign * value("speech")
         self.covered_seconds += sign * value("speech") * value("coverage")
         self.decode_seconds += sign * value("decode")
-        if not np.isnan(value("wer")):
-            self.words += sign * value("words")
-            self.word_errors += sign * value("wer") * value("words")
-            self.character_errors += sign * value("cer") * value("words")
+        errors = Errors(*(value(name) for name in _QUALITY))
+        self.quality = self.quality + errors if sign > 0 else self.quality - errors

@@ -14,9 +14,9 @@ import pyarrow.dataset as ds
 
 from asr_batch.jobs.dataset.reading import stream
 from asr_batch.jobs.dataset.tables import open_transcripts
-from asr_batch.jobs.quality import Errors, compare
+from asr_batch.jobs.quality import COUNTS, Errors, compare, errors_of, said
 
-COLUMNS = ("id", "status", "text", "language", "reference")
+COLUMNS = ("id", "status", "text", "language", "reference", *COUNTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,19 +134,17 @@ def _side(
     row: Mapping[str, Any], reference: str | None, keep: bool = False, known: Side | None = None
 ) -> Side:
     """A row as it is remembered; errors are taken over from `known` when that said the same."""
-    said = _said(row)
-    digest = hashlib.blake2b(said.encode(), digest_size=16).digest()
+    text = said(row)
+    digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
     same = (digest, reference, row.get("language"))
-    if known is not None and same == (known.digest, known.reference, known.language):
+    if reference is not None and reference == row.get("reference"):
+        errors = errors_of(row)
+    elif known is not None and same == (known.digest, known.reference, known.language):
         errors = known.errors
     else:
-        errors = None if reference is None else compare(reference, said, row.get("language"))
-    kept = said if keep and reference is None else None
+        errors = None if reference is None else compare(reference, text, row.get("language"))
+    kept = text if keep and reference is None else None
     return Side(digest, row["status"], reference, row.get("language"), errors, kept)
-
-
-def _said(row: Mapping[str, Any]) -> str:
-    return "" if row["status"] == "failed" else row.get("text") or ""
 
 
 def _meet(found: Difference, before: Side | None, row: Mapping[str, Any]) -> Change | None:

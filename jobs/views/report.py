@@ -74,7 +74,7 @@ def _head(found: Gathered) -> dict[str, Any]:
         "warning": summary.get("warning") or (model.get("warning") if isinstance(model, Mapping) else None),
         "times": [_time(summary.get(key)) for key in ("started_at", "finished_at")],
         "gates": [_gate(gate) for gate in summary.get("gates") or ()],
-        "wer": summary["wer"] if summary.get("wer") is not None else _pooled_wer(found),
+        "wer": found.slices.total.wer if found.slices.total.rows else None,
     }
 
 
@@ -85,10 +85,6 @@ def _gate(gate: Mapping[str, Any]) -> dict[str, Any]:
     }
     sign = "≥" if share else "≤"
     return {"name": str(gate.get("name")).replace("_", " "), "held": gate.get("held"), "sign": sign, **shown}
-
-
-def _pooled_wer(found: Gathered) -> float | None:
-    return found.slices.total.wer if found.slices.total.rows else None
 
 
 def _time(text: Any) -> str | None:

@@ -17,14 +17,11 @@ import pyarrow.dataset as ds
 from asr_batch.jobs.dataset.lock import held
 from asr_batch.jobs.dataset.reading import stream
 from asr_batch.jobs.dataset.tables import load_job, load_status, load_summary, open_transcripts, open_windows
-from asr_batch.jobs.quality import Errors, Slices
+from asr_batch.jobs.quality import COUNTS, Errors, Slices
 
 Row = Mapping[str, Any]
 
 ROWS_LISTED = 200
-ROWS_SCORED = 50_000
-"""Most rows whose words are compared again for the slices; of more, every n-th is taken."""
-
 MISTAKEN = 10
 """Rows shown with their word errors."""
 
@@ -108,7 +105,6 @@ class Gathered:
     windows: int = 0
     troubled: list[Row] = field(default_factory=list)
     slices: Slices = field(default_factory=Slices)
-    scored_every: int = 0
     worst: list[dict[str, Any]] = field(default_factory=list)
     mistaken: list[dict[str, Any]] = field(default_factory=list)
 
@@ -139,16 +135,13 @@ def _rows(found: Gathered, transcripts: ds.Dataset) -> None:
     references = 0
     if "reference" in transcripts.schema.names:
         references = transcripts.count_rows(filter=pc.field("reference").is_valid())
-    found.scored_every = math.ceil(references / ROWS_SCORED)
     mistaken: list[tuple[int, str, float]] = []
-    columns = TRANSCRIPT_COLUMNS + (("text", "reference") if references else ())
-    seen = 0
+    columns = TRANSCRIPT_COLUMNS + (("text", "reference", *COUNTS) if references else ())
     for row in stream(transcripts, columns):
         _row(found, row)
-        if row.get("reference") is not None:
-            if seen % found.scored_every == 0:
-                _keep_mistaken(mistaken, row["id"], found.slices.add(row))
-            seen += 1
+        errors = found.slices.add(row)
+        if row["status"] != "failed":
+            _keep_mistaken(mistaken, row["id"], errors)
     found.mistaken = _mistaken(sorted(mistaken, reverse=True), transcripts)
     found.troubled.sort(key=lambda row: (row["status"] != "failed", row["id"]))
 

@@ -436,3 +436,33 @@ def test_a_file_that_cannot_be_written_ends_the_run_and_not_the_rows(run, folder
     assert run(format="txt") == 1
     assert "writing failed" in capfd.readouterr().err
     assert rows()
+
+
+def test_one_data_set_has_one_error_rate(run, rows, tmp_path):
+    """Summary, a resumed summary, report, diff and SQL over the counts pool in one way."""
+    from asr_batch.jobs.views.diff import compare_datasets
+    from asr_batch.jobs.views.report import _head
+    from asr_batch.jobs.views.report_data import gather
+
+    lines = ["id,audio,language,text"]
+    said = ["It's twenty-one, Mr. Brown.", "", "zwei grosse rote Haeuser", "nothing", "no such file here"]
+    for number, text in enumerate(said):
+        if number < 4:
+            (tmp_path / f"{number}.wav").write_bytes(f"audio {number}".encode())
+        lines.append(f'r{number},{number}.wav,{"de" if number == 2 else "en"},"{text}"')
+    (tmp_path / "manifest.csv").write_text("\n".join(lines) + "\n")
+    run()
+    first = json.loads((tmp_path / "out/summary.json").read_text())
+    run()
+    again = json.loads((tmp_path / "out/summary.json").read_text())
+    table = rows().values()
+    scored = [row for row in table if row["reference"] is not None]
+    assert {row["id"] for row in scored if row["wer"] is None} == set()
+    wer = sum(row["word_errors"] for row in scored) / sum(row["reference_words"] for row in scored)
+    cer = sum(row["character_errors"] for row in scored) / sum(row["reference_characters"] for row in scored)
+    assert wer > 0.5
+    assert wer != cer
+    found, same = gather(tmp_path / "out"), compare_datasets(tmp_path / "out", tmp_path / "out")
+    assert {first["wer"], again["wer"], found.slices.total.wer, _head(found)["wer"]} == {wer}
+    assert {same.errors_a.wer, same.errors_b.wer} == {wer}
+    assert {first["cer"], again["cer"], found.slices.total.cer, same.errors_b.cer} == {cer}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from whisper_normalizer.basic import BasicTextNormalizer
 from whisper_normalizer.english import EnglishTextNormalizer
 
-from asr_batch.jobs.quality import Errors, Slices, compare, duration_slice, pooled, score
+from asr_batch.jobs.quality import Errors, Slices, compare, duration_slice, errors_of, score
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_rates_are_pooled_not_averaged():
 def test_kinds_of_errors():
     errors = compare("one two three four", "one too four five", "de")
     assert (errors.words, errors.word_errors) == (4, 3)
-    assert errors.substitutions + errors.deletions + errors.insertions == 3
+    assert (errors.characters, errors.character_errors) == (18, 9)
 
 
 def test_slices_by_language_duration_node_and_backend(make):
@@ -63,14 +63,24 @@ def test_slices_by_language_duration_node_and_backend(make):
         make.row("d", "no reference"),
         make.row("e", status="failed", reference="lost words"),
     ]
-    found = pooled(rows)
-    assert found.total.wer == pytest.approx(2 / 5)
+    found = Slices()
+    for row in rows:
+        found.add(row)
+    assert found.total.wer == pytest.approx(4 / 7)
     assert found.groups["language"]["de"].wer == 1.0
     assert found.groups["duration"]["30 s-2 min"].wer == 0.5
     assert found.groups["node"]["n2"].wer == 0.5
-    assert found.groups["backend"]["cpu"].wer == pytest.approx(1 / 3)
-    assert found.unscored == 1
+    assert found.groups["backend"]["cpu"].wer == pytest.approx(3 / 5)
+    assert found.failed == 1
     assert all(sum((e for e in group.values()), Errors()) == found.total for group in found.groups.values())
+
+
+def test_a_rows_own_counts_are_taken(make):
+    counts = {"reference_words": 7, "word_errors": 2, "reference_characters": 30, "character_errors": 3}
+    row = make.row("a", "x", reference="y", **counts)
+    assert errors_of(row) == Errors(7, 2, 30, 3, 1)
+    assert errors_of(make.row("a", "x")) is None
+    assert errors_of(make.row("a", "a b", reference="a c")) == Errors(2, 1, 3, 1, 1)
 
 
 def test_every_duration_has_a_class():
