@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,9 @@ from asr_batch.models.inspect.run import Verdict, judge, loading_providers
 from asr_batch.models.onnx.graph import Graph
 from asr_batch.models.onnx.safety import check_graph
 from asr_batch.models.onnx.tensors import Value
+from asr_batch.models.safetensors import read_header
 from asr_batch.models.store.layout import kind_of
 from asr_batch.models.store.record import model_files
-
-_MAX_HEADER = 100 << 20  # bytes; the safetensors format allows no longer header
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ def inspect_model(folder: Path, *, run: bool = True) -> ModelReport:
         kind=kind,
         files=tuple((name, (folder / name).stat().st_size) for name in names),
         graphs=tuple(_graph(folder, name, run) for name in names if name.endswith(".onnx")),
-        weights=tuple(read_safetensors(folder / name) for name in names if name.endswith(".safetensors")),
+        weights=tuple(weights_report(folder / name) for name in names if name.endswith(".safetensors")),
         about=about,
         verdict=judge(folder, kind, problem, run=run),
     )
@@ -108,7 +106,7 @@ def inspect_file(path: Path, *, run: bool = True) -> ModelReport:
         kind=path.suffix[1:],
         files=((path.name, path.stat().st_size),),
         graphs=graphs,
-        weights=() if graphs else (read_safetensors(path),),
+        weights=() if graphs else (weights_report(path),),
         about={},
         verdict=Verdict(False if broken else None, None, broken or "one file of a model; give its folder"),
     )
@@ -157,24 +155,10 @@ def precision_of(graph: Graph, types: dict[str, int]) -> str:
     return "fp16" if types.get("float16", 0) > types.get("float32", 0) else "fp32"
 
 
-def read_safetensors(path: Path) -> WeightsReport:
+def weights_report(path: Path) -> WeightsReport:
     """The header of a safetensors file. Raises ModelError when the file is none or is cut short."""
-    size = path.stat().st_size
-    with path.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if size < 8 or length > min(size - 8, _MAX_HEADER):
-            raise ModelError(f"{path}: no safetensors file, or one that is cut short")
-        raw = stream.read(length)
-    try:
-        header = {name: entry for name, entry in json.loads(raw).items() if name != "__metadata__"}
-        types: dict[str, int] = {}
-        for entry in header.values():
-            elements = 1
-            for dimension in entry["shape"]:
-                elements *= int(dimension)
-            types[str(entry["dtype"])] = types.get(str(entry["dtype"]), 0) + elements
-            if not 0 <= entry["data_offsets"][0] <= entry["data_offsets"][1] <= size - 8 - length:
-                raise ModelError(f"{path}: data outside the file")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ModelError(f"{path}: broken safetensors header ({error})") from error
+    header = read_header(path)
+    types: dict[str, int] = {}
+    for entry in header.values():
+        types[entry.dtype] = types.get(entry.dtype, 0) + entry.elements
     return WeightsReport(path.name, len(header), sum(types.values()), types)

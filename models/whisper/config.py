@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from asr_batch.manifests.errors import ModelError
+from asr_batch.models.onnx.safety import broken_values
 
 TEXT_FILES = (
     "config.json",
@@ -29,6 +30,12 @@ TEXT_FILES = (
     "normalizer.json",
 )
 """The small files beside the weights: what a bundle takes over and what the store pulls, where they exist."""
+
+VOCABULARIES = {51864: False, 51865: True, 51866: True}
+"""Sizes of OpenAI's vocabularies, and whether they are multilingual: the tokenizer's files do not tell."""
+
+INITIAL_TIMESTAMP = {"max_initial_timestamp_index": 50}
+"""A second: what openai/whisper, faster-whisper and every published generation_config.json have."""
 
 _MAX_JSON = 64 << 20  # a tokenizer.json of large-v3 has 2.5 MB; more is no model's
 _MOST_WIDE = 1 << 20
@@ -63,6 +70,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _optional_json(path: Path) -> dict[str, Any]:
     return read_json(path) if path.exists() else {}
+
+
+def read_text_files(folder: Path) -> dict[str, bytes]:
+    """Content of those of the small files that `folder` has, by name."""
+    return {name: (folder / name).read_bytes() for name in TEXT_FILES if (folder / name).is_file()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +134,11 @@ class WhisperConfig:
     @classmethod
     def from_folder(cls, folder: Path) -> WhisperConfig:
         """Read the JSON files of `folder`. Raises ModelError naming file, key and what was expected."""
+        with broken_values(folder):
+            return cls._read(folder)
+
+    @classmethod
+    def _read(cls, folder: Path) -> WhisperConfig:
         config = read_json(folder / "config.json")
         if config.get("model_type", "whisper") != "whisper":
             raise ModelError(

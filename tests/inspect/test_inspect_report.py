@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from asr_batch.jobs.cli.main import main
 from asr_batch.manifests.errors import ModelError
-from asr_batch.models.inspect.report import read_safetensors
+from asr_batch.models.inspect.report import weights_report
 
 QWEN = Path(__file__).resolve().parents[1] / "data" / "qwen3_asr_tiny"
 
@@ -87,7 +87,7 @@ def test_safetensors_headers_are_bounded(tmp_path) -> None:
     path = tmp_path / "model.safetensors"
     good = json.dumps({"w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}).encode()
     path.write_bytes(len(good).to_bytes(8, "little") + good + bytes(24))
-    assert read_safetensors(path).parameters == 6
+    assert weights_report(path).parameters == 6
     for data in (
         b"",
         b"\xff" * 8,
@@ -97,4 +97,4 @@ def test_safetensors_headers_are_bounded(tmp_path) -> None:
     ):
         path.write_bytes(data)
         with pytest.raises(ModelError):
-            read_safetensors(path)
+            weights_report(path)

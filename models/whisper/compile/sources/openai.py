@@ -1,0 +1,82 @@
+"""OpenAI's checkpoints under Hugging Face's names, with a config.json made from their sizes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from asr_batch.manifests.errors import ModelError
+from asr_batch.models.whisper.compile.sources.checkpoint import read_checkpoint
+from asr_batch.models.whisper.config import INITIAL_TIMESTAMP, VOCABULARIES, read_text_files
+
+_OPENAI_NAMES = (
+    (r"\.blocks\.", ".layers."),
+    (r"\.mlp_ln\.", ".final_layer_norm."),
+    (r"\.mlp\.0\.", ".fc1."),
+    (r"\.mlp\.2\.", ".fc2."),
+    (r"\.cross_attn_ln\.", ".encoder_attn_layer_norm."),
+    (r"\.attn_ln\.", ".self_attn_layer_norm."),
+    (r"\.cross_attn\.", ".encoder_attn."),
+    (r"\.attn\.", ".self_attn."),
+    (r"\.query\.", ".q_proj."),
+    (r"\.key\.", ".k_proj."),
+    (r"\.value\.", ".v_proj."),
+    (r"\.out\.", ".out_proj."),
+    (r"^encoder\.ln_post\.", "encoder.layer_norm."),
+    (r"^decoder\.ln\.", "decoder.layer_norm."),
+    (r"\.positional_embedding$", ".embed_positions.weight"),
+    (r"^decoder\.token_embedding\.", "decoder.embed_tokens."),
+)
+
+
+def hugging_face_name(openai: str) -> str:
+    """The name in a Hugging Face folder of the tensor that OpenAI's checkpoint calls `openai`."""
+    for pattern, replacement in _OPENAI_NAMES:
+        openai = re.sub(pattern, replacement, openai)
+    return openai
+
+
+def read_openai(path: Path) -> tuple[Mapping[str, NDArray[Any]], dict[str, bytes]]:
+    """Tensors by Hugging Face's names, and the text files of a Hugging Face folder. Raises ModelError."""
+    dims, state = read_checkpoint(path)
+    tensors = {hugging_face_name(name): value for name, value in state.items()}
+    files = {k: v for k, v in read_text_files(path.parent).items() if k != "preprocessor_config.json"}
+    if "tokenizer.json" not in files and "vocab.json" not in files:
+        raise ModelError(
+            f"{path}: an OpenAI checkpoint has no tokenizer; put tokenizer.json of the same model (from "
+            "Hugging Face, openai/whisper-…) beside it"
+        )
+    files["config.json"] = json.dumps(_config(path, dims), indent=1).encode()
+    if dims["n_vocab"] in VOCABULARIES:
+        known = INITIAL_TIMESTAMP | {"is_multilingual": VOCABULARIES[dims["n_vocab"]]}
+        files.setdefault("generation_config.json", json.dumps(known).encode())
+    return tensors, files
+
+
+def _config(path: Path, dims: Mapping[str, int]) -> dict[str, Any]:
+    """config.json for a checkpoint's `dims`; special ids follow from the tokenizer's added tokens."""
+    try:
+        if dims["n_audio_state"] != dims["n_text_state"]:
+            raise ModelError(f"{path}: encoder and decoder have different widths: {dict(dims)}")
+        width = dims["n_text_state"]
+        return {
+            "model_type": "whisper",
+            "d_model": width,
+            "encoder_layers": dims["n_audio_layer"],
+            "encoder_attention_heads": dims["n_audio_head"],
+            "decoder_layers": dims["n_text_layer"],
+            "decoder_attention_heads": dims["n_text_head"],
+            "encoder_ffn_dim": 4 * width,
+            "decoder_ffn_dim": 4 * width,
+            "num_mel_bins": dims["n_mels"],
+            "vocab_size": dims["n_vocab"],
+            "max_source_positions": dims["n_audio_ctx"],
+            "max_target_positions": dims["n_text_ctx"],
+        }
+    except KeyError as error:
+        raise ModelError(f"{path}: dims lack {error}; found {sorted(dims)}") from error
