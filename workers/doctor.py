@@ -64,14 +64,11 @@ def _package(name: str) -> Check:
 
 
 def _kernels() -> Check:
-    why = kernels.absent()
-    if why == "library":
-        text = (
-            "left out when this asr-batch was built (no gcc, or another kind of machine); they save a fifth"
-        )
-        return Check("kernels", "note", text)
-    text = "AVX-512 VNNI, in use" if why is None else "none for this processor; ONNX Runtime does it all"
-    return Check("kernels", "ok", text)
+    chosen = kernels.in_use()
+    if chosen is not None:
+        return Check("kernels", "ok", f"{chosen.name}, in use")
+    text = "left out when this asr-batch was built (no gcc); ONNX Runtime does it all, slower"
+    return Check("kernels", "note", text)
 
 
 def _memory(found: facts.NodeFacts) -> Check:

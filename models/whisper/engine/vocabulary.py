@@ -23,16 +23,15 @@ from asr_batch.models.whisper.engine.buffers import bind
 from asr_batch.models.whisper.kernels.library import (
     LANES,
     Arrays,
+    KernelSet,
     Weights,
-    library,
-    linear,
+    kernels,
     named_weights,
     place,
     scratch,
 )
 
 Float32 = NDArray[np.float32]
-_ROWS = 6  # of a tile of kernels.c
 _NONE = -1e30  # logit of a token that there is not
 
 
@@ -132,46 +131,48 @@ class _BoundGraph:
 
 
 def _open_kernel(path: Path, provider: str) -> Part | None:
-    functions = library(provider)
-    if functions is None:
+    chosen = kernels(provider)
+    if chosen is None:
         return None
     arrays = named_weights(path, "vocabulary.")
     table = arrays.get("vocabulary.int8")
-    return None if table is None or table.shape[1] % LANES else _Kernel(functions, arrays)
+    return None if table is None or table.shape[1] % LANES else _Kernel(chosen, arrays)
 
 
 class _Kernel:
-    """A part's table for `vocabulary_run` of kernels.c, which reads it once for all rows."""
+    """A part's table for `vocabulary_run` of c/vocabulary.h, which reads it once for all rows."""
 
-    def __init__(self, functions: ctypes.CDLL, arrays: Arrays) -> None:
+    def __init__(self, chosen: KernelSet, arrays: Arrays) -> None:
         table, scale = arrays["vocabulary.int8"], arrays["vocabulary.scale"]
-        self.functions, (self.tokens, self.d_model) = functions, table.shape
+        self.run = chosen.function("vocabulary_run")
+        self.scratch = chosen.function("vocabulary_scratch", ctypes.c_long)
+        self.tokens, self.d_model = table.shape
         self.columns = -(-self.tokens // LANES) * LANES
         more = self.columns - self.tokens
         bias = np.pad(np.zeros(self.tokens, np.float32), (0, more), constant_values=_NONE)
         whole = np.pad(table, ((0, more), (0, 0))) if more else table
-        self.weights = Weights(linear(whole.T, np.pad(scale, (0, more)), bias))
+        self.weights = Weights(chosen.linear(whole.T, np.pad(scale, (0, more)), bias))
 
     def bound(self, states: Float32) -> Bound:
         return _BoundKernel(self, states)
 
 
 class _BoundKernel:
-    """Buffers are in whole tiles of rows and vectors of tokens."""
+    """Logits are in whole vectors of tokens."""
 
     def __init__(self, part: _Kernel, states: Float32) -> None:
         self._part, self._states, slots = part, states, len(states)
-        self._all = scratch((-(-slots // _ROWS) * _ROWS, part.columns), np.float32)
-        self.logits = self._all[:slots, : part.tokens]
+        self._all = scratch((slots, part.columns), np.float32)
+        self.logits = self._all[:, : part.tokens]
         self._norm = np.zeros((slots, 2), np.float32)
-        self._scratch = scratch((part.functions.vocabulary_scratch(slots, part.d_model),))
+        self._scratch = scratch((part.scratch(slots, part.d_model),))
 
     def run(self, count: int) -> NDArray[np.float64]:
         part = self._part
         sizes = (ctypes.c_long(size) for size in (count, part.d_model, part.columns))
         given, stride = (part.weights.places, place(self._states), place(self._all)), part.columns
         made = (place(self._norm), place(self._scratch))
-        part.functions.vocabulary_run(*sizes, *given, ctypes.c_long(stride), *made)
+        part.run(*sizes, *given, ctypes.c_long(stride), *made)
         largest, total = self._norm[:count].T.astype(np.float64)
         norm: NDArray[np.float64] = largest + np.log(total)
         return norm

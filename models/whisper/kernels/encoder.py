@@ -1,4 +1,4 @@
-"""The encoder as one function (`encoder_run` of kernels.c): three quarters of the graph's time."""
+"""The encoder as one function (c/encoder.h): three quarters of the graph's time."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.kernels.library import (
     LANES,
-    PANEL,
+    WIDEST,
     Array,
     Arrays,
     Float32,
+    KernelSet,
     Weights,
-    library,
-    linear,
+    kernels,
     named_weights,
     place,
     scratch,
@@ -40,12 +40,12 @@ def open_encoder_kernel(folder: Path, provider: str) -> EncoderKernel | None:
 
     Raises ModelError when the bundle's graph is not what it claims to be.
     """
-    functions = library(provider)
-    if functions is None:
+    chosen = kernels(provider)
+    if chosen is None:
         return None
     arrays = named_weights(folder / "encoder.onnx", "encoder.")
     heads = WhisperConfig.from_folder(folder).encoder_heads
-    return EncoderKernel(functions, arrays, heads) if fits(arrays, heads) else None
+    return EncoderKernel(chosen, arrays, heads) if fits(arrays, heads) else None
 
 
 def fits(arrays: Arrays, heads: int) -> bool:
@@ -58,31 +58,23 @@ def fits(arrays: Arrays, heads: int) -> bool:
     except KeyError:
         return False
     whole = not any(size % LANES for size in (d, sound, inner)) and d % heads == 0
-    return whole and d // heads <= PANEL and d // heads % LANES == 0
+    return whole and d // heads <= WIDEST and d // heads % LANES == 0
 
 
-def _in_order(arrays: Arrays, layers: int) -> Iterator[Array]:
+def _in_order(chosen: KernelSet, arrays: Arrays, layers: int) -> Iterator[Array]:
     """What `encoder_run` wants as `weights`."""
-    yield from _parameters(arrays, "encoder.conv1")
-    yield from _parameters(arrays, "encoder.conv2")
+    yield from chosen.parameters(arrays, "encoder.conv1")
+    yield from chosen.parameters(arrays, "encoder.conv2")
     yield arrays["encoder.embed_positions.weight"]
     for name in (f"encoder.layers.{i}.{part}" for i in range(layers) for part in _LAYER):
-        yield from _parameters(arrays, name)
-    yield from _parameters(arrays, "encoder.layer_norm")
-
-
-def _parameters(arrays: Arrays, name: str) -> Iterator[Array]:
-    if f"{name}.int8" in arrays:
-        yield from linear(arrays[f"{name}.int8"], arrays[f"{name}.scale"], arrays.get(f"{name}.bias"))
-    else:
-        yield arrays[f"{name}.weight"]
-        yield arrays[f"{name}.bias"]
+        yield from chosen.parameters(arrays, name)
+    yield from chosen.parameters(arrays, "encoder.layer_norm")
 
 
 class EncoderKernel:
     """Encodes one window per call; any number of threads may call it, each has its own scratch memory."""
 
-    def __init__(self, functions: ctypes.CDLL, arrays: Arrays, heads: int) -> None:
+    def __init__(self, chosen: KernelSet, arrays: Arrays, heads: int) -> None:
         sound, d = arrays["encoder.conv1.int8"].shape
         positions = len(arrays["encoder.embed_positions.weight"])
         layers = sum(name.endswith(".fc1.int8") for name in arrays)
@@ -90,8 +82,9 @@ class EncoderKernel:
         self._hidden = (1, positions, d)
         sizes = (self.n_mels, positions, d, heads, arrays["encoder.layers.0.fc1.int8"].shape[1], layers)
         self._shape = (ctypes.c_long * len(sizes))(*sizes)
-        self._weights = Weights(_in_order(arrays, layers))
-        self._run, self._scratch = functions.encoder_run, functions.encoder_scratch(self._shape)
+        self._weights = Weights(_in_order(chosen, arrays, layers))
+        self._run = chosen.function("encoder_run")
+        self._scratch: int = chosen.function("encoder_scratch", ctypes.c_long)(self._shape)
         self._local = local()
 
     def __call__(self, log_mel: Float32) -> Float32:

@@ -1,17 +1,19 @@
-"""The library of `kernels.c`, and weights as its functions want them.
+"""The kernels: the library of `c/`, in the set of instructions that this machine's processor has.
 
-It computes what graphs of an int8 bundle compute, from the same weights, which it finds in their files by
-name. Everywhere else (another processor than one with AVX-512 VNNI, no compiler at installation, a bundle of
-an earlier version, a model of unusual sizes) ONNX Runtime runs the graphs.
+They compute what graphs of an int8 bundle compute, from the same weights, which they find in their files by
+name; all sets give the same numbers to the last bit. ONNX Runtime runs the graphs where there is no library
+(no compiler at installation), and those of bundles of an earlier version and of models of unusual sizes.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,44 +27,104 @@ from asr_batch.models.whisper.arrays import zeros_in_one
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 Float32 = NDArray[np.float32]
-LANES, PANEL = 16, 64
-"""Columns of a vector, and of the panels that the products go through."""
+LANES = 16
+"""Numbers of a vector: the multiple that sizes have to be."""
 
-_VERSION = 1  # of the interface of kernels.c
-_CPU, _HERE = Path("/proc/cpuinfo"), Path(__file__).parent
+WIDEST = 64
+"""Most columns of a head."""
+
+_VERSION = 2  # of the interface of c/
+_HERE = Path(__file__).parent
+_CHOICE = "ASR_BATCH_KERNELS"  # for tests and benches: a set, or "none"
 
 
-def library(provider: str) -> ctypes.CDLL | None:
-    """The compiled functions, where `provider` leaves the choice to us and there is no GPU for it."""
-    return _library() if provider == "auto" and not has_gpu() else None
+@dataclass(frozen=True, slots=True)
+class KernelSet:
+    """The functions of the library for one set of instructions.
+
+    Weights lie in panels of `panel` columns; `depth` bytes of a column lie side by side.
+    """
+
+    name: str
+    panel: int
+    depth: int
+    _library: ctypes.CDLL = field(compare=False)
+
+    def function(self, name: str, result: Any = None) -> Callable[..., Any]:
+        """The function `name` of this set, which gives a `result` (a type of ctypes)."""
+        found = getattr(self._library, f"{name}_{self.name}")
+        found.restype = result
+        return found  # type: ignore[no-any-return]
+
+    def parameters(self, arrays: Arrays, name: str) -> Iterator[Array]:
+        """The arrays of the linear layer or the norm `name`, as the functions want them."""
+        if f"{name}.int8" in arrays:
+            yield from self.linear(
+                arrays[f"{name}.int8"], arrays[f"{name}.scale"], arrays.get(f"{name}.bias")
+            )
+        else:
+            yield arrays[f"{name}.weight"]
+            yield arrays[f"{name}.bias"]
+
+    def linear(self, weight: NDArray[np.int8], scale: Float32, bias: Float32 | None) -> Iterator[Array]:
+        """`Linear` of c/memory.h for `weight` [k, n] with `scale` [n] and `bias` [n]."""
+        yield self._panels(weight)
+        yield scale
+        yield weight.sum(axis=0, dtype=np.int32)
+        yield np.zeros_like(scale) if bias is None else bias
+
+    def _panels(self, weight: NDArray[np.int8]) -> NDArray[np.int8]:
+        k, n = weight.shape
+        made = np.empty(k * n, np.int8)
+        for start in range(0, n, self.panel):
+            part = weight[:, start : start + self.panel]
+            turned = part.reshape(k // self.depth, self.depth, -1).transpose(0, 2, 1)
+            made[start * k : (start + part.shape[1]) * k] = turned.reshape(-1)
+        return made
+
+
+def kernels(provider: str) -> KernelSet | None:
+    """The set in use, where `provider` leaves the choice to us and there is no GPU for it."""
+    return in_use() if provider == "auto" and not has_gpu() else None
 
 
 @cache
-def _library() -> ctypes.CDLL | None:
-    """None where nobody could compile it (or not since it was changed), or this machine cannot run it."""
-    found = next((one for one in map(_loaded, sorted(_HERE.glob("_kernels*.so"))) if one), None)
-    if found is None:
-        return None
-    found.encoder_scratch.restype = found.vocabulary_scratch.restype = ctypes.c_long
-    found.encoder_run.restype = found.vocabulary_run.restype = None
-    return found
+def in_use() -> KernelSet | None:
+    """The best set of this machine, or the one that the environment names; None without a library."""
+    found, wanted = all_sets(), os.environ.get(_CHOICE)
+    if wanted is not None:
+        found = [one for one in found if one.name == wanted]
+    return found[0] if found else None
+
+
+def all_sets() -> list[KernelSet]:
+    """The sets that this machine can run, best first; none where nobody could compile the library, or not
+    since it was changed.
+    """
+    library = next((one for one in map(_loaded, sorted(_HERE.glob("_kernels*.so"))) if one), None)
+    if library is None:
+        return []
+    library.kernels_sets.restype = ctypes.POINTER(ctypes.c_char_p)
+    names = []
+    for name in library.kernels_sets():
+        if name is None:
+            break
+        names.append(name.decode())
+    return [KernelSet(name, *_layout(library, name), library) for name in names]
+
+
+def _layout(library: ctypes.CDLL, name: str) -> tuple[int, int]:
+    panel, depth = (ctypes.c_int32 * 2).in_dll(library, f"kernels_layout_{name}")
+    return panel, depth
 
 
 def _loaded(path: Path) -> ctypes.CDLL | None:
-    """The library at `path`: the one of whoever built the wheel, perhaps for another kind of machine."""
+    """The library at `path`, perhaps one for another kind of machine."""
     try:
         found = ctypes.CDLL(str(path))
         return found if found.kernels_version() == _VERSION else None
     except (OSError, AttributeError):
         return None
-
-
-def absent() -> Literal["processor", "library"] | None:
-    """What it is for want of which the functions are not used on this machine; None when they are."""
-    if _library() is not None:
-        return None
-    flags = _CPU.read_text(errors="replace") if _CPU.is_file() else ""
-    return "library" if "avx512_vnni" in flags else "processor"
 
 
 def named_weights(path: Path, prefix: str) -> dict[str, Array]:
@@ -89,24 +151,6 @@ def _data(message: Message, tensor: Weight, folder: Path) -> Array:
         raw = next(item.message().raw() for item in message.fields() if item.number == 9)
         return np.frombuffer(raw, kind)
     return np.memmap(folder / tensor.location, kind, "r", tensor.offset, (tensor.elements,))
-
-
-def linear(weight: NDArray[np.int8], scale: Float32, bias: Float32 | None) -> Iterator[Array]:
-    """`Linear` of kernels.c for `weight` [k, n] with `scale` [n] and `bias` [n]."""
-    yield _panels(weight)
-    yield scale
-    yield scale * weight.sum(axis=0, dtype=np.int32).astype(np.float32)
-    yield np.zeros_like(scale) if bias is None else bias
-
-
-def _panels(weight: NDArray[np.int8]) -> NDArray[np.int8]:
-    k, n = weight.shape
-    made = np.empty(k * n, np.int8)
-    for start in range(0, n, PANEL):
-        part = weight[:, start : start + PANEL]
-        turned = part.reshape(k // 4, 4, -1).transpose(0, 2, 1)
-        made[start * k : (start + part.shape[1]) * k] = turned.reshape(-1)
-    return made
 
 
 class Weights:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 import shutil
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
@@ -11,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from kernel_models import Arrays, random_encoder, random_table
 
 from asr_batch.models.features import log_mel
 from asr_batch.models.onnx.options import Cores
-from asr_batch.models.whisper.compile.quantize import int8_columns
 from asr_batch.models.whisper.engine.encoder import CpuEncoder
 from asr_batch.models.whisper.engine.vocabulary import Vocabulary, VocabularyGraphs, _Graph, _Kernel
 from asr_batch.models.whisper.kernels import library as kernels
@@ -23,39 +24,10 @@ from asr_batch.workers.doctor import _kernels
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "models" / "bundled" / "nano.en"
-LIBRARY = kernels._library()
-needs_kernel = pytest.mark.skipif(LIBRARY is None, reason="no compiler at installation, or no AVX-512 VNNI")
-Arrays = dict[str, np.ndarray]
-
-
-def random_encoder(positions: int, heads: int, width: int, ffn: int, mels: int, layers: int = 2) -> Arrays:
-    """Named constants as `encoder.onnx` of an int8 bundle has them."""
-    rng, d, found = np.random.default_rng(positions), heads * width, {}
-
-    def linear(name: str, k: int, n: int, bias: bool = True, by: float = 1.0) -> None:
-        weight = rng.standard_normal((k, n), np.float32) * np.float32(by / math.sqrt(k))
-        found[f"{name}.int8"], found[f"{name}.scale"] = int8_columns(weight)
-        if bias:
-            found[f"{name}.bias"] = rng.standard_normal(n, np.float32) / 2
-
-    def norm(name: str) -> None:
-        found[f"{name}.weight"] = rng.uniform(0.5, 2, d).astype(np.float32)
-        found[f"{name}.bias"] = rng.standard_normal(d, np.float32) / 2
-
-    linear("encoder.conv1", 3 * mels, d)
-    linear("encoder.conv2", 3 * d, d)
-    found["encoder.embed_positions.weight"] = rng.standard_normal((positions, d), np.float32)
-    for i in range(layers):
-        name = f"encoder.layers.{i}"
-        norm(f"{name}.self_attn_layer_norm")
-        linear(f"{name}.self_attn.q_proj", d, d, by=width**-0.5)
-        linear(f"{name}.self_attn.kv_proj", d, 2 * d, bias=False)
-        linear(f"{name}.self_attn.out_proj", d, d)
-        norm(f"{name}.final_layer_norm")
-        linear(f"{name}.fc1", d, ffn)
-        linear(f"{name}.fc2", ffn, d)
-    norm("encoder.layer_norm")
-    return found
+SETS = kernels.all_sets()
+BEST = SETS[0] if SETS else None
+needs_kernel = pytest.mark.skipif(BEST is None, reason="no compiler at installation")
+every_set = pytest.mark.parametrize("chosen", [pytest.param(one, id=one.name) for one in SETS])
 
 
 def in_float64(arrays: Arrays, heads: int, log_mel: np.ndarray) -> np.ndarray:
@@ -117,7 +89,7 @@ def test_hidden_states_of_random_encoders(
 ) -> None:
     arrays = random_encoder(positions, heads, width, ffn, mels)
     assert fits(arrays, heads)
-    encode = EncoderKernel(LIBRARY, arrays, heads)
+    encode = EncoderKernel(BEST, arrays, heads)
     assert (encode.n_mels, encode.frames) == (mels, 2 * positions)
     rng = np.random.default_rng(0)
     for loud in (0.1, 1.0):
@@ -128,6 +100,27 @@ def test_hidden_states_of_random_encoders(
         assert off(hidden[0], right) < 0.03
         # Wherever in the window: the last rows share their tile with rows that are not there.
         assert max(off(hidden[0, i], right[i]) for i in range(positions)) < 0.05
+
+
+@every_set
+def test_every_set_gives_the_same_numbers(chosen: kernels.KernelSet) -> None:
+    sizes = [(1, 1, 16, 16, 80), (7, 3, 16, 96, 80), (49, 1, 48, 208, 80), (66, 2, 64, 512, 128)]
+    for positions, heads, width, ffn, mels in sizes:
+        arrays = random_encoder(positions, heads, width, ffn, mels)
+        sound = np.random.default_rng(0).uniform(-1, 1, (1, mels, 2 * positions)).astype(np.float32)
+        ours, best = (EncoderKernel(one, arrays, heads)(sound) for one in (chosen, BEST))
+        np.testing.assert_array_equal(ours, best)
+    for tokens, d in ((5, 16), (1001, 64)):
+        arrays, _ = random_table(tokens, d)
+        states = np.random.default_rng(0).standard_normal((9, d), np.float32)
+        (ours, norm), (best, best_norm) = (_logits(one, arrays, states) for one in (chosen, BEST))
+        np.testing.assert_array_equal(ours, best)
+        np.testing.assert_array_equal(norm, best_norm)
+
+
+def _logits(chosen: kernels.KernelSet, arrays: Arrays, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    bound = _Kernel(chosen, arrays).bound(states)
+    return bound.logits, bound.run(len(states))
 
 
 @needs_kernel
@@ -160,21 +153,13 @@ def test_a_window_is_the_same_on_every_thread_and_behind_every_other() -> None:
             np.testing.assert_array_equal(one, before)
 
 
-def random_table(tokens: int, d: int) -> tuple[Arrays, np.ndarray]:
-    """A vocabulary's constants, and its table in float64 [tokens, d]."""
-    table = np.random.default_rng(tokens).standard_normal((tokens, d), np.float32)
-    columns, scale = int8_columns(np.ascontiguousarray(table.T))
-    arrays = {"vocabulary.int8": np.ascontiguousarray(columns.T), "vocabulary.scale": scale}
-    return arrays, columns.T.astype(np.float64) * scale[:, None]
-
-
 @needs_kernel
 @pytest.mark.parametrize(("tokens", "d"), [(5, 16), (64, 48), (100, 192), (1001, 64), (2063, 384)])
 def test_logits_and_their_norm(tokens: int, d: int) -> None:
     arrays, table = random_table(tokens, d)
     states = np.random.default_rng(0).standard_normal((16, d), np.float32)
     states[3] = 0
-    bound = _Kernel(LIBRARY, arrays).bound(states)
+    bound = _Kernel(BEST, arrays).bound(states)
     alone = []
     for count in (16, 1, 5, 6, 7, 13):
         norm = bound.run(count)
@@ -225,33 +210,39 @@ def test_sizes_that_are_left_to_onnx_runtime(sizes: tuple[int, int, int, int, in
 
 @needs_kernel
 def test_libraries_that_are_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    load = kernels._library.__wrapped__
     monkeypatch.setattr(kernels, "_HERE", tmp_path)
-    assert load() is None
+    assert kernels.all_sets() == []
     (tmp_path / "_kernels.cpython-313-aarch64-linux-gnu.so").write_bytes(b"\x7fELF of another machine")
-    assert load() is None
+    assert kernels.all_sets() == []
     built = next(Path(kernels.__file__).parent.glob("_kernels*.so"))
     shutil.copy(built, tmp_path / "_kernels.so")
-    assert load() is not None
+    assert [one.name for one in kernels.all_sets()] == [one.name for one in SETS]
     monkeypatch.setattr(kernels, "_VERSION", kernels._VERSION + 1)
-    assert load() is None
+    assert kernels.all_sets() == []
 
 
-def test_the_doctor_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(kernels, "_library", lambda: object())
-    assert _kernels().state == "ok"
-    assert "in use" in _kernels().text
-    monkeypatch.setattr(kernels, "_library", lambda: None)
-    monkeypatch.setattr(kernels, "_CPU", tmp_path / "cpuinfo")
-    assert "none for this processor" in _kernels().text
-    (tmp_path / "cpuinfo").write_text("flags : avx512f avx512_vnni\n")
+@needs_kernel
+def test_a_set_by_name_and_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    choose = kernels.in_use.__wrapped__
+    assert choose() == BEST
+    monkeypatch.setenv("ASR_BATCH_KERNELS", "portable")
+    assert choose().name == "portable"
+    monkeypatch.setenv("ASR_BATCH_KERNELS", "none")
+    assert choose() is None
+
+
+def test_the_doctor_says_which_set_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "in_use", lambda: kernels.KernelSet("avx2", 16, 4, None))
+    assert (_kernels().state, _kernels().text) == ("ok", "avx2, in use")
+    monkeypatch.setattr(kernels, "in_use", lambda: None)
     assert (_kernels().state, "left out" in _kernels().text) == ("note", True)
 
 
 def test_they_were_compiled_where_they_can_be() -> None:
-    """A compiler and the right processor, and yet no kernel: the installation is broken and silently slow."""
-    if kernels.absent() == "processor":
-        pytest.skip("another processor")
+    """A compiler, and yet no kernel: the installation is broken and silently slow."""
     if shutil.which((sysconfig.get_config_var("CC") or "cc").split()[0]) is None:
         pytest.skip("no compiler")
-    assert LIBRARY is not None
+    assert SETS[-1].name == "portable"
+    flags = Path("/proc/cpuinfo").read_text(errors="replace") if platform.machine() == "x86_64" else ""
+    assert ("avx2" in flags) == any(one.name == "avx2" for one in SETS)
+    assert ("avx512_vnni" in flags) == (SETS[0].name == "avx512vnni")

@@ -1,0 +1,146 @@
+/* Attention over the keys and values of one head as matrices of bytes. */
+
+enum { MOST_WIDTH = 64 /* of a head */ };
+
+static const float ABSENT = -1e30f; /* what is added to the score of a position that there is not */
+
+/* Keys [width, columns] and values [columns, width] of one head, and what the bytes of each column stand for;
+   columns are positions up to a multiple of LANES. */
+typedef struct {
+    int8_t *keys, *values;
+    float *key_scale, *value_scale;
+    int32_t *key_totals, *value_totals;
+} Head;
+
+static Head take_head(uintptr_t *at, long positions, long width) {
+    long columns = up(positions, LANES);
+    Head made = {take(at, columns * width), take(at, columns * width), take_floats(at, columns),
+                 take_floats(at, width),    take_ints(at, columns),    take_ints(at, width)};
+    return made;
+}
+
+/* Column means of `x` [n, width]. */
+static void means(const float *x, long n, long stride, long width, float *out) {
+    for (long c = 0; c < width; c += LANES) {
+        floats total = f_set(0);
+        for (long i = 0; i < n; i++) total = f_add(total, f_load(x + i * stride + c));
+        f_store(out + c, f_div(total, f_set((float)n)));
+    }
+}
+
+/* The numbers `x` [width] as bytes of the largest, `inverse` = 127 / largest; their sum. */
+static int32_t signed_bytes(const float *x, long width, float inverse, int8_t *out) {
+    ints sum = i_set(0);
+    for (long c = 0; c < width; c += LANES) {
+        ints q = f_round(f_mul(f_load(x + c), f_set(inverse)));
+        sum = i_add(sum, q);
+        i_store_signed(out + c, q);
+    }
+    return i_sum(sum);
+}
+
+/* Keys [n, width] without their mean. */
+static void pack_keys(const float *x, long n, long stride, long width, Head head) {
+    float mean[MOST_WIDTH], key[MOST_WIDTH];
+    int8_t bytes[MOST_WIDTH];
+    long columns = up(n, LANES);
+    means(x, n, stride, width, mean);
+    for (long i = 0; i < columns; i++) {
+        for (long c = 0; c < width; c += LANES)
+            f_store(key + c, i < n ? f_sub(f_load(x + i * stride + c), f_load(mean + c)) : f_set(0));
+        float top = magnitude(key, width);
+        head.key_scale[i] = top / 127;
+        head.key_totals[i] = signed_bytes(key, width, top > 0 ? 127 / top : 0, bytes);
+        long start = i / PANEL * PANEL, panel = least(columns - start, PANEL);
+        int8_t *to = head.keys + start * width + (i - start) * DEPTH;
+        for (long c = 0; c < width; c += DEPTH) __builtin_memcpy(to + c * panel, bytes + c, DEPTH);
+    }
+}
+
+/* LANES channels of the values [n, stride] with `inverse` = 127 / largest, four positions from i on: the bytes
+   of each channel side by side. */
+INLINE ints four_values(const float *x, long i, long n, long stride, floats inverse, ints *total) {
+    ints four = i_set(0);
+    for (long j = 0; j < 4 && i + j < n; j++) {
+        ints q = f_round(f_mul(f_load(x + (i + j) * stride), inverse));
+        *total = i_add(*total, q);
+        four = i_or(four, i_left(i_and(q, i_set(255)), (int)(8 * j)));
+    }
+    return four;
+}
+
+/* Values [n, width]. */
+static void pack_values(const float *x, long n, long stride, long width, Head head) {
+    for (long c = 0; c < width; c += LANES) {
+        floats top = f_set(1e-30f);
+        for (long i = 0; i < n; i++) top = f_max(top, f_abs(f_load(x + i * stride + c)));
+        floats inverse = f_div(f_set(127), top);
+        f_store(head.value_scale + c, f_mul(top, f_set(1.0f / 127)));
+        long start = c / PANEL * PANEL, panel = least(width - start, PANEL);
+        int8_t *to = head.values + start * up(n, LANES) + (c - start) * DEPTH;
+        ints total = i_set(0);
+        for (long i = 0; i < up(n, LANES); i += 4) {
+            int32_t four[LANES];
+            i_store(four, four_values(x + c, i, n, stride, inverse, &total));
+            int8_t *at = to + i / DEPTH * DEPTH * panel + i % DEPTH;
+            for (long lane = 0; lane < LANES; lane++) __builtin_memcpy(at + lane * DEPTH, four + lane, 4);
+        }
+        i_store(head.value_totals + c, total);
+    }
+}
+
+/* A query as row r of `to`, bytes around 128; its step is in units of log 2, so that scores are exponents of
+   two. */
+static void pack_query(const float *x, long width, Rows to, long r) {
+    float top = magnitude(x, width);
+    floats inverse = f_set(top > 0 ? 127 / top : 0);
+    for (long c = 0; c < width; c += LANES) {
+        ints q = f_round(f_mul(f_load(x + c), inverse));
+        i_store_bytes(to.bytes + r * width + c, i_add(q, i_set(128)));
+    }
+    to.step[r] = top / 127 * LOG2_E;
+    to.zero[r] = 0;
+}
+
+/* Powers of two of the scores [n] as bytes of the largest in row r of `to`; their step makes them sum to
+   one. */
+static void softmax(const float *scores, long n, Rows to, long r) {
+    floats top = f_load(scores), levels = f_set(255);
+    for (long i = LANES; i < n; i += LANES) top = f_max(top, f_load(scores + i));
+    floats largest = f_set(f_largest(top));
+    ints sum = i_set(0);
+    for (long i = 0; i < n; i += LANES) {
+        ints q = f_round(f_mul(exp2_of(f_sub(f_load(scores + i), largest)), levels));
+        sum = i_add(sum, q);
+        i_store_bytes(to.bytes + r * n + i, q);
+    }
+    to.step[r] = 1.0f / (float)i_sum(sum);
+    to.zero[r] = 0;
+}
+
+/* What `attend` computes in. */
+typedef struct {
+    Rows queries, weights;
+    float *scores, *zeros;
+} Listening;
+
+static Listening take_listening(uintptr_t *at, long positions, long width) {
+    long columns = up(positions, LANES);
+    Listening made = {take_rows(at, TILE, width), take_rows(at, TILE, columns),
+                      take_floats(at, TILE * columns), take_floats(at, width)};
+    made.queries.middle = 128;
+    return made;
+}
+
+/* Up to TILE queries, `stride` apart, over `positions` of a head; `bias` [columns] is added to the scores in
+   units of log 2. Sums into `out`, `ldo` apart. */
+static void attend(const float *queries, long count, long stride, long positions, long width, Head head,
+                   const float *bias, Listening in, float *out, long ldo) {
+    long columns = up(positions, LANES);
+    Linear keys = {head.keys, head.key_scale, head.key_totals, bias};
+    Linear values = {head.values, head.value_scale, head.value_totals, in.zeros};
+    for (long r = 0; r < count; r++) pack_query(queries + r * stride, width, in.queries, r);
+    product(in.queries, count, width, columns, keys, in.scores, columns);
+    for (long r = 0; r < count; r++) softmax(in.scores + r * columns, columns, in.weights, r);
+    product(in.weights, count, columns, width, values, out, ldo);
+}

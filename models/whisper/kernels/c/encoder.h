@@ -1,0 +1,128 @@
+/* The encoder of one window. */
+
+typedef struct {
+    long mels, positions, d, heads, ffn, layers;
+} Shape;
+
+typedef struct {
+    float *sound, *stem, *x, *qkv, *attended, *wide, *narrow, *bias;
+    Rows rows;
+    Head head;
+    Listening listening;
+} Buffers;
+
+/* Buffers from `base` on; where they end. Those of the stem lie where the layers have theirs. */
+static uintptr_t lay_out(const Shape *s, uintptr_t base, Buffers *to) {
+    long n = s->positions, width = s->d / s->heads, widest = most(3 * s->d, most(3 * s->mels, s->ffn));
+    to->x = take_floats(&base, n * s->d);
+    uintptr_t behind = base;
+    to->sound = take_floats(&behind, (2 * n + 2) * s->mels);
+    to->stem = take_floats(&behind, (2 * n + 1) * s->d);
+    to->qkv = take_floats(&base, n * 3 * s->d);
+    to->attended = take_floats(&base, n * s->d);
+    if (base < behind) base = behind;
+    to->wide = take_floats(&base, BLOCK * s->ffn);
+    to->narrow = take_floats(&base, BLOCK * s->d);
+    to->rows = take_rows(&base, BLOCK, widest);
+    to->head = take_head(&base, n, width);
+    to->listening = take_listening(&base, n, width);
+    to->bias = take_floats(&base, up(n, LANES));
+    return base;
+}
+
+/* Bytes of scratch memory for encoder_run; one piece for each thread. */
+long SET(encoder_scratch)(const Shape *shape) {
+    Buffers none;
+    return (long)lay_out(shape, 0, &none);
+}
+
+/* A convolution over three neighbours, and GELU: output row t from the `3 * width` numbers of `x` from row
+   `stride` * t on. */
+static void convolve(const float *x, long width, long stride, long count, Linear with, long n, float *out,
+                     Rows rows) {
+    for (long t = 0; t < count; t += BLOCK) {
+        long some = least(BLOCK, count - t), k = 3 * width;
+        for (long r = 0; r < some; r++) quantise(x + (t + r) * stride * width, k, rows, r);
+        product(rows, some, k, n, with, out + t * n, n);
+        gelu(out + t * n, some * n);
+    }
+}
+
+static void stem(const Shape *s, const void *const **weights, const float *log_mel, Buffers *b) {
+    long frames = 2 * s->positions, d = s->d;
+    clear(b->sound, s->mels); /* frame t is row t + 1: a row of zeros before the first and behind the last */
+    clear(b->sound + (frames + 1) * s->mels, s->mels);
+    for (long m = 0; m < s->mels; m++)
+        for (long t = 0; t < frames; t++) b->sound[(t + 1) * s->mels + m] = log_mel[m * frames + t];
+    Linear first = next_linear(weights), second = next_linear(weights);
+    const float *places = *(*weights)++;
+    convolve(b->sound, s->mels, 1, frames, first, d, b->stem + d, b->rows);
+    clear(b->stem, d); /* behind the last frame none is heard: every second one is the middle of three */
+    convolve(b->stem, d, 2, s->positions, second, d, b->x, b->rows);
+    add(b->x, places, s->positions * d);
+}
+
+static void attend_to_all(const Shape *s, long h, Buffers *b) {
+    long n = s->positions, d = s->d, width = d / s->heads;
+    const float *queries = b->qkv + h * width;
+    pack_keys(queries + d, n, 3 * d, width, b->head);
+    pack_values(queries + 2 * d, n, 3 * d, width, b->head);
+    for (long i = 0; i < n; i += TILE)
+        attend(queries + i * 3 * d, least(TILE, n - i), 3 * d, n, width, b->head, b->bias, b->listening,
+               b->attended + i * d + h * width, d);
+}
+
+/* x += out(attended), then x += narrower(gelu(wider(norm(x)))), for `some` rows. */
+static void feed_forward(const Shape *s, Buffers *b, float *x, const float *attended, long some, Linear out,
+                         Norm with, Linear wider, Linear narrower) {
+    long d = s->d;
+    for (long r = 0; r < some; r++) quantise(attended + r * d, d, b->rows, r);
+    product(b->rows, some, d, d, out, b->narrow, d);
+    add(x, b->narrow, some * d);
+    for (long r = 0; r < some; r++) {
+        norm(x + r * d, d, with, b->narrow);
+        quantise(b->narrow, d, b->rows, r);
+    }
+    product(b->rows, some, d, s->ffn, wider, b->wide, s->ffn);
+    gelu(b->wide, some * s->ffn);
+    for (long r = 0; r < some; r++) quantise(b->wide + r * s->ffn, s->ffn, b->rows, r);
+    product(b->rows, some, s->ffn, d, narrower, b->narrow, d);
+    add(x, b->narrow, some * d);
+}
+
+static void encoder_layer(const Shape *s, const void *const **weights, Buffers *b) {
+    long d = s->d, n = s->positions;
+    Norm before = next_norm(weights);
+    Linear query = next_linear(weights), key_value = next_linear(weights), out = next_linear(weights);
+    Norm between = next_norm(weights);
+    Linear wider = next_linear(weights), narrower = next_linear(weights);
+    for (long t = 0; t < n; t += BLOCK) {
+        long some = least(BLOCK, n - t);
+        for (long r = 0; r < some; r++) {
+            norm(b->x + (t + r) * d, d, before, b->narrow);
+            quantise(b->narrow, d, b->rows, r);
+        }
+        product(b->rows, some, d, d, query, b->qkv + t * 3 * d, 3 * d);
+        product(b->rows, some, d, 2 * d, key_value, b->qkv + t * 3 * d + d, 3 * d);
+    }
+    for (long h = 0; h < s->heads; h++) attend_to_all(s, h, b);
+    for (long t = 0; t < n; t += BLOCK)
+        feed_forward(s, b, b->x + t * d, b->attended + t * d, least(BLOCK, n - t), out, between, wider,
+                     narrower);
+}
+
+/* Log-mel [mels, 2 * positions] to hidden states [positions, d]. `weights`: four arrays of each linear layer,
+   two of each norm, in the order of the computation. mels, d and ffn are multiples of LANES, d / heads too and
+   at most MOST_WIDTH. */
+void SET(encoder_run)(const Shape *shape, const void *const *weights, const float *log_mel, float *hidden,
+                      char *scratch) {
+    Buffers b;
+    long n = shape->positions, d = shape->d;
+    lay_out(shape, (uintptr_t)scratch, &b);
+    for (long i = 0; i < up(n, LANES); i++) b.bias[i] = i < n ? 0 : ABSENT;
+    clear(b.listening.zeros, d / shape->heads);
+    stem(shape, &weights, log_mel, &b);
+    for (long i = 0; i < shape->layers; i++) encoder_layer(shape, &weights, &b);
+    Norm last = next_norm(&weights);
+    for (long t = 0; t < n; t++) norm(b.x + t * d, d, last, hidden + t * d);
+}

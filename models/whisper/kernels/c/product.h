@@ -1,0 +1,64 @@
+/* Rows of bytes times matrices of bytes. */
+
+/* `whole` [k, n] from column `start` on, which begins a panel. */
+static Linear columns_from(Linear whole, long start, long k) {
+    Linear part = {whole.panels + start * k, whole.scale + start, whole.totals + start, whole.bias + start};
+    return part;
+}
+
+/* `height` rows of k bytes, at most TILE, times a panel of `vectors` * LANES columns. */
+INLINE void tile(const int height, const int vectors, Rows a, long k, Linear with, float *out, long ldo) {
+    ints start[VECTORS], sum[TILE][VECTORS];
+    const ints bytes_are_off_by = i_set((SIGNED ? 128 : 0) - a.middle);
+    UNROLL for (int j = 0; j < vectors; j++)
+        start[j] = i_mul(i_load(with.totals + LANES * j), bytes_are_off_by);
+    dots(height, vectors, a.bytes, k, with.panels, k / DEPTH, start, sum);
+    UNROLL for (int j = 0; j < vectors; j++) {
+        floats scale = f_load(with.scale + LANES * j), bias = f_load(with.bias + LANES * j);
+        floats sums = f_mul(i_floats(i_load(with.totals + LANES * j)), scale);
+        UNROLL for (int r = 0; r < height; r++) {
+            floats rest = f_fma(f_set(a.zero[r]), sums, bias);
+            floats y = f_mul(i_floats(sum[r][j]), f_set(a.step[r]));
+            f_store(out + r * ldo + LANES * j, f_fma(y, scale, rest));
+        }
+    }
+}
+
+/* `height` rows times a panel of up to PANEL columns. */
+INLINE void strip(const int height, long columns, Rows a, long k, Linear with, float *out, long ldo) {
+    if (columns >= PANEL) return tile(height, VECTORS, a, k, with, out, ldo);
+    if (columns == 3 * LANES) return tile(height, VECTORS > 3 ? 3 : 1, a, k, with, out, ldo);
+    if (columns == 2 * LANES) return tile(height, VECTORS > 2 ? 2 : 1, a, k, with, out, ldo);
+    tile(height, 1, a, k, with, out, ldo);
+}
+
+static void strip_of_six(long columns, Rows a, long k, Linear with, float *out, long ldo) {
+    strip(6, columns, a, k, with, out, ldo);
+}
+static void strip_of_four(long columns, Rows a, long k, Linear with, float *out, long ldo) {
+    strip(4, columns, a, k, with, out, ldo);
+}
+static void strip_of_two(long columns, Rows a, long k, Linear with, float *out, long ldo) {
+    strip(2, columns, a, k, with, out, ldo);
+}
+static void strip_of_one(long columns, Rows a, long k, Linear with, float *out, long ldo) {
+    strip(1, columns, a, k, with, out, ldo);
+}
+
+/* `rows` rows of k bytes times `with` [k, n] into out [rows, ldo]; k is a multiple of DEPTH, n of LANES. A
+   panel stays in the cache while all rows pass it. */
+static void product(Rows a, long rows, long k, long n, Linear with, float *out, long ldo) {
+    for (long c = 0; c < n; c += PANEL) {
+        Linear part = columns_from(with, c, k);
+        for (long r = 0; r < rows;) {
+            Rows some = {a.bytes + r * k, a.step + r, a.zero + r, a.middle};
+            float *to = out + r * ldo + c;
+            long left = rows - r;
+            if (left >= 6) strip_of_six(n - c, some, k, part, to, ldo);
+            else if (left >= 4) strip_of_four(n - c, some, k, part, to, ldo);
+            else if (left >= 2) strip_of_two(n - c, some, k, part, to, ldo);
+            else strip_of_one(n - c, some, k, part, to, ldo);
+            r += left >= 6 ? 6 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+        }
+    }
+}

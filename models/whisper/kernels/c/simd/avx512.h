@@ -1,0 +1,78 @@
+/* The vector layer with AVX-512: see portable.h for what each name means. */
+#include <immintrin.h>
+
+typedef __m512 floats;
+typedef __m512i ints;
+
+enum {
+    VECTORS = 4, /* 24 sums, 4 vectors of weights and one of a row fit into 32 registers */
+    DEPTH = 4,
+    SIGNED = 0,
+};
+
+INLINE floats f_load(const float *from) { return _mm512_loadu_ps(from); }
+INLINE void f_store(float *to, floats x) { _mm512_storeu_ps(to, x); }
+INLINE floats f_set(float x) { return _mm512_set1_ps(x); }
+INLINE floats f_add(floats x, floats y) { return _mm512_add_ps(x, y); }
+INLINE floats f_sub(floats x, floats y) { return _mm512_sub_ps(x, y); }
+INLINE floats f_mul(floats x, floats y) { return _mm512_mul_ps(x, y); }
+INLINE floats f_div(floats x, floats y) { return _mm512_div_ps(x, y); }
+INLINE floats f_max(floats x, floats y) { return _mm512_max_ps(x, y); }
+INLINE floats f_min(floats x, floats y) { return _mm512_min_ps(x, y); }
+INLINE floats f_abs(floats x) { return _mm512_abs_ps(x); }
+INLINE floats f_fma(floats x, floats y, floats more) { return _mm512_fmadd_ps(x, y, more); }
+INLINE floats f_fnma(floats x, floats y, floats more) { return _mm512_fnmadd_ps(x, y, more); }
+INLINE floats f_whole(floats x) { return _mm512_roundscale_ps(x, 0); }
+INLINE floats f_power(floats x, floats whole) { return _mm512_scalef_ps(x, whole); }
+INLINE ints f_round(floats x) { return _mm512_cvtps_epi32(x); }
+
+INLINE float f_sum(floats x) {
+    __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ps(four, _mm_shuffle_ps(four, four, 1)));
+}
+INLINE float f_largest(floats x) { return _mm512_reduce_max_ps(x); }
+INLINE float f_smallest(floats x) { return _mm512_reduce_min_ps(x); }
+
+INLINE ints i_load(const int32_t *from) { return _mm512_loadu_si512(from); }
+INLINE void i_store(int32_t *to, ints x) { _mm512_storeu_si512(to, x); }
+INLINE ints i_set(int32_t x) { return _mm512_set1_epi32(x); }
+INLINE ints i_add(ints x, ints y) { return _mm512_add_epi32(x, y); }
+INLINE ints i_mul(ints x, ints y) { return _mm512_mullo_epi32(x, y); }
+INLINE ints i_or(ints x, ints y) { return _mm512_or_si512(x, y); }
+INLINE ints i_and(ints x, ints y) { return _mm512_and_si512(x, y); }
+INLINE ints i_left(ints x, int by) { return _mm512_slli_epi32(x, by); }
+INLINE int32_t i_sum(ints x) { return _mm512_reduce_add_epi32(x); }
+INLINE floats i_floats(ints x) { return _mm512_cvtepi32_ps(x); }
+
+INLINE void i_store_bytes(uint8_t *to, ints x) {
+    _mm_storeu_si128((__m128i *)to, _mm512_cvtusepi32_epi8(_mm512_max_epi32(x, _mm512_setzero_si512())));
+}
+INLINE void i_store_signed(int8_t *to, ints x) {
+    _mm_storeu_si128((__m128i *)to, _mm512_cvtsepi32_epi8(x));
+}
+INLINE ints i_from_bytes(const int8_t *from) {
+    return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)from));
+}
+
+INLINE void dots(const int height, const int vectors, const uint8_t *rows, long stride, const int8_t *panel,
+                 long groups, const ints *start, ints sum[][VECTORS]) {
+    UNROLL for (int r = 0; r < height; r++)
+        UNROLL for (int j = 0; j < vectors; j++)
+            sum[r][j] = start[j];
+    const long whole = 64 * vectors * groups;
+    for (long k = 0; k < groups; k++) {
+        ints weights[VECTORS];
+        UNROLL for (int j = 0; j < vectors; j++) {
+            weights[j] = _mm512_loadu_si512(panel + 64 * j);
+            __builtin_prefetch(panel + whole + 64 * j, 0, 2); /* the next panel */
+        }
+        panel += 64 * vectors;
+        UNROLL for (int r = 0; r < height; r++) {
+            ints row = _mm512_set1_epi32(four_bytes(rows + r * stride + 4 * k));
+            UNROLL for (int j = 0; j < vectors; j++)
+                sum[r][j] = _mm512_dpbusd_epi32(sum[r][j], row, weights[j]);
+        }
+    }
+}

@@ -1,0 +1,7 @@
+/* The kernels with NEON alone: every 64-bit ARM, as the Cortex-A72 of a Raspberry Pi 4. */
+#include "../sets.h"
+#if WITH_NEON
+#define SET(name) name##_neon
+#define SIMD "simd/neon.h"
+#include "../kernels.h"
+#endif

@@ -1,0 +1,166 @@
+/* The vector layer with NEON: dot products of four bytes with DOT, products of matrices of bytes with I8MM,
+   of neither with NEON alone. See portable.h for what each name means. */
+#include <arm_neon.h>
+
+typedef float32x4x4_t floats;
+typedef int32x4x4_t ints;
+
+enum {
+    VECTORS = 1, /* 24 sums, 4 vectors of weights and one of a row fit into 32 registers */
+#ifdef I8MM
+    DEPTH = 8,
+    SIGNED = 0,
+#else
+    DEPTH = 4,
+    SIGNED = 1,
+#endif
+};
+
+#define FOUR(type, one, ...)                                                                                  \
+    (type){{one(0, __VA_ARGS__), one(1, __VA_ARGS__), one(2, __VA_ARGS__), one(3, __VA_ARGS__)}}
+#define ONE(i, op, x) op((x).val[i])
+#define TWO(i, op, x, y) op((x).val[i], (y).val[i])
+#define THREE(i, op, x, y, z) op((x).val[i], (y).val[i], (z).val[i])
+
+INLINE floats f_load(const float *from) { return vld1q_f32_x4(from); }
+INLINE void f_store(float *to, floats x) { vst1q_f32_x4(to, x); }
+INLINE floats f_set(float x) {
+    float32x4_t all = vdupq_n_f32(x);
+    return (floats){{all, all, all, all}};
+}
+INLINE floats f_add(floats x, floats y) { return FOUR(floats, TWO, vaddq_f32, x, y); }
+INLINE floats f_sub(floats x, floats y) { return FOUR(floats, TWO, vsubq_f32, x, y); }
+INLINE floats f_mul(floats x, floats y) { return FOUR(floats, TWO, vmulq_f32, x, y); }
+INLINE floats f_div(floats x, floats y) { return FOUR(floats, TWO, vdivq_f32, x, y); }
+INLINE float32x4_t larger(float32x4_t x, float32x4_t y) { return vbslq_f32(vcgtq_f32(x, y), x, y); }
+INLINE float32x4_t smaller(float32x4_t x, float32x4_t y) { return vbslq_f32(vcltq_f32(x, y), x, y); }
+INLINE floats f_max(floats x, floats y) { return FOUR(floats, TWO, larger, x, y); }
+INLINE floats f_min(floats x, floats y) { return FOUR(floats, TWO, smaller, x, y); }
+INLINE floats f_abs(floats x) { return FOUR(floats, ONE, vabsq_f32, x); }
+INLINE floats f_fma(floats x, floats y, floats more) { return FOUR(floats, THREE, vfmaq_f32, more, x, y); }
+INLINE floats f_fnma(floats x, floats y, floats more) { return FOUR(floats, THREE, vfmsq_f32, more, x, y); }
+INLINE floats f_whole(floats x) { return FOUR(floats, ONE, vrndnq_f32, x); }
+INLINE ints f_round(floats x) { return FOUR(ints, ONE, vcvtnq_s32_f32, x); }
+
+INLINE float f_sum(floats x) {
+    float32x4_t four = vaddq_f32(vaddq_f32(x.val[0], x.val[2]), vaddq_f32(x.val[1], x.val[3]));
+    float32x2_t two = vadd_f32(vget_low_f32(four), vget_high_f32(four));
+    return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
+}
+INLINE float f_largest(floats x) {
+    return vmaxvq_f32(larger(larger(x.val[0], x.val[1]), larger(x.val[2], x.val[3])));
+}
+INLINE float f_smallest(floats x) {
+    return vminvq_f32(smaller(smaller(x.val[0], x.val[1]), smaller(x.val[2], x.val[3])));
+}
+
+INLINE ints i_load(const int32_t *from) { return vld1q_s32_x4(from); }
+INLINE void i_store(int32_t *to, ints x) { vst1q_s32_x4(to, x); }
+INLINE ints i_set(int32_t x) {
+    int32x4_t all = vdupq_n_s32(x);
+    return (ints){{all, all, all, all}};
+}
+INLINE ints i_add(ints x, ints y) { return FOUR(ints, TWO, vaddq_s32, x, y); }
+INLINE ints i_mul(ints x, ints y) { return FOUR(ints, TWO, vmulq_s32, x, y); }
+INLINE ints i_or(ints x, ints y) { return FOUR(ints, TWO, vorrq_s32, x, y); }
+INLINE ints i_and(ints x, ints y) { return FOUR(ints, TWO, vandq_s32, x, y); }
+INLINE ints i_left(ints x, int by) { return FOUR(ints, TWO, vshlq_s32, x, i_set(by)); }
+INLINE int32_t i_sum(ints x) {
+    return vaddvq_s32(vaddq_s32(vaddq_s32(x.val[0], x.val[1]), vaddq_s32(x.val[2], x.val[3])));
+}
+INLINE floats i_floats(ints x) { return FOUR(floats, ONE, vcvtq_f32_s32, x); }
+INLINE floats f_power(floats x, floats whole) {
+    ints bits = i_left(i_add(f_round(whole), i_set(127)), 23);
+    return f_mul(x, FOUR(floats, ONE, vreinterpretq_f32_s32, bits));
+}
+
+/* Eight numbers as 16 bits each, the first or the second half. */
+INLINE int16x8_t i_words(ints x, int half) {
+    return vcombine_s16(vqmovn_s32(x.val[2 * half]), vqmovn_s32(x.val[2 * half + 1]));
+}
+INLINE void i_store_bytes(uint8_t *to, ints x) {
+    uint8x16_t bytes = vcombine_u8(vqmovun_s16(i_words(x, 0)), vqmovun_s16(i_words(x, 1)));
+    vst1q_u8(to, SIGNED ? veorq_u8(bytes, vdupq_n_u8(128)) : bytes);
+}
+INLINE void i_store_signed(int8_t *to, ints x) {
+    vst1q_s8(to, vcombine_s8(vqmovn_s16(i_words(x, 0)), vqmovn_s16(i_words(x, 1))));
+}
+INLINE ints i_from_bytes(const int8_t *from) {
+    int8x16_t bytes = vld1q_s8(from);
+    int16x8_t low = vmovl_s8(vget_low_s8(bytes)), high = vmovl_s8(vget_high_s8(bytes));
+    return (ints){{vmovl_s16(vget_low_s16(low)), vmovl_s16(vget_high_s16(low)), vmovl_s16(vget_low_s16(high)),
+                   vmovl_s16(vget_high_s16(high))}};
+}
+
+#ifdef I8MM
+
+/* Two rows, eight bytes of each. */
+INLINE uint8x16_t two_rows(const uint8_t *first, const uint8_t *second) {
+    return vcombine_u8(vld1_u8(first), vld1_u8(second));
+}
+
+/* Rows and columns in pairs: a sum holds two columns of a row and the same two of the next. */
+INLINE void dots(const int height, const int vectors, const uint8_t *rows, long stride, const int8_t *panel,
+                 long groups, const ints *start, ints sum[][VECTORS]) {
+    (void)vectors;
+    int32x4_t pairs[TILE / 2][8];
+    const int odd = height % 2;
+    UNROLL for (int r = 0; r < height; r += 2)
+        UNROLL for (int c = 0; c < 8; c++) {
+            int32x2_t two = c % 2 ? vget_high_s32(start->val[c / 2]) : vget_low_s32(start->val[c / 2]);
+            pairs[r / 2][c] = vcombine_s32(two, two);
+        }
+    for (long k = 0; k < groups; k++, panel += 128) {
+        uint8x16_t both[TILE / 2];
+        UNROLL for (int r = 0; r < height; r += 2) {
+            const uint8_t *row = rows + r * stride + 8 * k;
+            both[r / 2] = two_rows(row, row + (odd ? 0 : stride));
+        }
+        UNROLL for (int c = 0; c < 8; c++) {
+            int8x16_t columns = vld1q_s8(panel + 16 * c);
+            UNROLL for (int r = 0; r < height; r += 2)
+                pairs[r / 2][c] = vusmmlaq_s32(pairs[r / 2][c], both[r / 2], columns);
+        }
+    }
+    UNROLL for (int r = 0; r < height; r++)
+        UNROLL for (int j = 0; j < 4; j++) {
+            int64x2_t a = vreinterpretq_s64_s32(pairs[r / 2][2 * j]);
+            int64x2_t b = vreinterpretq_s64_s32(pairs[r / 2][2 * j + 1]);
+            sum[r][0].val[j] = vreinterpretq_s32_s64(r % 2 ? vzip2q_s64(a, b) : vzip1q_s64(a, b));
+        }
+}
+
+#else
+
+/* sum + four products in each of four columns. */
+INLINE int32x4_t dot(int32x4_t sum, int8x16_t row, int8x16_t weights) {
+#ifdef DOT
+    return vdotq_s32(sum, weights, row);
+#else
+    int16x8_t low = vmull_s8(vget_low_s8(weights), vget_low_s8(row));
+    int16x8_t high = vmull_s8(vget_high_s8(weights), vget_high_s8(row));
+    return vaddq_s32(sum, vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high)));
+#endif
+}
+
+INLINE void dots(const int height, const int vectors, const uint8_t *rows, long stride, const int8_t *panel,
+                 long groups, const ints *start, ints sum[][VECTORS]) {
+    (void)vectors;
+    int32x4_t sums[TILE][4];
+    UNROLL for (int r = 0; r < height; r++)
+        UNROLL for (int j = 0; j < 4; j++)
+            sums[r][j] = start->val[j];
+    for (long k = 0; k < groups; k++, panel += 64) {
+        int8x16_t weights[4];
+        UNROLL for (int j = 0; j < 4; j++) weights[j] = vld1q_s8(panel + 16 * j);
+        UNROLL for (int r = 0; r < height; r++) {
+            int8x16_t row = vreinterpretq_s8_s32(vdupq_n_s32(four_bytes(rows + r * stride + 4 * k)));
+            UNROLL for (int j = 0; j < 4; j++) sums[r][j] = dot(sums[r][j], row, weights[j]);
+        }
+    }
+    UNROLL for (int r = 0; r < height; r++)
+        UNROLL for (int j = 0; j < 4; j++)
+            sum[r][0].val[j] = sums[r][j];
+}
+
+#endif

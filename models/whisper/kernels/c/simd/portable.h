@@ -1,0 +1,102 @@
+/* The vector layer in plain C: the definition of what each name means, and what runs on processors for which
+   there is no other. Sixteen numbers make a vector everywhere, and every operation is IEEE 754's, rounded
+   once; so all layers give the same results to the last bit.
+
+   f_max(x, y) is x > y ? x : y, f_min alike. f_fma(x, y, z) is z + x * y, f_fnma z - x * y. f_round and f_whole
+   round to the nearest, halves to even; f_power(x, n) is x * 2^n for whole n from -126 to 127. f_sum folds the
+   upper half onto the lower until one number is left. i_store_bytes stores 0..255, saturated, less 128 where
+   the products are of signed bytes (SIGNED); i_store_signed stores -128..127. A panel is VECTORS * 16 columns
+   wide and holds DEPTH bytes of a column side by side. */
+
+typedef struct {
+    float v[LANES];
+} floats;
+typedef struct {
+    int32_t v[LANES];
+} ints;
+
+enum { VECTORS = 1, DEPTH = 4, SIGNED = 0 };
+
+#define EACH(type, one)                                                                                        \
+    type found;                                                                                                \
+    for (int i = 0; i < LANES; i++) found.v[i] = (one);                                                        \
+    return found
+
+INLINE floats f_load(const float *from) { EACH(floats, from[i]); }
+INLINE void f_store(float *to, floats x) { __builtin_memcpy(to, x.v, sizeof x.v); }
+INLINE floats f_set(float x) { EACH(floats, x); }
+INLINE floats f_add(floats x, floats y) { EACH(floats, x.v[i] + y.v[i]); }
+INLINE floats f_sub(floats x, floats y) { EACH(floats, x.v[i] - y.v[i]); }
+INLINE floats f_mul(floats x, floats y) { EACH(floats, x.v[i] * y.v[i]); }
+INLINE floats f_div(floats x, floats y) { EACH(floats, x.v[i] / y.v[i]); }
+INLINE floats f_max(floats x, floats y) { EACH(floats, x.v[i] > y.v[i] ? x.v[i] : y.v[i]); }
+INLINE floats f_min(floats x, floats y) { EACH(floats, x.v[i] < y.v[i] ? x.v[i] : y.v[i]); }
+INLINE floats f_abs(floats x) { EACH(floats, __builtin_fabsf(x.v[i])); }
+INLINE floats f_fma(floats x, floats y, floats more) { EACH(floats, __builtin_fmaf(x.v[i], y.v[i], more.v[i])); }
+INLINE floats f_fnma(floats x, floats y, floats more) {
+    EACH(floats, __builtin_fmaf(-x.v[i], y.v[i], more.v[i]));
+}
+INLINE floats f_whole(floats x) { EACH(floats, (float)__builtin_lrintf(x.v[i])); }
+INLINE ints f_round(floats x) { EACH(ints, (int32_t)__builtin_lrintf(x.v[i])); }
+
+INLINE float f_sum(floats x) {
+    for (int half = LANES / 2; half; half /= 2)
+        for (int i = 0; i < half; i++) x.v[i] += x.v[i + half];
+    return x.v[0];
+}
+INLINE float f_largest(floats x) {
+    float found = x.v[0];
+    for (int i = 1; i < LANES; i++) found = found > x.v[i] ? found : x.v[i];
+    return found;
+}
+INLINE float f_smallest(floats x) {
+    float found = x.v[0];
+    for (int i = 1; i < LANES; i++) found = found < x.v[i] ? found : x.v[i];
+    return found;
+}
+
+INLINE ints i_load(const int32_t *from) { EACH(ints, from[i]); }
+INLINE void i_store(int32_t *to, ints x) { __builtin_memcpy(to, x.v, sizeof x.v); }
+INLINE ints i_set(int32_t x) { EACH(ints, x); }
+INLINE ints i_add(ints x, ints y) { EACH(ints, x.v[i] + y.v[i]); }
+INLINE ints i_mul(ints x, ints y) { EACH(ints, x.v[i] * y.v[i]); }
+INLINE ints i_or(ints x, ints y) { EACH(ints, x.v[i] | y.v[i]); }
+INLINE ints i_and(ints x, ints y) { EACH(ints, x.v[i] & y.v[i]); }
+INLINE ints i_left(ints x, int by) { EACH(ints, (int32_t)((uint32_t)x.v[i] << by)); }
+INLINE int32_t i_sum(ints x) {
+    int32_t found = 0;
+    for (int i = 0; i < LANES; i++) found += x.v[i];
+    return found;
+}
+INLINE floats i_floats(ints x) { EACH(floats, (float)x.v[i]); }
+INLINE floats f_power(floats x, floats whole) {
+    ints bits = i_left(i_add(f_round(whole), i_set(127)), 23);
+    floats power;
+    __builtin_memcpy(&power, &bits, sizeof bits);
+    return f_mul(x, power);
+}
+
+INLINE int32_t within(int32_t x, int32_t low, int32_t high) { return x < low ? low : x > high ? high : x; }
+INLINE void i_store_bytes(uint8_t *to, ints x) {
+    for (int i = 0; i < LANES; i++) to[i] = (uint8_t)within(x.v[i], 0, 255);
+}
+INLINE void i_store_signed(int8_t *to, ints x) {
+    for (int i = 0; i < LANES; i++) to[i] = (int8_t)within(x.v[i], -128, 127);
+}
+INLINE ints i_from_bytes(const int8_t *from) { EACH(ints, from[i]); }
+
+/* sum[r][j] = start[j] + `height` rows of DEPTH * groups bytes times `vectors` * 16 columns of a panel. */
+INLINE void dots(const int height, const int vectors, const uint8_t *rows, long stride, const int8_t *panel,
+                 long groups, const ints *start, ints sum[][VECTORS]) {
+    (void)vectors;
+    for (int r = 0; r < height; r++) {
+        ints found = *start;
+        const uint8_t *row = rows + r * stride;
+        for (long k = 0; k < groups; k++, row += DEPTH)
+            for (int c = 0; c < LANES; c++) {
+                const int8_t *column = panel + (LANES * k + c) * DEPTH;
+                found.v[c] += row[0] * column[0] + row[1] * column[1] + row[2] * column[2] + row[3] * column[3];
+            }
+        sum[r][0] = found;
+    }
+}

@@ -1,0 +1,49 @@
+"""Random models as the kernels want them: named constants, as the graphs of an int8 bundle have them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from asr_batch.models.whisper.compile.quantize import int8_columns
+
+Arrays = dict[str, np.ndarray]
+
+
+def random_encoder(positions: int, heads: int, width: int, ffn: int, mels: int, layers: int = 2) -> Arrays:
+    """Named constants as `encoder.onnx` of an int8 bundle has them."""
+    rng, d, found = np.random.default_rng(positions), heads * width, {}
+
+    def linear(name: str, k: int, n: int, bias: bool = True, by: float = 1.0) -> None:
+        weight = rng.standard_normal((k, n), np.float32) * np.float32(by / math.sqrt(k))
+        found[f"{name}.int8"], found[f"{name}.scale"] = int8_columns(weight)
+        if bias:
+            found[f"{name}.bias"] = rng.standard_normal(n, np.float32) / 2
+
+    def norm(name: str) -> None:
+        found[f"{name}.weight"] = rng.uniform(0.5, 2, d).astype(np.float32)
+        found[f"{name}.bias"] = rng.standard_normal(d, np.float32) / 2
+
+    linear("encoder.conv1", 3 * mels, d)
+    linear("encoder.conv2", 3 * d, d)
+    found["encoder.embed_positions.weight"] = rng.standard_normal((positions, d), np.float32)
+    for i in range(layers):
+        name = f"encoder.layers.{i}"
+        norm(f"{name}.self_attn_layer_norm")
+        linear(f"{name}.self_attn.q_proj", d, d, by=width**-0.5)
+        linear(f"{name}.self_attn.kv_proj", d, 2 * d, bias=False)
+        linear(f"{name}.self_attn.out_proj", d, d)
+        norm(f"{name}.final_layer_norm")
+        linear(f"{name}.fc1", d, ffn)
+        linear(f"{name}.fc2", ffn, d)
+    norm("encoder.layer_norm")
+    return found
+
+
+def random_table(tokens: int, d: int) -> tuple[Arrays, np.ndarray]:
+    """A vocabulary's constants, and its table in float64 [tokens, d]."""
+    table = np.random.default_rng(tokens).standard_normal((tokens, d), np.float32)
+    columns, scale = int8_columns(np.ascontiguousarray(table.T))
+    arrays = {"vocabulary.int8": np.ascontiguousarray(columns.T), "vocabulary.scale": scale}
+    return arrays, columns.T.astype(np.float64) * scale[:, None]

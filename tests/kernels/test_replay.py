@@ -1,0 +1,183 @@
+"""Every set of kernels gives the same numbers: calls recorded here are replayed by a program in C, built for
+this machine and, with a cross compiler and an emulator, for the ARM processors of users.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from kernel_models import random_encoder, random_table
+
+from asr_batch.models.whisper.engine.vocabulary import _Kernel
+from asr_batch.models.whisper.kernels import library
+from asr_batch.models.whisper.kernels.encoder import EncoderKernel, _in_order
+
+C = Path(library.__file__).parent / "c"
+SETS = library.all_sets()
+LAYOUTS = [(64, 4), (16, 4), (16, 8)]
+FLAGS = (
+    "-O2 -std=c11 -ffp-contract=off -fno-tree-pre -fno-math-errno -fno-trapping-math -Wall -Wextra -Werror"
+)
+ARM = "aarch64-linux-gnu-gcc"
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Expected:
+    """An argument that the call writes, or, with `before`, reads and writes."""
+
+    after: Array
+    before: Array | None = None
+
+
+@dataclass(frozen=True)
+class Scratch:
+    size: int
+
+
+Argument = int | Array | list[Array] | Expected | Scratch
+
+
+def integers(*numbers: int) -> bytes:
+    return np.array(numbers, "<i8").tobytes()
+
+
+def written(argument: Argument) -> Iterator[bytes]:
+    """An argument as replay.c reads it."""
+    match argument:
+        case int():
+            yield integers(0, argument)
+        case np.ndarray():
+            yield integers(1, argument.nbytes) + argument.tobytes()
+        case list():
+            yield integers(3, len(argument))
+            yield from (integers(one.nbytes) + one.tobytes() for one in argument)
+        case Scratch():
+            yield integers(4, argument.size)
+        case Expected(after, None):
+            yield integers(2, after.nbytes) + after.tobytes()
+        case Expected(after, before):
+            yield integers(5, after.nbytes) + before.tobytes() + after.tobytes()
+
+
+def call(name: str, *arguments: Argument) -> bytes:
+    parts = [integers(len(name) + 1), name.encode() + b"\0", integers(len(arguments))]
+    return b"".join([*parts, *(part for one in arguments for part in written(one))])
+
+
+def encoder_call(layout: library.KernelSet, positions: int, heads: int, width: int, ffn: int) -> bytes:
+    arrays, mels = random_encoder(positions, heads, width, ffn, 80), 80
+    sound = np.random.default_rng(1).uniform(-1, 1, (1, mels, 2 * positions)).astype(np.float32)
+    right = EncoderKernel(SETS[0], arrays, heads)(sound)
+    shape = np.array([mels, positions, heads * width, heads, ffn, 2], np.int64)
+    weights = list(_in_order(layout, arrays, 2))
+    return call("encoder_run", shape, weights, sound, Expected(right), Scratch(1 << 24))
+
+
+def vocabulary_call(layout: library.KernelSet, tokens: int, d: int, count: int) -> bytes:
+    arrays, _ = random_table(tokens, d)
+    states = np.random.default_rng(1).standard_normal((count, d), np.float32)
+    bound = _Kernel(SETS[0], arrays).bound(states)
+    bound.run(count)
+    table, scale = arrays["vocabulary.int8"], arrays["vocabulary.scale"]
+    weights = list(layout.linear(table.T, scale, None))
+    made = Expected(bound.logits), tokens, Expected(bound._norm)
+    return call("vocabulary_run", count, d, tokens, weights, states, *made, Scratch(1 << 20))
+
+
+def calls(layout: library.KernelSet) -> Iterator[bytes]:
+    for sizes in ((1, 1, 16, 16), (7, 3, 16, 96), (49, 1, 48, 208), (66, 2, 64, 512)):
+        yield encoder_call(layout, *sizes)
+    for sizes in ((16, 16, 1), (208, 48, 7), (1008, 64, 16)):
+        yield vocabulary_call(layout, *sizes)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if not SETS:
+        pytest.skip("no compiler at installation")
+    path = tmp_path_factory.mktemp("kernels") / "calls"
+    with path.open("wb") as file:
+        file.write(integers(len(LAYOUTS)))
+        for panel, depth in LAYOUTS:
+            found = list(calls(library.KernelSet("", panel, depth, None)))
+            file.write(integers(panel, depth, len(found)) + b"".join(found))
+    return path
+
+
+def needed(*programs: str) -> None:
+    """Skip where a program is missing; fail where it must be there, as in .ci/run."""
+    missing = [one for one in programs if shutil.which(one) is None]
+    if missing and os.environ.get("ASR_BATCH_CROSS") == "1":
+        pytest.fail(f"not installed: {', '.join(missing)}")
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+
+
+def built(folder: Path, compiler: str, *more: str) -> Path:
+    """The program of `compiler`, with the options of setup.py and `more`."""
+    program = folder / "replay"
+    sources = [Path(__file__).parent / "replay.c", C / "dispatch.c", *(C / "simd").glob("*.c")]
+    objects = [folder / f"{source.stem}.o" for source in sources]
+    jobs = [
+        subprocess.Popen([compiler, *FLAGS.split(), *more, "-c", source, "-o", target])
+        for source, target in zip(sources, objects, strict=True)
+    ]
+    assert [job.wait() for job in jobs] == [0] * len(jobs)
+    subprocess.run([compiler, *more, *objects, "-lm", "-o", program], check=True)
+    return program
+
+
+@pytest.fixture(scope="module")
+def for_arm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    needed(ARM, "qemu-aarch64-static")
+    return built(tmp_path_factory.mktemp("arm"), ARM, "-O2", "-static")
+
+
+def run(*command: object) -> str:
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("processor", "names"),
+    [("cortex-a72", ["neon"]), ("cortex-a76", ["neondot"]), ("max", ["neoni8mm", "neondot"])],
+)
+def test_on_arm_as_here(processor: str, names: list[str], for_arm: Path, recorded: Path) -> None:
+    said = run("qemu-aarch64-static", "-cpu", processor, for_arm, recorded, *names)
+    assert [line.split(":")[0] for line in said.splitlines()] == names
+    assert said.count(", right") == len(names)
+
+
+def test_arm_chooses_by_the_processor(for_arm: Path, recorded: Path) -> None:
+    """A Cortex-A72 has no dot products; asked for them, the program says that it cannot."""
+    command = ["qemu-aarch64-static", "-cpu", "cortex-a72", for_arm, recorded, "neondot"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "this machine cannot run all of them\n")
+
+
+@pytest.mark.slow
+def test_here_with_sanitizers(tmp_path: Path, recorded: Path) -> None:
+    """Out of bounds, overflow and reads of memory that nobody wrote end the program."""
+    needed("gcc")
+    program = built(tmp_path, "gcc", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    assert run(program, recorded).count(", right") == len(SETS)
+
+
+def test_other_numbers_are_told(tmp_path: Path, recorded: Path, for_arm: Path) -> None:
+    data = bytearray(recorded.read_bytes())
+    data[-17] ^= 1  # the last byte that the last call is expected to give, before its scratch memory
+    wrong = tmp_path / "wrong"
+    wrong.write_bytes(data)
+    command = ["qemu-aarch64-static", "-cpu", "max", for_arm, wrong, "neoni8mm"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "vocabulary_run gives other numbers" in done.stdout
