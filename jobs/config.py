@@ -64,6 +64,8 @@ class RunConfig:
     drop_hallucinations: bool = _key("Leave text out that was probably not spoken.", False)
     format: str | None = _key("Also write such files as rows end: srt, vtt, txt, json, tsv, jsonl, csv.")
     beside_audio: bool = _key("Put the files of --format next to their audio.", False)
+    on_finish: str | None = _key("Command to run at the end; summary.json is on its standard input.")
+    webhook: str | None = _key("URL to which summary.json is sent at the end.")
     fresh: bool = _key("Start over, in an empty folder only.", False)
     min_coverage: float | None = _key("Gate: least share of speech with text.", least=0.0, most=1.0)
     max_failures: str | None = _key("Gate: most failed rows, as a number or a share such as 1%.")
@@ -196,6 +198,8 @@ def _check_meaning(name: str, value: Any) -> None:
         time_of_day(value)
     elif name == "format" and not set(formats_of(value)) <= set(FORMATS):
         raise ValueError(f"one or several of {','.join(FORMATS)} with commas between")
+    elif name == "webhook" and not re.fullmatch(r"https?://[^\s/]+\S*", value):
+        raise ValueError("an address such as https://example.org/hook")
     elif name == "languages" and not re.fullmatch(r"[a-z]{2,3}(\s*,\s*[a-z]{2,3})*", value):
         raise ValueError("language codes such as en,de")
     elif name == "language" and not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", value):

@@ -68,8 +68,7 @@ def open_sources(arguments: Sequence[str], folder: Path, spool: Path) -> Manifes
     name = one_manifest(arguments)
     if name is not None:
         return open_manifest(name, spool)
-    spool.write_bytes(manifest_of(arguments, folder))
-    return Manifest(str(folder / FILE), spool, Base(os.path.abspath(folder)), "csv")  # noqa: PTH100
+    return made_manifest(manifest_of(arguments, folder), folder, spool)
 
 
 def manifest_of(sources: Sequence[str], folder: Path) -> bytes:
@@ -78,7 +77,8 @@ def manifest_of(sources: Sequence[str], folder: Path) -> bytes:
     paths = [_path(source) for source in sources if source not in remote]
     found = find_below(paths) if paths else {}
     base = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay as they are named
-    ids = _ids(found, _known_ids(folder))
+    known = {location: row["id"] for location, row in _rows_there(folder).items()}
+    ids = _ids(found, {os.fspath(file): known[os.fspath(file)] for file in found if os.fspath(file) in known})
     lines: list[Row] = [{"id": ids[file], "audio": shown(file, base)} for file in found]
     taken = set(ids.values())
     for url in remote:
@@ -92,20 +92,39 @@ def _path(source: str) -> str:
     return (local_path(source) if scheme_of(source) == "file" else None) or source
 
 
-def _known_ids(folder: Path) -> dict[str, str]:
-    """Location to id in the manifest that an earlier run left in `folder`."""
+def grown_manifest(found: Mapping[Path, Path], folder: Path) -> bytes:
+    """The manifest that `folder` has, with rows behind it for files that it lacks.
+
+    `found` maps files to the folders that they were found below.
+    """
+    there, base = _rows_there(folder), Path(os.path.abspath(folder))  # noqa: PTH100
+    ids = _ids(found, {location: row["id"] for location, row in there.items()})
+    fresh = [file for file in found if os.fspath(file) not in there]
+    added: list[Row] = [{"id": ids[file], "audio": shown(file, base)} for file in fresh]
+    return encode([*there.values(), *added], Target(None, "csv", zipped=False))
+
+
+def made_manifest(data: bytes, folder: Path, spool: Path) -> Manifest:
+    """A manifest that will stand in `folder`, for now in `spool`."""
+    spool.write_bytes(data)
+    return Manifest(str(folder / FILE), spool, Base(os.path.abspath(folder)), "csv")  # noqa: PTH100
+
+
+def _rows_there(folder: Path) -> dict[str, Row]:
+    """Location to row of the manifest that an earlier run left in `folder`."""
     try:
         with (folder / FILE).open(encoding="utf-8", newline="") as stream:
-            rows = [(row.get("audio"), row.get("id")) for row in csv.DictReader(stream)]
-    except (OSError, UnicodeError, csv.Error):
+            rows = [{"id": row["id"], "audio": row["audio"]} for row in csv.DictReader(stream)]
+    except (OSError, UnicodeError, csv.Error, KeyError):
         return {}
     base = Base(os.path.abspath(folder))  # noqa: PTH100
-    return {base.locate(audio) or "": row_id for audio, row_id in rows if audio and row_id}
+    return {base.locate(row["audio"]) or "": row for row in rows}
 
 
 def _ids(found: Mapping[Path, Path], known: Mapping[str, str]) -> dict[Path, str]:
+    """The id of every file; `known` are those given before, by location."""
     kept = {file: known[os.fspath(file)] for file in found if os.fspath(file) in known}
-    holders = {row_id: file for file, row_id in kept.items()}
+    holders = {row_id: Path(location) for location, row_id in known.items()}
     for file, base in found.items():
         if file not in kept:
             name = _free(_names(file, base, holders), holders)

@@ -13,6 +13,7 @@ from asr_batch.manifests.errors import AsrBatchError, ConfigError, OutputHeldErr
 
 COMMANDS: dict[str, str] = {
     "run": "asr_batch.jobs.cli.commands.run:run",
+    "watch": "asr_batch.jobs.cli.commands.watch:watch",
     "plan": "asr_batch.jobs.cli.commands.plan:plan",
     "status": "asr_batch.jobs.cli.commands.status:status",
     "retry": "asr_batch.jobs.cli.commands.retry:retry",

@@ -25,6 +25,8 @@ _METAVARS = {
     "max_failures": "N|P%",
     "stop_at": "HH:MM",
     "format": "FORMAT,FORMAT",
+    "on_finish": "COMMAND",
+    "webhook": "URL",
 }
 
 

@@ -18,6 +18,9 @@ from asr_batch.manifests.reader import Manifest
 from asr_batch.manifests.survey import Survey
 from asr_batch.models.recognizer import ModelInfo
 
+SECRET = ("on_finish", "webhook")
+"""Keys that are not kept: addresses and commands often hold passwords."""
+
 PACKAGES = ("asr-batch", "numpy", "onnxruntime", "pyarrow", "ray", "soundfile", "av", "soxr", "tokenizers")
 
 
@@ -58,16 +61,23 @@ def write_job(
             "rows": found.rows,
             "sha256": found.sha256,
         },
-        "options": asdict(config),
+        "options": {**asdict(config), **dict.fromkeys(SECRET)},
         "settings": settings.base,
         "settings_sha256": settings.sha256(),
         "model": {"name": model.name, "path": model.path, "sha256": model.sha256, "family": model.family},
         "fingerprint": fingerprint(model, settings),
         "versions": {"python": platform.python_version(), **_versions()},
         "platform": platform.platform(),
-        "argv": sys.argv,
+        "argv": [_shown(argument, config) for argument in sys.argv],
     }
     write_json(root / JOB, description)
+
+
+def _shown(argument: str, config: RunConfig) -> str:
+    """An argument without what may hold a password."""
+    for name in SECRET:
+        argument = argument.replace(getattr(config, name) or "\0", "...")
+    return argument
 
 
 def _versions() -> dict[str, str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import cast
 
 from asr_batch.jobs.config import RunConfig
 from asr_batch.jobs.model_choice import choose_model
+from asr_batch.models.recognizer import ModelInfo
 from asr_batch.workers.pool import Pool, WorkerSpec
 
 
@@ -30,3 +32,40 @@ def start_pool(config: RunConfig, model: Path) -> Pool:
             insecure_cluster=config.insecure_cluster,
         ),
     )
+
+
+class KeptPool:
+    """Starts a pool once and hands it out again and again; only `end` ends it."""
+
+    def __init__(self, starter: Callable[[RunConfig, Path], Pool]) -> None:
+        self._starter = starter
+        self._pool: Pool | None = None
+
+    def start(self, config: RunConfig, model: Path) -> Pool:
+        """The pool; whoever closes it does not."""
+        if self._pool is None:
+            self._pool = self._starter(config, model)
+        return _Unclosed(self._pool)
+
+    def end(self) -> None:
+        """Close the pool if there is one."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+
+class _Unclosed:
+    """A pool whose `close` does nothing."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.room, self.submit, self.open_units = pool.room, pool.submit, pool.open_units
+        self.wait, self.nodes = pool.wait, pool.nodes
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model that the workers loaded."""
+        return self._pool.info
+
+    def close(self) -> None:
+        """Nothing."""

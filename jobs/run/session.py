@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection
-from contextlib import ExitStack, redirect_stdout
+from contextlib import AbstractContextManager, ExitStack, redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from asr_batch.jobs.run.ending import ending_text, failures_text, shown_rows
 from asr_batch.jobs.run.feed import Feed, Looker, Resume
 from asr_batch.jobs.run.files import FileBook
 from asr_batch.jobs.run.guard import check_manifest_place, deadline, held_for
+from asr_batch.jobs.run.notices import Notices
 from asr_batch.jobs.run.pools import start_pool
 from asr_batch.jobs.run.rows import Assemble, RowMaker, Split
 from asr_batch.jobs.run.summary import Clock, Figures, exit_code, judge_gates
@@ -72,6 +73,8 @@ class Parts:
     split: Split = split_item
     looker: Looker = look_at
     pace: Pace = field(default_factory=Pace)
+    hold: Callable[[Path, RunConfig], AbstractContextManager[None]] = held_for
+    last_words: bool = True
 
 
 def run_job(
@@ -87,17 +90,26 @@ def run_job(
     """
     with stop_signals() as stop, real_stderr() as stream:
         voice = Voice(quiet=config.quiet, as_json=config.progress == "json", stream=stream)
-        code = _run_safely(_Session(config, voice, frozenset(redo), parts or Parts(), stop), manifest)
+        session = _Session(config, voice, frozenset(redo), parts or Parts(), stop)
+        notices = Notices(config, voice.complain)
+        code = safely(lambda: session.run(manifest), voice, config)
+        notices.send(session.root, code)
+        notices.wait(stop)
     if code not in (1, 2, 5) and not config.quiet:
         print(config.out)  # noqa: T201
     return code
 
 
-def _run_safely(session: _Session, manifest: Manifest | None) -> int:
-    voice, config = session.voice, session.config
+def run_session(config: RunConfig, voice: Voice, stop: StopRequest, parts: Parts, manifest: Manifest) -> int:
+    """One run within a command that does several; errors are raised."""
+    return _Session(config, voice, (), parts, stop).run(manifest)
+
+
+def safely(work: Callable[[], int], voice: Voice, config: RunConfig) -> int:
+    """The exit code of `work`, also where it raises; then a sentence says why."""
     try:
         with redirect_stdout(sys.stderr):  # Ray's notices must not stand among results
-            return session.run(manifest)
+            return work()
     except OutputHeldError as error:
         voice.complain(f"asr-batch: {error}")
         return 5
@@ -130,7 +142,7 @@ class _Session:
     def run(self, manifest: Manifest | None) -> int:
         with self.stack as stack:
             if self.root.exists():
-                stack.enter_context(held_for(self.root, self.config))
+                stack.enter_context(self.parts.hold(self.root, self.config))
             choice = choose_model(self.config.model)
             manifest = manifest or self._open_manifest()
             found = survey(manifest)
@@ -139,7 +151,7 @@ class _Session:
                 self.voice.complain("asr-batch: stopped before any work")
                 return self.stop.exit_code
             if not self.root.exists():
-                stack.enter_context(held_for(self.root, self.config))
+                stack.enter_context(self.parts.hold(self.root, self.config))
             stack.enter_context(log_to(self.root, verbose=self.config.verbose))
             stack.enter_context(native_stderr_to(self.root / "stderr.log"))
             try:
@@ -284,6 +296,8 @@ class _Session:
         return summary
 
     def _last_words(self, summary: dict[str, object], ending: Ending, code: int, found: Survey) -> None:
+        if not self.parts.last_words:
+            return
         rows = summary["rows"]
         assert isinstance(rows, dict)
         quiet_words = self.voice.say if code == 0 else self.voice.complain

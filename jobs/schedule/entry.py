@@ -11,6 +11,8 @@ from datetime import time
 from pathlib import Path
 from typing import Literal
 
+from asr_batch.manifests.errors import ConfigError
+
 Kind = Literal["systemd", "cron"]
 
 
@@ -46,3 +48,11 @@ def job_name(config: str) -> str:
     """The name under which a job file is scheduled."""
     slug = re.sub(r"[^A-Za-z0-9]+", "-", Path(config).stem).strip("-").lower()[:40]
     return "-".join(filter(None, ("asr-batch", slug, hashlib.sha256(os.fsencode(config)).hexdigest()[:8])))
+
+
+def absolute(path: Path) -> str:
+    """The path as it is scheduled. Raises ConfigError for one that a crontab or unit cannot hold."""
+    text = os.path.abspath(path)  # noqa: PTH100 - links stay as they are named
+    if not text.isprintable():
+        raise ConfigError(f"{text!r} holds characters that no scheduler takes; rename the file or folder")
+    return text

@@ -7,12 +7,11 @@ since neither scheduler knows the user's PATH or virtual environment. Two runs o
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from asr_batch.jobs.schedule.entry import Entry, Kind, Planned, job_name
+from asr_batch.jobs.schedule.entry import Entry, Kind, Planned, absolute, job_name
 from asr_batch.manifests.errors import ConfigError
 
 
@@ -32,14 +31,6 @@ class Scheduler(Protocol):
 
     def remove(self, name: str) -> bool:
         """Take a job out; whether it was there. Raises ConfigError."""
-
-
-def absolute(path: Path) -> str:
-    """The path as it is scheduled. Raises ConfigError for one that a crontab or unit cannot hold."""
-    text = os.path.abspath(path)  # noqa: PTH100 - links stay as they are named
-    if not text.isprintable():
-        raise ConfigError(f"{text!r} holds characters that no scheduler takes; rename the file or folder")
-    return text
 
 
 def plan(config: Path, at: str) -> Planned:
@@ -87,13 +78,17 @@ def install(job: Planned, scheduler: Scheduler) -> None:
 
 
 def entries() -> list[Entry]:
-    """All installed jobs, by time."""
-    found = [entry for scheduler in schedulers() for entry in scheduler.entries()]
+    """All installed jobs, by time; those that watch a folder last."""
+    from asr_batch.jobs.schedule import standing
+
+    found = [entry for scheduler in schedulers() for entry in scheduler.entries()] + standing.entries()
     return sorted(found, key=lambda entry: (entry.at, entry.config))
 
 
 def remove(config: Path) -> bool:
     """Take a job out of every scheduler; whether it was in one. The file itself need not exist any more."""
     name = job_name(absolute(config))
-    removed = [scheduler.remove(name) for scheduler in schedulers()]
+    from asr_batch.jobs.schedule import standing
+
+    removed = [scheduler.remove(name) for scheduler in schedulers()] + [standing.remove(name)]
     return any(removed)

@@ -15,7 +15,9 @@ from asr_batch.manifests.errors import ConfigError
 
 RUNNING = Path("/run/systemd/system")
 """Exists while systemd is the machine's init (sd_booted(3))."""
-_JOB = re.compile(r"^# asr-batch job: (.*)$", re.MULTILINE)
+JOB = re.compile(r"^# asr-batch job: (.*)$", re.MULTILINE)
+"""The line of a unit that names its job file."""
+
 _AT = re.compile(r"^OnCalendar=\*-\*-\* (\d\d:\d\d):00$", re.MULTILINE)
 
 
@@ -69,9 +71,9 @@ class UserTimers:
                 path.write_text(text, encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"the timer cannot be written: {error}; check {folder()}") from error
-        _told("daemon-reload")
-        _told("enable", f"{job.name}.timer")
-        _told("restart", f"{job.name}.timer")  # a changed time counts at once
+        told("daemon-reload")
+        told("enable", f"{job.name}.timer")
+        told("restart", f"{job.name}.timer")  # a changed time counts at once
 
     def entries(self) -> list[Entry]:
         """The timers that name a job of ours."""
@@ -81,10 +83,10 @@ class UserTimers:
         """Stop the timer and remove both units."""
         if not (folder() / f"{name}.timer").exists():
             return False
-        _told("disable", "--now", f"{name}.timer")
+        told("disable", "--now", f"{name}.timer")
         for ending in ("timer", "service"):
             (folder() / f"{name}.{ending}").unlink(missing_ok=True)
-        _told("daemon-reload")
+        told("daemon-reload")
         return True
 
 
@@ -111,7 +113,7 @@ def _units(job: Planned) -> dict[Path, str]:
 
 def _entry(path: Path) -> Entry:
     text = path.read_text(encoding="utf-8", errors="replace")
-    job, at = _JOB.search(text), _AT.search(text)
+    job, at = JOB.search(text), _AT.search(text)
     return Entry(path.stem, job[1] if job else "", at[1] if at else "", "systemd")
 
 
@@ -120,7 +122,8 @@ def _systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, errors="replace")
 
 
-def _told(*arguments: str) -> None:
+def told(*arguments: str) -> None:
+    """Tell the user's systemd something. Raises ConfigError when it fails."""
     done = _systemctl(*arguments)
     if done.returncode:
         raise ConfigError(f"systemctl --user {' '.join(arguments)} failed: {done.stderr.strip()}")

@@ -283,3 +283,37 @@ def test_a_real_cron_runs_the_line(tmp_path):
         subprocess.run([*asr, "remove", str(job)], check=True)
     assert subprocess.run(["crontab", "-l"], capture_output=True).stdout == before
     assert pwd.getpwuid(Path(log).stat().st_uid).pw_name == "root"
+
+
+@pytest.fixture
+def standing(tmp_path):
+    path = tmp_path / "jobs 100%" / "in.toml"
+    (path.parent / "incoming").mkdir(parents=True)
+    path.write_text('sources = ["incoming"]\nout = "out"\n')
+    return path
+
+
+def test_a_watched_folder_comes_and_goes(systemd, standing, tmp_path):
+    done = run("watch", standing)
+    assert done.exit_code == 0, done.output
+    (unit,) = (tmp_path / "config/systemd/user").iterdir()
+    assert unit.name == f"{job_name(str(standing))}-watch.service"
+    text = unit.read_text()
+    assert "Restart=on-failure" in text
+    assert '"watch" "--config"' in text
+    assert "100%%/in.toml" in text
+    assert text in done.stdout
+    assert [line.split()[:2] for line in (systemd / "systemctl").read_text().splitlines()[1:4]] == [
+        ["--user", "daemon-reload"],
+        ["--user", "enable"],
+        ["--user", "restart"],
+    ]
+    assert run("list").stdout == f"watch  systemd  {standing}\n"
+    assert run("remove", standing).exit_code == 0
+    assert not unit.exists()
+
+
+def test_watch_needs_systemd_and_a_folder(fake, job, standing):
+    assert "no systemd" in run("watch", standing).stderr
+    assert "expected the one folder to watch" in run("watch", job).stderr
+    assert run("watch", standing, "--dry-run").exit_code == 0

@@ -22,6 +22,8 @@ KEPT = (
     "max_hours",
     "hang_timeout",
     "metrics_port",
+    "on_finish",
+    "webhook",
     "progress",
     "quiet",
     "verbose",

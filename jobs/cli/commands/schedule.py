@@ -16,7 +16,7 @@ Example:
 
 @click.group(epilog=EPILOG)
 def schedule() -> None:
-    """Have a job run by itself every day.
+    """Have a job run by itself every day, or watch a folder for ever.
 
     A systemd user timer where systemd runs, else a line in your crontab. Two runs never overlap: the second
     ends with code 5.
@@ -43,12 +43,31 @@ def install(job: Path, at: str, scheduler: str, dry_run: bool) -> None:
         hint_lingering()
 
 
+@schedule.command(epilog="\b\nExample:\n  asr-batch schedule watch job.toml")
+@click.argument("job", metavar="job.toml", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Print what would be written, write nothing.")
+def watch(job: Path, dry_run: bool) -> None:
+    """Keep `asr-batch watch` running for job.toml as a systemd user service. Prints what it wrote.
+
+    job.toml names the folder: sources = ["incoming"]. The service starts at once, at boot, and again after a
+    crash; `schedule remove` takes it away.
+    """
+    from asr_batch.jobs.schedule import standing
+
+    config = standing.plan(job)
+    if not dry_run:
+        standing.install(config)
+    click.echo(standing.preview(config), nl=False)
+    if not dry_run:
+        hint_lingering()
+
+
 def hint_lingering() -> None:
     """Say how timers run while nobody is logged in, where they would not."""
     from asr_batch.jobs.schedule.systemd import lingers
 
     if not lingers():
-        message = "The timer runs only while you are logged in; to change that: loginctl enable-linger"
+        message = "It runs only while you are logged in; to change that: loginctl enable-linger"
         click.echo(message, err=True)
 
 

@@ -1,0 +1,83 @@
+"""`asr-batch watch` as a systemd user service: started at login or boot, and again after a crash."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from asr_batch.jobs.schedule.entry import Entry, absolute, job_name
+from asr_batch.jobs.schedule.systemd import JOB, UserTimers, folder, quoted, told
+from asr_batch.manifests.errors import ConfigError
+
+ENDING = "-watch.service"
+
+
+def plan(config: Path) -> str:
+    """The absolute path of a job file that can be watched. Raises ConfigError."""
+    from asr_batch.jobs.config import build_config
+    from asr_batch.jobs.config_file import read_config
+
+    settings = build_config({}, read_config(config))
+    if len(settings.sources) != 1:
+        raise ConfigError(f'{config}: expected the one folder to watch, as in sources = ["incoming"]')
+    return absolute(config)
+
+
+def unit(config: str) -> str:
+    """The unit. SIGTERM (143) is no failure; bad settings (2) and a held folder (5) stay as they are."""
+    program = (sys.executable, "-P", "-m", "asr_batch.jobs")
+    command = (*program, "watch", "--config", config, "--progress", "none")
+    return (
+        f"# asr-batch job: {config}\n"
+        f"[Unit]\nDescription=asr-batch watches the folder of {Path(config).name.replace('%', '%%')}\n\n"
+        f"[Service]\nType=exec\nExecStart={' '.join(map(quoted, command))}\n"
+        "Restart=on-failure\nRestartSec=30\nSuccessExitStatus=143\nRestartPreventExitStatus=2 5\n"
+        "KillMode=mixed\nTimeoutStopSec=120\n\n"
+        "[Install]\nWantedBy=default.target\n"
+    )
+
+
+def preview(config: str) -> str:
+    """The unit with its path."""
+    return f"{_path(job_name(config))}:\n{unit(config)}\n"
+
+
+def install(config: str) -> None:
+    """Write the unit and start it, anew where it runs. Raises ConfigError, also without systemd."""
+    if not UserTimers.runs():
+        raise ConfigError(
+            "no systemd for this user; have your own supervisor start `asr-batch watch --config`"
+        )
+    path = _path(job_name(config))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(unit(config), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"the unit cannot be written: {error}; check {folder()}") from error
+    told("daemon-reload")
+    told("enable", path.name)
+    told("restart", path.name)
+
+
+def entries() -> list[Entry]:
+    """The services of ours that are installed."""
+    found = []
+    for path in sorted(folder().glob(f"asr-batch-*{ENDING}")):
+        job = JOB.search(path.read_text(encoding="utf-8", errors="replace"))
+        found.append(Entry(path.name.removesuffix(ENDING), job[1] if job else "", "watch", "systemd"))
+    return found
+
+
+def remove(name: str) -> bool:
+    """Stop the service and remove its unit; whether it was there. Raises ConfigError."""
+    path = _path(name)
+    if not path.exists():
+        return False
+    told("disable", "--now", path.name)
+    path.unlink(missing_ok=True)
+    told("daemon-reload")
+    return True
+
+
+def _path(name: str) -> Path:
+    return folder() / f"{name}{ENDING}"

@@ -1,0 +1,143 @@
+"""`asr-batch watch`: a folder is looked at for ever, and what arrives becomes rows of one data set.
+
+Each batch of arrivals is a run of its own over a manifest that grows, with the models kept in memory
+between them; so everything that holds for a run (ledger, resume, summary, files) holds here.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from asr_batch.jobs.config import RunConfig
+from asr_batch.jobs.console.messages import Voice, hms_short, one_line, real_stderr
+from asr_batch.jobs.console.signals import StopRequest, stop_signals
+from asr_batch.jobs.dataset.reading import stream
+from asr_batch.jobs.dataset.tables import JOB, open_transcripts
+from asr_batch.jobs.run.guard import check_manifest_place, held_for
+from asr_batch.jobs.run.notices import Notices
+from asr_batch.jobs.run.pools import KeptPool
+from asr_batch.jobs.run.session import Parts, run_session, safely
+from asr_batch.jobs.watch.arrivals import Arrivals
+from asr_batch.manifests.errors import ConfigError
+from asr_batch.manifests.sources import FILE, grown_manifest, made_manifest
+
+STILL = (1, 2, 5, 130, 143)
+"""Exit codes of a batch after which there is no other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds: how long a file must stay as it is, and between two looks at the folder."""
+
+    settle: float = 5.0
+    interval: float = 2.0
+
+
+def watch_folder(config: RunConfig, pace: Pace | None = None, parts: Parts | None = None) -> int:
+    """Transcribe what arrives in the one folder of `config.sources` until a signal; returns the exit code."""
+    with stop_signals() as stop, real_stderr() as stream:
+        voice = OnceVoice(quiet=config.quiet, as_json=config.progress == "json", stream=stream)
+        watching = _Watching(config, voice, stop, pace or Pace(), parts or Parts())
+        return safely(watching.run, voice, config)
+
+
+class OnceVoice(Voice):
+    """Says each sentence once, however many batches have reason to."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._said: set[str] = set()
+
+    def complain(self, text: str) -> None:
+        """Say it unless it was said before."""
+        if text not in self._said:
+            self._said.add(text)
+            super().complain(text)
+
+    def row(self, row: Mapping[str, Any]) -> None:
+        """One line for a row that ended."""
+        text = row["text"] if row["status"] in ("ok", "partial") else row["error_message"]
+        line = f"{one_line(row['id'])}  {row['status']}  {hms_short(row['duration'])}  {one_line(text or '')}"
+        if not self.quiet or row["status"] in ("failed", "partial"):
+            super().complain(line.rstrip())
+
+
+@dataclass(slots=True)
+class _Watching:
+    config: RunConfig
+    voice: OnceVoice
+    stop: StopRequest
+    pace: Pace
+    parts: Parts
+    root: Path = field(init=False)
+
+    def run(self) -> int:
+        """Look, and run a batch whenever files have arrived."""
+        self.root = Path(self.config.out or "")
+        folder = self._folder()
+        check_manifest_place(self.root)
+        arrivals, notices = Arrivals(folder, self.pace.settle), Notices(self.config, self.voice.complain)
+        with held_for(self.root, self.config), self._kept_pool() as parts:
+            self.voice.say(f"watching {folder}; stop with Ctrl-C or SIGTERM")
+            while not self.stop.count:
+                begun = time.monotonic()
+                arrived = arrivals.look()
+                if arrived:
+                    code = self._batch(folder, arrived, parts)
+                    notices.send(self.root, code)
+                    if code in STILL:
+                        notices.wait(self.stop)
+                        return code
+                else:
+                    self._pause(max(self.pace.interval, 10 * (time.monotonic() - begun)))
+            notices.wait(self.stop)
+        return self.stop.exit_code or 0
+
+    def _folder(self) -> Path:
+        if len(self.config.sources) != 1 or not Path(self.config.sources[0]).is_dir():
+            given = ", ".join(self.config.sources) or self.config.manifest
+            raise ConfigError(f"watch takes one folder that is there, not {given}")
+        return Path(self.config.sources[0]).absolute()
+
+    @contextmanager
+    def _kept_pool(self) -> Iterator[Parts]:
+        kept = KeptPool(self.parts.start_pool)
+        try:
+            yield replace(self.parts, start_pool=kept.start, hold=lambda *_: nullcontext(), last_words=False)
+        finally:
+            kept.end()
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self.stop.count and time.monotonic() < until:
+            time.sleep(min(0.1, seconds))
+
+    def _batch(self, folder: Path, arrived: list[Path], parts: Parts) -> int:
+        before = self._finished()
+        with tempfile.TemporaryDirectory(prefix="asr-batch-") as spool:
+            data = grown_manifest(dict.fromkeys(arrived, folder), self.root)
+            manifest = made_manifest(data, self.root, Path(spool) / FILE)
+            code = run_session(self.config, self.voice, self.stop, parts, manifest)
+        self._tell(before)
+        return code
+
+    def _finished(self) -> Any:
+        """When the last row ended."""
+        if not (self.root / JOB).exists():
+            return None
+        rows = stream(open_transcripts(self.root), ("finished_at",))
+        return max((row["finished_at"] for row in rows), default=None)
+
+    def _tell(self, before: Any) -> None:
+        if not (self.root / JOB).exists():
+            return
+        columns = ("id", "status", "duration", "text", "error_message", "finished_at")
+        for row in stream(open_transcripts(self.root), columns):
+            if before is None or row["finished_at"] > before:
+                self.voice.row(row)
