@@ -90,9 +90,9 @@ def list_jobs() -> None:
 def remove(job: Path, dry_run: bool) -> None:
     """Take job.toml out of the schedule (the file may be gone already). Results stay."""
     from asr_batch.jobs.schedule import jobs
-    from asr_batch.jobs.schedule.entry import job_name
+    from asr_batch.jobs.schedule.entry import absolute, job_name
 
-    name = job_name(jobs.absolute(job))
+    name = job_name(absolute(job))
     if not any(entry.name == name for entry in jobs.entries()):
         raise ConfigError(f"{job} is not scheduled; `asr-batch schedule list` shows what is")
     if not dry_run:
