@@ -1,7 +1,4 @@
-"""What an ONNX file holds: inputs, outputs, operators through all subgraphs, weights and where they lie.
-
-Field numbers are those of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
-"""
+"""What an ONNX file holds: inputs, outputs, operators through all subgraphs, weights and where they lie."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asr_batch.manifests.errors import ModelError
+from asr_batch.models.onnx import fields
 from asr_batch.models.onnx.tensors import Value, Weight, read_tensor, read_value
 from asr_batch.models.onnx.wire import Message
 
@@ -60,27 +58,27 @@ def read_graph(path: Path) -> Graph:
 
 def _model(message: Message) -> Graph:
     found = Graph()
-    producer = ["", ""]
+    producer = {fields.MODEL_PRODUCER: "", fields.MODEL_PRODUCER_VERSION: ""}
     for item in message.fields():
-        if item.number == 1:
+        if item.number == fields.MODEL_IR:
             found.ir_version = item.value
-        elif item.number in (2, 3):
-            producer[item.number - 2] = item.message().text()
-        elif item.number == 8:
+        elif item.number in producer:
+            producer[item.number] = item.message().text()
+        elif item.number == fields.MODEL_OPSET:
             domain, version = _opset(item.message())
             found.opsets[domain or "ai.onnx"] = version
-        elif item.number == 7:
+        elif item.number == fields.MODEL_GRAPH:
             _graph(item.message(), found, 0)
-    found.producer = " ".join(part for part in producer if part)
+    found.producer = " ".join(part for part in producer.values() if part)
     return found
 
 
 def _opset(message: Message) -> tuple[str, int]:
     domain, version = "", 0
     for item in message.fields():
-        if item.number == 1:
+        if item.number == fields.OPSET_DOMAIN:
             domain = item.message().text()
-        elif item.number == 2:
+        elif item.number == fields.OPSET_VERSION:
             version = item.value
     return domain, version
 
@@ -92,14 +90,14 @@ def _graph(message: Message, found: Graph, depth: int) -> None:
     inputs: list[Value] = []
     names: set[str] = set()
     for item in message.fields():
-        if item.number == 1:
+        if item.number == fields.GRAPH_NODE:
             _node(item.message(), found, depth)
-        elif item.number == 5:
+        elif item.number == fields.GRAPH_INITIALIZER:
             found.weights.append(weight := read_tensor(item.message()))
             names.add(weight.name)
-        elif item.number == 11 and depth == 0:
+        elif item.number == fields.GRAPH_INPUT and depth == 0:
             inputs.append(read_value(item.message()))
-        elif item.number == 12 and depth == 0:
+        elif item.number == fields.GRAPH_OUTPUT and depth == 0:
             found.outputs.append(read_value(item.message()))
     found.inputs += [value for value in inputs if value.name not in names]  # old files list weights too
 
@@ -108,9 +106,9 @@ def _node(message: Message, found: Graph, depth: int) -> None:
     operator = ""
     attributes = []
     for item in message.fields():
-        if item.number == 4:
+        if item.number == fields.NODE_OP:
             operator = item.message().text()
-        elif item.number == 5:
+        elif item.number == fields.NODE_ATTRIBUTE:
             attributes.append(item.message())
     found.operators[operator] += 1
     if depth == 0:
@@ -122,13 +120,13 @@ def _node(message: Message, found: Graph, depth: int) -> None:
 def _attribute(message: Message, operator: str, found: Graph, depth: int) -> None:
     name, number = "", 0
     for item in message.fields():
-        if item.number == 1:
+        if item.number == fields.ATTRIBUTE_NAME:
             name = item.message().text()
-        elif item.number == 3:
+        elif item.number == fields.ATTRIBUTE_I:
             number = item.signed()
-        elif item.number in (5, 10):
+        elif item.number in fields.ATTRIBUTE_TENSORS:
             found.constants.append(read_tensor(item.message()))
-        elif item.number in (6, 11):
+        elif item.number in fields.ATTRIBUTE_GRAPHS:
             _graph(item.message(), found, depth + 1)
     if name == "bits" and operator == "MatMulNBits":
         found.bits.add(number)

@@ -1,7 +1,4 @@
-"""Tensors and values of an ONNX file: names, types, shapes, and where the bytes lie.
-
-Field numbers are those of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
-"""
+"""Tensors and values of an ONNX file: names, types, shapes, and where the bytes lie."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from asr_batch.manifests.errors import ModelError
+from asr_batch.models.onnx import fields
 from asr_batch.models.onnx.wire import Message
 
 TYPES = {
@@ -20,6 +18,12 @@ TYPES = {
     23: ("float4e2m1", 4), 24: ("float8e8m0", 8), 25: ("uint2", 2), 26: ("int2", 2),
 }  # fmt: skip
 """ONNX data type to name and bits of an element."""
+_NUMBERS = {name: number for number, (name, _) in TYPES.items()} | {"float": 1, "double": 11}
+
+
+def type_number(name: str) -> int:
+    """ONNX's number of a type, by numpy's name (`float32`) or by its own (`FLOAT`)."""
+    return _NUMBERS[name.lower()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +71,18 @@ def read_tensor(message: Message) -> Weight:
     shape: list[int] = []
     external: dict[str, str] = {}
     for item in message.fields():
-        if item.number == 1:
+        if item.number == fields.TENSOR_DIMS:
             shape += _numbers(item.body) if item.body else [item.signed()]
-        elif item.number == 2:
+        elif item.number == fields.TENSOR_TYPE:
             kind = item.value
-        elif item.number == 8:
+        elif item.number == fields.TENSOR_NAME:
             name = item.message().text()
-        elif item.number == 13:
+        elif item.number == fields.TENSOR_EXTERNAL:
             key, value = _entry(item.message())
             external[key] = value
-        elif item.number == 9:
+        elif item.number == fields.TENSOR_RAW:
             raw = len(item.message())
-        elif item.number in (4, 5, 6, 7, 10, 11):
+        elif item.number in fields.TENSOR_LISTS:
             stored += len(item.body) if item.body else 1
     if any(size < 0 for size in shape):
         raise ModelError(f"tensor {name!r} has the impossible shape {shape}")
@@ -97,9 +101,9 @@ def _place(name: str, external: dict[str, str]) -> tuple[str | None, int, int | 
 def _entry(message: Message) -> tuple[str, str]:
     key = value = ""
     for item in message.fields():
-        if item.number == 1:
+        if item.number == fields.ENTRY_KEY:
             key = item.message().text()
-        elif item.number == 2:
+        elif item.number == fields.ENTRY_VALUE:
             value = item.message().text()
     return key, value
 
@@ -128,9 +132,9 @@ def read_value(message: Message) -> Value:
     name, kind = "", 0
     shape: tuple[int | str, ...] = ()
     for item in message.fields():
-        if item.number == 1:
+        if item.number == fields.VALUE_NAME:
             name = item.message().text()
-        elif item.number == 2:
+        elif item.number == fields.VALUE_TYPE:
             kind, shape = _tensor_type(item.message())
     return Value(name, _type(kind), shape)
 
@@ -139,21 +143,22 @@ def _tensor_type(message: Message) -> tuple[int, tuple[int | str, ...]]:
     kind = 0
     shape: tuple[int | str, ...] = ()
     for item in message.fields():
-        if item.number == 1:  # tensor_type; sequences and maps have other numbers
+        if item.number == fields.TYPE_TENSOR:
             for part in item.message().fields():
-                if part.number == 1:
+                if part.number == fields.TENSOR_TYPE_ELEMENT:
                     kind = part.value
-                elif part.number == 2:
-                    shape = tuple(_dimension(d.message()) for d in part.message().fields() if d.number == 1)
+                elif part.number == fields.TENSOR_TYPE_SHAPE:
+                    sizes = (one for one in part.message().fields() if one.number == fields.SHAPE_DIMENSION)
+                    shape = tuple(_dimension(one.message()) for one in sizes)
     return kind, shape
 
 
 def _dimension(message: Message) -> int | str:
     found: int | str = "?"
     for item in message.fields():
-        if item.number == 1:
+        if item.number == fields.DIMENSION_SIZE:
             found = item.signed()
-        elif item.number == 2:
+        elif item.number == fields.DIMENSION_NAME:
             found = item.message().text()
     return found
 

@@ -46,6 +46,10 @@ class Message:
         if at != self.end:
             raise _broken(at)
 
+    def all(self, number: int) -> list[Message]:
+        """The messages of the fields with this number."""
+        return [item.message() for item in self.fields() if item.number == number]
+
     def raw(self) -> bytes:
         """The bytes of the stretch."""
         return bytes(self.buffer[self.start : self.end])

@@ -1,9 +1,8 @@
-"""ONNX graphs taken apart and written again at the level of protobuf's wire format.
+"""ONNX graphs taken apart and written at the level of protobuf's wire format, without the package `onnx`.
 
-The core has no `onnx` package. What is needed here is little: the nodes of a graph, its tensors as they
-stand (their bytes are passed on untouched), and writing a graph of our own.
-Field numbers are those of onnx.proto3; the wire format is protobuf's: a varint key (number, type), then a
-varint, 8, 4 or length-prefixed bytes.
+What is needed is little: the nodes of a graph, its tensors as they stand (their bytes are passed on
+untouched), and writing a graph of our own. The wire format is protobuf's: a varint key (number, type), then
+a varint, 8, 4 or length-prefixed bytes.
 """
 
 from __future__ import annotations
@@ -13,14 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from asr_batch.models.onnx import fields
 from asr_batch.models.onnx.wire import BYTES, FIXED32, VARINT, Message
 
-MODEL_GRAPH, MODEL_IR, MODEL_OPSET = 7, 1, 8
-GRAPH_NODE, GRAPH_NAME, GRAPH_INITIALIZER, GRAPH_INPUT, GRAPH_OUTPUT = 1, 2, 5, 11, 12
-NODE_INPUT, NODE_OUTPUT, NODE_NAME, NODE_OP, NODE_ATTRIBUTE, NODE_DOMAIN = 1, 2, 3, 4, 5, 7
-TENSOR_DIMS, TENSOR_TYPE, TENSOR_NAME, TENSOR_RAW, TENSOR_EXTERNAL = 1, 2, 8, 9, 13
 FLOAT_TYPE, INT32_TYPE, INT64_TYPE, FLOAT16_TYPE = 1, 6, 7, 10
-_ATTRIBUTE_FLOAT, _ATTRIBUTE_INT = 1, 2
 
 
 def number(field_number: int, value: int) -> bytes:
@@ -57,32 +52,38 @@ class Node:
     outputs: tuple[str, ...]
     domain: str = ""
     attributes: tuple[bytes, ...] = ()
+    name: str = ""
 
     @classmethod
     def parse(cls, message: Message) -> Node:
         """Read a NodeProto."""
-        found: dict[int, list[str]] = {NODE_INPUT: [], NODE_OUTPUT: [], NODE_OP: [""], NODE_DOMAIN: [""]}
+        wanted = (fields.NODE_INPUT, fields.NODE_OUTPUT, fields.NODE_OP, fields.NODE_DOMAIN)
+        found: dict[int, list[str]] = {number: [] for number in wanted}
         attributes = []
         for one in message.fields():
-            if one.number == NODE_ATTRIBUTE:
+            if one.number == fields.NODE_ATTRIBUTE:
                 attributes.append(one.message().raw())
             elif one.number in found:
                 found[one.number].append(one.message().text())
-        inputs, outputs = tuple(found[NODE_INPUT]), tuple(found[NODE_OUTPUT])
-        return cls(found[NODE_OP][-1], inputs, outputs, found[NODE_DOMAIN][-1], tuple(attributes))
+        inputs, outputs, operators, domains = (found[number] for number in wanted)
+        operator, domain = ("", *operators)[-1], ("", *domains)[-1]
+        return cls(operator, tuple(inputs), tuple(outputs), domain, tuple(attributes))
 
     def raw(self) -> bytes:
         """The NodeProto message."""
-        parts = [text(NODE_INPUT, name) for name in self.inputs]
-        parts += [text(NODE_OUTPUT, name) for name in self.outputs]
-        parts += [text(NODE_NAME, self.outputs[0]), text(NODE_OP, self.op)]
-        parts += [text(NODE_ATTRIBUTE, attribute) for attribute in self.attributes]
-        return b"".join(parts) + (text(NODE_DOMAIN, self.domain) if self.domain else b"")
+        parts = [text(fields.NODE_INPUT, name) for name in self.inputs]
+        parts += [text(fields.NODE_OUTPUT, name) for name in self.outputs]
+        parts += [text(fields.NODE_NAME, self.name or self.outputs[0]), text(fields.NODE_OP, self.op)]
+        parts += [text(fields.NODE_ATTRIBUTE, attribute) for attribute in self.attributes]
+        return b"".join(parts) + (text(fields.NODE_DOMAIN, self.domain) if self.domain else b"")
 
 
 @dataclass(slots=True)
 class Graph:
-    """A graph in pieces: nodes in order, tensors and everything else as raw messages."""
+    """A graph in pieces: nodes in order, tensors and everything else as raw messages.
+
+    `values` are types and shapes of inner values; those of a graph that was read are left behind.
+    """
 
     nodes: list[Node] = field(default_factory=list)
     tensors: dict[str, bytes] = field(default_factory=dict)
@@ -90,18 +91,23 @@ class Graph:
     outputs: list[bytes] = field(default_factory=list)
     opsets: list[bytes] = field(default_factory=list)
     ir_version: int = 8
+    name: str = "asr_batch"
+    producer: str = "asr-batch"
+    values: list[bytes] = field(default_factory=list)
 
     def raw(self) -> bytes:
         """The ModelProto message."""
-        parts = [text(GRAPH_NODE, node.raw()) for node in self.nodes]
+        parts = [text(fields.GRAPH_NODE, node.raw()) for node in self.nodes]
         parts += [
-            text(GRAPH_NAME, "asr_batch"),
-            *(text(GRAPH_INITIALIZER, raw) for raw in self.tensors.values()),
+            text(fields.GRAPH_NAME, self.name),
+            *(text(fields.GRAPH_INITIALIZER, raw) for raw in self.tensors.values()),
         ]
-        parts += [text(GRAPH_INPUT, raw) for raw in self.inputs]
-        parts += [text(GRAPH_OUTPUT, raw) for raw in self.outputs]
-        opsets = b"".join(text(MODEL_OPSET, raw) for raw in self.opsets)
-        return number(MODEL_IR, self.ir_version) + text(MODEL_GRAPH, b"".join(parts)) + opsets
+        parts += [text(fields.GRAPH_INPUT, raw) for raw in self.inputs]
+        parts += [text(fields.GRAPH_OUTPUT, raw) for raw in self.outputs]
+        parts += [text(fields.GRAPH_VALUE, raw) for raw in self.values]
+        opsets = b"".join(text(fields.MODEL_OPSET, raw) for raw in self.opsets)
+        head = number(fields.MODEL_IR, self.ir_version) + text(fields.MODEL_PRODUCER, self.producer)
+        return head + text(fields.MODEL_GRAPH, b"".join(parts)) + opsets
 
 
 def read_graph(path: Path) -> Graph:
@@ -109,25 +115,25 @@ def read_graph(path: Path) -> Graph:
     data = path.read_bytes()
     graph = Graph()
     for one in Message(data, 0, len(data)).fields():
-        if one.number == MODEL_IR:
+        if one.number == fields.MODEL_IR:
             graph.ir_version = one.value
-        elif one.number == MODEL_OPSET:
+        elif one.number == fields.MODEL_OPSET:
             graph.opsets.append(one.message().raw())
-        elif one.number == MODEL_GRAPH:
+        elif one.number == fields.MODEL_GRAPH:
             _read_parts(graph, one.message())
     return graph
 
 
 def _read_parts(graph: Graph, message: Message) -> None:
     for one in message.fields():
-        if one.number == GRAPH_NODE:
+        if one.number == fields.GRAPH_NODE:
             graph.nodes.append(Node.parse(one.message()))
-        elif one.number == GRAPH_INITIALIZER:
+        elif one.number == fields.GRAPH_INITIALIZER:
             raw = one.message().raw()
-            graph.tensors[first_text(raw, TENSOR_NAME)] = raw
-        elif one.number == GRAPH_INPUT:
+            graph.tensors[first_text(raw, fields.TENSOR_NAME)] = raw
+        elif one.number == fields.GRAPH_INPUT:
             graph.inputs.append(one.message().raw())
-        elif one.number == GRAPH_OUTPUT:
+        elif one.number == fields.GRAPH_OUTPUT:
             graph.outputs.append(one.message().raw())
 
 
@@ -142,31 +148,53 @@ def first_text(raw: bytes, wanted: int) -> str:
 def raw_data(tensor: bytes) -> bytes:
     """The little-endian data that a TensorProto holds itself as such; empty if it holds it otherwise."""
     for one in Message(tensor, 0, len(tensor)).fields():
-        if one.number == TENSOR_RAW:
+        if one.number == fields.TENSOR_RAW:
             return one.message().raw()
     return b""
 
 
 def make_tensor(name: str, kind: int, dims: Sequence[int], data: bytes) -> bytes:
     """A TensorProto with its little-endian data inside."""
-    head = b"".join(number(TENSOR_DIMS, size) for size in dims)
-    return head + number(TENSOR_TYPE, kind) + text(TENSOR_NAME, name) + text(TENSOR_RAW, data)
+    return _tensor_head(name, kind, dims) + text(fields.TENSOR_RAW, data)
+
+
+def _tensor_head(name: str, kind: int, dims: Sequence[int]) -> bytes:
+    sizes = b"".join(number(fields.TENSOR_DIMS, size) for size in dims)
+    return sizes + number(fields.TENSOR_TYPE, kind) + text(fields.TENSOR_NAME, name)
+
+
+def make_external(name: str, kind: int, dims: Sequence[int], file: str, offset: int, length: int) -> bytes:
+    """A TensorProto whose data are `length` bytes from `offset` on in `file`, beside the graph."""
+    place = (("location", file), ("offset", str(offset)), ("length", str(length)))
+    entries = (text(fields.ENTRY_KEY, key) + text(fields.ENTRY_VALUE, value) for key, value in place)
+    data = b"".join(text(fields.TENSOR_EXTERNAL, entry) for entry in entries)
+    return _tensor_head(name, kind, dims) + data + number(fields.TENSOR_LOCATION, fields.EXTERNAL)
 
 
 def make_value(name: str, kind: int, dims: Sequence[int | str]) -> bytes:
     """A ValueInfoProto of a tensor: an int is a fixed size, a string a symbol."""
-    shape = b"".join(text(1, number(1, one) if isinstance(one, int) else text(2, one)) for one in dims)
-    return text(1, name) + text(2, text(1, number(1, kind) + text(2, shape)))
+    sizes = (
+        number(fields.DIMENSION_SIZE, one) if isinstance(one, int) else text(fields.DIMENSION_NAME, one)
+        for one in dims
+    )
+    shape = b"".join(text(fields.SHAPE_DIMENSION, size) for size in sizes)
+    tensor = number(fields.TENSOR_TYPE_ELEMENT, kind) + text(fields.TENSOR_TYPE_SHAPE, shape)
+    return text(fields.VALUE_NAME, name) + text(fields.VALUE_TYPE, text(fields.TYPE_TENSOR, tensor))
 
 
 def make_opset(domain: str, version: int) -> bytes:
     """An OperatorSetIdProto."""
-    return text(1, domain) + number(2, version)
+    return text(fields.OPSET_DOMAIN, domain) + number(fields.OPSET_VERSION, version)
 
 
-def make_attribute(name: str, value: int | float) -> bytes:
-    """An AttributeProto holding one number."""
+def make_attribute(name: str, value: int | float | str | Sequence[int]) -> bytes:
+    """An AttributeProto holding a number, a text, or a list of whole numbers."""
     if isinstance(value, int):
-        return text(1, name) + number(3, value) + number(20, _ATTRIBUTE_INT)
-    packed = _key(2, FIXED32) + struct.pack("<f", value)
-    return text(1, name) + packed + number(20, _ATTRIBUTE_FLOAT)
+        kind, content = fields.INT, number(fields.ATTRIBUTE_I, value)
+    elif isinstance(value, float):
+        kind, content = fields.FLOAT, _key(fields.ATTRIBUTE_F, FIXED32) + struct.pack("<f", value)
+    elif isinstance(value, str):
+        kind, content = fields.STRING, text(fields.ATTRIBUTE_S, value)
+    else:
+        kind, content = fields.INTS, b"".join(number(fields.ATTRIBUTE_INTS, one) for one in value)
+    return text(fields.ATTRIBUTE_NAME, name) + content + number(fields.ATTRIBUTE_TYPE, kind)

@@ -180,10 +180,9 @@ def compile_(
     target: str,
     calibration_audio: Path | None,
 ) -> None:
-    """Build bundle DST from SRC: a Hugging Face folder, an OpenAI checkpoint or a pulled -source model.
+    """Build bundle DST from SRC: a Hugging Face or CTranslate2 folder, an OpenAI checkpoint or a pulled model.
 
-    With a Hailo target the kit for the vendor's compiler is written into DST/hailo. Needs the extra
-    `compile` (pip install 'asr-batch[compile]').
+    With a Hailo target the kit for the vendor's compiler is written into DST/hailo.
     """
     compile_bundle = import_module("asr_batch.models.whisper.compile.bundle").compile_bundle
     source = Path(src) if Path(src).exists() else Store(root).resolve(src, source=True)

@@ -1,4 +1,4 @@
-"""A small builder over `onnx.helper`: nodes, weights, outputs; and saving with the weights beside the graph.
+"""A small builder of ONNX graphs: nodes, weights, outputs; and saving with the weights beside the graph.
 
 Weights are numpy arrays. On saving, every array above a kilobyte goes into one data file (ONNX external
 data, offsets aligned so that ONNX Runtime can map it), which several graphs may share.
@@ -7,13 +7,15 @@ data, offsets aligned so that ONNX Runtime can map it), which several graphs may
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr_batch.manifests.errors import ModelError
+from asr_batch.models.onnx import writer
+from asr_batch.models.onnx.tensors import type_number
 
 Array = NDArray[Any]
 MICROSOFT = "com.microsoft"
@@ -32,16 +34,6 @@ _CONTRIB = frozenset(
         "MultiHeadAttention",
     }
 )
-
-
-def onnx_package() -> Any:
-    """The module `onnx`; ModelError that names the extra when it is not installed."""
-    try:
-        import onnx
-        import onnx.helper
-    except ImportError as error:
-        raise ModelError("compiling needs the package onnx: pip install 'asr-batch[compile]'") from error
-    return onnx
 
 
 class DataFile:
@@ -77,12 +69,7 @@ class Graph:
     """An ONNX graph under construction; values are referred to by name."""
 
     def __init__(self, name: str) -> None:
-        self._helper = onnx_package().helper
-        self._types = onnx_package().TensorProto
-        self._name = name
-        self._nodes: list[Any] = []
-        self._inputs: list[Any] = []
-        self._outputs: list[Any] = []
+        self._parts = writer.Graph(name=name)
         self._weights: dict[str, Array] = {}
         self._names: dict[int, str] = {}
 
@@ -99,51 +86,46 @@ class Graph:
 
     def op(self, kind: str, *inputs: str, out: str | None = None, **attributes: Any) -> str:
         """Append a node with one output and return the output's name."""
-        return self.ops(kind, *inputs, outs=[out or f"{kind.lower()}{len(self._nodes)}"], **attributes)[0]
+        out = out or f"{kind.lower()}{len(self._parts.nodes)}"
+        return self.ops(kind, *inputs, outs=[out], **attributes)[0]
 
     def ops(self, kind: str, *inputs: str, outs: Sequence[str], **attributes: Any) -> list[str]:
         """Append a node with the outputs `outs` ('' for one that nobody wants)."""
         domain = MICROSOFT if kind in _CONTRIB else ""
-        self._nodes.append(
-            self._helper.make_node(
-                kind, list(inputs), list(outs), name=f"{kind}_{len(self._nodes)}", domain=domain, **attributes
-            )
-        )
+        made = tuple(writer.make_attribute(name, value) for name, value in attributes.items())
+        name = f"{kind}_{len(self._parts.nodes)}"
+        self._parts.nodes.append(writer.Node(kind, inputs, tuple(outs), domain, made, name))
         return list(outs)
 
     def input(self, name: str, dtype: str, shape: Sequence[int | str]) -> str:
         """Declare an input; `dtype` is ONNX's name (`FLOAT`, `INT64`)."""
-        kind = getattr(self._types, dtype)
-        self._inputs.append(self._helper.make_tensor_value_info(name, kind, list(shape)))
+        self._parts.inputs.append(writer.make_value(name, type_number(dtype), shape))
         return name
 
     def output(self, name: str, dtype: str, shape: Sequence[int | str], value: str | None = None) -> None:
         """Declare the output `name`, made from `value` when that is another name."""
         if value is not None and value != name:
             self.op("Identity", value, out=name)
-        kind = getattr(self._types, dtype)
-        self._outputs.append(self._helper.make_tensor_value_info(name, kind, list(shape)))
+        self._parts.outputs.append(writer.make_value(name, type_number(dtype), shape))
 
     def save(self, path: Path, data: DataFile, others: Sequence[tuple[Array, DataFile]] = ()) -> None:
         """Write the graph to `path`, its weights to `data`; `others` are arrays that live in another file."""
         elsewhere = {id(array): file for array, file in others}
-        tensors = [
-            self._tensor(name, array, elsewhere.get(id(array), data)) for name, array in self._weights.items()
-        ]
-        graph = self._helper.make_graph(self._nodes, self._name, self._inputs, self._outputs, tensors)
-        opsets = [self._helper.make_opsetid("", _OPSET), self._helper.make_opsetid(MICROSOFT, 1)]
-        model = self._helper.make_model(
-            graph, opset_imports=opsets, ir_version=_IR, producer_name="asr-batch"
+        parts = replace(
+            self._parts,
+            tensors={
+                name: _tensor(name, array, elsewhere.get(id(array), data))
+                for name, array in self._weights.items()
+            },
+            opsets=[writer.make_opset("", _OPSET), writer.make_opset(MICROSOFT, 1)],
+            ir_version=_IR,
         )
-        path.write_bytes(model.SerializeToString())
+        path.write_bytes(parts.raw())
 
-    def _tensor(self, name: str, array: Array, file: DataFile) -> Any:
-        kind = self._helper.np_dtype_to_tensor_dtype(array.dtype)
-        if array.nbytes <= _INLINE:
-            raw = np.ascontiguousarray(array).tobytes()
-            return self._helper.make_tensor(name, kind, array.shape, raw, raw=True)
-        offset, length = file.place(array)
-        tensor = self._types(name=name, data_type=kind, dims=array.shape, data_location=self._types.EXTERNAL)
-        for key, value in (("location", file.path.name), ("offset", str(offset)), ("length", str(length))):
-            tensor.external_data.add(key=key, value=value)
-        return tensor
+
+def _tensor(name: str, array: Array, file: DataFile) -> bytes:
+    kind = type_number(array.dtype.name)
+    if array.nbytes <= _INLINE:
+        return writer.make_tensor(name, kind, array.shape, np.ascontiguousarray(array).tobytes())
+    offset, length = file.place(array)
+    return writer.make_external(name, kind, array.shape, file.path.name, offset, length)

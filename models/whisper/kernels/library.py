@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asr_batch.models.onnx import fields
 from asr_batch.models.onnx.safety import check_graph
 from asr_batch.models.onnx.sessions import has_gpu
 from asr_batch.models.onnx.tensors import Weight, read_tensor
@@ -134,10 +135,9 @@ def named_weights(path: Path, prefix: str) -> dict[str, Array]:
     """
     check_graph(path)
     data = path.read_bytes()
-    graphs = [item.message() for item in Message(data, 0, len(data)).fields() if item.number == 7]
-    tensors = [item.message() for graph in graphs for item in graph.fields() if item.number == 5]
+    graphs = Message(data, 0, len(data)).all(fields.MODEL_GRAPH)
     found = {}
-    for message in tensors:
+    for message in (tensor for graph in graphs for tensor in graph.all(fields.GRAPH_INITIALIZER)):
         tensor = read_tensor(message)
         if not tensor.name.startswith(prefix):
             continue
@@ -148,8 +148,7 @@ def named_weights(path: Path, prefix: str) -> dict[str, Array]:
 def _data(message: Message, tensor: Weight, folder: Path) -> Array:
     kind = np.dtype(tensor.type)
     if tensor.location is None:
-        raw = next(item.message().raw() for item in message.fields() if item.number == 9)
-        return np.frombuffer(raw, kind)
+        return np.frombuffer(message.all(fields.TENSOR_RAW)[0].raw(), kind)
     return np.memmap(folder / tensor.location, kind, "r", tensor.offset, (tensor.elements,))
 
 

@@ -10,13 +10,16 @@ embedding that the parser looks for. Nodes at the decoder's borders have the nam
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr_batch.manifests.errors import ModelError
+from asr_batch.models.onnx import writer
+from asr_batch.models.onnx.shapes import static_shapes
+from asr_batch.models.onnx.tensors import type_number
 from asr_batch.models.whisper.config import WhisperConfig
 
 Float32 = NDArray[np.float32]
@@ -38,35 +41,26 @@ class StaticGraph:
     """An ONNX graph under construction, weights inside, every shape known."""
 
     def __init__(self, weights: Weights, opset: int) -> None:
-        try:
-            import onnx
-        except ImportError as error:
-            raise ModelError(
-                "exporting for an NPU needs the package onnx: pip install 'asr-batch[compile]'"
-            ) from error
-        self._onnx = onnx
         self._weights = weights
         self.opset = opset
-        self._nodes: list[Any] = []
-        self._tensors: dict[str, Any] = {}
-        self._inputs: list[Any] = []
-        self._outputs: list[Any] = []
+        self._parts = writer.Graph()
 
     def op(self, kind: str, *inputs: str, name: str = "", out: str = "", **attributes: Any) -> str:
         """Append a node with one output; returns the output's name."""
-        out = out or f"v{len(self._nodes)}"
-        node = self._onnx.helper.make_node(
-            kind, list(inputs), [out], name=name or f"{kind}_{len(self._nodes)}", **attributes
-        )
-        self._nodes.append(node)
+        nodes = self._parts.nodes
+        out, name = out or f"v{len(nodes)}", name or f"{kind}_{len(nodes)}"
+        made = tuple(writer.make_attribute(key, value) for key, value in attributes.items())
+        nodes.append(writer.Node(kind, inputs, (out,), attributes=made, name=name))
         return out
 
     def constant(self, value: Any, name: str = "", dtype: Any = np.float32) -> str:
         """A constant by value; the same name is stored once."""
-        name = name or f"c{len(self._tensors)}"
-        if name not in self._tensors:
-            array = np.ascontiguousarray(np.asarray(value, dtype))
-            self._tensors[name] = self._onnx.numpy_helper.from_array(array, name)
+        tensors = self._parts.tensors
+        name = name or f"c{len(tensors)}"
+        if name not in tensors:
+            array = np.asarray(value, dtype)
+            kind = type_number(array.dtype.name)
+            tensors[name] = writer.make_tensor(name, kind, array.shape, array.tobytes())
         return name
 
     def weight(self, name: str, *shape: int) -> Float32:
@@ -132,26 +126,17 @@ class StaticGraph:
 
     def input(self, name: str, shape: Sequence[int], dtype: str = "FLOAT") -> str:
         """Declare an input."""
-        kind = getattr(self._onnx.TensorProto, dtype)
-        self._inputs.append(self._onnx.helper.make_tensor_value_info(name, kind, list(shape)))
+        self._parts.inputs.append(writer.make_value(name, type_number(dtype), shape))
         return name
 
     def output(self, name: str, shape: Sequence[int]) -> None:
         """Declare an output that a node makes."""
-        kind = self._onnx.TensorProto.FLOAT
-        self._outputs.append(self._onnx.helper.make_tensor_value_info(name, kind, list(shape)))
+        self._parts.outputs.append(writer.make_value(name, writer.FLOAT_TYPE, shape))
 
     def save(self, path: Path, name: str) -> None:
         """Check the graph, add the shape of every value, write it."""
-        onnx = self._onnx
-        graph = onnx.helper.make_graph(
-            self._nodes, name, self._inputs, self._outputs, list(self._tensors.values())
-        )
-        opset = [onnx.helper.make_opsetid("", self.opset)]
-        model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8, producer_name="asr-batch")
-        onnx.checker.check_model(model)
-        model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-        path.write_bytes(model.SerializeToString())
+        parts = replace(self._parts, name=name, opsets=[writer.make_opset("", self.opset)], ir_version=8)
+        path.write_bytes(replace(parts, values=static_shapes(parts)).raw())
 
 
 def write_encoder(path: Path, weights: Weights, config: WhisperConfig, frames: int) -> None:
