@@ -180,7 +180,7 @@ def compile_(
     target: str,
     calibration_audio: Path | None,
 ) -> None:
-    """Build bundle DST from SRC: a Hugging Face or CTranslate2 folder, an OpenAI checkpoint or a pulled model.
+    """Build bundle DST from SRC: a Hugging Face or CTranslate2 folder, OpenAI's checkpoint, a pulled model.
 
     With a Hailo target the kit for the vendor's compiler is written into DST/hailo.
     """
