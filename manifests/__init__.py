@@ -1,4 +1,4 @@
-"""What is to be transcribed: records, error tree, manifest readers, validation, file facts, shards.
+"""What to transcribe: the records and errors that all packages share, and reading and building manifests.
 
-Knows nothing of models, audio samples, Ray or output formats. Every other room may import this one.
+Knows nothing of models, audio samples, Ray or output formats. Every other package may import this one.
 """

@@ -1,4 +1,4 @@
-"""A manifest from folders, files and globs: stable order, unique ids, paths relative to the manifest."""
+"""Builds a manifest from folders, files and globs: stable order, unique ids, relative paths."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ENDINGS = frozenset(
         *("mpga", "mpeg", "ac3"),
     )
 )
-"""What counts as audio in a folder; a file named on the command line is taken whatever its ending."""
+"""Extensions that count as audio in a folder; a file named on the command line may have any."""
 
 Form = Literal["csv", "tsv", "jsonl", "parquet", "txt"]
 Row = dict[str, Any]
@@ -48,7 +48,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the manifest goes; `path` None is standard output (CSV)."""
+    """Where the manifest is written; `path` None is standard output (CSV)."""
 
     path: Path | None
     form: Form
@@ -56,7 +56,7 @@ class Target:
 
     @classmethod
     def of(cls, name: str) -> Target:
-        """By the name's ending. Raises ConfigError for one that no manifest has."""
+        """The target that `name` describes. Raises ConfigError for an unknown extension."""
         if name == "-":
             return cls(None, "csv", False)
         stem = name[:-3] if name.endswith(".gz") else name
@@ -64,19 +64,19 @@ class Target:
             if stem.lower().endswith(f".{form}"):
                 return cls(Path(name), form, stem != name)
         endings = ".csv, .tsv, .jsonl, .parquet or .txt"
-        raise ConfigError(f"--to {name}: cannot tell the format; end it in {endings}, with .gz if you like")
+        raise ConfigError(f"--to {name}: unknown format; expected {endings}, each optionally with .gz")
 
 
 def find(paths: Sequence[str], *, hidden: bool = False) -> list[Path]:
-    """The audio files of folders (with all below), globs and files, each once, sorted by path.
+    """Audio files in folders (searched recursively), globs and files, each once, sorted by path.
 
-    Raises ConfigError for a path that is not there and when nothing is found.
+    Raises ConfigError when a path does not exist or nothing is found.
     """
     return list(find_below(paths, hidden=hidden))
 
 
 def find_below(paths: Sequence[str], *, hidden: bool = False) -> dict[Path, Path]:
-    """The same, each with the folder that it was found below (of several, that of the first path given)."""
+    """The same, each with the folder it was found below (the first, if there are several)."""
     found: dict[Path, Path] = {}
     for given in paths:
         for path, base in _expand(given, hidden):
@@ -91,7 +91,7 @@ def _absolute(path: str) -> Path:
 
 
 def _expand(given: str, hidden: bool) -> Iterator[tuple[str, str]]:
-    """The files that one argument names, each with the folder it stands below."""
+    """The files that one argument names, each with the folder it was found below."""
     if os.path.lexists(given) or not has_magic(given):
         base = given if Path(given).is_dir() else os.path.dirname(given) or "."  # noqa: PTH120
         yield from ((path, base) for path in _walk(given, hidden))
@@ -99,7 +99,7 @@ def _expand(given: str, hidden: bool) -> Iterator[tuple[str, str]]:
     matches = glob(given, recursive=True, include_hidden=hidden)  # noqa: PTH207 - absolute patterns
     if not matches:
         raise ConfigError(
-            f"{given} matches nothing; give folders, files or a pattern such as 'talks/**/*.wav'"
+            f"{given} matches nothing; expected folders, files or a pattern such as 'talks/**/*.wav'"
         )
     base = _fixed_part(given)
     ending = os.path.splitext(given)[1]  # noqa: PTH122
@@ -118,10 +118,10 @@ def _fixed_part(pattern: str) -> str:
 
 
 def _walk(given: str, hidden: bool) -> Iterator[str]:
-    """A file itself, or the audio below a folder; links to folders are not followed (they may be loops)."""
+    """A file itself, or the audio below a folder; links to folders are not followed (they may form loops)."""
     path = Path(given)
     if not path.exists():
-        raise ConfigError(f"{given} does not exist; give folders, files or globs of audio")
+        raise ConfigError(f"{given} does not exist; expected folders, files or globs of audio")
     if not path.is_dir():
         yield given
         return
@@ -133,7 +133,7 @@ def _walk(given: str, hidden: bool) -> Iterator[str]:
 
 
 def is_audio_name(name: str) -> bool:
-    """Whether a name ends as audio files do."""
+    """Whether a name has the extension of an audio file."""
     return os.path.splitext(name)[1].lower() in ENDINGS  # noqa: PTH122 - many files
 
 
@@ -147,7 +147,7 @@ def rows(files: Sequence[Path], folder: Path | None) -> list[Row]:
 
 
 def shown(file: Path, base: Path) -> str:
-    """A file as it stands in a manifest in `base`: relative where it is below, else absolute."""
+    """A file as written in a manifest in `base`: relative if it is below `base`, else absolute."""
     return _shown(file, _below(file, base))
 
 
@@ -156,10 +156,10 @@ def _below(file: Path, base: Path | None) -> str:
 
 
 def _ids(paths: Iterable[str]) -> Iterator[str]:
-    """Paths without ending; with it, or with a number, where an earlier file has that id.
+    """Paths without their extension; with it, or with a number, if an earlier file has that id.
 
-    An id depends on the path and on files sorted before it only, so that most rows keep theirs (and their
-    finished transcripts) when the folder grows.
+    An id depends only on the path and on files sorted before it, so most rows keep theirs (and their finished
+    transcripts) when the folder grows.
     """
     seen: set[str] = set()
     for path in paths:
@@ -171,7 +171,7 @@ def _ids(paths: Iterable[str]) -> Iterator[str]:
 
 
 def _shown(file: Path, text: str) -> str:
-    """The path as it stands in the manifest; as a file:// URL when plain text cannot hold it safely."""
+    """The path as written in the manifest; as a file:// URL when plain text cannot hold it safely."""
     if text.isprintable() and text == text.strip() and "://" not in text:
         return text
     return f"file://{quote(os.fsencode(file))}"
@@ -182,9 +182,9 @@ def _printable(text: str) -> str:
 
 
 def add_durations(lines: Iterable[Row], seconds_of: Callable[[Path], float]) -> int:
-    """Set `duration` (seconds, None where it cannot be told) in every row; returns how many lack it.
+    """Set `duration` (seconds, None if unknown) in every row; returns how many rows lack it.
 
-    `file` must hold the path; it is taken out of the row. `seconds_of` tells the length of an audio file, or
+    `file` must hold the path; it is removed from the row. `seconds_of` returns the length of an audio file or
     raises ItemError.
     """
     missing = 0

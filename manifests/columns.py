@@ -1,4 +1,4 @@
-"""The columns of a manifest: names and aliases, and what may stand in each."""
+"""The columns of a manifest: names, aliases, and the values each may hold."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "prompt": ("prompt",),
     "reference": ("text", "transcript", "reference"),
 }
-"""What a column means, and the names it may have, the first present one winning."""
+"""The names each column may have; the first one present is used."""
 
 TASKS = ("transcribe", "translate")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
@@ -35,14 +35,14 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Which column of one manifest plays which role; the others are passed through."""
+    """The role of each column of a manifest; columns without one are passed through."""
 
     roles: Mapping[str, str]
     extra: tuple[str, ...]
 
     @classmethod
     def of(cls, names: Iterable[str]) -> Layout:
-        """Find the roles among the column names. `duration` counts only beside `offset` (NeMo)."""
+        """Assign roles to column names. `duration` has a role only together with `offset` (NeMo)."""
         present = tuple(names)
         known = set(present)
         roles = {role: next((n for n in names_ if n in known), "") for role, names_ in ALIASES.items()}
@@ -56,9 +56,9 @@ class Layout:
 
 
 def misspelt(names: Iterable[str]) -> dict[str, str]:
-    """Columns that would be passed through and look like one of ours written wrongly, with what was meant.
+    """Passed-through columns that look like a misspelt known one, with the name that was probably meant.
 
-    A column whose role another one plays already is not asked about.
+    A column whose role is already taken by another is not reported.
     """
     layout = Layout.of(tuple(names))
     free = {name: role for role, names_ in ALIASES.items() if role not in layout.roles for name in names_}
@@ -80,12 +80,12 @@ class RowError(Exception):
         self.column, self.value, self.expected = column, value, expected
 
     def problem(self, line: int) -> Problem:
-        """The same with its line."""
+        """The error as a `Problem` of that line."""
         return Problem(line, self.column, printable(str(self.value))[:200], self.expected)
 
 
 def build_item(line: int, values: Mapping[str, Any], layout: Layout, base: Base) -> AudioItem:
-    """One manifest row as a record; its `id` is empty when the manifest gives none.
+    """One manifest row as a record; `id` is empty if the manifest gives none.
 
     Raises RowError for the first cell that cannot be used.
     """
@@ -112,7 +112,7 @@ def build_item(line: int, values: Mapping[str, Any], layout: Layout, base: Base)
 
 
 def default_id(audio: str) -> str:
-    """The audio path without its ending."""
+    """The audio path without its extension."""
     return printable(os.path.splitext(audio)[0])  # noqa: PTH122 - also of URLs
 
 
@@ -151,7 +151,7 @@ def _text(values: Mapping[str, Any], column: str | None) -> str | None:
 
 
 def is_utf8(text: str) -> bool:
-    """Whether `text` holds no byte that could not be read as UTF-8."""
+    """Whether `text` can be encoded as UTF-8 (no escaped bytes)."""
     if text.isascii():
         return True
     try:

@@ -1,4 +1,4 @@
-"""The error tree of asr-batch, named by consequence.
+"""The exceptions of asr-batch, named by consequence.
 
 ::
 
@@ -7,12 +7,12 @@
     │   ├── ManifestError      lists every unusable line (first 20)
     │   └── ModelError         a model folder that cannot be used: expected and found, per file or tensor
     ├── OutputHeldError        another run holds the output folder, exit 5
-    ├── OutputError            the output folder cannot be written (full, read-only); what is committed stays
-    ├── ItemError              becomes a row with status `failed` (or `partial`), a code and a sentence
-    ├── RetryableError         the unit goes back to the queue, at most 3 times
-    └── WorkerFatalError       this worker is of no more use: it is retired, its units go elsewhere
+    ├── OutputError            the output folder cannot be written (full, read-only); committed rows stay
+    ├── ItemError              becomes a row with status `failed` (or `partial`), a code and a message
+    ├── RetryableError         the unit is queued again, at most 3 times
+    └── WorkerFatalError       the worker cannot go on: it is retired, its units run elsewhere
 
-Every message is one sentence for a person: what is wrong, the value, and what would be right.
+Every message is one sentence for a person: what is wrong, the value, and what was expected.
 """
 
 from __future__ import annotations
@@ -39,24 +39,24 @@ ErrorCode = Literal[
     "timeout",
     "internal_error",
 ]
-"""The closed list of `error_code` values; docs/troubleshooting.md has a paragraph for each."""
+"""All values of `error_code`; docs/troubleshooting.md explains each."""
 
 ERROR_CODES: frozenset[str] = frozenset(get_args(ErrorCode))
 
 
 class AsrBatchError(Exception):
-    """Base of every error that asr-batch raises on purpose."""
+    """Base class of all errors that asr-batch raises on purpose."""
 
 
 class ConfigError(AsrBatchError):
-    """Something the user gave cannot be used; raised before any work starts."""
+    """Bad input from the user; raised before any work starts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One unusable place of a manifest: where, what stands there, what would be right.
+    """An unusable cell or line of a manifest: where it is, its value, what was expected.
 
-    Line 0 is the file as a whole, an empty column the line as a whole.
+    Line 0 means the whole file, an empty column the whole line.
     """
 
     line: int
@@ -72,7 +72,7 @@ class Problem:
 
 
 class ManifestError(ConfigError):
-    """A manifest that cannot be used, with all its unusable lines (the message shows the first 20)."""
+    """A manifest that cannot be used, with every unusable line (the message shows the first 20)."""
 
     shown = 20
 
@@ -97,7 +97,7 @@ class OutputHeldError(AsrBatchError):
 
 
 class OutputError(AsrBatchError):
-    """The output folder cannot be read or written; every committed row is still there."""
+    """The output folder cannot be read or written; every committed row is safe."""
 
 
 class ItemError(AsrBatchError):
@@ -113,8 +113,8 @@ class ItemError(AsrBatchError):
 
 
 class RetryableError(AsrBatchError):
-    """The unit may succeed when it is tried again (a cut connection, a device that is busy)."""
+    """The unit may succeed on another attempt (a lost connection, a busy device)."""
 
 
 class WorkerFatalError(AsrBatchError):
-    """The worker that raised this cannot go on; its units are run elsewhere."""
+    """The worker cannot go on; its units run elsewhere."""

@@ -1,4 +1,4 @@
-"""Ids of manifest rows: explicit ones, and default ones made unique."""
+"""Row ids: explicit ones, and unique defaults made from paths."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from asr_batch.manifests.columns import default_id
 
 
 class Names:
-    """The ids of one manifest, as 64-bit hashes: eight bytes a row when all ids are explicit.
+    """The ids of one manifest as 64-bit hashes: eight bytes per row when all ids are explicit.
 
-    A default id is the first free one of: path without ending, path with ending, path with ending and a
-    number. It depends on the rows before it only, so that rows added at the end change no id.
+    A default id is the first free one of: path without extension, path with extension, path with extension
+    and number. It depends only on the rows before it, so appending rows changes no id.
     """
 
     def __init__(self) -> None:
@@ -24,14 +24,14 @@ class Names:
         self.renamed = False
 
     def again(self) -> Names:
-        """For reading the same manifest once more, with all explicit ids known."""
+        """A copy for the second reading of the same manifest, which knows all explicit ids."""
         names = Names()
         if self._given:
             names._used = set(self._explicit)
         return names
 
     def take(self, name: str) -> None:
-        """Note an explicit id."""
+        """Record an explicit id."""
         key = hash(name)
         self._explicit.append(key)
         if self._used is not None:
@@ -39,7 +39,7 @@ class Names:
             self.renamed = self.renamed or key in self._given
 
     def give(self, audio: str) -> str:
-        """A default id."""
+        """Make a default id for an audio path."""
         if self._used is None:
             self._used = set(self._explicit)
         name = default_id(audio)
@@ -53,6 +53,6 @@ class Names:
         return name
 
     def twice(self) -> set[int]:
-        """Hashes of explicit ids that were taken more than once."""
+        """Hashes of explicit ids that were recorded more than once."""
         keys, counts = np.unique(np.array(self._explicit, dtype=np.int64), return_counts=True)
         return set(keys[counts > 1].tolist())

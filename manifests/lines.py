@@ -1,6 +1,6 @@
-"""Manifests made of lines: CSV, TSV, JSONL and plain lists of paths, each read as a stream.
+"""Readers of line-based manifests: CSV, TSV, JSON Lines and lists of paths, each read as a stream.
 
-Every reader yields `(line, values)` for a row and a `Problem` for a line that is none.
+Every reader yields `(line, values)` for a row and a `Problem` for a line that cannot be used.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def read_csv(stream: IO[bytes], delimiter: str = ",") -> Iterator[RawRow | Probl
             return
         except csv.Error as error:
             yield Problem(line, "", str(error), "fields quoted as in RFC 4180")
-            return  # after a broken quote no later line can be trusted
+            return  # after a broken quote, line boundaries are unknown
         if not fields:
             continue
         if header is None:
@@ -82,7 +82,7 @@ def _not_utf8(line: int, values: Mapping[str, str], paths: set[str]) -> Problem 
 
 
 def read_jsonl(stream: IO[bytes]) -> Iterator[RawRow | Problem]:
-    """Rows of a JSON Lines file: one object a line, as NeMo writes them; a JSON array is read as well."""
+    """Rows of a JSON Lines file, as NeMo writes them; also accepts a JSON array."""
     for line, raw in enumerate(stream, 1):
         raw = raw.removeprefix(BOM) if line == 1 else raw
         if line == 1 and raw.lstrip().startswith(b"["):
@@ -120,7 +120,7 @@ def _read_array(raw: bytes) -> Iterator[RawRow | Problem]:
 
 
 def read_paths(stream: IO[bytes]) -> Iterator[RawRow | Problem]:
-    """Rows of a text file with one path a line; names may hold bytes that are not UTF-8."""
+    """Rows of a text file with one path per line; paths may hold bytes that are not UTF-8."""
     for line, raw in enumerate(stream, 1):
         raw = raw.removeprefix(BOM) if line == 1 else raw
         path = raw.rstrip(b"\r\n").decode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""Where a manifest's audio is: from the text of the manifest to an absolute path or URL."""
+"""Resolves the audio column of a manifest to an absolute path or URL."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def scheme_of(text: str) -> str | None:
 
 
 def is_remote(location: str) -> bool:
-    """Whether a location has to be fetched (`s3://`, `http(s)://`)."""
+    """Whether a location must be downloaded (`s3://`, `http(s)://`)."""
     return scheme_of(location) in ("s3", "http", "https")
 
 
@@ -30,15 +30,15 @@ def is_remote(location: str) -> bool:
 class Base:
     """The folder of a manifest: a local folder, or the URL of a remote manifest.
 
-    A remote manifest may name remote audio only: `file://` and absolute paths in it would let whoever
-    wrote it read files of this machine.
+    A remote manifest may name only remote audio: `file://` and absolute paths would let its author read files
+    on this machine.
     """
 
     folder: str
     remote: bool = False
 
     def locate(self, audio: str) -> str | None:
-        """The absolute location that `audio` means, or None when it may not or cannot be followed."""
+        """The absolute path or URL of `audio`; None if it is not allowed or not understood."""
         scheme = scheme_of(audio)
         if self.remote:
             return self._locate_remote(audio, scheme)
@@ -64,7 +64,7 @@ class Base:
 
 
 def local_path(url: str) -> str | None:
-    """The path of a `file://` URL of this machine (percent codes may stand for bytes that are not UTF-8)."""
+    """The path of a `file://` URL, or None if it names another host. `%NN` may encode any byte."""
     rest = url[len("file://") :]
     host, slash, path = rest.partition("/")
     if not slash or host not in ("", "localhost"):
@@ -73,7 +73,7 @@ def local_path(url: str) -> str | None:
 
 
 def printable(text: str) -> str:
-    """`text` with bytes that are not UTF-8 written as `\\xNN`, so that it can stand in a table."""
+    """`text` with bytes that are not UTF-8 written as `\\xNN`, so that it can be stored and printed."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

@@ -1,7 +1,7 @@
-"""Opening a manifest: which format it has, its rows as records, every unusable line named.
+"""Opens a manifest: detects its format, yields its rows as records, reports every unusable line.
 
-A manifest is read as a stream, twice: once by :meth:`Manifest.check` before any work, and once more while
-the work goes on; neither holds more than the ids in memory.
+A manifest is streamed twice: by :meth:`Manifest.check` before any work, and again during the run. Neither
+pass keeps more than the ids in memory.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ ENDINGS: dict[str, Format] = {
     ".list": "text",
 }
 _KEPT = 10_000
-"""Problems kept in memory; further ones are not even counted."""
+"""At most this many problems are collected; reading stops there."""
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestFacts:
-    """What one full reading found: number of rows, and the Arrow type of every passed-through column."""
+    """The number of rows, and the Arrow type of every passed-through column."""
 
     rows: int
     extra: tuple[tuple[str, Any], ...]
@@ -58,8 +58,8 @@ class ManifestFacts:
 class Manifest:
     """A manifest that can be read any number of times.
 
-    `name` is what the user calls it, `path` the local file that is read, `base` what its paths are relative
-    to. `columns` are the names seen so far.
+    `name` is the name the user gave, `path` the local file that is read, `base` the folder its paths are
+    relative to. `columns` are the column names seen so far.
     """
 
     def __init__(self, name: str, path: Path, base: Base, fmt: Format | None = None) -> None:
@@ -75,10 +75,10 @@ class Manifest:
             return hashlib.file_digest(stream, "sha256").hexdigest()
 
     def check(self) -> Iterator[AudioItem]:
-        """All rows, once; raises ManifestError at the end if any line cannot be used.
+        """Yield all rows; raises ManifestError at the end if any line cannot be used.
 
-        A default id given here may be taken by an explicit one further down; then `renamed` is set at the
-        end and :meth:`rows` has the final ids.
+        An explicit id further down may claim a default id given here. Then `renamed` is set at the end, and
+        :meth:`rows` has the final ids.
         """
         problems: list[Problem] = []
         names = Names()
@@ -98,18 +98,18 @@ class Manifest:
         self.renamed, self._names = names.renamed, names
 
     def rows(self) -> Iterator[AudioItem]:
-        """The rows with their final ids, in the order of the manifest."""
+        """Yield the rows with their final ids, in manifest order."""
         if self._names is None:
             for _ in self.check():
                 pass
         names = self._names.again() if self._names else Names()
         for entry in self._items():
             if isinstance(entry, Problem):
-                raise ManifestError(self.name, [entry])  # the file changed under us
+                raise ManifestError(self.name, [entry])  # the file has changed since `check`
             yield entry if entry.id else replace(entry, id=names.give(entry.audio))
 
     def _duplicates(self, names: Names) -> list[Problem]:
-        """A problem for every explicit id that was there before."""
+        """A problem for every repeated explicit id."""
         twice = names.twice()
         if not twice:
             return []
@@ -152,9 +152,9 @@ class Manifest:
             yield Problem(0, "", str(error), f"a readable {self.format} file")
 
     def facts(self, items: Iterator[AudioItem] | None = None) -> ManifestFacts:
-        """Count all rows and find the types of the columns that are passed through.
+        """Count all rows and find the types of the passed-through columns.
 
-        `items` is a reading of :meth:`check` that somebody else watches as well.
+        `items` is an iterator over :meth:`check`, if the caller wants to see the rows as well.
         """
         types = _Types()
         if self.format == "parquet":
@@ -170,10 +170,10 @@ class Manifest:
 
 
 def open_manifest(name: str, spool: Path | None = None) -> Manifest:
-    """Open the manifest called `name`: a path, a URL, or `-` for CSV on standard input.
+    """Open the manifest `name`: a path, a URL, or `-` for CSV on standard input.
 
-    What cannot be read twice (standard input, a URL) is copied to the file `spool` first.
-    Raises ManifestError when it cannot be read.
+    Sources that cannot be read twice (standard input, a URL) are copied to the file `spool` first. Raises
+    ManifestError.
     """
     if name == "-":
         copy = _spooled(spool)
@@ -193,7 +193,7 @@ def open_manifest(name: str, spool: Path | None = None) -> Manifest:
 
 def _spooled(spool: Path | None) -> Path:
     if spool is None:
-        raise ManifestError("-", [Problem(0, "", "-", "a manifest in a file, which can be read again")])
+        raise ManifestError("-", [Problem(0, "", "-", "a manifest in a file, because it is read twice")])
     spool.parent.mkdir(parents=True, exist_ok=True)
     return spool
 
@@ -203,7 +203,7 @@ def _download(url: str, target: Path) -> None:
         with _open_url(url) as stream, target.open("wb") as out:
             shutil.copyfileobj(stream, out)
     except (OSError, pa.ArrowException) as error:
-        raise ManifestError(url, [Problem(0, "", str(error), "a manifest that can be fetched")]) from error
+        raise ManifestError(url, [Problem(0, "", str(error), "a manifest that can be downloaded")]) from error
 
 
 def _open_url(url: str) -> IO[bytes]:
@@ -221,7 +221,7 @@ def _format_of(path: Path, name: str) -> Format:
 
 
 def _sniff(path: Path) -> Format:
-    """The format by the first bytes: Parquet, a JSON object, a header that names audio, else paths."""
+    """Detect the format by content: Parquet, a JSON object, a header with an audio column, else paths."""
     try:
         with _open(path) as stream:
             head = stream.read(65536).removeprefix(BOM)
@@ -240,7 +240,7 @@ def _sniff(path: Path) -> Format:
 
 
 def _open(path: Path) -> IO[bytes]:
-    """The file's bytes, unpacked when it begins as gzip does."""
+    """Open the file, decompressing gzip."""
     stream = path.open("rb")
     packed = stream.peek(2)[:2] == b"\x1f\x8b" if isinstance(stream, io.BufferedReader) else False
     return cast(IO[bytes], gzip.open(stream)) if packed else stream
@@ -257,7 +257,7 @@ def _line_reader(stream: IO[bytes], fmt: Format) -> Iterator[RawRow | Problem]:
 def _parquet_file(path: Path) -> pq.ParquetFile:
     with path.open("rb") as stream:
         packed = stream.read(2) == b"\x1f\x8b"
-    if packed:  # Parquet is read from its end: a packed one has to be unpacked whole
+    if packed:  # a Parquet file is read from its end, so a compressed one must be decompressed as a whole
         with gzip.open(path) as unpacked:
             return pq.ParquetFile(pa.BufferReader(unpacked.read()))
     return pq.ParquetFile(path)
@@ -267,7 +267,7 @@ def _parquet_schema(path: Path) -> pa.Schema:
     try:
         return _parquet_file(path).schema_arrow
     except (OSError, pa.ArrowException):
-        return pa.schema([])  # `check` says what is wrong with it
+        return pa.schema([])  # `check` reports the error
 
 
 def _read_parquet(path: Path) -> Iterator[RawRow | Problem]:
@@ -285,7 +285,7 @@ def _read_parquet(path: Path) -> Iterator[RawRow | Problem]:
 
 
 def _values(column: pa.Array) -> list[Any]:
-    """Python values; Arrow scalars where Python has no such value (nanoseconds without pandas)."""
+    """Python values, or Arrow scalars where Python has no such type (nanoseconds without pandas)."""
     try:
         return cast(list[Any], column.to_pylist())
     except (ValueError, OverflowError):
@@ -293,12 +293,12 @@ def _values(column: pa.Array) -> list[Any]:
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:
-    """The type under which values are written back: a dictionary's values, else unchanged."""
+    """The type to write values back with: the value type of a dictionary, else unchanged."""
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 class _Types:
-    """Finds one Arrow type for every passed-through column, from values seen in chunks."""
+    """Infers one Arrow type for every passed-through column, chunk by chunk."""
 
     chunk = 4096
 
@@ -308,7 +308,7 @@ class _Types:
         self._waiting: dict[str, list[Any]] = {}
 
     def see(self, extra: tuple[tuple[str, Any], ...]) -> None:
-        """Take the values of one row in."""
+        """Take in the values of one row."""
         if self.fixed:
             return
         for name, value in extra:
@@ -328,10 +328,10 @@ class _Types:
             both = [pa.schema([(name, kind)]) for kind in (known, found) if kind is not None]
             self._found[name] = pa.unify_schemas(both, promote_options="permissive").field(name).type
         except (pa.ArrowException, ValueError, TypeError, OverflowError):
-            self._found[name] = pa.string()  # values of no common type are written as JSON text
+            self._found[name] = pa.string()  # values without a common type are written as JSON text
 
     def result(self, fmt: Format) -> tuple[tuple[str, Any], ...]:
-        """Name and type of every column, in the order they were first seen."""
+        """Name and type of every column, in order of first appearance."""
         if self.fixed:
             return tuple(self.fixed.items())
         for name in self._waiting:

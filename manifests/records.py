@@ -1,8 +1,8 @@
-"""The records that travel between the rooms: frozen, slotted, small, without arrays.
+"""The records that cross package borders: frozen, slotted, small, without arrays.
 
-The way of one row: :class:`AudioItem` (manifest) → one or several :class:`Unit` (driver) →
-:class:`SpanResult` each (worker) → one :class:`Transcript` (assembled by the pipeline's stitcher, written
-by the driver). All times are seconds of the audio file, as float.
+A row passes through :class:`AudioItem` (manifest), one or several :class:`Unit` (driver), a
+:class:`SpanResult` for each (worker), and one :class:`Transcript` (assembled by the pipeline, written by the
+driver). All times are float seconds in the audio file.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ Cut = Literal["silence", "valley", "forced", "end"]
 
 @dataclass(frozen=True, slots=True)
 class AudioItem:
-    """One manifest row: what to transcribe and how this row differs from the job's defaults.
+    """One manifest row: what to transcribe, and the settings of this row that override the job's.
 
-    `audio` is the text of the manifest, `location` the absolute path or URL it means. `channel` is `mix`,
-    `split` or a channel number as text. `extra` are the other manifest columns, passed through; they stay
-    with the driver and are dropped from what is sent to workers. `line` is the manifest line, for messages.
+    `audio` is the text in the manifest, `location` the absolute path or URL it resolves to. `channel` is
+    `mix`, `split` or a channel number as text. `extra` holds the passed-through columns; it stays with the
+    driver and is not sent to workers. `line` is the manifest line, for messages.
     """
 
     id: str
@@ -43,12 +43,12 @@ class AudioItem:
 class Unit:
     """The unit of work: one row, or one span of a long row that several workers share.
 
-    `start` and `end` are the span's borders (`end` None: to the end of the audio). A border with
-    `soft_start` / `soft_end` is nominal: both neighbours move it to the same quiet place near it, by the
-    same rule from the same samples, so that spans tile the row whoever decodes them.
-    `seconds` is the expected length of the audio (0.0 if unknown), `alone` asks for a worker without any
-    other unit (a suspect of a crash), `deadline` is the wall time in seconds after which it counts as hung.
-    `payload` holds the compressed file when the worker cannot see `item.location`.
+    `start` and `end` are the span's boundaries (`end` None: the end of the audio). With `soft_start` or
+    `soft_end` the boundary is nominal: both neighbours move it to the same quiet place nearby, by the same
+    rule from the same samples, so the spans tile the row whoever decodes them. `seconds` is the expected
+    length of the audio (0.0 if unknown). `alone` asks for a worker without any other unit (after a crash).
+    `deadline` is the wall time in seconds after which the unit counts as hung. `payload` holds the compressed
+    file when the worker cannot see `item.location`.
     """
 
     item: AudioItem
@@ -66,13 +66,13 @@ class Unit:
 
     @property
     def key(self) -> tuple[str, int]:
-        """Identity of the unit within a job: (row id, span index)."""
+        """The unit's identity within a job: (row id, span index)."""
         return self.item.id, self.index
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word with its time; `prob` is the mean probability of its tokens."""
+    """One word with its times; `prob` is the mean probability of its tokens."""
 
     start: float
     end: float
@@ -82,7 +82,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of transcript as it goes into the column `segments` (contract: output.md)."""
+    """A stretch of transcript, as in the column `segments` (docs/outputs.md)."""
 
     start: float
     end: float
@@ -97,7 +97,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """One decoding of a window that was not kept: which try or model said what."""
+    """A decoding of a window that was rejected; `source` names the attempt or model."""
 
     source: str
     text: str
@@ -110,9 +110,9 @@ class Hypothesis:
 class WindowRecord:
     """One decoded (or skipped) window: a row of windows/*.parquet.
 
-    `segments` are the window's pieces in file time (from timestamp tokens, else one piece), `words` its
-    words in file time; both already cut to [keep_start, keep_end). `speech` are seconds the audit holds to
-    be speech, `uncovered` the speech seconds without accepted text. `channel` is -1 for a mix.
+    `segments` are the window's pieces of text (by timestamp tokens, or else one piece) and `words` its words,
+    both in file time and already cut to [keep_start, keep_end). `speech` is how many seconds the audit counts
+    as speech, `uncovered` the stretches of speech without accepted text. `channel` is -1 for a mix.
     """
 
     index: int
@@ -143,7 +143,7 @@ class WindowRecord:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a unit has no transcript: a code of the closed list and one sentence."""
+    """Why a unit has no transcript: an error code and one sentence."""
 
     code: ErrorCode
     message: str
@@ -151,11 +151,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class SpanResult:
-    """What a worker returns for one unit. With `failure` set there are no windows.
+    """What a worker returns for one unit. If `failure` is set there are no windows.
 
-    `start`, `end` are the exact borders that the windows tile. `audio_sha256` is of the file's bytes, empty
-    when the worker did not read the whole file. `language_prob` is None when nothing was detected.
-    `problem` makes the row `partial` although there are windows (a file cut short, samples that are NaN).
+    `start` and `end` are the exact boundaries that the windows tile. `audio_sha256` is the hash of the file,
+    empty if the worker did not read all of it. `language_prob` is None if the language was not detected.
+    `problem` makes the row `partial` although it has windows (a truncated file, samples that are NaN).
     """
 
     key: tuple[str, int]
@@ -175,7 +175,7 @@ class SpanResult:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """One finished row, ready for transcripts/*.parquet (contract: output.md)."""
+    """One finished row, ready for transcripts/*.parquet (docs/outputs.md)."""
 
     id: str
     audio: str

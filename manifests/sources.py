@@ -1,7 +1,7 @@
-"""Audio files, folders and globs in place of a manifest: one is made of them.
+"""Builds the manifest when `run` is given audio files, folders and globs instead of one.
 
-A row's id is the file's path below the folder that was named, without its ending, so that it stays the same
-whatever is named beside it; ids that an earlier manifest of the same output folder gave are kept.
+A row's id is the file's path below the folder that was named, without its extension, so it does not depend on
+what else was named. Ids in an earlier manifest of the same output folder are kept.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HEAD_BYTES = 4096
 
 
 def is_manifest(argument: str) -> bool:
-    """Whether an argument of `run` names a manifest and not audio: by its ending, else by its content."""
+    """Whether an argument of `run` is a manifest rather than audio, by extension or else by content."""
     path = Path(argument)
     if argument == "-" or is_remote(argument):
         return not is_audio_name(argument.partition("?")[0])
@@ -40,28 +40,28 @@ def _reads_as_manifest(path: Path) -> bool:
         with path.open("rb") as stream:
             head = stream.read(HEAD_BYTES)
     except OSError:
-        return True  # whoever reads manifests says what is wrong with it
+        return True  # the manifest reader reports the error
     return head.startswith((b"PAR1", b"\x1f\x8b")) or b"\0" not in head
 
 
 def one_manifest(arguments: Sequence[str]) -> str | None:
-    """The manifest among the arguments of `run`, None when they are audio.
+    """The manifest among the arguments of `run`, or None if they are audio.
 
-    Raises ConfigError for a manifest beside anything else.
+    Raises ConfigError for a manifest together with anything else.
     """
     manifests = [argument for argument in arguments if is_manifest(argument)]
     if not manifests:
         return None
     if len(arguments) > 1:
         raise ConfigError(
-            f"{manifests[0]} is a manifest and cannot stand beside other sources; "
-            "give one manifest, or audio files, folders and globs"
+            f"{manifests[0]} is a manifest and cannot be combined with other sources; "
+            "expected one manifest, or audio files, folders and globs"
         )
     return manifests[0]
 
 
 def open_sources(arguments: Sequence[str], folder: Path, spool: Path) -> Manifest:
-    """The manifest that the arguments of `run` name or, written to `spool`, the one that they come to.
+    """Open the manifest among the arguments of `run`, or write one for the audio they name to `spool`.
 
     Raises ConfigError.
     """
@@ -72,7 +72,7 @@ def open_sources(arguments: Sequence[str], folder: Path, spool: Path) -> Manifes
 
 
 def manifest_of(sources: Sequence[str], folder: Path) -> bytes:
-    """The CSV manifest of audio sources as it goes into `folder`. Raises ConfigError when there is none."""
+    """The CSV manifest of audio sources, for `folder`. Raises ConfigError when nothing is found."""
     remote = dict.fromkeys(source for source in sources if is_remote(source))
     paths = [_path(source) for source in sources if source not in remote]
     found = find_below(paths) if paths else {}
@@ -93,9 +93,9 @@ def _path(source: str) -> str:
 
 
 def grown_manifest(found: Mapping[Path, Path], folder: Path) -> bytes:
-    """The manifest that `folder` has, with rows behind it for files that it lacks.
+    """The manifest in `folder`, with rows appended for the files that it lacks.
 
-    `found` maps files to the folders that they were found below.
+    `found` maps each file to the folder it was found below.
     """
     there, base = _rows_there(folder), Path(os.path.abspath(folder))  # noqa: PTH100
     ids = _ids(found, {location: row["id"] for location, row in there.items()})
@@ -105,13 +105,13 @@ def grown_manifest(found: Mapping[Path, Path], folder: Path) -> bytes:
 
 
 def made_manifest(data: bytes, folder: Path, spool: Path) -> Manifest:
-    """A manifest that will stand in `folder`, for now in `spool`."""
+    """A manifest that belongs in `folder`, written to `spool` for now."""
     spool.write_bytes(data)
     return Manifest(str(folder / FILE), spool, Base(os.path.abspath(folder)), "csv")  # noqa: PTH100
 
 
 def _rows_there(folder: Path) -> dict[str, Row]:
-    """Location to row of the manifest that an earlier run left in `folder`."""
+    """Rows by location, from the manifest that an earlier run left in `folder`."""
     try:
         with (folder / FILE).open(encoding="utf-8", newline="") as stream:
             rows = [{"id": row["id"], "audio": row["audio"]} for row in csv.DictReader(stream)]
@@ -134,12 +134,12 @@ def _ids(found: Mapping[Path, Path], known: Mapping[str, str]) -> dict[Path, str
 
 
 def _names(file: Path, base: Path, holders: Mapping[str, Path]) -> Iterator[str]:
-    """Ids for a file, the best first: its path below `base`, then with more of the folders above."""
+    """Candidate ids of a file, best first: its path below `base`, then with more and more parent folders."""
     path = file.relative_to(base)
     plain = printable(os.fspath(path.with_suffix("")))
     yield plain
     if plain in holders and holders[plain].parent == file.parent:
-        yield printable(os.fspath(path))  # two files that differ in their ending only
+        yield printable(os.fspath(path))  # two files that differ only in their extension
     for above in range(1, len(base.parts)):
         longer = Path(*base.parts[-above:], path) if above < len(base.parts) else file
         yield printable(os.fspath(longer.with_suffix("")))

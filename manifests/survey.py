@@ -1,4 +1,4 @@
-"""One look over the whole manifest before any work: is it usable, how many rows, which columns."""
+"""One pass over the whole manifest before any work: is it usable, how many rows, which columns."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ FIRST = 40
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """`ids` are 64-bit hashes of all row ids, `first` the first few ids, `extra` names and Arrow types.
+    """What one pass over a manifest found.
 
-    `misspelt` are columns passed through that look like one of ours, with what was meant.
+    `ids` are 64-bit hashes of all row ids, `first` the first few ids, `extra` names and Arrow types of the
+    passed-through columns, `misspelt` those among them that look like a misspelt known column, with what was
+    probably meant.
     """
 
     rows: int
@@ -34,7 +36,7 @@ class Survey:
 
 
 def survey(manifest: Manifest) -> Survey:
-    """Read the manifest once. Raises ManifestError with all lines that cannot be used."""
+    """Read the whole manifest. Raises ManifestError with every line that cannot be used."""
     ids = array("q")
     first: list[str] = []
 

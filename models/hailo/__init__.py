@@ -1,1 +1,1 @@
-"""The Hailo NPU: device, HEF files, encoder and decoder on it, recovery, checks."""
+"""The Hailo NPU: device, HEF files, encoder, decoder, recovery, checks (docs/hailo.md)."""

@@ -1,8 +1,8 @@
-"""The fixed-length decoder on the NPU: whole sequence in, logits of every position out, no cache.
+"""The fixed-length decoder on the NPU: a whole sequence in, logits of every position out, no cache.
 
-The HEF has two inputs (hidden states, embedded tokens) and the vocabulary in several outputs. Which is which
-is read from the shapes; the order of the outputs is the compiled model's, which the HEF tells. The host looks
-the tokens up, and adds the learned positions on Hailo-8 and 8L (on a Hailo-10H the HEF adds them).
+The HEF has two inputs (hidden states, token embeddings) and splits the vocabulary over several outputs. The
+inputs are told apart by shape; the order of the outputs comes from the HEF. The host looks up the token
+embeddings, and adds the learned positions on Hailo-8 and 8L (on a Hailo-10H the HEF adds them).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ DEADLINE = 10.0
 
 
 class NpuDecoder:
-    """Logits of a token sequence over hidden states; one thread uses it."""
+    """Logits of a token sequence over hidden states. Not thread-safe."""
 
     def __init__(self, session: Session, kit: Path, positions: int) -> None:
-        """Match the HEF's streams with the kit in the bundle. Raises ModelError."""
+        """Match the HEF's streams with the tables of the bundle. Raises ModelError."""
         self._session = session
         self._table, self._learned = _tables(kit)
         self._positions = positions
@@ -54,15 +54,14 @@ class NpuDecoder:
         ]
         if (total := sum(part.columns for part in self._parts)) != len(self._table):
             raise ModelError(
-                f"the HEF's outputs hold {total} words, the model's vocabulary has {len(self._table)}; it "
-                "was "
-                "compiled from another model"
+                f"the HEF's outputs hold {total} tokens, the model's vocabulary has {len(self._table)}; "
+                "the HEF was compiled from another model"
             )
 
     def logits(self, hidden: Float32, ids: list[int]) -> Float32:
-        """Logits [tokens, vocabulary] for `ids`, zeros behind them, over `hidden` [positions, width].
+        """Logits [tokens, vocabulary] for `ids`, padded with zeros, over `hidden` [positions, width].
 
-        Raises WorkerFatalError when the NPU fails again and again.
+        Raises WorkerFatalError when the NPU has failed four times.
         """
         padded = np.zeros(self.tokens, np.int64)
         padded[: len(ids)] = ids
@@ -113,14 +112,14 @@ class NpuDecoder:
 
 
 def _tokens(outputs: list[Stream]) -> int:
-    """The sequence length: the axis that all outputs share."""
+    """The sequence length: the axis size that all outputs share."""
     axes = [{size for size in stream.shape if size != 1} for stream in outputs]
     shared = set.intersection(*axes) if axes else set()
     if len(shared) > 1:
         shared = {min(shared)}
     if not shared:
         shapes = ", ".join(str(stream.shape) for stream in outputs)
-        raise ModelError(f"the HEF's outputs {shapes} share no sequence length; it is no Whisper decoder")
+        raise ModelError(f"the HEF's outputs {shapes} share no sequence length; expected a Whisper decoder")
     return shared.pop()
 
 
@@ -134,7 +133,6 @@ def _tables(kit: Path) -> tuple[Float32, Float32]:
         return table, np.load(kit / "positions.npy")
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"{kit}: token_embedding.npy and positions.npy are needed for a decoder on the NPU ({error}); "
-            "compile "
-            "the bundle with `--target`"
+            f"{kit}: a decoder on the NPU needs token_embedding.npy and positions.npy ({error}); compile the "
+            "bundle with `--target`"
         ) from error

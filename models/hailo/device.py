@@ -1,8 +1,8 @@
-"""The one VDevice of this process: chosen, locked against other asr-batch processes, opened, read, released.
+"""The one VDevice of this process: chosen, locked against other asr-batch processes, opened, monitored.
 
-Two VDevices in one process collide like two processes do, so all networks of a process share one hold. The
-lock is a file lock per device: it tells asr-batch processes apart from foreign ones that hold the device, and
-the kernel drops it with the process, however that ends.
+Two VDevices in one process collide just as two processes do, so all networks of a process share one `Hold`. A
+file lock per device tells asr-batch processes apart from other programs that hold the device; the kernel
+releases it when the process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 READ_EVERY = 2.0
 BUSY = (OUT_OF_DEVICES, 73)
 BUSY_WAITS = (0.5, 0.5, 1.0, 0.0)
-"""Waits between tries to open a device in use: its last user may be a process that is just ending."""
+"""Seconds between attempts to open a busy device: the process that holds it may be about to end."""
 
 _holds: dict[int, Hold] = {}
 _guard = threading.Lock()
@@ -35,7 +35,7 @@ class SiblingHoldsError(NpuError):
 
 
 class Hold:
-    """An open VDevice and what belongs to it. `broken`: the device went away; nobody may use it any more."""
+    """An open VDevice, its lock and its sensors. `broken`: the device is gone and must not be used."""
 
     def __init__(self, hrt: Any, service: bool) -> None:
         self.hrt = hrt
@@ -68,12 +68,11 @@ class Hold:
         raise SiblingHoldsError(
             Rung.DEVICE,
             f"{', '.join(devices)}: another asr-batch process holds the NPU; run one worker per device, or "
-            "share it "
-            "with `npu_service = true`",
+            "share it with `npu_service = true`",
         )
 
     def _identify(self) -> str:
-        """The chip's name in lower case; empty if the device does not tell (configuring will)."""
+        """The chip's name in lower case; empty if the device does not report it (configuring will)."""
         try:
             self._device = self.hrt.Device(self.device_id)
             arch = self._device.control.identify().device_architecture
@@ -104,19 +103,18 @@ class Hold:
         raise self._absent_or_busy() if fault.code == OUT_OF_DEVICES else fault
 
     def _absent_or_busy(self) -> NpuError:
-        """Status 74 says both; a scan, which opens nothing, tells them apart."""
+        """The error behind status 74, which means either; a scan, which opens nothing, tells which."""
         if not scan(self.hrt):
             return NpuError(Rung.DEVICE, ABSENT, OUT_OF_DEVICES)
         text = (
             f"the NPU {self.device_id} is in use by another process (rpicam, picamera2, Frigate or another "
-            "program); "
-            "stop it (`fuser /dev/hailo0` names it), or share the NPU with `npu_service = true` in every "
-            "program"
+            "program); stop it (`fuser /dev/hailo0` names it), or share the NPU with `npu_service = true` in "
+            "every program"
         )
         return NpuError(Rung.DEVICE, text + " (status 74)", OUT_OF_DEVICES)
 
     def readings(self) -> dict[str, float]:
-        """Temperature in °C and core clock in MHz as far as the device tells them, at most 2 s old."""
+        """Temperature (°C) and core clock (MHz), as far as the device reports them, at most 2 s old."""
         found: dict[str, float] = {}
         if self._device is None or self.broken:
             return found
@@ -132,7 +130,7 @@ class Hold:
         return found
 
     def close(self) -> None:
-        """Release everything, in the order the library needs; errors only go to the log."""
+        """Release everything in the order that HailoRT needs; errors are only logged."""
         for owner in (self._device, self.vdevice):
             if owner is not None:
                 try:
@@ -146,7 +144,7 @@ class Hold:
 
 
 def scan(hrt: Any) -> list[str]:
-    """Ids of the Hailo devices of this machine; opens none, so it works while they are in use."""
+    """Ids of this machine's Hailo devices; opens none, so it works while they are in use."""
     try:
         return [str(one) for one in hrt.Device.scan()]
     except Exception as exc:
@@ -154,7 +152,7 @@ def scan(hrt: Any) -> list[str]:
 
 
 def lock_file(hrt: Any, device: str) -> IO[str] | None:
-    """The locked file that marks `device` as ours, None while another asr-batch process has it."""
+    """Lock `device` for this process; None while another asr-batch process holds it."""
     place = hashlib.sha256(str(getattr(hrt, "__file__", "")).encode()).hexdigest()[:8]
     path = (
         Path(tempfile.gettempdir())
@@ -163,7 +161,7 @@ def lock_file(hrt: Any, device: str) -> IO[str] | None:
     try:
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+")
     except OSError as exc:
-        log.warning("%s cannot be opened (%s): the NPU is used without a lock", path, exc)
+        log.warning("%s cannot be opened (%s); using the NPU without a lock", path, exc)
         return Path(os.devnull).open("r+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -177,7 +175,7 @@ def lock_file(hrt: Any, device: str) -> IO[str] | None:
 
 
 def acquire(hrt: Any, service: bool) -> Hold:
-    """The hold of this process, opened if it is not; raises NpuError."""
+    """The hold of this process, opened if necessary. Raises NpuError."""
     with _guard:
         hold = _holds.get(os.getpid())
         if hold is None or hold.broken:
@@ -187,7 +185,7 @@ def acquire(hrt: Any, service: bool) -> Hold:
 
 
 def release(hold: Hold, broken: bool = False) -> None:
-    """Give a hold back; the last user closes it. `broken`: the device is gone, so nobody gets it again."""
+    """Give a hold back; the last user closes it. `broken`: the device is gone, so it is not reused."""
     with _guard:
         hold.users -= 1
         hold.broken = hold.broken or broken

@@ -1,4 +1,4 @@
-"""What `asr-batch doctor` says about the NPU: checks in the order in which they depend on each other."""
+"""The NPU checks of `asr-batch doctor`, each after those it depends on."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from asr_batch.models.hailo.device import acquire, release, scan
 from asr_batch.models.hailo.faults import ABSENT, NpuError, explain
 
 HOT, THROTTLED = 85.0, 104.0
-"""Degrees Celsius: above the first cooling is poor, above the second the chip halves its clock."""
+"""Degrees Celsius: above the first, cooling is poor; above the second, the chip halves its clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check: `result` in a few words; `remedy` is empty when there is nothing to do."""
+    """One check: `result` in a few words, and a `remedy` unless there is nothing to do."""
 
     name: str
     state: Literal["ok", "warning", "failed", "skipped"]
@@ -35,16 +35,16 @@ class Check:
 
 
 def diagnose(bundle: Path | None = None) -> list[Check]:
-    """Look at package, driver, device, chip, heat and, with `bundle`, the HEF; never raises.
+    """Check package, driver, device, chip, temperature and, with `bundle`, the HEF; never raises.
 
-    Opens the device for a moment, so a device that another program uses is told as busy.
+    Opens the device for a moment, so a device that another program uses is reported as busy.
     """
     checks = [_device_node(), _link()]
     try:
         hrt = vendor()
     except ModelError as error:
         if checks[0].state == "skipped" and importlib.util.find_spec("hailo_platform") is None:
-            return [Check("NPU", "skipped", "no Hailo device and no HailoRT here")]
+            return [Check("NPU", "skipped", "no Hailo device and no HailoRT on this machine")]
         return [*checks, Check("hailo_platform", "failed", "cannot be imported", str(error))]
     checks += [_package(hrt), _numpy(hrt)]
     try:
@@ -65,7 +65,7 @@ def _device_node() -> Check:
 
 
 def _link() -> Check:
-    """PCIe speed of the device: on an AI Kit Gen 3 has to be switched on."""
+    """PCIe speed of the device: on an AI Kit, Gen 3 has to be enabled."""
     for device in Path("/sys/bus/pci/devices").glob("*"):
         try:
             if (device / "vendor").read_text().strip() != "0x1e60":
@@ -76,10 +76,10 @@ def _link() -> Check:
         if speed.startswith("8"):
             return Check("PCIe link", "ok", speed)
         remedy = (
-            "AI Kit: dtparam=pciex1_gen=3 in /boot/firmware/config.txt and restart (the HATs do it alone)"
+            "AI Kit: set dtparam=pciex1_gen=3 in /boot/firmware/config.txt and restart (HATs need no setting)"
         )
         return Check("PCIe link", "warning", speed, remedy)
-    return Check("PCIe link", "skipped", "no PCIe device of Hailo seen")
+    return Check("PCIe link", "skipped", "no Hailo PCIe device found")
 
 
 def _package(hrt: Any) -> Check:
@@ -92,13 +92,13 @@ def _package(hrt: Any) -> Check:
 def _numpy(hrt: Any) -> Check:
     old = str(getattr(hrt, "__version__", "")).startswith("4.")
     if old and int(np.__version__.split(".")[0]) >= 2:
-        remedy = "if windows fail with a wrong buffer size: `pip install 'numpy<2' 'pyarrow<26'` here"
+        remedy = "if windows fail with a wrong buffer size, run `pip install 'numpy<2' 'pyarrow<26'` here"
         return Check("numpy", "warning", f"{np.__version__} with HailoRT 4.x bindings", remedy)
     return Check("numpy", "ok", np.__version__)
 
 
 def _identity(hrt: Any, device_id: str) -> Iterator[Check]:
-    """Chip, firmware, heat and clock; works while another process uses the device."""
+    """Chip, firmware, temperature and clock; works while another process uses the device."""
     try:
         device = hrt.Device(device_id)
         board = device.control.identify()
@@ -121,7 +121,7 @@ def _firmware(hrt: Any, board: Any) -> Check:
     mine = str(getattr(hrt, "__version__", ""))
     if text.split(".")[:2] != mine.split(".")[:2]:
         return Check(
-            "firmware", "failed", f"{text}, HailoRT is {mine}", "install one version of both and restart"
+            "firmware", "failed", f"{text}, but HailoRT is {mine}", "install one version of both and restart"
         )
     return Check("firmware", "ok", text)
 
@@ -130,18 +130,20 @@ def _heat(device: Any) -> Iterator[Check]:
     try:
         chip = device.control.get_chip_temperature()
         degrees = max(float(chip.ts0_temperature), float(chip.ts1_temperature))
-    except Exception as exc:  # noqa: BLE001 - not every board tells
-        yield Check("temperature", "skipped", f"not told ({type(exc).__name__})")
+    except Exception as exc:  # noqa: BLE001 - not every board reports it
+        yield Check("temperature", "skipped", f"not reported ({type(exc).__name__})")
     else:
         state: Literal["ok", "warning"] = "ok" if degrees < HOT else "warning"
         remedy = (
-            "" if degrees < HOT else f"cool it: at {THROTTLED:.0f} °C it halves its clock, at 120 °C it stops"
+            ""
+            if degrees < HOT
+            else f"improve cooling: the chip halves its clock at {THROTTLED:.0f} °C and stops at 120 °C"
         )
         yield Check("temperature", state, f"{degrees:.0f} °C", remedy)
     try:
         rate = float(device.control.get_extended_device_information().neural_network_core_clock_rate) / 1e6
-    except Exception as exc:  # noqa: BLE001 - not every board tells
-        yield Check("clock", "skipped", f"not told ({type(exc).__name__})")
+    except Exception as exc:  # noqa: BLE001 - not every board reports it
+        yield Check("clock", "skipped", f"not reported ({type(exc).__name__})")
     else:
         yield Check("clock", "ok", f"{rate:.0f} MHz")
 
@@ -157,18 +159,18 @@ def _opening(hrt: Any, bundle: Path | None) -> Iterator[Check]:
         if bundle is not None:
             yield Check("HEF", "ok", str(choose_hef(bundle, hold.arch)))
     except ModelError as error:
-        yield Check("HEF", "failed", "none for this chip", str(error))
+        yield Check("HEF", "failed", "no HEF for this chip", str(error))
     finally:
         release(hold)
 
 
 def tools() -> list[Check]:
-    """What the vendor's command line and the environment say of a machine that has an NPU; never raises."""
+    """Further checks for a machine with an NPU: hailortcli, the environment; never raises."""
     checks = [_command_line()] if shutil.which("hailortcli") else []
     if sys.prefix != sys.base_prefix:
         file = Path(sys.prefix, "pyvenv.cfg")
         seen = file.is_file() and "include-system-site-packages = true" in file.read_text()
-        remedy = "`/usr/bin/python3 -m venv --system-site-packages` sees the distribution's HailoRT"
+        remedy = "recreate it with `/usr/bin/python3 -m venv --system-site-packages` to see HailoRT"
         checks.append(Check("environment", "ok" if seen else "warning", sys.prefix, "" if seen else remedy))
     return checks
 

@@ -1,8 +1,8 @@
-"""What the vendor's exceptions mean: a rung of the recovery ladder and a sentence for a person.
+"""Translates HailoRT's exceptions: a rung of the recovery ladder and a sentence for a person.
 
-HailoRT maps statuses to classes by name and drops the code for mapped ones; some methods leak the native
-exception, whose first argument is the code as text. Class *names* are compared here, because several classes
-do not exist in every version and none is exported where one would look (contract, HailoRT 4.20 to 5.2).
+HailoRT maps some statuses to exception classes and drops their code; other methods leak the native exception,
+whose first argument is the code as text. Class *names* are compared here, because several classes exist only
+in some versions and none is exported publicly (read from HailoRT's sources, 4.20 to 5.2).
 """
 
 from __future__ import annotations
@@ -29,70 +29,63 @@ CODES = {
     "HailoCommunicationClosedException": 62,
     "InvalidProtocolVersionException": 15,
 }
-MEMORY = "close other programs that use the NPU and memory, or restart the machine"
+MEMORY = "close other programs that use the NPU or much memory, or restart the machine"
 SENTENCES = {
-    2: "HailoRT refused an argument (a device id that does not exist, or the service without a scheduler); "
-    "run `hailortcli scan` and compare",
+    2: "HailoRT rejected an argument (a device id that does not exist, or the service without a scheduler); "
+    "compare with `hailortcli scan`",
     3: f"the host has too little memory to configure the NPU; {MEMORY}",
-    4: "the NPU did not answer in time; look at `dmesg | grep -i hailo` and at the power supply (27 W) and "
-    "cooling",
-    6: "HailoRT refused the operation (a buffer of the wrong size or a batch size that is too large)",
+    4: "the NPU did not answer in time; check `dmesg | grep -i hailo`, the power supply (27 W) and cooling",
+    6: "HailoRT rejected the operation (a buffer of the wrong size or a batch that is too large)",
     13: "the HEF file cannot be opened; check its path and permissions",
-    16: "the NPU's firmware is of another version than HailoRT; install one version of driver, firmware and "
+    16: "the NPU's firmware and HailoRT have different versions; install one version of driver, firmware and "
     "library (`apt install --reinstall hailo-all`) and restart the machine",
     24: f"the NPU has no room for this network's contexts; {MEMORY}",
     26: "HailoRT rejects the HEF (damaged, made by a newer compiler, or for another chip); copy it again or "
     "compile it for this chip with `asr-batch models compile --target`",
-    36: "the driver refuses to open the NPU; check `ls -l /dev/hailo0` (everybody may read and write with "
-    "the "
-    "vendor's udev rule; a container needs `--device /dev/hailo0`) and `dmesg | grep -i hailo`",
-    47: f"the driver has no descriptors left; {MEMORY}; `options hailo_pci force_desc_page_size=4096` in "
-    "/etc/modprobe.d/hailo_pci.conf helps on some boards",
-    62: "the connection to the HailoRT service was lost; `systemctl restart hailort.service`",
-    63: "the NPU aborted its work (reset, shutdown, or overheating closes all streams); check cooling",
+    36: "the driver refuses to open the NPU; check `dmesg | grep -i hailo` and `ls -l /dev/hailo0` (the "
+    "vendor's udev rule lets everyone read and write; a container needs `--device /dev/hailo0`)",
+    47: f"the driver has no descriptors left; {MEMORY}; on some boards it helps to set "
+    "`options hailo_pci force_desc_page_size=4096` in /etc/modprobe.d/hailo_pci.conf",
+    62: "the connection to the HailoRT service was lost; run `systemctl restart hailort.service`",
+    63: "the NPU aborted its work (a reset, a shutdown or overheating closes all streams); check cooling",
     71: f"the NPU's firmware has no memory left; {MEMORY}",
     72: "the network is not activated; this is a bug in asr-batch (the scheduler must be on)",
     73: "the NPU is in use by another process (rpicam, picamera2, Frigate, another asr-batch); stop it, or "
-    "share "
-    "the NPU with `npu_service = true` in every program",
-    76: "the Hailo driver is of another version than HailoRT (all three numbers must agree); install both "
-    "anew "
-    "(`apt install --reinstall hailo-all`) and restart the machine, so that the new driver is loaded",
-    77: "the HailoRT service does not answer; `systemctl enable --now hailort.service`, or set `npu_service "
-    "= false`",
-    78: "the HailoRT service is of another version than the library; restart it after the upgrade: "
+    "share the NPU with `npu_service = true` in every program",
+    76: "the Hailo driver is another version than HailoRT (all three numbers must agree); reinstall both "
+    "(`apt install --reinstall hailo-all`) and restart the machine to load the new driver",
+    77: "the HailoRT service does not answer; run `systemctl enable --now hailort.service`, or set "
+    "`npu_service = false`",
+    78: "the HailoRT service is another version than the library; restart it after the upgrade: "
     "`systemctl restart hailort.service`",
     79: "this HailoRT does not support this chip: Hailo-8 and 8L need HailoRT 4.x (`hailo-all`), Hailo-10H "
-    "needs "
-    "5.x (`hailo-h10-all`)",
+    "needs 5.x (`hailo-h10-all`)",
     81: f"the kernel has no contiguous memory (CMA) left for the NPU; {MEMORY}",
     82: "the NPU's queue is full; this is a bug in asr-batch",
-    85: "the driver gave an answer that HailoRT does not understand; restart the machine and check "
+    85: "HailoRT does not understand the driver's answer; restart the machine and check "
     "`dmesg | grep -i hailo`",
-    86: "the driver does not know a call of this HailoRT; install driver and library of one version and "
+    86: "the driver does not know a call of this HailoRT; install one version of driver and library and "
     "restart",
-    87: "the driver timed out; restart the machine, and check power supply (27 W) and `dmesg | grep -i "
-    "hailo`",
-    91: "the HEF is damaged (its checksum is wrong); copy or download it again",
-    92: "HailoRT does not know this kind of HEF (made by a newer compiler, or no HEF); install a newer "
-    "HailoRT or "
-    "compile it with the DFC 3.x for Hailo-8/8L, 5.x for Hailo-10H",
-    93: "the HEF was compiled for another chip; compile it for this one with `asr-batch models compile "
-    "--target`",
+    87: "the driver timed out; restart the machine, and check the power supply (27 W) and "
+    "`dmesg | grep -i hailo`",
+    91: "the HEF is damaged (wrong checksum); copy or download it again",
+    92: "HailoRT does not know this kind of HEF (made by a newer compiler, or not a HEF); install a newer "
+    "HailoRT, or compile with the DFC 3.x for Hailo-8/8L, 5.x for Hailo-10H",
+    93: "the HEF was compiled for another chip; compile it for this one with "
+    "`asr-batch models compile --target`",
 }
 ABSENT = (
-    "no Hailo device found; check `lspci | grep Hailo`, that the driver is loaded (`dmesg | grep -i hailo`) "
-    "and that "
-    "the machine was restarted after `apt install dkms hailo-all` (Hailo-10H: hailo-h10-all)"
+    "no Hailo device found; check `lspci | grep Hailo`, that the driver is loaded (`dmesg | grep -i hailo`), "
+    "and that the machine was restarted after `apt install dkms hailo-all` (Hailo-10H: hailo-h10-all)"
 )
 SAME_IN_NUMPY_2 = (
     "; HailoRT 4.x bindings may misread array sizes under NumPy {numpy}: "
-    "`pip install 'numpy<2' 'pyarrow<26'` in this environment"
+    "run `pip install 'numpy<2' 'pyarrow<26'` in this environment"
 )
 
 
 class Rung(IntEnum):
-    """The first rung of the ladder that can help: ordered, later ones include earlier ones."""
+    """The lowest rung of the recovery ladder that can help, in ascending order."""
 
     JOB = 0
     MODEL = 1
@@ -101,7 +94,7 @@ class Rung(IntEnum):
 
 
 class NpuError(Exception):
-    """Something on the NPU failed; `rung` says where to begin, the text what to do. Never leaves models/."""
+    """The NPU failed; `rung` says where recovery starts, the message what to do. Never leaves models/."""
 
     def __init__(self, rung: Rung, message: str, code: int | None = None) -> None:
         super().__init__(message)
@@ -114,7 +107,7 @@ HOPELESS = {13, 26, 79, 91, 92, 93}
 
 
 def status(exc: BaseException) -> int | None:
-    """The HailoRT status code behind `exc`, None if it is not told."""
+    """The HailoRT status code behind `exc`, or None if unknown."""
     for one in (exc, exc.__cause__):
         if one is not None and type(one).__name__ == "HailoRTStatusException" and one.args:
             return _number(str(one.args[0]))
@@ -131,7 +124,7 @@ def _number(text: str) -> int | None:
 
 
 def explain(exc: BaseException, doing: str, rung: Rung = Rung.MODEL) -> NpuError:
-    """The fault behind a vendor exception raised while `doing` something; `rung` if unknown."""
+    """Translate a vendor exception raised while `doing` something; `rung` is the default for unknown ones."""
     code = status(exc)
     if code in LOST or "not found in the system" in str(exc):
         rung = Rung.DEVICE
@@ -141,6 +134,6 @@ def explain(exc: BaseException, doing: str, rung: Rung = Rung.MODEL) -> NpuError
         rung = max(rung, Rung.MODEL)
     text = SENTENCES.get(code or -1)
     if text is None:
-        log = "the last lines of hailort.log say more"
-        text = f"HailoRT failed with {type(exc).__name__}: {' '.join(str(exc).split()) or 'no text'}; {log}"
+        hint = "see the last lines of hailort.log"
+        text = f"HailoRT failed with {type(exc).__name__}: {' '.join(str(exc).split()) or 'no text'}; {hint}"
     return NpuError(rung, f"while {doing}: {text}" + (f" (status {code})" if code is not None else ""), code)

@@ -1,4 +1,4 @@
-"""Windows into and out of a configured encoder HEF: layouts, buffers used again, deadlines."""
+"""Runs windows through a configured encoder HEF: layouts, reusable buffers, deadlines."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from asr_batch.models.hailo.layout import Layout, hidden_layout, window_layout
 from asr_batch.models.hailo.session import Frame, Session, Slot
 
 SEEN, TIMES = 32, 50
-"""Windows whose times are remembered, and how many times the usual one a window may take."""
+"""How many recent windows are timed, and how many times the median a window may take."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long and how often; seconds. A window takes 30 ms on a Hailo, some more when it waits its turn;
-    HailoRT itself gives up after 10 s.
+    """Deadlines, waits (seconds) and attempts of recovery.
+
+    A window takes 30 ms on a Hailo, more when it has to wait its turn; HailoRT itself gives up after 10 s.
     """
 
     deadline: float = 6.0
@@ -32,10 +33,10 @@ class Patience:
 
 
 class Windows:
-    """The encoder's side of one session. One thread uses it."""
+    """The encoder's view of one session. Not thread-safe."""
 
     def __init__(self, session: Session, patience: Patience) -> None:
-        """Find the layouts. Raises ModelError when the HEF is no Whisper encoder."""
+        """Find the layouts. Raises ModelError when the HEF is not a Whisper encoder."""
         self.session = session
         self._patience = patience
         self._free: list[Slot] = []
@@ -43,8 +44,8 @@ class Windows:
         self._last_end = 0.0
         if len(session.inputs) != 1 or len(session.outputs) != 1:
             raise ModelError(
-                f"the HEF has {len(session.inputs)} inputs and {len(session.outputs)} outputs; an encoder "
-                "has one each"
+                f"the HEF has {len(session.inputs)} inputs and {len(session.outputs)} outputs; expected one "
+                "of each for an encoder"
             )
         one, other = session.inputs[0], session.outputs[0]
         self.window: Layout = window_layout(one.name, one.shape, one.order)
@@ -52,7 +53,7 @@ class Windows:
 
     @property
     def encode_ms(self) -> float | None:
-        """Median milliseconds of a window on the device."""
+        """Median milliseconds per window on the device; None before the first."""
         return 1000 * float(np.median(self._durations)) if self._durations else None
 
     def _deadline(self) -> float:
@@ -90,17 +91,17 @@ class Windows:
                 self._free.append(frame.slot)
         if not np.isfinite(hidden).all() or float(np.ptp(hidden)) == 0.0:
             raise NpuError(
-                Rung.JOB, "while encoding: the NPU gave numbers that are not finite or all the same"
+                Rung.JOB, "while encoding: the NPU returned values that are not finite or all equal"
             )
         return hidden
 
     def configure(self) -> None:
-        """Configure the network anew. Raises NpuError."""
+        """Configure the network again. Raises NpuError."""
         self._free.clear()
         self.session.configure()
 
     def reopen(self, seconds: float = 0.0) -> None:
-        """Close, wait, open and configure. Raises NpuError or ModelError."""
+        """Close, wait, reopen and configure. Raises NpuError or ModelError."""
         self._free.clear()
         self.session.close(broken=True)
         time.sleep(seconds)

@@ -1,8 +1,8 @@
-"""The header of a HEF file (a network compiled for a Hailo chip), read without the vendor's package.
+"""Reads the header of a HEF file (a network compiled for a Hailo chip) without the vendor's package.
 
-HailoRT's Python API has no getter for the chip that a HEF was compiled for, and finds out only while it
-configures the device. The file says it in its first bytes: a big-endian header, then a protobuf whose
-field 1 holds the chip and the compiler's version (layout read from HailoRT's sources, tags 4.20 to 5.2).
+HailoRT's Python API does not report the chip that a HEF was compiled for; it fails only when it configures
+the device. The file begins with a big-endian header, followed by a protobuf whose field 1 holds the chip and
+the compiler's version (layout from HailoRT's sources, tags 4.20 to 5.2).
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ ARCHITECTURES = {
     103: "hailo15h",
 }
 RUNS = {"hailo8": ("hailo8", "hailo8r", "hailo8l"), "hailo8l": ("hailo8l",)}
-"""Chips that run more than their own HEFs, best first; all others run their own only."""
+"""The HEFs that a chip runs, best first; chips not listed run only their own."""
 
 
 @dataclass(frozen=True, slots=True)
 class HefHeader:
-    """What a HEF says about itself: `arch` as in ARCHITECTURES, `compiler` the DFC version that made it."""
+    """A HEF's chip (`arch`, as in ARCHITECTURES), DFC version (`compiler`) and header version."""
 
     arch: str
     compiler: str
@@ -47,7 +47,7 @@ def runs_on(device: str) -> tuple[str, ...]:
 def read_header(path: Path) -> HefHeader:
     """Read and check the header of the HEF at `path`.
 
-    Raises ModelError for a file that is no HEF, is of an unknown version, or is cut off.
+    Raises ModelError for a file that is not a HEF, has an unknown version, or is truncated.
     """
     try:
         data = path.read_bytes()
@@ -71,29 +71,28 @@ def read_header(path: Path) -> HefHeader:
 
 
 def _proto(path: Path, data: bytes) -> tuple[int, bytes]:
-    """The header's version and the bytes of the protobuf behind it."""
+    """The header version and the bytes of the protobuf after the header."""
     if len(data) < 12 or struct.unpack(">I", data[:4])[0] != MAGIC:
         raise ModelError(
             f"{path}: not a HEF file (it begins with {data[:4].hex() or 'nothing'}, a HEF with {MAGIC:08x}); "
-            "give the .hef that the Hailo compiler wrote"
+            "expected the .hef that the Hailo compiler wrote"
         )
     version, size = struct.unpack(">II", data[4:12])
     if version not in HEADER_BYTES:
         raise ModelError(
-            f"{path}: HEF header version {version} is not known (0 to 3 are); "
+            f"{path}: unknown HEF header version {version} (expected 0 to 3); "
             "compile with the DFC 3.x for Hailo-8/8L or 5.x for Hailo-10H"
         )
     start = HEADER_BYTES[version]
     if size == 0 or len(data) < start + size:
         raise ModelError(
-            f"{path}: the HEF is damaged: {len(data)} bytes, its header promises {start + size}; copy it "
-            "again"
+            f"{path}: the HEF is damaged: {len(data)} bytes, expected {start + size}; copy it again"
         )
     return version, data[start : start + size]
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Number and value of each field of a protobuf message, nested messages as bytes."""
+    """Number and value of each field of a protobuf message; nested messages as bytes."""
     at = 0
     while at < len(data):
         key, at = _varint(data, at)

@@ -1,14 +1,14 @@
 """The recovery ladder of an NPU encoder and its parity probe.
 
-The ladder, climbed from the rung that fits the failure, each rung bounded:
+Recovery starts at the rung that fits the failure. Every rung has a limited number of attempts:
 
-1. a window failed: the same window again;
-2. the network is dead: configure again;
-3. the device is lost: open it again, with waits in between;
-4. still lost: the CPU encodes, and after a while one more try to open the device.
+1. a window failed: retry it;
+2. the network is dead: configure it again;
+3. the device is lost: reopen it, with waits in between;
+4. still lost: encode on the CPU, and try to reopen the device later.
 
-A probe (:mod:`asr_batch.models.hailo.probe`) follows each configuration; outside its bounds the NPU is
-quarantined: the CPU encodes from then on.
+Every configuration is followed by a probe (:mod:`asr_batch.models.hailo.probe`). If the NPU fails it, the NPU
+is quarantined and the CPU encodes from then on.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ log = logging.getLogger(__name__)
 
 
 class Ladder:
-    """Keeps an NPU usable and knows whether it can be trusted.
+    """Recovers an NPU and tracks whether its results can be trusted.
 
-    `up`: the NPU encodes. `unproved` counts windows since the last good probe; `distrusted` says that such
-    windows exist and will never be proved.
+    `up`: the NPU encodes. `unproved` counts windows since the last good probe; `distrusted` means that some
+    of them can no longer be verified.
     """
 
     def __init__(self, windows: Windows, probe: Probe, patience: Patience, probe_seconds: float) -> None:
@@ -49,9 +49,9 @@ class Ladder:
     # -- the ladder -----------------------------------------------------------------------------------
 
     def rungs(self, fault: NpuError) -> Iterator[None]:
-        """Stops when the NPU is worth another try, from the rung that `fault` asks for.
+        """Yield whenever the NPU is worth another attempt, starting at the rung of `fault`.
 
-        When it is run to its end, or `up` became False, the NPU was given up or quarantined.
+        If the iterator ends, or `up` becomes False, the NPU has been given up or quarantined.
         """
         if not self.up:
             return
@@ -93,20 +93,20 @@ class Ladder:
             return False
 
     def _give_up(self, why: str) -> None:
-        """The CPU encodes from here on; the device is tried again later, less and less often."""
+        """Switch to the CPU; the device is tried again later, at growing intervals."""
         waits, losses = self._patience.comeback_waits, self.count["losses"]
         self.count["losses"] += 1
         self.count["incidents"] = 0
         self._leave()
         if losses < 2 * len(waits):
             self._comeback = time.monotonic() + waits[min(losses, len(waits) - 1)]
-        log.error("the NPU is given up and the CPU encodes: %s", why)
+        log.error("giving up on the NPU, encoding on the CPU: %s", why)
 
     def _quarantine(self) -> None:
         self.count["quarantined"] = 1
         self.distrusted = self.distrusted or self.unproved > 0
         self._leave()
-        log.error("the NPU is quarantined and the CPU encodes: %s", self.verdict)
+        log.error("the NPU is quarantined, encoding on the CPU: %s", self.verdict)
 
     def _leave(self) -> None:
         self.up = False
@@ -114,7 +114,7 @@ class Ladder:
         self._windows.close()
 
     def come_back(self) -> None:
-        """Try to return to a lost NPU when its time has come; one quick attempt."""
+        """Try once to return to a lost NPU, when it is due."""
         if self.up or self._comeback is None or time.monotonic() < self._comeback:
             return
         self._comeback = None
@@ -130,24 +130,24 @@ class Ladder:
     # -- the probe ------------------------------------------------------------------------------------
 
     def first_probe(self) -> None:
-        """Probe a device that was just opened; raises NpuError when it takes no window at all."""
+        """Probe a device that was just opened. Raises NpuError when it accepts no window at all."""
         try:
             good = self._probe_now()
         except NpuError as fault:
             log.warning("the NPU failed in its first probe: %s", fault)
             good = self._probe_on_rungs(fault)
             if not good and fault.code == INVALID_OPERATION and not self.count["quarantined"]:
-                raise  # nothing that passes: buffers that this installation will never take
+                raise  # permanent: this installation will never accept these buffers
         if not good and self.up:
             self._quarantine()
 
     def probe_if_due(self) -> None:
-        """For callers that never confirm: a bad probe here is told by the next `confirm`."""
+        """Probe for callers that never confirm; the next `confirm` reports a bad result."""
         if self.up and time.monotonic() - self._probed > 2 * self._probe_seconds:
             self.probe()
 
     def probe(self) -> None:
-        """Probe; a failing device is recovered first, a lost or drifted one leaves its windows distrusted."""
+        """Probe, recovering a failing device first; on failure distrust the windows since the last probe."""
         try:
             good = self._probe_now()
         except NpuError as fault:
@@ -161,12 +161,12 @@ class Ladder:
             self.distrusted = self.distrusted or self.unproved > 0
 
     def confirm(self) -> bool:
-        """Probe if windows wait for it; False once after the NPU could not be trusted."""
+        """Probe if unverified windows exist; False, once, if they cannot be trusted."""
         if self.unproved and not self.distrusted:
             if self.up:
                 self.probe()
             else:
-                self.distrusted = True  # lost before its windows could be proved
+                self.distrusted = True  # lost before its windows could be verified
         trusted, self.distrusted, self.unproved = not self.distrusted, False, 0
         return trusted
 
@@ -179,14 +179,14 @@ class Ladder:
         return False
 
     def _proved(self) -> bool:
-        """Probe a fresh configuration; quarantines the NPU when it is outside the bounds."""
+        """Probe a fresh configuration; quarantine the NPU if it fails."""
         if self._probe_now():
             return True
         self._quarantine()
         return False
 
     def _probe_now(self) -> bool:
-        """Encode the golden clip and compare. Raises NpuError."""
+        """Encode the golden clip and compare. Raises NpuError if encoding fails."""
         if not self.up:
             return False
         self.count["probes"] += 1

@@ -1,7 +1,7 @@
-"""How a window lies in the buffers of a HEF: found from the stream's shape and order, never assumed.
+"""Finds how a window is laid out in the buffers of a HEF, from the stream's shape and order.
 
-A stream's shape is [H, W, C] without batch ([H, W] for order NHW, [C] for NC); its order says which of them
-runs fastest in memory (NHWC: C; NHCW: W of each row's channels; NCHW: W).
+A stream's shape is [H, W, C] without batch ([H, W] for order NHW, [C] for NC); its order says which axis is
+contiguous in memory (NHWC: C; NHCW: W within each channel of a row; NCHW: W).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MEL_BINS = (80, 128)
 class Layout:
     """A matrix [rows, columns] (mel bins × frames, or positions × width) inside a stream's buffer.
 
-    `shape` are the buffer's axes in memory order; `swapped`: columns run slower than rows there.
+    `shape` are the buffer's axes in memory order; `swapped`: the matrix is stored column by column.
     """
 
     name: str
@@ -32,11 +32,11 @@ class Layout:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the buffer as float32, which is all that HailoRT checks."""
+        """Bytes of the float32 buffer, which is all that HailoRT checks."""
         return int(np.prod(self.shape)) * 4
 
     def buffer(self) -> Float32:
-        """A new buffer: C-contiguous, writeable, float32, as HailoRT demands."""
+        """A new buffer: C-contiguous, writeable, float32, as HailoRT requires."""
         return np.zeros(self.shape, np.float32)
 
     def matrix(self, buffer: Float32) -> Float32:
@@ -77,9 +77,8 @@ def window_layout(name: str, shape: list[int], order: str) -> Layout:
     bins = [size for size in sizes if size in MEL_BINS]
     if len(sizes) != 2 or len(bins) != 1:
         raise ModelError(
-            f"HEF input {name}: shape {shape} ({order}) is not a log-mel window: expected 80 or 128 mel bins "
-            "and one "
-            "axis of frames, like [1, 1000, 80] for 10 s"
+            f"HEF input {name}: shape {shape} ({order}) is not a log-mel window; expected 80 or 128 mel bins "
+            "and one axis of frames, such as [1, 1000, 80] for 10 s"
         )
     frames = sizes[1 - sizes.index(bins[0])]
     return layout(name, shape, order, bins[0], frames)
@@ -93,7 +92,7 @@ def hidden_layout(name: str, shape: list[int], order: str, frames: int) -> Layou
     sizes = [int(size) for size in shape if size != 1]
     if len(sizes) != 2 or frames // 2 not in sizes:
         raise ModelError(
-            f"HEF output {name}: shape {shape} ({order}) are not a Whisper encoder's hidden states: expected "
+            f"HEF output {name}: shape {shape} ({order}) is not a Whisper encoder's hidden states; expected "
             f"{frames // 2} positions (half of {frames} frames) and one axis of the model's width"
         )
     width = sizes[1 - sizes.index(frames // 2)]

@@ -1,9 +1,9 @@
 """One HEF configured on the NPU: frames in, frames out, through HailoRT's asynchronous InferModel API.
 
-What the contract teaches and this module holds to: inference failures reach only the callback, never
-`wait`; any error inside `run_async` kills the configured model, so buffers are made here, once, in the right
+Properties of that API which this module relies on: inference failures reach only the callback, never `wait`;
+any error inside `run_async` kills the configured model, so buffers are allocated here, once, in the right
 size; one Bindings object serves one frame in flight; `wait_for_async_ready` precedes each `run_async`; the
-callback neither raises nor blocks; bindings and model are dropped before the VDevice.
+callback neither raises nor blocks; bindings and model are released before the VDevice.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from asr_batch.models.hailo.layout import MEMORY_AXES
 
 log = logging.getLogger(__name__)
 BURST = 4
-"""Frames the scheduler may run before it switches contexts, for networks that do not fit the chip at once."""
+"""Frames per context switch, for networks that do not fit on the chip as a whole."""
 
 
 class Slot:
-    """Buffers and bindings of one frame; used again once the frame is back."""
+    """Buffers and bindings of one frame; reused once the frame has returned."""
 
     def __init__(
         self, configured: Any, inputs: Mapping[str, Float32], outputs: Mapping[str, Float32]
@@ -47,14 +47,14 @@ class Slot:
 
 
 def _checked(array: Float32) -> Float32:
-    """The array, if HailoRT can take it: the checks that HailoRT makes too late or not at all."""
+    """Check what HailoRT checks too late or not at all."""
     if array.dtype != np.float32 or not array.flags.c_contiguous or not array.flags.writeable:
         raise AssertionError("NPU buffers are float32, C-contiguous and writeable")
     return array
 
 
 class Frame:
-    """One frame in flight; `generation` counts configurations, so that old failures can be told."""
+    """One frame in flight; `generation` counts configurations, to recognise failures of an old one."""
 
     def __init__(self, slot: Slot, generation: int) -> None:
         self.slot = slot
@@ -66,7 +66,7 @@ class Frame:
         self._back = threading.Event()
 
     def returned(self, *, completion_info: Any) -> None:
-        """The callback, on a thread of the library: note the outcome and leave."""
+        """The callback, on a thread of the library: store the outcome and return."""
         try:
             self.error = completion_info.exception
         except Exception as exc:  # noqa: BLE001 - an exception must not leave a native thread
@@ -75,15 +75,15 @@ class Frame:
         self._back.set()
 
     def done(self) -> bool:
-        """Whether the callback came."""
+        """Whether the callback has run."""
         return self._back.is_set()
 
     def wait(self, seconds: float) -> None:
-        """Wait for the frame; raises NpuError when it failed or did not come back in time."""
+        """Wait for the frame. Raises NpuError when it failed or timed out."""
         came, self.job = self._back.wait(seconds), None
         if not came:
             text = (
-                f"while encoding: no answer from the NPU in {seconds:.1f} s; the network is configured anew"
+                f"while encoding: no answer from the NPU in {seconds:.1f} s; the network is configured again"
             )
             raise NpuError(Rung.MODEL, text, 4)
         if self.error is not None:
@@ -131,7 +131,7 @@ class Session:
 
     @property
     def hold(self) -> Hold | None:
-        """The open device, None while there is none."""
+        """The open device, or None."""
         return self._hold
 
     def reopen(self) -> None:
@@ -148,18 +148,16 @@ class Session:
     def _check_chip(self, device: str) -> None:
         if not device or self.header.arch in runs_on(device):
             if device and self.header.arch != device:
-                log.warning(
-                    "%s is for %s and runs on %s, slower than its own", self._hef, self.header.arch, device
-                )
+                log.warning("%s is for %s; a HEF for %s would be faster", self._hef, self.header.arch, device)
             return
         raise ModelError(
             f"{self._hef}: compiled for {self.header.arch}, but the device is a {device}; compile it with "
-            f"`asr-batch models compile SRC DST --target {device}` and the vendor's compiler, then `models "
-            "add-hef`"
+            f"`asr-batch models compile SRC DST --target {device}` and the vendor's compiler, then run "
+            "`asr-batch models add-hef`"
         )
 
     def configure(self) -> None:
-        """Configure the network (anew). Raises NpuError."""
+        """Configure the network, or configure it again. Raises NpuError."""
         self._drop_model()
         if self._hold is None or self._hold.broken:
             raise NpuError(Rung.DEVICE, "the NPU is not open")
@@ -181,7 +179,7 @@ class Session:
             except Exception as exc:
                 if explain(exc, "").code != INVALID_OPERATION:
                     raise
-                self._model = self._prepare(vdevice)  # the burst was too large: HailoRT chooses
+                self._model = self._prepare(vdevice)  # the burst was too large: let HailoRT choose
         return self._model.configure()
 
     def _prepare(self, vdevice: Any) -> Any:
@@ -228,7 +226,7 @@ class Session:
         return fault
 
     def sorted_outputs(self) -> Sequence[str]:
-        """Names of the outputs in the order of the model that was compiled."""
+        """Names of the outputs, in the order of the model before compilation."""
         return [str(name) for name in self._model.hef.get_sorted_output_names()]
 
     def readings(self) -> dict[str, float]:
@@ -236,7 +234,7 @@ class Session:
         return self._hold.readings() if self._hold is not None else {}
 
     def _drop_model(self) -> None:
-        """Forget the configured model, then the model; HailoRT waits up to 10 s for frames in flight."""
+        """Drop the configured model, then the model; HailoRT waits up to 10 s for frames in flight."""
         configured, self._configured = self._configured, None
         if configured is not None:
             with contextlib.suppress(Exception):
@@ -253,7 +251,7 @@ class Session:
         self._model = None
 
     def close(self, broken: bool = False) -> None:
-        """Release model and device. `broken`: the device is gone for every user of it in this process."""
+        """Release model and device. `broken`: the device is gone for all its users in this process."""
         self._drop_model()
         hold, self._hold = self._hold, None
         if hold is not None:
@@ -261,7 +259,7 @@ class Session:
 
 
 def _multi_context(model: Any) -> bool:
-    """Whether the network is streamed to the chip in pieces, so that bursts save reloading."""
+    """Whether the network is loaded onto the chip in parts, so that bursts save reloading."""
     try:
         return any(bool(one.is_multi_context) for one in model.hef.get_network_groups_infos())
     except Exception:  # noqa: BLE001 - only a hint; native exceptions leak here

@@ -85,7 +85,7 @@ def test_a_manifest_stands_alone(tree):
     (tree / "m.csv").write_text("audio\n")
     assert one_manifest(["m.csv"]) == "m.csv"
     assert one_manifest(["rec", "talk.mp3"]) is None
-    with pytest.raises(ConfigError, match=r"m\.csv is a manifest and cannot stand beside"):
+    with pytest.raises(ConfigError, match=r"m\.csv is a manifest and cannot be combined"):
         one_manifest(["rec", "m.csv"])
 
 

@@ -133,7 +133,7 @@ def test_durations(make, tmp_path):
 @pytest.mark.parametrize(
     ("path", "to", "message"),
     [
-        ("rec", "m.xlsx", "cannot tell the format"),
+        ("rec", "m.xlsx", "unknown format"),
         ("nowhere", "m.csv", "does not exist"),
         ("nowhere/*.wav", "m.csv", "matches nothing"),
         ("rec/.git/none", "m.csv", "does not exist"),
