@@ -37,15 +37,17 @@ class EncoderJob(Protocol):
 
 
 class Encoder(Protocol):
-    """Encodes windows of one fixed length."""
+    """Encodes windows: an NPU's network those of one length, a CPU any."""
 
     @property
     def backend(self) -> str:
         """`cpu` or `hailo`: what encodes now (an NPU that was given up says `cpu` from then on)."""
 
     @property
-    def frames(self) -> int:
-        """Log-mel frames of a window (100 a second): 1000 for 10 s."""
+    def frames(self) -> int | None:
+        """Log-mel frames that a window must have (100 a second: 1000 for 10 s); None: as many as it needs, an
+        even number up to the model's length.
+        """
 
     @property
     def n_mels(self) -> int:
@@ -62,7 +64,7 @@ class Encoder(Protocol):
     def start(self, log_mel: Float32, *, cpu: bool = False) -> EncoderJob:
         """Encode `log_mel` [batch, n_mels, frames], float32, C-contiguous; each row one window.
 
-        `cpu`: not on the NPU, whatever encodes otherwise.
+        `cpu`: not on the NPU, whatever encodes otherwise, and then of any length.
         """
 
     def confirm(self) -> bool:

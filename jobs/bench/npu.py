@@ -24,13 +24,14 @@ from asr_batch.jobs.quality import score
 from asr_batch.manifests.errors import AsrBatchError, ConfigError, ItemError
 from asr_batch.manifests.reader import open_manifest
 from asr_batch.models.encoder import Encoder, Monitored
-from asr_batch.models.features import HOP, log_mel
 from asr_batch.models.hailo.api import is_double, open_encoder, vendor
 from asr_batch.models.hailo.probe import golden_clip
 from asr_batch.models.load import load_recognizer
 from asr_batch.models.onnx.options import Cores
 from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, LoadOptions, Recognizer, WindowRequest
+from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.engine.encoder import CpuEncoder
+from asr_batch.models.whisper.silence import encoded_positions, features
 from asr_batch.pipeline.audio.reader import probe, read_samples
 
 log = logging.getLogger(__name__)
@@ -123,10 +124,11 @@ def _measure(pipeline: Pipeline, model: Recognizer, clips: list[Clip], memory: f
         return CpuEncoder(pipeline.bundle, Cores(1), pipeline.options.provider)
 
     encoder = open_encoder(pipeline.bundle, cpu, pipeline.options)
-    _encode(encoder, clips[0])
+    trained = WhisperConfig.from_folder(pipeline.bundle).max_source_positions
+    _encode(encoder, trained, clips[0])
     alone, totals, tokens, errors = [], [], 0, []
     for clip in clips:
-        alone.append(_timed(partial(_encode, encoder, clip))[0])
+        alone.append(_timed(partial(_encode, encoder, trained, clip))[0])
         total, (text, count) = _timed(partial(_decode, model, clip))
         totals.append(total)
         tokens += count
@@ -158,8 +160,9 @@ def _timed(work: Callable[[], T]) -> tuple[float, T]:
     return 1000 * (time.perf_counter() - begun), result
 
 
-def _encode(encoder: Encoder, clip: Clip) -> None:
-    encoder.start(log_mel(clip.samples, encoder.n_mels, encoder.frames * HOP)[np.newaxis]).result()
+def _encode(encoder: Encoder, trained: int, clip: Clip) -> None:
+    positions = encoder.frames // 2 if encoder.frames else encoded_positions(len(clip.samples), trained)
+    encoder.start(features(clip.samples, encoder.n_mels, positions, trained)[np.newaxis]).result()
 
 
 def _decode(model: Recognizer, clip: Clip) -> tuple[str, int]:

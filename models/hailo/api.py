@@ -164,7 +164,8 @@ def _open(
 
     def probe(window: Layout, hidden: Layout) -> Probe:
         path = bundle / PROBE
-        found = load_probe(path, window, hidden) if path.is_file() else make_probe(cpu())
+        kept = load_probe(path, window, hidden) if path.is_file() else None
+        found = kept or make_probe(cpu(), window.columns)
         found.read = read
         return found
 

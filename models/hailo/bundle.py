@@ -118,11 +118,22 @@ def add_hef(bundle: Path, hef: Path, *, cpu: Callable[[], Encoder], role: Role |
     if role == "encoder":
         encoder = cpu()
         try:
-            make_probe(encoder, bundle / PROBE)
+            make_probe(encoder, _frames(bundle), bundle / PROBE)
         finally:
             encoder.close()
     _list(bundle, entry)
     return entry
+
+
+def _frames(bundle: Path) -> int:
+    """Log-mel frames of a window of the HEF: the kit's that it was made with, else the bundle's own. An NPU
+    that finds a reference of another length makes one when it opens.
+    """
+    kit = bundle / FOLDER / "kit.json"
+    try:
+        return int(json.loads(kit.read_text(encoding="utf-8"))["frames"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return round(100 * float(_read(bundle).get("window", 10)))
 
 
 def _copy(source: Path, target: Path) -> None:

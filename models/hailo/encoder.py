@@ -106,7 +106,8 @@ class HailoEncoder:
 
     def start(self, log_mel: Float32, *, cpu: bool = False) -> HailoJob:
         """Hand [batch, n_mels, frames] over, with `cpu` to the CPU; raises ValueError for another shape."""
-        if log_mel.ndim != 3 or log_mel.shape[1:] != (self.n_mels, self.frames):
+        frames = log_mel.shape[2] if cpu and log_mel.ndim == 3 else self.frames
+        if log_mel.ndim != 3 or log_mel.shape[1:] != (self.n_mels, frames):
             raise ValueError(
                 f"log-mel of shape {log_mel.shape}; expected [batch, {self.n_mels}, {self.frames}]"
             )

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr_batch.manifests.errors import ModelError
+from asr_batch.models.calibration import expand
 from asr_batch.models.encoder import Encoder, Float32
 from asr_batch.models.features import HOP, log_mel
 from asr_batch.models.hailo.layout import Layout
@@ -109,8 +110,7 @@ def _cosine(one: Float32, other: Float32) -> float:
 def golden_clip() -> Float32:
     """The golden clip: mono 16 kHz, float32 in [-1, 1] (synthetic speech, 8-bit mu-law in the package)."""
     with np.load(GOLDEN) as data:
-        coded = data["mulaw"].astype(np.float64) / 127.5 - 1.0
-    return np.asarray(np.sign(coded) * (256.0 ** np.abs(coded) - 1.0) / 255.0, np.float32)
+        return expand(data["mulaw"] / np.float32(127.5) - np.float32(1))
 
 
 def golden_log_mel(n_mels: int, frames: int) -> Float32:
@@ -120,17 +120,20 @@ def golden_log_mel(n_mels: int, frames: int) -> Float32:
     return np.ascontiguousarray(log_mel(samples, n_mels, frames * HOP), np.float32)
 
 
-def make_probe(cpu: Encoder, path: Path | None = None) -> Probe:
-    """Encode the golden clip with `cpu`; with `path` also keep it there."""
-    window = golden_log_mel(cpu.n_mels, cpu.frames)
+def make_probe(cpu: Encoder, frames: int, path: Path | None = None) -> Probe:
+    """Encode the golden clip in a window of so many `frames` with `cpu`; with `path` also keep it there."""
+    window = golden_log_mel(cpu.n_mels, frames)
     hidden = np.asarray(cpu.start(window[np.newaxis]).result()[0], np.float32)
     if path is not None:
         np.savez_compressed(path, log_mel=window, hidden=hidden)
     return Probe(window, hidden)
 
 
-def load_probe(path: Path, window: Layout, hidden: Layout) -> Probe:
-    """Read a kept reference. Raises ModelError when it is for another window or width."""
+def load_probe(path: Path, window: Layout, hidden: Layout) -> Probe | None:
+    """Read a kept reference; None when it is of another window length.
+
+    Raises ModelError when it is of another model, or cannot be read.
+    """
     try:
         with np.load(path) as data:
             probe = Probe(_array(data["log_mel"]), _array(data["hidden"]))
@@ -140,13 +143,14 @@ def load_probe(path: Path, window: Layout, hidden: Layout) -> Probe:
         ) from exc
     expected = ((window.rows, window.columns), (hidden.rows, hidden.columns))
     found = (probe.log_mel.shape, probe.hidden.shape)
-    if found != expected:
-        raise ModelError(
-            f"{path}: the probe reference is for windows {found[0]} and hidden states {found[1]}, the HEF "
-            "has "
-            f"{expected[0]} and {expected[1]}; it belongs to another model or window length"
-        )
-    return probe
+    if found == expected:
+        return probe
+    if (found[0][0], found[1][1]) == (window.rows, hidden.columns):
+        return None
+    raise ModelError(
+        f"{path}: the probe reference is for windows {found[0]} and hidden states {found[1]}, the HEF has "
+        f"{expected[0]} and {expected[1]}; it belongs to another model"
+    )
 
 
 def _array(value: NDArray[np.float32]) -> Float32:

@@ -22,15 +22,11 @@ class StandIn:
 
     @property
     def encoder(self) -> Encoder:
-        """The encoder; raises ModelError when its windows are not the HEF's."""
+        """The encoder; raises ModelError when it is not of the HEF's model."""
         if self._cpu is None:
-            cpu, window = self._make(), self._window
-            if (cpu.n_mels, cpu.frames) != (window.rows, window.columns):
-                raise ModelError(
-                    f"the HEF encodes {window.rows} × {window.columns} log-mel values, the bundle's CPU "
-                    f"encoder {cpu.n_mels} × {cpu.frames}; compile the bundle with "
-                    f"--window {window.columns / 100:g}"
-                )
+            cpu, bins = self._make(), self._window.rows
+            if cpu.n_mels != bins:
+                raise ModelError(f"the HEF takes {bins} mel bins, the bundle's CPU encoder {cpu.n_mels}")
             self._cpu = cpu
         return self._cpu
 

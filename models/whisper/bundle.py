@@ -9,18 +9,20 @@ from pathlib import Path
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.whisper.config import read_json
 
-FORMATS = frozenset({2})
+FORMATS = frozenset({3})
 """Versions of the bundle layout that this program reads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What `bundle.json` says. `sha256` covers the hashes of all files that decide the text."""
+    """What `bundle.json` says.
+
+    `window`: seconds of a window unless asked otherwise; `sha256` covers the hashes of all files that decide
+    the text.
+    """
 
     folder: Path
     window: float
-    positions: int
-    folded: int
     precision: str
     sha256: str
 
@@ -35,7 +37,8 @@ def read_bundle(folder: Path) -> Bundle:
     if content.get("family") != "whisper" or content.get("format") not in FORMATS:
         raise ModelError(
             f"{path}: a bundle of family {content.get('family')!r}, format {content.get('format')!r}; "
-            f"expected whisper, format {', '.join(map(str, sorted(FORMATS)))}: compile the model again"
+            f"expected whisper, format {', '.join(map(str, sorted(FORMATS)))}: compile the model again with "
+            f"`asr-batch models compile SRC DST --precision {content.get('precision', 'int8')}`"
         )
     files = content.get("files")
     if not isinstance(files, dict):
@@ -49,8 +52,6 @@ def read_bundle(folder: Path) -> Bundle:
         return Bundle(
             folder,
             float(content["window"]),
-            int(content["positions"]),
-            int(content["folded_padding"]),
             str(content["precision"]),
             total.hexdigest(),
         )

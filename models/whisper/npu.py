@@ -27,7 +27,7 @@ from asr_batch.models.whisper.bundle import Bundle
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.engine.encoder import CpuEncoder
 from asr_batch.models.whisper.engine.feed import EncoderFeed, Ready
-from asr_batch.models.whisper.opening import choose_encoder, describe
+from asr_batch.models.whisper.opening import choose_encoder, describe, window_of
 from asr_batch.models.whisper.outcome import window_result
 from asr_batch.models.whisper.rules import Decoding, TokenRules
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
@@ -40,12 +40,15 @@ def load_npu(bundle: Bundle, config: WhisperConfig, options: LoadOptions) -> Rec
     cpu = partial(CpuEncoder, bundle.folder, Cores(options.threads or os.cpu_count() or 1), options.provider)
     encoder = choose_encoder(bundle, options, cpu)
     try:
-        decoder = open_decoder(bundle.folder, bundle.positions, options)
+        positions = round(window_of(bundle, config, options) * 50)
+        positions = positions if encoder.frames is None else encoder.frames // 2
+        decoder = open_decoder(bundle.folder, positions, options)
     except BaseException:
         encoder.close()
         raise
-    info = describe(bundle, config, encoder, 1)
-    return NpuWhisper(info, config, WhisperTokenizer(bundle.folder, config), encoder, decoder)
+    info = describe(bundle, config, encoder, options, 1)
+    tokenizer = WhisperTokenizer(bundle.folder, config)
+    return NpuWhisper(info, config, tokenizer, encoder, decoder, positions)
 
 
 @dataclass(slots=True)
@@ -64,14 +67,15 @@ class NpuWhisper:
         tokenizer: WhisperTokenizer,
         encoder: Encoder,
         decoder: NpuDecoder,
+        positions: int,
     ) -> None:
-        """Put the parts together; `info` describes the bundle."""
+        """Put the parts together; `info` describes the bundle, the decoder takes so many `positions`."""
         can = info.capabilities - {"beam", "word_timestamps", "language_detection"}
         self._info = replace(info, capabilities=can, batch=1)
         self._config, self._tokenizer = config, tokenizer
         self._rules = TokenRules(config)
         self._encoder, self._decoder = encoder, decoder
-        self._feed: EncoderFeed[_Job] = EncoderFeed(encoder)
+        self._feed: EncoderFeed[_Job] = EncoderFeed(encoder, config.max_source_positions, positions)
         self._count = 0
 
     @property

@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from asr_batch.manifests.errors import ModelError
 from asr_batch.models.encoder import Encoder, Float32
+from asr_batch.models.features import FRAMES_PER_SECOND
 from asr_batch.models.hailo.bundle import HefEntry, Role, add_hef
 from asr_batch.models.onnx.options import Cores
 from asr_batch.models.recognizer import LoadOptions, ModelInfo
@@ -34,8 +36,23 @@ def _wants_npu(bundle: Bundle, options: LoadOptions) -> bool:
     return options.encoder == "hailo" or (options.encoder == "auto" and has_hef)
 
 
-def describe(bundle: Bundle, config: WhisperConfig, encoder: Encoder, slots: int) -> ModelInfo:
+def window_of(bundle: Bundle, config: WhisperConfig, options: LoadOptions) -> float:
+    """Seconds of a window: what was asked for, else the bundle's own. Raises ModelError for too many."""
+    asked = options.window
+    if asked is not None and not 0 < asked <= config.trained_seconds:
+        raise ModelError(
+            f"{bundle.folder}: the model hears {config.trained_seconds:g} s at once, not {asked:g} s"
+        )
+    return asked or bundle.window
+
+
+def describe(
+    bundle: Bundle, config: WhisperConfig, encoder: Encoder, options: LoadOptions, slots: int
+) -> ModelInfo:
     """What a bundle with this encoder is and can do."""
+    window = window_of(bundle, config, options)
+    if encoder.frames is not None:
+        window = min(options.window or window, encoder.frames / FRAMES_PER_SECOND)
     can = {"temperature", "beam", "word_timestamps"}
     can |= {"prompt"} if config.previous is not None else set()
     can |= {"timestamps"} if config.timestamp_begin is not None else set()
@@ -48,7 +65,7 @@ def describe(bundle: Bundle, config: WhisperConfig, encoder: Encoder, slots: int
         path=str(bundle.folder),
         sha256=bundle.sha256,
         precision=bundle.precision,
-        window=bundle.window,
+        window=window,
         languages=tuple(sorted(config.languages)) if config.multilingual else ("en",),
         capabilities=frozenset(can),
         encoder_backend=encoder.backend,

@@ -39,7 +39,7 @@ from asr_batch.models.whisper.engine.feed import EncoderFeed, Ready
 from asr_batch.models.whisper.engine.read import read_text
 from asr_batch.models.whisper.engine.slots import DecoderEngine, Slot
 from asr_batch.models.whisper.engine.words import WordAligner
-from asr_batch.models.whisper.opening import choose_encoder, describe
+from asr_batch.models.whisper.opening import choose_encoder, describe, window_of
 from asr_batch.models.whisper.outcome import window_result
 from asr_batch.models.whisper.rules import Decoding
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
@@ -66,13 +66,13 @@ def load(path: Path, options: LoadOptions) -> Recognizer:
             f"{path}: compiled as {bundle.precision}, not {options.precision}; compile it again with "
             f"--precision {options.precision}"
         )
-    if options.window is not None and options.window > bundle.window:
-        raise ModelError(f"{path}: compiled for windows of {bundle.window:g} s, not {options.window:g} s")
+    config = WhisperConfig.from_folder(path)
+    window_of(bundle, config, options)
     if options.decoder == "npu":
         from asr_batch.models.whisper.npu import load_npu
 
-        return load_npu(bundle, WhisperConfig.from_folder(path), options)
-    return CompiledWhisper(bundle, WhisperConfig.from_folder(path), options)
+        return load_npu(bundle, config, options)
+    return CompiledWhisper(bundle, config, options)
 
 
 @dataclass(slots=True)
@@ -103,9 +103,9 @@ class CompiledWhisper:
             partial(CpuEncoder, bundle.folder, cores, options.provider),
             partial(read_text, self._engine, self._rules, config, self._tokenizer),
         )
-        self._feed: EncoderFeed[_Job] = EncoderFeed(self._encoder)
+        self._feed: EncoderFeed[_Job] = EncoderFeed(self._encoder, config.max_source_positions)
         self._fallback = self._engine.fallback or getattr(self._encoder, "fallback", False)
-        self._info = describe(bundle, config, self._encoder, slots)
+        self._info = describe(bundle, config, self._encoder, options, slots)
         self._finished: list[WindowResult] = []
         self._started = 0
         self._aligner: WordAligner | None = None
@@ -134,7 +134,8 @@ class CompiledWhisper:
         """Queue a window. Raises ItemError when the model cannot honour its options."""
         prompt = prompt_ids(self._config, self._tokenizer, request.options)
         job = _Job(request, self._rules.start(request.options, prompt))
-        self._feed.put(job, request.samples, cpu=request.options.cpu_encoder)
+        wanted = request.options
+        self._feed.put(job, request.samples, cpu=wanted.cpu_encoder, whole=wanted.plain)
 
     def poll(self) -> list[WindowResult]:
         """Refill slots and step until at least one window ends."""
@@ -220,7 +221,7 @@ class CompiledWhisper:
         ids = [self._config.languages[code] for code in codes]
         found = []
         for samples in windows:
-            hidden = self._encoder.start(self._feed.features([samples])).result()[0]
+            hidden = self._feed.encode(samples)
             found.append(dict(zip(codes, _softmax(self._engine.first_logits(hidden)[ids]), strict=True)))
         return found
 

@@ -111,7 +111,7 @@ class CpuJob:
 class Cpu:
     """A CPU encoder over the same graph; counts what it is asked for."""
 
-    backend, frames, n_mels, depth, max_batch = "cpu", 200, 80, 1, 8
+    backend, frames, n_mels, depth, max_batch = "cpu", None, 80, 1, 8
 
     def __init__(self, onnx: bytes) -> None:
         self.session = ort.InferenceSession(onnx, providers=["CPUExecutionProvider"])
@@ -156,7 +156,7 @@ def bundle(tmp_path: Path, hef_file: Any, cpu: Cpu) -> Path:
 
     folder = tmp_path / "bundle"
     folder.mkdir()
-    (folder / "bundle.json").write_text(json.dumps({"format": 1}))
+    (folder / "bundle.json").write_text(json.dumps({"format": 3, "window": 2}))
     add_hef(folder, hef_file(), cpu=lambda: cpu)
     return folder
 

@@ -99,9 +99,9 @@ def write_json(folder: Path, spec: Tiny) -> None:
     preprocessor = {
         "feature_extractor_type": "WhisperFeatureExtractor",
         "feature_size": spec.n_mels,
-        "chunk_length": spec.window,
-        "n_samples": spec.window * 16000,
-        "nb_max_frames": spec.window * 100,
+        "chunk_length": spec.trained,
+        "n_samples": spec.trained * 16000,
+        "nb_max_frames": spec.trained * 100,
         "hop_length": 160,
         "n_fft": 400,
         "sampling_rate": 16000,

@@ -62,43 +62,16 @@ def reference(spec: Tiny) -> dict[str, Any]:
         model.load_state_dict(tensors | {"proj_out.weight": tensors["model.decoder.embed_tokens.weight"]})
         model.generation_config = GenerationConfig.from_pretrained(folder)
     model.eval()
-    mels = log_mel_batch(clips(spec), spec.n_mels, spec.window * 16000)
-    hidden = encode(model, config, tensors, torch.from_numpy(mels))
+    mels = torch.from_numpy(log_mel_batch(clips(spec), spec.n_mels, spec.trained * 16000))
     extra = {"language": "de", "task": "transcribe"} if spec.multilingual else {}
     rows = []
     with torch.no_grad():
-        for one in hidden:
-            features = torch.zeros(1, spec.n_mels, 2 * spec.trained * 50)  # unused: encoder_outputs is given
-            out = model.generate(
-                features,
-                encoder_outputs=(one[None],),
-                max_new_tokens=CAP,
-                num_beams=1,
-                do_sample=False,
-                **extra,
-            )
+        for one in mels:
+            out = model.generate(one[None], max_new_tokens=CAP, num_beams=1, do_sample=False, **extra)
             rows.append(strip(out[0].tolist(), model.generation_config))
         prompt = prompt_of(model.generation_config, spec)
-        logits = model(encoder_outputs=(hidden[:1],), decoder_input_ids=torch.tensor([prompt])).logits[0, -1]
+        logits = model(mels[:1], decoder_input_ids=torch.tensor([prompt])).logits[0, -1]
     return {"tokens": rows, "prompt": prompt, "logits": [round(float(x), 5) for x in logits[::7]]}
-
-
-def encode(model: Any, config: Any, tensors: dict[str, Any], mels: Any) -> Any:
-    """Hidden states of an encoder for the spec's window, continued with zeros to the trained length."""
-    import copy
-
-    import torch
-    from transformers.models.whisper.modeling_whisper import WhisperEncoder
-
-    short = copy.deepcopy(config)
-    short.max_source_positions = mels.shape[2] // 2
-    encoder = WhisperEncoder(short).eval()
-    own = {k.removeprefix("model.encoder."): v for k, v in tensors.items() if k.startswith("model.encoder.")}
-    own["embed_positions.weight"] = own["embed_positions.weight"][: short.max_source_positions]
-    encoder.load_state_dict(own)
-    with torch.no_grad():
-        hidden = encoder(mels).last_hidden_state
-    return torch.nn.functional.pad(hidden, (0, 0, 0, config.max_source_positions - hidden.shape[1]))
 
 
 def prompt_of(generation: Any, spec: Tiny) -> list[int]:

@@ -50,7 +50,7 @@ def in_float64(arrays: Arrays, heads: int, log_mel: np.ndarray) -> np.ndarray:
         return gelu(linear(name, np.hstack([padded[:-2], padded[1:-1], padded[2:]])[::stride]))
 
     x = convolution("encoder.conv2", convolution("encoder.conv1", log_mel.T.astype(np.float64), 1), 2)
-    x = x + arrays["encoder.embed_positions.weight"]
+    x = x + arrays["encoder.embed_positions.weight"][: len(x)]
     layers = sum(name.endswith("fc1.int8") for name in arrays)
     for name in (f"encoder.layers.{i}" for i in range(layers)):
         y = norm(f"{name}.self_attn_layer_norm", x)
@@ -90,7 +90,7 @@ def test_hidden_states_of_random_encoders(
     arrays = random_encoder(positions, heads, width, ffn, mels)
     assert fits(arrays, heads)
     encode = EncoderKernel(BEST, arrays, heads)
-    assert (encode.n_mels, encode.frames) == (mels, 2 * positions)
+    assert encode.n_mels == mels
     rng = np.random.default_rng(0)
     for loud in (0.1, 1.0):
         sound = rng.uniform(-loud, loud, (1, mels, 2 * positions)).astype(np.float32)
@@ -146,8 +146,12 @@ def test_a_window_is_the_same_on_every_thread_and_behind_every_other() -> None:
     rng = np.random.default_rng(0)
     given = [rng.standard_normal((1, 80, 1000)).astype(np.float32) for _ in range(8)]
     alone = [encode(one) for one in given]
-    encode(np.full((1, 80, 1000), np.nan, np.float32))
+    encode(np.full((1, 80, 3000), np.nan, np.float32))
     np.testing.assert_array_equal(encode(given[0]), alone[0])
+    short = rng.standard_normal((1, 80, 160)).astype(np.float32)
+    fresh = open_encoder_kernel(MODEL, "auto")
+    assert fresh is not None
+    np.testing.assert_array_equal(encode(short), fresh(short))  # in scratch memory that longer ones left
     with ThreadPoolExecutor(4) as pool:
         for one, before in zip(pool.map(encode, given * 3), alone * 3, strict=True):
             np.testing.assert_array_equal(one, before)

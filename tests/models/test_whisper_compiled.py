@@ -10,57 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import whisper_reference as reference
-from tiny_whisper import Tiny, weights, write_json
+from tiny_whisper import Tiny, weights
+from whisper_bundles import bundle, decode, options_for, source
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.load import load_recognizer
-from asr_batch.models.recognizer import DecodeOptions, LoadOptions, Recognizer, WindowRequest, WindowResult
+from asr_batch.models.recognizer import Recognizer, WindowRequest
 from asr_batch.models.whisper.compile.bundle import compile_bundle
 
 pytest.importorskip("onnx")
 EXPECTED = json.loads(reference.STORE.read_text())
 IDS = [f"seed{spec.seed}" for spec in reference.SPECS]
-
-
-def write_safetensors(path: Path, state: dict[str, np.ndarray]) -> None:
-    header, offset = {}, 0
-    for name, value in state.items():
-        end = offset + value.nbytes
-        header[name] = {"dtype": "F32", "shape": value.shape, "data_offsets": [offset, end]}
-        offset = end
-    text = json.dumps(header).encode()
-    with path.open("wb") as stream:
-        stream.write(len(text).to_bytes(8, "little") + text)
-        for value in state.values():
-            stream.write(np.ascontiguousarray(value).tobytes())
-
-
-def source(folder: Path, spec: Tiny) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder, spec)
-    write_safetensors(folder / "model.safetensors", weights(spec))
-    return folder
-
-
-def bundle(tmp_path: Path, spec: Tiny, precision: str = "fp32", **options: object) -> Recognizer:
-    target = tmp_path / precision
-    if not target.exists():
-        compile_bundle(source(tmp_path / "src", spec), target, window=spec.window, precision=precision)
-    return load_recognizer(target, LoadOptions(threads=2, **options))
-
-
-def options_for(spec: Tiny, **changes: object) -> DecodeOptions:
-    language = "de" if spec.multilingual else None
-    return DecodeOptions(**{"plain": True, "max_new_tokens": reference.CAP, "language": language} | changes)
-
-
-def decode(model: Recognizer, requests: list[WindowRequest]) -> dict[object, WindowResult]:
-    waiting, results = list(requests), {}
-    while waiting or model.pending():
-        while waiting and model.room():
-            model.submit(waiting.pop(0))
-        results |= {result.key: result for result in model.poll()}
-    return results
 
 
 def tokens(model: Recognizer, spec: Tiny, **changes: object) -> list[list[int]]:
@@ -88,8 +48,9 @@ def test_float32_logits_equal_transformers_with_true_padding(tmp_path: Path, spe
 def prompt_logits(model: Recognizer, prompt: list[int], clip: np.ndarray) -> np.ndarray:
     """Logits behind the prompt, fed at once and, as a check of the cache, token by token."""
     engine = model._engine  # type: ignore[attr-defined]
-    hidden = model._encoder.start(model._feed.features([clip])).result()[0]  # type: ignore[attr-defined]
-    engine.projector.project(hidden, engine.buffers.cross, 0)
+    feed = model._feed  # type: ignore[attr-defined]
+    feed.put(None, clip, whole=True)
+    engine.buffers.put(0, engine.projector.project(feed.take().hidden))
     once = engine.reader.stepper.prefill(0, prompt)["states"]
     for at, token in enumerate(prompt):
         scores = engine.reader.step([token], [at])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,11 @@ def decode(model: Recognizer, requests: list[WindowRequest]) -> dict[object, Win
     return results
 
 
+def as_published(spec: Tiny) -> Tiny:
+    """With an encoder graph for the length that the model was trained on."""
+    return replace(spec, window=spec.trained)
+
+
 def all_clips(model: Recognizer, spec: Tiny) -> list[list[int]]:
     requests = [WindowRequest(i, clip, options_for(spec)) for i, clip in enumerate(reference.clips(spec))]
     results = decode(model, requests)
@@ -53,19 +59,34 @@ def all_clips(model: Recognizer, spec: Tiny) -> list[list[int]]:
 @pytest.mark.parametrize("layout", ["merged", "split"])
 @pytest.mark.parametrize("spec", reference.SPECS, ids=lambda s: f"seed{s.seed}")
 def test_greedy_tokens_equal_transformers(tmp_path: Path, spec: Tiny, layout: str) -> None:
-    publish(tmp_path, spec, layout, flat=layout == "split")
-    model = load_recognizer(tmp_path)
+    publish(tmp_path, as_published(spec), layout, flat=layout == "split")
+    model = load_recognizer(tmp_path, LoadOptions(window=spec.window))
     assert model.info.window == spec.window
     assert all_clips(model, spec) == EXPECTED[str(spec.seed)]["tokens"]
 
 
 @pytest.mark.parametrize("spec", reference.SPECS, ids=lambda s: f"seed{s.seed}")
 def test_logits_equal_transformers(tmp_path: Path, spec: Tiny) -> None:
-    publish(tmp_path, spec)
+    publish(tmp_path, as_published(spec))
     model = load_recognizer(tmp_path)
     prompt = np.array([EXPECTED[str(spec.seed)]["prompt"]])
     logits, _ = model._decoder.prefill(prompt, model._encode(reference.clips(spec)[:1]))  # type: ignore[attr-defined]
     assert np.abs(logits[0, -1, ::7] - EXPECTED[str(spec.seed)]["logits"]).max() < 1e-3
+
+
+def test_behind_a_short_encoder_stands_what_it_makes_of_silence(tmp_path: Path) -> None:
+    spec = reference.SPECS[6]
+    publish(tmp_path, spec)
+    model = load_recognizer(tmp_path)
+    assert (model.info.window, spec.trained) == (10, 30)
+    clips = [reference.audio(1, 10.0), reference.audio(2, 2.0)]
+    hidden = model._encode(clips)  # type: ignore[attr-defined]
+    assert hidden.shape == (2, 1500, spec.d_model)
+    rest = hidden[:, 500:]
+    assert (rest == rest[:1, :1]).all()
+    # Behind other audio the same encoder makes nearly the same of silence, and something else of sound.
+    own, speech = hidden[1, 300:500].mean(axis=0), hidden[0, :500].mean(axis=0)
+    assert np.abs(rest[0, 0] - own).mean() < np.abs(rest[0, 0] - speech).mean() / 2
 
 
 @pytest.mark.parametrize("spec", reference.SPECS, ids=lambda s: f"seed{s.seed}")

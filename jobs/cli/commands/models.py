@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
@@ -169,7 +170,8 @@ def remove(name: str, root: Path | None) -> None:
 @click.option(
     "--calibration-audio",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of 16 kHz .wav or .npy files for the NPU compiler to calibrate with (Hailo targets).",
+    help="Folder of recordings behind which silence is measured, and with which an NPU's compiler calibrates "
+    "(default: packaged clips).",
 )
 def compile_(
     src: str,
@@ -186,19 +188,24 @@ def compile_(
     """
     compile_bundle = import_module("asr_batch.models.whisper.compile.bundle").compile_bundle
     source = Path(src) if Path(src).exists() else Store(root).resolve(src, source=True)
-    audio = _recordings(calibration_audio) if calibration_audio else None
+    audio = _Recordings(calibration_audio) if calibration_audio else None
     compile_bundle(source, dst, window=window, precision=precision, target=target, calibration=audio)
     click.echo(dst)
 
 
-def _recordings(folder: Path) -> Iterator[Any]:
+@dataclass(frozen=True, slots=True)
+class _Recordings:
     """Samples of every readable recording below `folder`; others are named and left out."""
-    audio = import_module("asr_batch.pipeline.audio.reader")
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        try:
-            yield audio.read_samples(path, 0.0, audio.probe(path).duration)
-        except ItemError as error:
-            click.echo(f"{path}: left out of the calibration set: {error}", err=True)
+
+    folder: Path
+
+    def __iter__(self) -> Iterator[Any]:
+        audio = import_module("asr_batch.pipeline.audio.reader")
+        for path in sorted(path for path in self.folder.rglob("*") if path.is_file()):
+            try:
+                yield audio.read_samples(path, 0.0, audio.probe(path).duration)
+            except ItemError as error:
+                click.echo(f"{path}: left out of the calibration set: {error}", err=True)
 
 
 @models.command(

@@ -3,8 +3,8 @@
 A bundle is a folder: `encoder.onnx`, `cross.onnx`, `decoder.onnx` (to the last states), `vocabulary_N.onnx`
 (from there to the logits, each for a part of the vocabulary), `decoder_words.onnx` (the decoder with
 cross-attention outputs, for word times), their weights in `*.weights`, the embedding in `embedding.weights`,
-the tokenizer's and config's JSON files, and `bundle.json`, which records window, positions, folded padding,
-precision, special ids and sha256 and size of every file.
+the measured states of silence in `silence.npy`, the tokenizer's and config's JSON files, and `bundle.json`,
+which records the window used by default, precision, special ids and sha256 and size of every file.
 """
 
 from __future__ import annotations
@@ -13,24 +13,27 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from asr_batch.manifests.errors import ModelError
+from asr_batch.models.calibration import clips_of, packaged_clips, read_recordings, recordings
+from asr_batch.models.recognizer import Samples
 from asr_batch.models.whisper.alignment import alignment_heads
 from asr_batch.models.whisper.compile.decoder import DecoderBuilder, order_of
 from asr_batch.models.whisper.compile.encoder import build_cross, build_encoder
 from asr_batch.models.whisper.compile.graph import DataFile
 from asr_batch.models.whisper.compile.layers import Style
+from asr_batch.models.whisper.compile.silence import measure_silence
 from asr_batch.models.whisper.compile.vocabulary import build_vocabulary, halves, make_vocabulary
 from asr_batch.models.whisper.compile.weights import Source, read_source
 from asr_batch.models.whisper.config import WhisperConfig
+from asr_batch.models.whisper.silence import FILE as SILENCE
 
-FORMAT = 2
+FORMAT = 3
 """Version of the bundle layout; a bundle of another version is refused."""
 
 PRECISIONS: Mapping[str, tuple[Style, Style]] = {
@@ -48,13 +51,14 @@ def compile_bundle(
     window: float = 10.0,
     precision: str = "int8",
     target: str = "cpu",
-    calibration: Iterable[Path | NDArray[np.float32]] | None = None,
+    calibration: Iterable[Path | Samples] | None = None,
 ) -> None:
-    """Build the bundle `dst` from the weights at `src` for windows of `window` seconds.
+    """Build the bundle `dst` from the weights at `src`; windows have `window` seconds unless asked otherwise.
 
-    `target` other than `cpu` also writes the kit for the vendor's compiler into `dst/hailo`, its calibration
-    set made from `calibration` (16 kHz WAV files or arrays of mono 16 kHz samples). `dst` appears
-    only when it is complete. Raises ModelError when the source cannot be used.
+    Silence is measured behind the recordings of `calibration` (16 kHz WAV files or arrays of mono 16 kHz
+    samples, read twice; None: the packaged clips). `target` other than `cpu` also writes the kit for the
+    vendor's compiler into `dst/hailo`, its calibration set made from them. `dst` appears only when it is
+    complete. Raises ModelError when the source or the audio cannot be used.
     """
     if precision not in PRECISIONS:
         raise ModelError(f"precision {precision!r} is unknown; expected one of {', '.join(PRECISIONS)}")
@@ -65,7 +69,8 @@ def compile_bundle(
     with tempfile.TemporaryDirectory(dir=dst.parent, prefix=".compile-") as work:
         folder = Path(work) / "bundle"
         folder.mkdir()
-        _write(source, folder, window, precision)
+        clips = packaged_clips() if calibration is None else clips_of(read_recordings(calibration))
+        _write(source, folder, window, precision, clips)
         if target != "cpu":
             _add_kit(src, folder, window, target, calibration)
         if dst.exists():
@@ -74,38 +79,33 @@ def compile_bundle(
 
 
 def _add_kit(
-    src: Path,
-    folder: Path,
-    window: float,
-    target: str,
-    audio: Iterable[Path | NDArray[np.float32]] | None,
+    src: Path, folder: Path, window: float, target: str, audio: Iterable[Path | Samples] | None
 ) -> None:
     from asr_batch.models.whisper.compile.hailo.export import export_kit
 
     export_kit(src, folder / "hailo", window, target, audio)
 
 
-def _write(source: Source, folder: Path, window: float, precision: str) -> None:
+def _write(source: Source, folder: Path, window: float, precision: str, clips: Sequence[Samples]) -> None:
     for name, content in source.files.items():
         (folder / name).write_bytes(content)
     config = WhisperConfig.from_folder(folder)
-    positions = _positions(config, window)
-    folded = config.max_source_positions - positions
+    _check_window(config, window)
     _check_numbers(source)
-    _write_graphs(source, folder, config, positions, precision)
-    described = _describe(config, positions, folded, precision)
+    np.save(folder / SILENCE, measure_silence(source, config, recordings(clips)))
+    _write_graphs(source, folder, config, precision)
+    described = _describe(config, window, precision)
     described["files"] = {path.name: _fingerprint(path) for path in sorted(folder.iterdir())}
     (folder / "bundle.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
 
 
-def _positions(config: WhisperConfig, window: float) -> int:
+def _check_window(config: WhisperConfig, window: float) -> None:
     positions = round(window * 50)
     if not 1 <= positions <= config.max_source_positions or abs(positions - window * 50) > 1e-6:
         raise ModelError(
             f"a window of {window} s is impossible for this model; expected a multiple of 0.02 s up to "
             f"{config.trained_seconds:g} s"
         )
-    return positions
 
 
 def _check_numbers(source: Source) -> None:
@@ -114,31 +114,24 @@ def _check_numbers(source: Source) -> None:
             raise ModelError(f"tensor {name} holds NaN or infinity; the weights are damaged")
 
 
-def _write_graphs(
-    source: Source, folder: Path, config: WhisperConfig, positions: int, precision: str
-) -> None:
+def _write_graphs(source: Source, folder: Path, config: WhisperConfig, precision: str) -> None:
     encoder_style, decoder_style = PRECISIONS[precision]
-    folded, int8 = config.max_source_positions - positions, precision != "fp32"
     data = DataFile(folder / "encoder.weights")
-    build_encoder(source, config, positions, encoder_style).save(folder / "encoder.onnx", data)
+    build_encoder(source, config, encoder_style).save(folder / "encoder.onnx", data)
     data.close()
     data = DataFile(folder / "cross.weights")
-    graph = build_cross(source, config, positions, folded, int8=int8)
-    graph.save(folder / "cross.onnx", data)
+    build_cross(source, config, int8=precision != "fp32").save(folder / "cross.onnx", data)
     data.close()
-    _write_decoders(source, folder, config, positions, decoder_style)
+    _write_decoders(source, folder, config, decoder_style)
 
 
-def _write_decoders(
-    source: Source, folder: Path, config: WhisperConfig, positions: int, style: Style
-) -> None:
+def _write_decoders(source: Source, folder: Path, config: WhisperConfig, style: Style) -> None:
     """Both decoder graphs over one file of weights: equal arrays are stored once."""
     vocabulary = make_vocabulary(source, config, int8=style != "fp32")
-    folded = config.max_source_positions - positions
     embedding, data = DataFile(folder / "embedding.weights"), _SharedData(folder / "decoder.weights")
     heads = order_of(alignment_heads(config))
     for name, given, followed in (("decoder", [], heads), ("decoder_words", heads, [])):
-        builder = DecoderBuilder(source, config, vocabulary, positions, folded, style, given, followed)
+        builder = DecoderBuilder(source, config, vocabulary, style, given, followed)
         builder.build().save(folder / f"{name}.onnx", data, [(vocabulary.table, embedding)])
     for i, (start, part) in enumerate(halves(vocabulary)):
         embedding.share(part.table, vocabulary.table, vocabulary.table[:start].nbytes)
@@ -161,13 +154,11 @@ class _SharedData(DataFile):
         return self._known[digest]
 
 
-def _describe(config: WhisperConfig, positions: int, folded: int, precision: str) -> dict[str, Any]:
+def _describe(config: WhisperConfig, window: float, precision: str) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "family": "whisper",
-        "window": positions / 50,
-        "positions": positions,
-        "folded_padding": folded,
+        "window": window,
         "precision": precision,
         "n_mels": config.n_mels,
         "d_model": config.d_model,

@@ -3,10 +3,9 @@
 Self-attention is ONNX Runtime's `GroupQueryAttention`: past and present are one buffer (bound by the
 caller), and `lengths` says per sequence how much of it counts, so sequences of different ages share a batch.
 
-Cross-attention reads the keys and values that :func:`graph_encoder.build_cross` made. The positions that
-the window lacks against the trained length are folded into one: a zero state has key 0 and, with the bias
-of the values moved behind the softmax, value 0; `folded` of them add exp(0) each, so one position with the
-additive bias ln(folded) gives the same softmax.
+Cross-attention reads the keys and values that :func:`build_cross` made, of a window's positions and of the
+states of silence behind it; `cross_bias` says for each sequence what counts: 0 at a position, ln(n) at a
+state that stands for n positions, very little where there is nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr_batch.models.whisper.alignment import GROUP
-from asr_batch.models.whisper.compile.encoder import cross_width, feed_forward, key_chunk
+from asr_batch.models.whisper.compile.encoder import feed_forward
 from asr_batch.models.whisper.compile.graph import Graph
 from asr_batch.models.whisper.compile.layers import (
     ROW_SCALE,
@@ -33,9 +32,9 @@ from asr_batch.models.whisper.compile.layers import (
 from asr_batch.models.whisper.compile.vocabulary import Vocabulary, project
 from asr_batch.models.whisper.compile.weights import Source
 from asr_batch.models.whisper.config import WhisperConfig
+from asr_batch.models.whisper.silence import BLOCK
 
 Float32 = NDArray[np.float32]
-_CLOSED = -1e30  # additive bias of positions that do not exist
 
 
 class DecoderBuilder:
@@ -52,17 +51,14 @@ class DecoderBuilder:
         source: Source,
         config: WhisperConfig,
         vocabulary: Vocabulary,
-        positions: int,
-        folded: int,
         style: Style,
         heads: Sequence[tuple[int, int]] = (),
         followed: Sequence[tuple[int, int]] = (),
     ) -> None:
         self._source, self._config, self._vocabulary = source, config, vocabulary
-        self._positions, self._folded, self._style = positions, folded, style
+        self._style = style
         self._heads, self._followed = tuple(heads), tuple(followed)
         self._width = padded_head(config.head_dim)
-        self._stored = cross_width(positions, folded)
         self._int8 = style != "fp32"
         self._graph = Graph("decoder")
         self._attention: list[str] = []
@@ -73,7 +69,7 @@ class DecoderBuilder:
         graph, config, d = self._graph, self._config, self._config.d_model
         graph.input("lengths", "INT32", ["batch"])  # tokens in the cache after this call, less one
         graph.input("longest", "INT32", [1])  # the largest of them, not less one
-        bias = graph.weight(self._position_bias())
+        bias = graph.input("cross_bias", "FLOAT", ["batch", 1, 1, "stored"])
         skip, x = self._embed(), ""
         for i in range(config.decoder_layers):
             name = f"decoder.layers.{i}"
@@ -90,17 +86,10 @@ class DecoderBuilder:
         self._outcome(y)
         if self._attention:
             graph.op("Concat", *self._attention, out="attention", axis=1)
-            graph.output("attention", "FLOAT", ["batch", len(self._heads), "new", self._stored])
+            graph.output("attention", "FLOAT", ["batch", len(self._heads), "new", "stored"])
         if self._following:
             self._attended()
         return graph
-
-    def _position_bias(self) -> Float32:
-        bias = np.full(self._stored, _CLOSED, np.float32)
-        bias[: self._positions] = 0
-        if self._folded:
-            bias[self._positions] = math.log(self._folded)
-        return bias
 
     def _embed(self) -> str:
         """Token and position embeddings [batch, new, d_model]."""
@@ -137,14 +126,13 @@ class DecoderBuilder:
         return linear(graph, outs[0], w.out, w.out_bias, self._style, f"{name}.self_attn.out_proj")
 
     def _cross_attention(self, x: str, name: str, i: int, bias: str) -> str:
-        graph, heads, width, stored = self._graph, self._config.decoder_heads, self._width, self._stored
+        graph, heads, width = self._graph, self._config.decoder_heads, self._width
         w = AttentionWeights(self._source, f"{name}.encoder_attn", self._config.d_model, heads)
         kind = "INT8" if self._int8 else "FLOAT"
-        chunk = key_chunk(stored)
-        chunked: list[int | str] = ["batch", heads, stored // chunk, width, chunk]
-        whole: list[int | str] = ["batch", heads, width, stored]
+        chunked: list[int | str] = ["batch", heads, "chunks", width, BLOCK]
+        whole: list[int | str] = ["batch", heads, width, "stored"]
         key = graph.input(f"key_{i}", kind, chunked if self._int8 else whole)
-        value = graph.input(f"value_{i}", kind, ["batch", heads, stored, width])
+        value = graph.input(f"value_{i}", kind, ["batch", heads, "stored", width])
         scale = np.float32(w.scale)
         name = f"{name}.encoder_attn"
         query = linear(graph, x, w.q * scale, w.q_bias * scale, self._style, f"{name}.q_proj")
@@ -161,12 +149,12 @@ class DecoderBuilder:
     def _int8_scores(self, query: str, key: str, i: int) -> str:
         graph, heads = self._graph, self._config.decoder_heads
         channel = graph.input(f"key_scale_{i}", "FLOAT", ["batch", heads, 1, self._width])
-        offset = graph.input(f"key_sum_{i}", "INT32", ["batch", heads, 1, self._stored])
+        offset = graph.input(f"key_sum_{i}", "INT32", ["batch", heads, 1, "stored"])
         rows, top = quantise_rows(graph, graph.op("Mul", query, channel))
         rows = graph.op("Unsqueeze", rows, graph.weight([2], np.int64))
         # Without a zero point ONNX Runtime has a matrix-vector kernel: 0.06 ms instead of 0.17.
         product = graph.op("Transpose", graph.op("MatMulInteger", rows, key), perm=[0, 1, 3, 2, 4])
-        product = graph.op("Reshape", product, graph.weight([0, heads, -1, self._stored], np.int64))
+        product = graph.op("Reshape", product, graph.weight([0, 0, 0, -1], np.int64))
         product = graph.op("Cast", graph.op("Add", product, offset), to=1)
         return graph.op("Mul", product, graph.op("Mul", top, graph.weight(ROW_SCALE, np.float32)))
 
@@ -195,7 +183,7 @@ class DecoderBuilder:
         mean = graph.op("ReduceMean", kept, axes=[1], keepdims=0)
         grouped = graph.op("Reshape", mean, graph.weight([0, 0, -1, GROUP], np.int64))
         graph.op("ReduceSum", grouped, graph.weight([-1], np.int64), out="attended", keepdims=0)
-        graph.output("attended", "FLOAT", ["batch", "new", self._stored // GROUP])
+        graph.output("attended", "FLOAT", ["batch", "new", "groups"])
 
     def _outcome(self, x: str) -> None:
         graph, config = self._graph, self._config

@@ -1,4 +1,4 @@
-"""The encoder graph for windows of one length, and the graph that makes cross-attention keys and values."""
+"""The encoder graph, for windows of any length, and the graph that makes cross-attention keys and values."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from asr_batch.models.whisper.compile.layers import (
 )
 from asr_batch.models.whisper.compile.weights import Source
 from asr_batch.models.whisper.config import WhisperConfig
+from asr_batch.models.whisper.silence import BLOCK
 
 Float32 = NDArray[np.float32]
-_CHUNK = 128
 
 
-def build_encoder(source: Source, config: WhisperConfig, positions: int, style: Style) -> Graph:
-    """Log-mel [batch, n_mels, 2 * positions] to hidden states [batch, positions, d_model]."""
+def build_encoder(source: Source, config: WhisperConfig, style: Style) -> Graph:
+    """Log-mel [batch, n_mels, frames] to hidden states [batch, positions, d_model], two frames a position."""
     graph = Graph("encoder")
     d = config.d_model
-    x = graph.input("log_mel", "FLOAT", ["batch", config.n_mels, 2 * positions])
+    x = graph.input("log_mel", "FLOAT", ["batch", config.n_mels, "frames"])
     stem = _stem_int8 if style == "tensor" else _stem
-    x = stem(graph, x, source, config, positions)
+    x = stem(graph, x, source, config)
     skip: str | None = None
     for i in range(config.encoder_layers):
         name = f"encoder.layers.{i}"
@@ -40,16 +40,16 @@ def build_encoder(source: Source, config: WhisperConfig, positions: int, style: 
             skip, y = x, layer_norm(graph, x, source, f"{name}.self_attn_layer_norm", d)
         else:
             skip, y = add_and_norm(graph, skip, x, source, f"{name}.self_attn_layer_norm", d)
-        y = _self_attention(graph, y, source, name, config, positions, style)
+        y = _self_attention(graph, y, source, name, config, style)
         skip, y = add_and_norm(graph, skip, y, source, f"{name}.final_layer_norm", d)
         x = feed_forward(graph, y, source, name, d, config.encoder_ffn, style)
     assert skip is not None
     _, y = add_and_norm(graph, skip, x, source, "encoder.layer_norm", d)
-    graph.output("hidden", "FLOAT", ["batch", positions, d], y)
+    graph.output("hidden", "FLOAT", ["batch", "positions", d], y)
     return graph
 
 
-def _stem(graph: Graph, x: str, source: Source, config: WhisperConfig, positions: int) -> str:
+def _stem(graph: Graph, x: str, source: Source, config: WhisperConfig) -> str:
     """Two convolutions with GELU, then the position table: [batch, positions, d_model]."""
     d = config.d_model
     for i, (width, stride) in enumerate([(config.n_mels, 1), (d, 2)], 1):
@@ -57,11 +57,19 @@ def _stem(graph: Graph, x: str, source: Source, config: WhisperConfig, positions
         bias = graph.weight(source.get(f"encoder.conv{i}.bias", d))
         x = graph.op("Conv", x, weight, bias, kernel_shape=[3], pads=[1, 1], strides=[stride])
         x = graph.op("Gelu", x)
-    table = source.get("encoder.embed_positions.weight", config.max_source_positions, d)[:positions]
-    return graph.op("Add", graph.op("Transpose", x, perm=[0, 2, 1]), graph.weight(table))
+    return _placed(graph, graph.op("Transpose", x, perm=[0, 2, 1]), source, config)
 
 
-def _stem_int8(graph: Graph, x: str, source: Source, config: WhisperConfig, positions: int) -> str:
+def _placed(graph: Graph, x: str, source: Source, config: WhisperConfig) -> str:
+    """`x` [batch, positions, d_model] plus the first rows of the position table."""
+    name = "encoder.embed_positions.weight"
+    table = graph.weight(source.get(name, config.max_source_positions, config.d_model), name=name)
+    count = graph.op("Slice", graph.op("Shape", x), *(graph.weight([n], np.int64) for n in (1, 2)))
+    rows = graph.op("Slice", table, graph.weight([0], np.int64), count, graph.weight([0], np.int64))
+    return graph.op("Add", x, rows)
+
+
+def _stem_int8(graph: Graph, x: str, source: Source, config: WhisperConfig) -> str:
     """:func:`_stem` with both convolutions as int8 products over three neighbouring frames side by side."""
     d, mels = config.d_model, config.n_mels
     x, scale, zero = quantise_window(graph, graph.op("Transpose", x, perm=[0, 2, 1]))
@@ -69,12 +77,11 @@ def _stem_int8(graph: Graph, x: str, source: Source, config: WhisperConfig, posi
     rows = graph.op("Concat", before, x, after, axis=2)
     y = int8_product(graph, (rows, scale, zero), *_conv_weights(source, 1, d, mels), "encoder.conv1")
     x, scale, zero = quantise_window(graph, graph.op("Gelu", y))
-    pairs = graph.op("Reshape", x, graph.weight([0, positions, 2 * d], np.int64))  # frames 2t, 2t + 1
+    pairs = graph.op("Reshape", x, graph.weight([0, -1, 2 * d], np.int64))  # frames 2t, 2t + 1
     odd = graph.op("Slice", pairs, *(graph.weight([n], np.int64) for n in (d, 2 * d, 2)))
     rows = graph.op("Concat", _shifted(graph, odd, zero, d, 1), pairs, axis=2)
     y = int8_product(graph, (rows, scale, zero), *_conv_weights(source, 2, d, d), "encoder.conv2")
-    table = source.get("encoder.embed_positions.weight", config.max_source_positions, d)[:positions]
-    return graph.op("Add", graph.op("Gelu", y), graph.weight(table, name="encoder.embed_positions.weight"))
+    return _placed(graph, graph.op("Gelu", y), source, config)
 
 
 def _conv_weights(source: Source, i: int, d: int, width: int) -> tuple[Float32, Float32]:
@@ -92,12 +99,12 @@ def _shifted(graph: Graph, x: str, zero: str, width: int, by: int) -> str:
 
 
 def _self_attention(
-    graph: Graph, x: str, source: Source, name: str, config: WhisperConfig, positions: int, style: Style
+    graph: Graph, x: str, source: Source, name: str, config: WhisperConfig, style: Style
 ) -> str:
     heads = config.encoder_heads
     w = AttentionWeights(source, f"{name}.self_attn", config.d_model, heads)
     if style == "tensor":
-        y = _int8_attention(graph, x, w, heads, positions, f"{name}.self_attn")
+        y = _int8_attention(graph, x, w, heads, f"{name}.self_attn")
     else:
         qkv = linear(graph, x, *w.qkv(), style)
         parts = [f"{name}.{kind}" for kind in "qkv"]
@@ -106,7 +113,7 @@ def _self_attention(
     return linear(graph, y, w.out, w.out_bias, style, f"{name}.self_attn.out_proj")
 
 
-def _int8_attention(graph: Graph, x: str, w: AttentionWeights, heads: int, positions: int, name: str) -> str:
+def _int8_attention(graph: Graph, x: str, w: AttentionWeights, heads: int, name: str) -> str:
     """Attention of one window `x` [1, positions, d_model] in integers, [1, positions, heads * width].
 
     Keys and values have a scale per channel. The keys' scales go into the queries, which then have one
@@ -119,10 +126,10 @@ def _int8_attention(graph: Graph, x: str, w: AttentionWeights, heads: int, posit
     factor = np.float32(w.scale)
     query = int8_product(graph, rows, w.q * factor, w.q_bias * factor, f"{name}.q_proj")
     both = int8_product(graph, rows, np.concatenate([w.k, w.v], axis=1), None, f"{name}.kv_proj")
-    flat = graph.weight([positions, -1], np.int64)
-    both, scale = int8_columns_of(graph, graph.op("Reshape", both, flat), positions)
+    both = graph.op("Reshape", both, graph.weight([-1, 2 * inner], np.int64))
+    both, scale = int8_columns_of(graph, both)
     scales = graph.ops("Split", scale, graph.weight([inner, inner], np.int64), outs=names_of(scale, 2))
-    query = graph.op("Reshape", graph.op("Mul", query, scales[0]), flat)
+    query = graph.op("Reshape", graph.op("Mul", query, scales[0]), graph.weight([-1, inner], np.int64))
     query, step, zero = quantise_window(graph, query)
     queries = _heads(graph, query, heads, inner // heads)
     keys_values = _heads(graph, both, 2 * heads, inner // heads)
@@ -138,7 +145,7 @@ def _int8_attention(graph: Graph, x: str, w: AttentionWeights, heads: int, posit
         y = graph.op("MatMulIntegerToFloat", weights, value, one, value_scales[head])
         sums.append(graph.op("Mul", y, top))
     y = graph.op("Concat", *sums, axis=1) if heads > 1 else sums[0]
-    return graph.op("Reshape", y, graph.weight([1, positions, inner], np.int64))
+    return graph.op("Reshape", y, graph.weight([1, -1, inner], np.int64))
 
 
 def _heads(graph: Graph, x: str, heads: int, width: int) -> list[str]:
@@ -165,83 +172,60 @@ def feed_forward(graph: Graph, x: str, source: Source, name: str, d: int, inner:
     return linear(graph, y, down, down_bias, style, f"{name}.fc2")
 
 
-def cross_width(positions: int, folded: int) -> int:
-    """Cross-attention positions that are stored, one more than real when padding folds: a multiple of 16,
-    and of the chunk in which keys are stored.
-    """
-    needed = positions + (1 if folded else 0)
-    multiple = 16 if needed < _CHUNK else _CHUNK
-    return -(-needed // multiple) * multiple
-
-
-def key_chunk(stored: int) -> int:
-    """Positions of the keys that lie together. ONNX Runtime's matrix-vector kernel walks through the rows of
-    a matrix in strips: rows of 512 bytes that are not in the cache take it twice as long as rows of 128.
-    """
-    return min(stored, _CHUNK)
-
-
-def build_cross(source: Source, config: WhisperConfig, positions: int, folded: int, *, int8: bool) -> Graph:
-    """Hidden states [batch, positions, d_model] to each decoder layer's cross-attention keys and values.
+def build_cross(source: Source, config: WhisperConfig, *, int8: bool) -> Graph:
+    """States [batch, stored, d_model] to each decoder layer's cross-attention keys and values.
 
     `key_I` is [batch, heads, width, stored] (transposed, so that a query is one product away), `value_I`
-    [batch, heads, stored, width], without bias. Stored positions beyond the real ones are zero. With
-    `int8` `key_I` is cut into chunks of positions [batch, heads, chunks, width, chunk] (see
-    :func:`key_chunk`), and both are integers with a scale per channel, `key_scale_I` [batch, heads, 1, width]
-    and `value_scale_I` alike, and `key_sum_I` [batch, heads, 1, stored] holds -128 times the keys' column
-    sums: queries go in as unsigned bytes around 128, and this takes the 128 out again.
+    [batch, heads, stored, width], without bias. With `int8` `stored` is a multiple of `BLOCK`, `key_I` is
+    cut into chunks of positions [batch, heads, chunks, width, BLOCK], and both are integers with a scale per
+    channel, `key_scale_I` [batch, heads, 1, width] and `value_scale_I` alike, and `key_sum_I`
+    [batch, heads, 1, stored] holds -128 times the keys' column sums: queries go in as unsigned bytes around
+    128, and this takes the 128 out again.
     """
     if int8:
-        return _build_cross_int8(source, config, positions, folded)
+        return _build_cross_int8(source, config)
     graph = Graph("cross")
     heads, width = config.decoder_heads, padded_head(config.head_dim)
-    stored = cross_width(positions, folded)
-    hidden = graph.input("hidden", "FLOAT", ["batch", positions, config.d_model])
-    shape = graph.weight([0, positions, heads, width], np.int64)
-    rest = stored - positions
+    hidden = graph.input("hidden", "FLOAT", ["batch", "stored", config.d_model])
+    shape = graph.weight([0, 0, heads, width], np.int64)
     for i in range(config.decoder_layers):
         w = AttentionWeights(source, f"decoder.layers.{i}.encoder_attn", config.d_model, heads)
         both = linear(graph, hidden, np.concatenate([w.k, w.v], axis=1), None, "fp32")
         parts = [f"k{i}", f"v{i}"]
         graph.ops("Split", both, graph.weight([heads * width] * 2, np.int64), outs=parts, axis=-1)
         key, value = (graph.op("Reshape", part, shape) for part in parts)
-        key = graph.op("Transpose", key, perm=[0, 2, 3, 1])
-        value = graph.op("Transpose", value, perm=[0, 2, 1, 3])
-        key = graph.op("Pad", key, graph.weight([0, 0, 0, 0, 0, 0, 0, rest], np.int64))
-        value = graph.op("Pad", value, graph.weight([0, 0, 0, 0, 0, 0, rest, 0], np.int64))
-        graph.output(f"key_{i}", "FLOAT", ["batch", heads, width, stored], key)
-        graph.output(f"value_{i}", "FLOAT", ["batch", heads, stored, width], value)
+        graph.op("Transpose", key, perm=[0, 2, 3, 1], out=f"key_{i}")
+        graph.op("Transpose", value, perm=[0, 2, 1, 3], out=f"value_{i}")
+        graph.output(f"key_{i}", "FLOAT", ["batch", heads, width, "stored"])
+        graph.output(f"value_{i}", "FLOAT", ["batch", heads, "stored", width])
     return graph
 
 
-def _build_cross_int8(source: Source, config: WhisperConfig, positions: int, folded: int) -> Graph:
+def _build_cross_int8(source: Source, config: WhisperConfig) -> Graph:
     """Keys and values of each layer as integers with a scale per channel, of one window."""
     graph, layers = Graph("cross"), config.decoder_layers
     heads, width = config.decoder_heads, padded_head(config.head_dim)
-    stored = cross_width(positions, folded)
-    rest, chunk = stored - positions, key_chunk(stored)
-    hidden = graph.input("hidden", "FLOAT", ["batch", positions, config.d_model])
+    hidden = graph.input("hidden", "FLOAT", ["batch", "stored", config.d_model])
     rows = quantise_window(graph, hidden)
     for i in range(layers):
         name = f"decoder.layers.{i}.encoder_attn"
         w = AttentionWeights(source, name, config.d_model, heads)
         both = int8_product(graph, rows, np.concatenate([w.k, w.v], axis=1), None, f"{name}.kv_proj")
         turned = graph.op("Transpose", both, perm=[0, 2, 1])
-        whole, scale = int8_channels(graph, turned, 2 * heads * width, positions)
-        whole = graph.op("Reshape", whole, graph.weight([2, heads, width, positions], np.int64))
-        whole = graph.op("Pad", whole, graph.weight([0, 0, 0, 0, 0, 0, 0, rest], np.int64))
+        whole, scale = int8_channels(graph, turned, 2 * heads * width)
+        whole = graph.op("Reshape", whole, graph.weight([2, heads, width, -1], np.int64))
         scale = graph.op("Reshape", scale, graph.weight([2, heads, 1, width], np.int64))
         graph.ops("Split", whole, graph.weight([1, 1], np.int64), outs=[f"rows_{i}", f"turned_{i}"], axis=0)
-        chunks = graph.weight([1, heads, width, stored // chunk, chunk], np.int64)
+        chunks = graph.weight([1, heads, width, -1, BLOCK], np.int64)
         graph.op("Transpose", graph.op("Reshape", f"rows_{i}", chunks), perm=[0, 1, 3, 2, 4], out=f"key_{i}")
         scales = [f"key_scale_{i}", f"value_scale_{i}"]
         graph.ops("Split", scale, graph.weight([1, 1], np.int64), outs=scales, axis=0)
         total = graph.op("MatMulInteger", graph.weight(np.ones((1, width), np.uint8)), f"rows_{i}")
         graph.op("Mul", total, graph.weight(-128, np.int32), out=f"key_sum_{i}")
         graph.op("Transpose", f"turned_{i}", perm=[0, 1, 3, 2], out=f"value_{i}")
-        graph.output(f"key_{i}", "INT8", ["batch", heads, stored // chunk, width, chunk])
-        graph.output(f"value_{i}", "INT8", ["batch", heads, stored, width])
-        graph.output(f"key_sum_{i}", "INT32", ["batch", heads, 1, stored])
+        graph.output(f"key_{i}", "INT8", ["batch", heads, "chunks", width, BLOCK])
+        graph.output(f"value_{i}", "INT8", ["batch", heads, "stored", width])
+        graph.output(f"key_sum_{i}", "INT32", ["batch", heads, 1, "stored"])
         for name in scales:
             graph.output(name, "FLOAT", ["batch", heads, 1, width])
     return graph

@@ -36,12 +36,13 @@ class BeamSearch:
         self._rules, self._eot, self._width = rules, eot, width
         self._reader = engine.reading(width, 64)
         self._buffers = self._reader.buffers
-        self._project = engine.projector.project
+        self._projector = engine.projector
 
     def run(self, slot: Slot, hidden: Float32) -> BeamResult:
         """Search the text of `hidden` [positions, d_model] from the slot's prompt on."""
+        cross = self._projector.project(hidden)
         for row in range(self._width):
-            self._project(hidden, self._buffers.cross, row)
+            self._buffers.put(row, cross)
         rows = self._feed_prompt(slot)
         beams, finished = [slot.decoding], list[Decoding]()
         length = len(slot.decoding.prompt)
@@ -53,7 +54,7 @@ class BeamSearch:
             self._buffers.reorder(parents, length)
             rows = self._reader.step([beam.last for beam in beams], [length] * len(beams)).rows()
             length += 1
-        return BeamResult(self._best(finished, beams), {k: v[:1] for k, v in self._buffers.cross.items()})
+        return BeamResult(self._best(finished, beams), cross.arrays)
 
     def _feed_prompt(self, slot: Slot) -> Float32:
         rows: Float32 = np.zeros((0, 0), np.float32)

@@ -15,9 +15,14 @@ import numpy as np
 import onnxruntime as ort
 
 from asr_batch.models.onnx.sessions import runtime_errors
+from asr_batch.models.whisper.alignment import GROUP
 from asr_batch.models.whisper.arrays import Array, Shape, zeros_in_one
+from asr_batch.models.whisper.engine.cross import BIAS, CLOSED, Cross
+from asr_batch.models.whisper.silence import BLOCK
 
 _STEP = 16  # tokens by which caches grow
+_BLOCKS = 2  # by which what windows listen to grows
+_PATIENCE = 64  # windows in a row that need less, after which it shrinks
 _DTYPES: dict[str, Any] = {
     "tensor(float)": np.float32,
     "tensor(int8)": np.int8,
@@ -35,20 +40,56 @@ def bind(binding: Any, name: str, array: Array, *, output: bool = False) -> None
 class Buffers:
     """Caches of `slots` windows for one decoder graph, self-attention for `capacity` tokens each.
 
-    `cross` maps the graph's cross-attention inputs to arrays [slots, ...]; `past` its self-attention inputs
-    to arrays [slots, heads, capacity, width], which :meth:`grow` makes longer.
+    `cross` maps the graph's cross-attention inputs to arrays [slots, ...] over `stored` positions, as many as
+    the longest running window needs (:meth:`fit`): a step reads all of them. `past` maps its self-attention
+    inputs to arrays [slots, heads, capacity, width], which :meth:`grow` makes longer.
     """
 
     def __init__(self, session: ort.InferenceSession, slots: int, capacity: int) -> None:
-        self.slots, self.capacity = slots, capacity
-        cross: dict[str, Shape] = {}
-        past: dict[str, Shape] = {}
-        for node in session.get_inputs():
-            if node.name.startswith(("key_", "value_")):
-                cross[node.name] = (_DTYPES[node.type], (slots, *node.shape[1:]))
-            elif node.name.startswith("past_"):
-                past[node.name] = (np.float32, (slots, node.shape[1], capacity, node.shape[3]))
-        self.cross, self.past = zeros_in_one(cross), zeros_in_one(past)
+        self.slots, self.capacity, self.stored = slots, capacity, 0
+        nodes = session.get_inputs()
+        self._cross = {
+            node.name: (_DTYPES[node.type], list(node.shape[1:]))
+            for node in nodes
+            if node.name == BIAS or node.name.startswith(("key_", "value_"))
+        }
+        past = {
+            node.name: (np.float32, (slots, node.shape[1], capacity, node.shape[3]))
+            for node in nodes
+            if node.name.startswith("past_")
+        }
+        self._unused = 0
+        self.cross: dict[str, Array] = {}
+        self.past = zeros_in_one(past)
+
+    def put(self, slot: int, cross: Cross) -> None:
+        """Let `slot` listen to `cross`; makes room when there is too little."""
+        if cross.stored > self.stored:
+            self.fit(cross.stored)
+        for name, array in cross.arrays.items():
+            self.cross[name][slot][tuple(slice(size) for size in array.shape[1:])] = array[0]
+        self.cross[BIAS][slot, ..., cross.stored :] = CLOSED
+
+    def fit(self, stored: int) -> None:
+        """Store as many positions as the longest window needs: at once when it is more than before, and less
+        when so many windows in a row needed less.
+        """
+        needed = -(-stored // (_BLOCKS * BLOCK)) * _BLOCKS * BLOCK
+        self._unused = self._unused + 1 if needed < self.stored else 0
+        if needed > self.stored or self._unused > _PATIENCE:
+            self._resize(needed)
+
+    def _resize(self, stored: int) -> None:
+        sizes = {"stored": stored, "chunks": stored // BLOCK}
+        shapes: dict[str, Shape] = {
+            name: (kind, (self.slots, *(sizes[size] if isinstance(size, str) else size for size in shape)))
+            for name, (kind, shape) in self._cross.items()
+        }
+        old, self.cross, self.stored, self._unused = self.cross, zeros_in_one(shapes), stored, 0
+        self.cross[BIAS][:] = CLOSED
+        for name, array in old.items():
+            kept = tuple(slice(min(pair)) for pair in zip(array.shape, self.cross[name].shape, strict=True))
+            self.cross[name][kept] = array[kept]
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` tokens per slot; what is there stays."""
@@ -87,10 +128,9 @@ class Stepper:
         self._longest = np.zeros(1, np.int32)
         self._ids = np.zeros((buffers.slots, 1), np.int64)
         self._positions = np.zeros((buffers.slots, 1), np.int64)
-        groups = outputs["attended"].shape[2] if "attended" in outputs else 0  # for word times: no steps
-        self.attended = np.zeros((buffers.slots, 1, groups), np.float32)
+        self.attended = np.zeros((buffers.slots, 1, 0), np.float32)
         self._bindings: dict[tuple[int, int], Any] = {}
-        self._bound_capacity = 0
+        self._bound: tuple[int, int] | None = None
 
     def step(
         self, ids: Sequence[int], positions: Sequence[int], pool: Executor | None = None, pieces: int = 1
@@ -144,9 +184,11 @@ class Stepper:
     def _make_room(self, tokens: int) -> None:
         if tokens > self.buffers.capacity:
             self.buffers.grow(-(-tokens // _STEP) * _STEP)
-        if self._bound_capacity != self.buffers.capacity:
+        size = (self.buffers.capacity, self.buffers.stored)
+        if self._bound != size:
             self._bindings.clear()
-            self._bound_capacity = self.buffers.capacity
+            self._bound = size
+            self.attended = np.zeros((self.buffers.slots, 1, self.buffers.stored // GROUP), np.float32)
 
     def _binding(self, start: int, end: int) -> Any:
         if (start, end) not in self._bindings:

@@ -1,4 +1,4 @@
-"""The CPU encoder of a bundle behind the `Encoder` seam, and the projector of cross-attention."""
+"""The CPU encoder of a bundle behind the `Encoder` seam."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +13,6 @@ from numpy.typing import NDArray
 from asr_batch.models.encoder import EncoderJob
 from asr_batch.models.onnx.options import Cores, graph_options
 from asr_batch.models.onnx.sessions import open_session, runtime_errors
-from asr_batch.models.whisper.arrays import Array
-from asr_batch.models.whisper.engine.buffers import bind
 from asr_batch.models.whisper.kernels.encoder import open_encoder_kernel
 
 Float32 = NDArray[np.float32]
@@ -56,6 +53,7 @@ class CpuEncoder:
     """
 
     backend = "cpu"
+    frames = None
     max_batch = 1
 
     def __init__(self, folder: Path, cores: Cores, provider: str) -> None:
@@ -66,15 +64,15 @@ class CpuEncoder:
         kernel = open_encoder_kernel(folder, provider)
         self._run: Callable[[Float32], Float32]
         if kernel is not None:
-            self._run, self.n_mels, self.frames = kernel, kernel.n_mels, kernel.frames
+            self._run, self.n_mels = kernel, kernel.n_mels
             return
         opened = open_session(folder / "encoder.onnx", provider=provider, options=graph_options(1))
         self.provider, self.fallback, session = opened.provider, opened.fallback, opened.session
         self._run = lambda log_mel: session.run(None, {"log_mel": log_mel})[0]
-        _, self.n_mels, self.frames = session.get_inputs()[0].shape
+        self.n_mels = session.get_inputs()[0].shape[1]
 
     def start(self, log_mel: Float32, *, cpu: bool = False) -> EncoderJob:
-        """Encode `log_mel` [batch, n_mels, frames]."""
+        """Encode `log_mel` [batch, n_mels, frames], an even number of frames up to the model's length."""
         return CpuJob(tuple(self._pool.submit(self._encode, row[None]) for row in log_mel), self._cores)
 
     def _encode(self, log_mel: Float32) -> Float32:
@@ -88,27 +86,3 @@ class CpuEncoder:
     def close(self) -> None:
         """Let the threads go."""
         self._pool.shutdown(wait=True, cancel_futures=True)
-
-
-class CrossProjector:
-    """`cross.onnx`: hidden states of one window to a slot's cross-attention buffers, written in place."""
-
-    def __init__(self, folder: Path, provider: str) -> None:
-        opened = open_session(folder / "cross.onnx", provider=provider, options=graph_options(1))
-        self._session, self.fallback = opened.session, opened.fallback
-        self._cross: dict[str, Array] = {}
-        self._bindings: dict[int, Any] = {}
-
-    def project(self, hidden: Float32, cross: dict[str, Array], slot: int) -> None:
-        """Keys and values of `hidden` [positions, d_model] into `cross`[...][slot]."""
-        if cross is not self._cross:
-            self._cross, self._bindings = cross, {}
-        window = np.ascontiguousarray(hidden[None], np.float32)
-        binding = self._bindings.get(slot)
-        if binding is None:
-            binding = self._bindings[slot] = self._session.io_binding()
-            for name, array in cross.items():
-                bind(binding, name, array[slot : slot + 1], output=True)
-        bind(binding, "hidden", window)
-        with runtime_errors("cross-attention"):
-            self._session.run_with_iobinding(binding)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asr_batch.manifests.errors import RetryableError
 from asr_batch.models.encoder import Encoder, EncoderJob
-from asr_batch.models.features import HOP, log_mel_batch
 from asr_batch.models.recognizer import Samples
+from asr_batch.models.whisper.silence import encoded_positions, features
 
 Float32 = NDArray[np.float32]
 _TRIES = 3
@@ -37,6 +37,7 @@ class _Queued(Generic[T]):
     item: T
     samples: Samples
     cpu: bool
+    whole: bool
 
 
 @dataclass(slots=True)
@@ -48,10 +49,12 @@ class _Flight(Generic[T]):
 
 
 class EncoderFeed(Generic[T]):
-    """A queue of windows in front of an encoder. Items come out in the order in which they went in."""
+    """A queue of windows in front of an encoder of a model for `trained` positions. Items come out in the
+    order in which they went in. Windows get as many positions as they need, or `fixed` ones.
+    """
 
-    def __init__(self, encoder: Encoder) -> None:
-        self._encoder = encoder
+    def __init__(self, encoder: Encoder, trained: int, fixed: int | None = None) -> None:
+        self._encoder, self._trained, self._fixed = encoder, trained, fixed
         self._waiting: deque[_Queued[T]] = deque()
         self._flights: deque[_Flight[T]] = deque()
         self._ready: deque[Ready[T]] = deque()
@@ -60,12 +63,13 @@ class EncoderFeed(Generic[T]):
         flying = sum(len(flight.items) for flight in self._flights)
         return len(self._waiting) + flying + len(self._ready)
 
-    def put(self, item: T, samples: Samples, *, cpu: bool = False) -> None:
+    def put(self, item: T, samples: Samples, *, cpu: bool = False, whole: bool = False) -> None:
         """Queue a window, and start encoding when the encoder has room: its caller reads on meanwhile.
 
-        `cpu`: it is not to be encoded on an NPU.
+        `cpu`: it is not to be encoded on an NPU. `whole`: nor without all the silence that the model was
+        trained to have behind it.
         """
-        self._waiting.append(_Queued(item, samples, cpu))
+        self._waiting.append(_Queued(item, samples, cpu or whole, whole))
         if len(self._waiting) >= self._encoder.max_batch:
             self._launch()
 
@@ -101,15 +105,32 @@ class EncoderFeed(Generic[T]):
         ):
             count = min(self._encoder.max_batch, len(self._waiting))
             items = [self._waiting.popleft() for _ in range(count)]
-            log_mel = self.features([one.samples for one in items])
+            log_mel = self._features(items)
             self._flights.append(_Flight(items, log_mel, self._start(items, log_mel)))
 
-    def _start(self, items: Sequence[_Queued[T]], log_mel: Float32) -> EncoderJob:
+    def _start(self, items: Sequence[_Queued[Any]], log_mel: Float32) -> EncoderJob:
         return self._encoder.start(log_mel, cpu=any(one.cpu for one in items))
 
-    def features(self, windows: Sequence[Samples]) -> Float32:
+    def encode(self, samples: Samples) -> Float32:
+        """Hidden states [positions, d_model] of one window, beside the queue."""
+        one = [_Queued(None, samples, cpu=False, whole=False)]
+        hidden: Float32 = self._start(one, self._features(one)).result()[0]
+        return hidden
+
+    def _features(self, items: Sequence[_Queued[Any]]) -> Float32:
         """Log-mel [batch, n_mels, frames] of windows, each continued with silence."""
-        return log_mel_batch(windows, self._encoder.n_mels, self._encoder.frames * HOP)
+        positions = max(map(self._positions, items))
+        rows = [features(one.samples, self._encoder.n_mels, positions, self._trained) for one in items]
+        return np.ascontiguousarray(rows)
+
+    def _positions(self, one: _Queued[Any]) -> int:
+        if self._fixed is not None:
+            return self._fixed
+        if one.whole:
+            return self._trained
+        if self._encoder.frames is None or one.cpu:
+            return encoded_positions(len(one.samples), self._trained)
+        return self._encoder.frames // 2
 
     def _land(self, flight: _Flight[T]) -> None:
         try:

@@ -29,7 +29,7 @@ def read_text(
     slot = Slot("probe", rules.start(options, prompt), sot_index(config, prompt))
     capacity = min(len(prompt) + _LONGEST, config.max_target_positions)
     scratch = engine.reading(1, capacity)
-    engine.projector.project(hidden, scratch.buffers.cross, 0)
+    scratch.buffers.put(0, engine.projector.project(hidden))
     while not slot.decoding.done:
         scores = scratch.step([slot.next_token], [slot.fed])
         slot.fed += 1

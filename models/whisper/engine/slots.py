@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 
 from asr_batch.models.onnx.options import Cores, graph_options
 from asr_batch.models.onnx.sessions import open_session
+from asr_batch.models.whisper.alignment import GROUP
 from asr_batch.models.whisper.arrays import Array
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.engine.buffers import Buffers, Stepper
 from asr_batch.models.whisper.engine.choose import FastRules
-from asr_batch.models.whisper.engine.encoder import CrossProjector
+from asr_batch.models.whisper.engine.cross import CrossProjector
 from asr_batch.models.whisper.engine.vocabulary import Scores, Vocabulary, VocabularyGraphs
 from asr_batch.models.whisper.rules import Decoding
+from asr_batch.models.whisper.silence import read_silence
 
 Float32 = NDArray[np.float32]
 _CAPACITY = 80  # tokens per slot at first: prompt and token cap of 10 s in a Latin script
@@ -37,13 +39,16 @@ _AT_ONCE = 8  # prompt tokens before start-of-transcript above which they are fe
 class Slot:
     """A running window: `fed` tokens of prompt and text are in the cache already.
 
-    `listened`: for each token chosen so far, where in the window the decoder listened for it, [groups].
+    It listens to `stored` positions, of which the first `groups` groups are its own. `listened`: for each
+    token chosen so far, where in the window the decoder listened for it, [groups].
     """
 
     key: Hashable
     decoding: Decoding
     sot: int
     fed: int = 0
+    stored: int = 0
+    groups: int = 0
     listened: list[Float32] = field(default_factory=list, repr=False)
     extra: Any = field(default=None, repr=False)
 
@@ -99,9 +104,10 @@ class DecoderEngine:
     def __init__(
         self, folder: Path, config: WhisperConfig, rules: FastRules, slots: int, cores: Cores, provider: str
     ) -> None:
+        silence = read_silence(folder, config.d_model, config.max_source_positions)
         opened = open_session(folder / "decoder.onnx", provider=provider, options=graph_options(1))
         self.session, self.fallback = opened.session, opened.fallback
-        self.projector = CrossProjector(folder, provider)
+        self.projector = CrossProjector(folder, provider, silence)
         self._pool = ThreadPoolExecutor(cores.count, thread_name_prefix="decoder")
         self._cores = cores
         self._rules, self._config = rules, config
@@ -118,9 +124,11 @@ class DecoderEngine:
 
     def install(self, slot: Slot, hidden: Float32) -> None:
         """Give `slot` a free place, with cross-attention over `hidden` [positions, d_model]."""
-        place = len(self.running)
-        self.projector.project(hidden, self.buffers.cross, place)
+        place, cross = len(self.running), self.projector.project(hidden)
+        slot.stored, slot.groups = cross.stored, -(-cross.positions // GROUP)
         self.running.append(slot)
+        self.buffers.fit(max(one.stored for one in self.running))
+        self.buffers.put(place, cross)
         if slot.sot > _AT_ONCE:
             self.reader.stepper.prefill(place, slot.decoding.prompt[: slot.sot])
             slot.fed = slot.sot
@@ -143,7 +151,7 @@ class DecoderEngine:
                 slot.decoding.no_speech_prob = self._rules.no_speech_prob(scores.rows([row])[0])
             if slot.chooses:
                 choosing.append(row)
-                slot.listened.append(listened[wanted[row]])
+                slot.listened.append(listened[wanted[row], : slot.groups])
         if choosing:
             chosen = scores if len(choosing) == len(wanted) else scores.of(choosing)
             self._rules.choose([running[wanted[row]].decoding for row in choosing], chosen)
@@ -177,6 +185,6 @@ class DecoderEngine:
     def first_logits(self, hidden: Float32) -> Float32:
         """Logits [vocab] behind start-of-transcript alone, over one window, beside the slots."""
         scratch = self.reading(1, 8)
-        self.projector.project(hidden, scratch.buffers.cross, 0)
+        scratch.buffers.put(0, self.projector.project(hidden))
         logits: Float32 = scratch.step([self._config.sot], [0]).rows()[0]
         return logits

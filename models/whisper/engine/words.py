@@ -21,6 +21,7 @@ from asr_batch.models.recognizer import TimedWord
 from asr_batch.models.whisper.arrays import Array
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.engine.buffers import Buffers, Stepper
+from asr_batch.models.whisper.engine.cross import Cross
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer
 
 Float = NDArray[np.float64]
@@ -60,7 +61,7 @@ class WordAligner:
         """Words of the window with these cross-attention buffers [1, ...], prompt, text and length."""
         text = self._tokenizer.text_ids(tokens)
         pieces = split_words(text, self._tokenizer, language)
-        positions = min(-(-samples // _SAMPLES_PER_POSITION), self._positions(cross))
+        positions = -(-samples // _SAMPLES_PER_POSITION)
         if not pieces or positions < 1:
             return ()
         fed = [*self._start(prompt), *text]
@@ -72,9 +73,6 @@ class WordAligner:
         probabilities = _probabilities(outputs["logits"][0, -rows:-1, : self._config.eot], text)
         return _timed(pieces, starts, probabilities, samples / 16000)
 
-    def _positions(self, cross: Mapping[str, Array]) -> int:
-        return int(cross["value_0"].shape[2])
-
     def _start(self, prompt: Sequence[int]) -> list[int]:
         """The prompt from start-of-transcript on, ending in `<|notimestamps|>`."""
         start = list(prompt)[list(prompt).index(self._config.sot) :]
@@ -83,8 +81,7 @@ class WordAligner:
 
     def _run(self, cross: Mapping[str, Array], fed: Sequence[int]) -> dict[str, Array]:
         stepper = Stepper(self._session, Buffers(self._session, 1, len(fed)))
-        for name, array in stepper.buffers.cross.items():
-            array[:] = cross[name]
+        stepper.buffers.put(0, Cross(cross, 0))
         return stepper.prefill(0, fed)
 
 

@@ -72,25 +72,29 @@ def _in_order(chosen: KernelSet, arrays: Arrays, layers: int) -> Iterator[Array]
 
 
 class EncoderKernel:
-    """Encodes one window per call; any number of threads may call it, each has its own scratch memory."""
+    """Encodes one window per call; any number of threads may call it, each has its own scratch memory, enough
+    for the longest window that it has seen.
+    """
 
     def __init__(self, chosen: KernelSet, arrays: Arrays, heads: int) -> None:
         sound, d = arrays["encoder.conv1.int8"].shape
-        positions = len(arrays["encoder.embed_positions.weight"])
         layers = sum(name.endswith(".fc1.int8") for name in arrays)
-        self.n_mels, self.frames = sound // 3, 2 * positions
-        self._hidden = (1, positions, d)
-        sizes = (self.n_mels, positions, d, heads, arrays["encoder.layers.0.fc1.int8"].shape[1], layers)
-        self._shape = (ctypes.c_long * len(sizes))(*sizes)
+        self.n_mels, self._width = sound // 3, d
+        self._sizes = (d, heads, arrays["encoder.layers.0.fc1.int8"].shape[1], layers)
         self._weights = Weights(_in_order(chosen, arrays, layers))
         self._run = chosen.function("encoder_run")
-        self._scratch: int = chosen.function("encoder_scratch", ctypes.c_long)(self._shape)
+        self._scratch = chosen.function("encoder_scratch", ctypes.c_long)
         self._local = local()
 
     def __call__(self, log_mel: Float32) -> Float32:
-        """Hidden states [1, positions, d_model] of `log_mel` [1, n_mels, frames]."""
-        if not hasattr(self._local, "scratch"):
-            self._local.scratch = scratch((self._scratch,))
-        given, hidden = np.ascontiguousarray(log_mel, np.float32), np.empty(self._hidden, np.float32)
-        self._run(self._shape, self._weights.places, place(given), place(hidden), place(self._local.scratch))
+        """Hidden states [1, positions, d_model] of `log_mel` [1, n_mels, 2 * positions]."""
+        positions = log_mel.shape[2] // 2
+        sizes = (self.n_mels, positions, *self._sizes)
+        shape = (ctypes.c_long * len(sizes))(*sizes)
+        needed = self._scratch(shape)
+        if getattr(self._local, "size", 0) < needed:
+            self._local.scratch, self._local.size = scratch((needed,)), needed
+        given = np.ascontiguousarray(log_mel, np.float32)
+        hidden = np.empty((1, positions, self._width), np.float32)
+        self._run(shape, self._weights.places, place(given), place(hidden), place(self._local.scratch))
         return hidden

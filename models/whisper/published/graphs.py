@@ -18,10 +18,12 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from asr_batch.manifests.errors import ModelError
+from asr_batch.models.calibration import packaged_clips
 from asr_batch.models.onnx.sessions import Opened, Tensor, check_tensors, open_session, runtime_errors
 from asr_batch.models.recognizer import LoadOptions
 from asr_batch.models.whisper.alignment import GROUP, alignment_heads
 from asr_batch.models.whisper.config import WhisperConfig
+from asr_batch.models.whisper.silence import average_silence
 
 Float32 = NDArray[np.float32]
 _FLOAT, _INT, _BOOL = "tensor(float)", "tensor(int64)", "tensor(bool)"
@@ -32,8 +34,8 @@ class PublishedEncoder:
     """`encoder_model*.onnx`: log-mel [batch, n_mels, frames] to hidden states.
 
     A graph for a shorter window than the model was trained on (a 10 s encoder beside a stock decoder) gets
-    its hidden states continued with zeros to the trained length, without which the decoder does not stop
-    (design: decoder.md).
+    its hidden states continued to the trained length with what it makes of silence, measured when it opens:
+    with nothing or zeros there the decoder does not know where the speech ends.
     """
 
     def __init__(self, path: Path, config: WhisperConfig, options: LoadOptions) -> None:
@@ -57,18 +59,33 @@ class PublishedEncoder:
         batch, _, frames = self._session.get_inputs()[0].shape
         self.frames = _window_frames(path, frames, config)
         self._single = batch == 1
-        self._positions = config.max_source_positions
+        self._rest = self._silence(config)  # [positions that the window lacks, d_model]
 
     def encode(self, log_mel: Float32) -> Float32:
         """Hidden states [batch, max_source_positions, d_model] of `log_mel` [batch, n_mels, frames]."""
+        hidden = self._own_states(log_mel)
+        if not len(self._rest):
+            return hidden
+        return np.concatenate([hidden, np.broadcast_to(self._rest, (len(hidden), *self._rest.shape))], axis=1)
+
+    def _own_states(self, log_mel: Float32) -> Float32:
         parts = np.split(log_mel, len(log_mel)) if self._single else [log_mel]
         with runtime_errors("encoder"):
             hidden = [self._session.run(["last_hidden_state"], {"input_features": p})[0] for p in parts]
-        return self._continued(hidden[0] if len(hidden) == 1 else np.concatenate(hidden))
+        return hidden[0] if len(hidden) == 1 else np.concatenate(hidden)
 
-    def _continued(self, hidden: Float32) -> Float32:
-        missing = self._positions - hidden.shape[1]
-        return hidden if missing <= 0 else np.pad(hidden, ((0, 0), (0, missing), (0, 0)))
+    def _silence(self, config: WhisperConfig) -> Float32:
+        """The mean state behind speech in the window's second half, for every position that it lacks."""
+        positions = self.frames // 2
+        missing = config.max_source_positions - positions
+        if not missing:
+            return np.zeros((0, config.d_model), np.float32)
+
+        def encode(log_mel: Float32) -> Float32:
+            return np.asarray(self._own_states(log_mel[None])[0])
+
+        table = average_silence(encode, packaged_clips()[::4], config.n_mels, positions)
+        return np.repeat(table[len(table) // 2 :].mean(axis=0, keepdims=True), missing, axis=0)
 
 
 def _window_frames(path: Path, frames: Any, config: WhisperConfig) -> int:

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr_batch.manifests.errors import ModelError
-from asr_batch.models.features import FRAMES_PER_SECOND, HOP, log_mel_batch
+from asr_batch.models.features import FRAMES_PER_SECOND
 from asr_batch.models.recognizer import (
     SAMPLE_RATE,
     LoadOptions,
@@ -43,6 +43,7 @@ from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.outcome import window_result
 from asr_batch.models.whisper.published.graphs import Cache, PublishedEncoder, keep_rows, open_decoder
 from asr_batch.models.whisper.rules import Decoding, TokenRules
+from asr_batch.models.whisper.silence import features
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
 
 SUFFIXES = {"fp32": ("",), "int8": ("_quantized", "_int8"), "int4": ("_q4",)}
@@ -152,14 +153,14 @@ class PublishedWhisper:
         self._decoder = open_decoder(files.merged, files.first, files.past, config, options)
         batch = options.batch_size or (_BATCH if files.precision == "fp32" else 1)
         self._fallback = self._encoder.fallback or self._decoder.fallback
-        self._info = self._describe(path, files, batch)
+        self._info = self._describe(path, files, batch, options.window)
         self._queue: deque[_Job] = deque()
         self._running: list[_Job] = []
         self._cache: Cache | None = None
         self._batches = self._used = self._available = 0
 
-    def _describe(self, path: Path, files: Files, batch: int) -> ModelInfo:
-        config = self._config
+    def _describe(self, path: Path, files: Files, batch: int, window: float | None) -> ModelInfo:
+        config, longest = self._config, self._encoder.frames / FRAMES_PER_SECOND
         can = {"prompt", "temperature"} if config.previous is not None else {"temperature"}
         can |= {"timestamps"} if config.timestamp_begin is not None else set()
         heads = {layer for layer, _ in alignment_heads(config)}
@@ -173,7 +174,7 @@ class PublishedWhisper:
             path=str(path),
             sha256=_fingerprint(path, files),
             precision=files.precision,
-            window=self._encoder.frames / FRAMES_PER_SECOND,
+            window=min(window or longest, longest),
             languages=tuple(sorted(config.languages)) if config.multilingual else ("en",),
             capabilities=frozenset(can),
             provider=self._encoder.provider,
@@ -229,8 +230,13 @@ class PublishedWhisper:
 
     def _encode(self, windows: Sequence[Samples]) -> NDArray[np.float32]:
         """Hidden states [batch, positions, width] of audio windows, each continued with silence."""
-        frames = self._encoder.frames
-        return self._encoder.encode(log_mel_batch(windows, self._config.n_mels, frames * HOP))
+        bins, positions, trained = (
+            self._config.n_mels,
+            self._encoder.frames // 2,
+            self._config.max_source_positions,
+        )
+        log_mel = [features(samples, bins, positions, trained) for samples in windows]
+        return self._encoder.encode(np.ascontiguousarray(log_mel))
 
     def _step(self) -> None:
         assert self._cache is not None

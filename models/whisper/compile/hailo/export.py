@@ -9,16 +9,15 @@ scripts, `convert.py` and the steps in README.md. The HEF that comes back goes i
 from __future__ import annotations
 
 import json
-import wave
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from asr_batch.manifests.errors import ModelError
-from asr_batch.models.recognizer import SAMPLE_RATE, Samples
+from asr_batch.models.calibration import packaged_clips, read_recordings
+from asr_batch.models.recognizer import Samples
 from asr_batch.models.whisper.compile.hailo.calibration import write_calibration, write_decoder_calibration
 from asr_batch.models.whisper.compile.hailo.graph import (
     EMBEDDED_NODE,
@@ -46,7 +45,7 @@ def export_kit(
     """Write the kit for `target` into folder `out`.
 
     `audio` for calibration: arrays of mono 16 kHz float32 samples, `.npy` files of them or 16-bit `.wav`
-    files at 16 kHz; None takes the packaged clip, enough to try the steps and too little for a good HEF.
+    files at 16 kHz; None takes the packaged clips, enough to try the steps and too little for a good HEF.
     Raises ModelError for an unknown target, an impossible window or audio of another kind.
     """
     if target not in TARGETS:
@@ -58,7 +57,7 @@ def export_kit(
     write_encoder(out / "encoder.onnx", source, config, frames)
     windows = write_calibration(
         out / "encoder_calibration.npy",
-        _samples(audio),
+        packaged_clips() if audio is None else read_recordings(audio),
         config.n_mels,
         frames,
         CALIBRATION_WINDOWS,
@@ -142,31 +141,3 @@ def _write_decoder(out: Path, source: Source, config: WhisperConfig, facts: dict
     facts["decoder_calibration_windows"] = write_decoder_calibration(out, config, table, learned, facts)
     script = decoder_script(config, facts["decoder_calibration_windows"])
     (out / "decoder.alls").write_text(script, encoding="utf-8")
-
-
-def _samples(audio: Audio | None) -> Iterator[Samples]:
-    if audio is None:
-        from asr_batch.models.hailo.probe import golden_clip
-
-        yield golden_clip()
-        return
-    for one in audio:
-        yield _read(one) if isinstance(one, Path) else np.asarray(one, np.float32)
-
-
-def _read(path: Path) -> Samples:
-    try:
-        if path.suffix == ".npy":
-            return np.asarray(np.load(path, allow_pickle=False), np.float32).ravel()
-        with wave.open(str(path)) as file:
-            kind = (file.getnchannels(), file.getsampwidth(), file.getframerate())
-            if kind != (1, 2, SAMPLE_RATE):
-                raise ModelError(f"{path}: {kind[0]} channels, {8 * kind[1]} bits, {kind[2]} Hz; expected "
-                "mono, "
-                                 "16 bits, 16000 Hz")  # fmt: skip
-            data: NDArray[np.int16] = np.frombuffer(file.readframes(file.getnframes()), "<i2")
-    except (OSError, ValueError, EOFError, wave.Error) as error:
-        raise ModelError(
-            f"{path}: calibration audio cannot be read ({error}); expected 16 kHz WAV"
-        ) from error
-    return np.asarray(data / np.float32(32768), np.float32)

@@ -1,0 +1,191 @@
+"""Measured silence: the table, what stands behind a window, and that the decoder sees it as the positions."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import whisper_reference as reference
+from whisper_bundles import bundle, decode, options_for, source
+
+from asr_batch.manifests.errors import ModelError
+from asr_batch.models.calibration import clips_of, packaged_clips, recordings
+from asr_batch.models.features import log_mel
+from asr_batch.models.load import load_recognizer
+from asr_batch.models.recognizer import LoadOptions, WindowRequest
+from asr_batch.models.whisper.compile.bundle import compile_bundle
+from asr_batch.models.whisper.engine.cross import CLOSED, with_silence
+from asr_batch.models.whisper.silence import (
+    BLOCK,
+    STEP,
+    Silence,
+    average_silence,
+    encoded_positions,
+    features,
+    read_silence,
+)
+
+pytest.importorskip("onnx")
+MODEL = Path(__file__).parents[2] / "models" / "bundled" / "nano.en"
+SPEC = reference.SPECS[6]  # trained on 30 s
+
+
+def test_a_window_is_encoded_with_a_margin_and_no_more() -> None:
+    assert encoded_positions(4 * 16000, 1500) == 220
+    assert encoded_positions(4 * 16000 + 1, 1500) == 240
+    assert encoded_positions(1, 1500) == 40
+    assert encoded_positions(30 * 16000, 1500) == 1500
+    assert encoded_positions(5 * 16000, 250) == 250
+
+
+def test_features_are_the_first_frames_of_the_whole_length() -> None:
+    for seconds in (0.3, 4.0, 9.99, 30.0):
+        samples = reference.audio(3, seconds)
+        positions = encoded_positions(len(samples), 1500)
+        whole = log_mel(samples, 80, 30 * 16000)
+        np.testing.assert_array_equal(features(samples, 80, positions, 1500), whole[:, : 2 * positions])
+    full = reference.audio(4, 10.0)  # an NPU's window without a margin
+    np.testing.assert_array_equal(features(full, 80, 500, 1500), log_mel(full, 80, 480000)[:, :1000])
+
+
+def test_the_table_holds_means_behind_the_recordings() -> None:
+    rng = np.random.default_rng(0)
+    states = rng.standard_normal((2, 250, 8)).astype(np.float32)
+    left = iter(states)
+    clips = [np.zeros(16000, np.float32), np.zeros(48000, np.float32)]  # silence from 80 and from 180 on
+    table = average_silence(lambda log_mel: next(left), clips, 80, 250)
+    assert table.shape == (13, 8)
+    np.testing.assert_allclose(table[4], states[0, 80:100].mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(table[10], states[:, 200:220].mean(axis=(0, 1)), atol=1e-6)
+    np.testing.assert_allclose(table[12], states[:, 240:250].mean(axis=(0, 1)), atol=1e-6)
+    np.testing.assert_array_equal(table[:4], table[[4] * 4])
+
+
+def test_what_stands_behind_a_window() -> None:
+    table = np.arange(13 * 4, dtype=np.float32).reshape(13, 4)
+    silence = Silence(table, 250)
+    states, sizes = silence.behind(210)
+    np.testing.assert_array_equal(states, table[11:])
+    assert sizes.tolist() == [20, 10]
+    assert len(silence.behind(250)[0]) == 0
+    rows, bias = with_silence(np.ones((210, 4), np.float32), silence)
+    assert len(rows) % BLOCK == 0
+    np.testing.assert_array_equal(rows[212:214], table[11:])  # from a whole group of 80 ms on
+    np.testing.assert_allclose(bias[0, 0, 0, 212:214], np.log([20, 10]))
+    assert (bias[0, 0, 0, :210] == 0).all()
+    assert (bias[0, 0, 0, 210:212] == CLOSED).all()
+    assert (bias[0, 0, 0, 214:] == CLOSED).all()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_group_counts_as_the_positions_that_it_stands_for(tmp_path: Path, precision: str) -> None:
+    """Logits over 2 s and groups are those over 2 s and every group's state as often as it has positions."""
+    model = bundle(tmp_path, SPEC, precision)
+    engine, feed = model._engine, model._feed  # type: ignore[attr-defined]
+    hidden = feed.encode(reference.audio(5, 2.0))
+    table = read_silence(tmp_path / precision, SPEC.d_model, 1500)
+    states, sizes = table.behind(len(hidden))
+    spread = np.concatenate([hidden, np.repeat(states, sizes, axis=0)])
+    assert (len(hidden), len(spread)) == (120, 1500)
+    short, long = engine.first_logits(hidden), engine.first_logits(spread)
+    assert np.abs(short - long).max() < (1e-4 if precision == "fp32" else 0.03) * np.abs(long).max()
+    # It matters: another silence gives other logits.
+    other = Silence(np.roll(table.states, 3, axis=1), 1500)
+    engine.projector._silence = other
+    assert np.abs(engine.first_logits(hidden) - long).max() > 0.05 * np.abs(long).max()
+
+
+def test_silence_measured_behind_speech_is_what_the_encoder_makes_of_it(tmp_path: Path) -> None:
+    model = bundle(tmp_path, SPEC)
+    feed = model._feed  # type: ignore[attr-defined]
+    clip = packaged_clips()[5]
+    feed.put(None, clip, whole=True)
+    true = feed.take().hidden
+    table = read_silence(tmp_path / "fp32", SPEC.d_model, 1500).states
+    first = encoded_positions(len(clip), 1500) // STEP
+    near = np.abs(table[first:] - true.reshape(-1, STEP, SPEC.d_model)[first:].mean(axis=1)).mean()
+    assert near < 0.2 * np.abs(true).mean()
+
+
+def test_own_calibration_audio_is_used(tmp_path: Path) -> None:
+    loud = [reference.audio(i, 3.0) for i in range(3)]
+    compile_bundle(source(tmp_path / "src", SPEC), tmp_path / "own", precision="fp32", calibration=loud)
+    compile_bundle(tmp_path / "src", tmp_path / "ours", precision="fp32")
+    own, ours = (read_silence(tmp_path / name, SPEC.d_model, 1500).states for name in ("own", "ours"))
+    assert own.shape == ours.shape
+    assert not np.allclose(own, ours, atol=1e-4)
+    with pytest.raises(ModelError, match="no second of sound"):
+        compile_bundle(tmp_path / "src", tmp_path / "none", calibration=[np.zeros(100, np.float32)])
+    assert not (tmp_path / "none").exists()
+
+
+def test_packaged_clips_are_speech_of_every_length() -> None:
+    clips = packaged_clips()
+    assert all(1.5 < len(clip) / 16000 < 8 and 0.1 < np.abs(clip).max() <= 1 for clip in clips)
+    lengths = sorted(len(one) / 16000 for one in recordings(clips))
+    assert lengths[0] < 3
+    assert lengths[-1] == 24
+    assert [len(piece) / 16000 for piece in clips_of([reference.audio(1, 6.0)])] == [2, 3, 1]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_windows_of_any_length_share_a_batch(tmp_path: Path, precision: str) -> None:
+    """Short, long and plain windows side by side, as alone; and nothing is encoded that is not there."""
+    lengths = (0.4, 29.9, 2.0, 7.3, 12.0, 1.1, 20.0, 3.0, 30.0, 5.5)
+    clips = [reference.audio(50 + i, seconds) for i, seconds in enumerate(lengths)]
+    seen = []
+    for slots in (1, 3, 16):
+        model = bundle(tmp_path, SPEC, precision, batch_size=slots, window=30)
+        assert model.info.window == 30
+        encoder, frames = model._encoder, []  # type: ignore[attr-defined]
+        start = encoder.start
+        encoder.start = lambda log_mel, to=frames, start=start, **more: (
+            to.append(log_mel.shape[2]),
+            start(log_mel, **more),
+        )[1]
+        requests = [WindowRequest(i, clip, options_for(SPEC, plain=i == 3)) for i, clip in enumerate(clips)]
+        order = np.random.default_rng(slots).permutation(len(clips))
+        results = decode(model, [requests[i] for i in order])
+        seen.append([(results[i].tokens, results[i].avg_logprob) for i in range(len(clips))])
+        wanted = [1500 if i == 3 else encoded_positions(len(clip), 1500) for i, clip in enumerate(clips)]
+        assert sorted(frames) == sorted(2 * positions for positions in wanted)
+    assert seen[0] == seen[1] == seen[2]
+    assert len({tokens for tokens, _ in seen[0]}) > 3
+
+
+def test_memory_follows_the_longest_window(tmp_path: Path) -> None:
+    model = bundle(tmp_path, SPEC, "int8", window=30)
+    buffers, wanted = model._engine.buffers, options_for(SPEC, plain=False)  # type: ignore[attr-defined]
+    short, long = reference.audio(1, 1.0), reference.audio(2, 30.0)
+    decode(model, [WindowRequest(0, short, wanted)])
+    assert buffers.stored < 200
+    decode(model, [WindowRequest(0, long, wanted)])
+    assert buffers.stored == 1536
+    decode(model, [WindowRequest(i, short, wanted) for i in range(70)])
+    assert buffers.stored < 200
+
+
+def test_a_window_longer_than_the_model_is_refused() -> None:
+    with pytest.raises(ModelError, match="30 s at once, not 31 s"):
+        load_recognizer(MODEL, LoadOptions(window=31))
+    assert load_recognizer(MODEL, LoadOptions(window=7.5)).info.window == 7.5
+
+
+def test_a_bundle_of_before_names_the_command(tmp_path: Path) -> None:
+    folder = shutil.copytree(MODEL, tmp_path / "older")
+    said = json.loads((folder / "bundle.json").read_text())
+    (folder / "bundle.json").write_text(json.dumps(said | {"format": 2}))
+    with pytest.raises(ModelError, match="asr-batch models compile SRC DST --precision int8"):
+        load_recognizer(folder)
+
+
+def test_a_damaged_table_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "silence.npy", np.full((75, 4), np.nan, np.float32))
+    with pytest.raises(ModelError, match="compile the model again"):
+        read_silence(tmp_path, 4, 1500)
+    np.save(tmp_path / "silence.npy", np.zeros((3, 4), np.float32))
+    with pytest.raises(ModelError, match=r"\(75, 4\)"):
+        read_silence(tmp_path, 4, 1500)
