@@ -363,7 +363,7 @@ def test_the_encoder_is_what_the_seam_says() -> None:
 
 def test_bundle_json_lists_the_hef(npu: Any, bundle: Path) -> None:
     data = json.loads((bundle / "bundle.json").read_text())
-    assert data["format"] == 1
+    assert data["format"] == 3
     assert [(e["file"], e["role"], e["arch"], e["compiler"]) for e in data["npu"]] == [
         ("hailo/encoder-hailo8.hef", "encoder", "hailo8", "3.31.0")
     ]

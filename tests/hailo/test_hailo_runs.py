@@ -120,13 +120,13 @@ def test_a_window_that_the_npu_spoils_is_heard_on_the_cpu(npu: Any, nano: Path) 
     assert "shorter" in [other.source for other in window.hypotheses]
 
 
-def decode(model: Any, clips: list[np.ndarray]) -> dict[Any, Any]:
+def decode(model: Any, clips: list[np.ndarray], *, plain: bool) -> dict[Any, Any]:
     results: dict[Any, Any] = {}
     waiting = list(enumerate(clips))
     while waiting or model.pending():
         while waiting and model.room():
             key, samples = waiting.pop(0)
-            model.submit(WindowRequest(key, samples, DecodeOptions(plain=True)))
+            model.submit(WindowRequest(key, samples, DecodeOptions(plain=plain)))
         results |= {result.key: result for result in model.poll()}
     return results
 
@@ -162,7 +162,8 @@ def test_encoder_and_decoder_on_the_npu_give_the_cpu_tokens(tmp_path: Path, npu:
         "npu": LoadOptions(encoder="hailo", decoder="npu"),
     }.items():
         model = load_recognizer(folder, options)
-        found = decode(model, clips)
+        # Plain windows are padded to the 10 s that this model was trained on, as an NPU's always are.
+        found = decode(model, clips, plain=name == "cpu")
         assert {result.encoder_backend for result in found.values()} == {"cpu" if name == "cpu" else "hailo"}
         texts[name] = {key: result.tokens[: facts["tokens"] - 4] for key, result in found.items()}
         assert model.confirm()

@@ -71,7 +71,8 @@ class Chip:
             hwc = to_hwc(inputs[stream["name"]], stream)
             h, w, c = hwc.shape
             flat = hwc if tuple(want.shape[1:]) == (h * w, c) else hwc.transpose(2, 0, 1)
-            feeds[want.name] = np.ascontiguousarray(flat).reshape(
-                [d if isinstance(d, int) else 1 for d in want.shape]
-            )
+            open_axis = next((i for i, d in enumerate(want.shape) if i and not isinstance(d, int)), 0)
+            sizes = [d if isinstance(d, int) else 1 for d in want.shape]
+            sizes[open_axis] = -1
+            feeds[want.name] = np.ascontiguousarray(flat).reshape(sizes)
         return list(self.session.run(None, feeds))
