@@ -13,7 +13,7 @@ import traceback
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -100,7 +100,8 @@ class Worker:
     def _second(self) -> Recognizer:
         """The model that settles what the first one cannot, loaded when it is first needed."""
         assert self._spec.second_model is not None
-        return load_recognizer(self._spec.second_model, self._spec.load)
+        load = replace(self._spec.load, window=self._recognizer.info.window)
+        return load_recognizer(self._spec.second_model, load)
 
     @property
     def info(self) -> ModelInfo:
