@@ -1,1 +1,1 @@
-"""The Qwen3-ASR family in the layout of encoder, decoder_init, decoder_step and embed_tokens.bin."""
+"""Qwen3-ASR in its ONNX layout: encoder, decoder_init, decoder_step and embed_tokens.bin (docs/models.md)."""

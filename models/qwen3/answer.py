@@ -1,4 +1,4 @@
-"""What the decoder said, taken apart: language, text and signs of a loop. Nothing is ever removed."""
+"""Parses the decoder's answer: language, text, signs of a loop. Never removes text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LOOP_UNIT = 20
 """Longest repeated pattern, in characters, that counts as a loop (the vendor's rule)."""
 
 LOOP_TIMES = 20
-"""A pattern standing this often in a row is a loop (the vendor's rule)."""
+"""A pattern repeated this often in a row is a loop (the vendor's rule)."""
 
 _LOOP = re.compile(r"(.{1,%d}?)\1{%d,}" % (LOOP_UNIT, LOOP_TIMES - 1), re.DOTALL)  # noqa: UP031
 _LANGUAGE = re.compile(r"language\s+(\S[^\n]*)", re.IGNORECASE)
@@ -21,7 +21,7 @@ _LANGUAGE = re.compile(r"language\s+(\S[^\n]*)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`language` is a code (or the model's own word in lower case if it is none of ours), None: none told."""
+    """`language` is a code, or the model's own word in lower case if unknown, or None if it named none."""
 
     text: str
     language: str | None
@@ -30,8 +30,8 @@ class Answer:
 def parse(raw: str, hint: str | None) -> Answer:
     """Split `raw` as decoded (special tokens dropped) into language and text.
 
-    With a `hint` (a code) the model was made to skip the language and says text only. Without one it says
-    `language X<asr_text>text`; an answer without the tag is text as a whole, in no known language.
+    With a `hint` (a code) the prompt already holds the language, and the answer is text only. Without one it
+    is `language X<asr_text>text`; an answer without the tag is all text, in an unknown language.
     """
     if hint is not None:
         return Answer(raw.strip(), hint)

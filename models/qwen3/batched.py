@@ -1,4 +1,4 @@
-"""All running windows in one pass over the weights, their caches appended to in place."""
+"""Decodes all running windows in one pass over the weights, appending to their caches in place."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ ROOM_STEP = 256
 class BatchedStepper:
     """Our own step graph (`rewrite.batched_step`) over the folder's weights.
 
-    A step runs the slots up to the last one in use, so few windows cost little; a window's numbers do not
-    depend on its slot or on how many run beside it (measured bit for bit, docs/models.md).
+    A step runs the slots up to the last one in use, so a few windows cost little. A window's results do not
+    depend on its slot or on how many others run (measured bit for bit, docs/models.md).
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class BatchedStepper:
         self._caches = []
 
     def _grow(self, room: int) -> None:
-        """Make caches for `room` positions; memory is taken only where it is written."""
+        """Make caches for `room` positions; memory is committed only where it is written."""
         c = self._config
         old, shape = self._caches, (self._slots, c.kv_heads, room, c.head_dim)
         self._caches = [np.zeros(shape, np.float32) for _ in range(2 * c.layers)]
@@ -90,7 +90,7 @@ class BatchedStepper:
         self._bindings.clear()
 
     def _bind(self, rows: int) -> Any:
-        """Inputs and outputs for the first `rows` slots; the values share our arrays' memory."""
+        """Inputs and outputs for the first `rows` slots; the values share the arrays' memory."""
         binding = self._session.io_binding()
         cos, sin = self._angles
         inputs = {"input_embeds": self._embeds[:rows], "lengths": self._lengths[:rows]}

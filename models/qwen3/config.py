@@ -1,4 +1,4 @@
-"""config.json of the layout: every size and special id that the code uses, nothing assumed."""
+"""Reads config.json: every size and special id that the code uses; nothing is assumed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ FRAMES_PER_CHUNK = 100
 """Log-mel frames of the encoder's convolution window (1 s): a constant of the layout, not in its config."""
 
 FRONT_END = {"sample_rate": 16_000, "n_fft": 400, "hop_length": 160, "fmin": 0, "fmax": 8_000}
-"""The log-mel of the layout (Whisper large-v3's); a config that says otherwise is refused."""
+"""The log-mel settings of the layout (Whisper large-v3's); a config with others is refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class QwenConfig:
     """Sizes and ids of one model, all from its config.json.
 
-    `hidden` is the decoder's width and the width of audio features; `embed_bytes` 2 (float16) or 4
-    (float32) bytes per number of embed_tokens.bin; `eos` the ids that end a transcript.
+    `hidden` is the width of the decoder and of audio features; `embed_bytes` is the size of a value in
+    embed_tokens.bin, 2 (float16) or 4 (float32); `eos` are the ids that end a transcript.
     """
 
     n_mels: int
@@ -45,7 +45,7 @@ class QwenConfig:
 
     @classmethod
     def from_folder(cls, folder: Path) -> QwenConfig:
-        """Read `folder`/config.json. Raises ModelError naming the key that is missing or wrong."""
+        """Read `folder`/config.json. Raises ModelError with the key that is missing or wrong."""
         reader = _Reader.open(folder / "config.json")
         _check_front_end(reader)
         ids = reader.section("special_tokens")
@@ -81,13 +81,13 @@ class QwenConfig:
 
     @property
     def kv_bytes(self) -> int:
-        """Bytes of keys and values of one position over all layers, float32."""
+        """Bytes of one position's keys and values over all layers, float32."""
         return 2 * 4 * self.layers * self.kv_heads * self.head_dim
 
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """One object of config.json with the words for complaints about it."""
+    """One object of config.json, and where it is, for error messages."""
 
     where: str
     data: dict[str, Any]
@@ -108,7 +108,7 @@ class _Reader:
         value = self.data.get(key)
         if not isinstance(value, dict):
             raise ModelError(
-                f"{self.where}: section {key!r} is missing; expected an object with its sizes or ids"
+                f"{self.where}: section {key!r} is missing; expected an object with sizes or ids"
             )
         return _Reader(f"{self.where}: {key}", value)
 
@@ -140,9 +140,7 @@ def _check_front_end(reader: _Reader) -> None:
     for key, right in FRONT_END.items():
         found = mel.get(key, right) if isinstance(mel, dict) else mel
         if found != right:
-            raise ModelError(
-                f"{reader.where}: mel {key} is {found!r}; this layout is computed with {right} only"
-            )
+            raise ModelError(f"{reader.where}: mel {key} is {found!r}, expected {right}")
 
 
 def _embed_bytes(reader: _Reader) -> int:
@@ -177,6 +175,6 @@ def _check_widths(reader: _Reader, config: QwenConfig) -> None:
         )
     if not config.kv_heads or config.heads % config.kv_heads:
         raise ModelError(
-            f"{reader.where}: {config.heads} attention heads do not divide by "
+            f"{reader.where}: {config.heads} attention heads are not a multiple of "
             f"{config.kv_heads} key-value heads"
         )

@@ -1,4 +1,4 @@
-"""One window on its way through the decoder: which token comes next and when it ends."""
+"""Greedy decoding or sampling of one window: the next token, and when the window ends."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from asr_batch.models.recognizer import DecodeOptions
 Float32 = NDArray[np.float32]
 
 TOKENS_PER_SECOND = 16
-"""Cap per second of audio when the caller sets none: above the fastest speech in any script."""
+"""Default cap per second of audio: above the fastest speech in any script."""
 
 LEAST_CAP = 512
-"""Cap of short windows when the caller sets none (the vendor's default)."""
+"""Default cap for short windows (the vendor's)."""
 
 
 def token_cap(seconds: float, options: DecodeOptions) -> int:
-    """How many ids a window of `seconds` may generate."""
+    """How many tokens a window of `seconds` may generate."""
     if options.max_new_tokens is not None:
         return options.max_new_tokens
     return max(LEAST_CAP, int(seconds * TOKENS_PER_SECOND))
 
 
 class NotFiniteError(ValueError):
-    """The graph gave NaN or infinity for this window."""
+    """The graph returned NaN or infinity for this window."""
 
 
 @dataclass(slots=True)
 class Decoding:
-    """Generated `tokens` (without the end id), their log-probabilities and the end of the window."""
+    """The state of one window: `tokens` so far (without the end id), log-probabilities, whether it ended."""
 
     options: DecodeOptions
     cap: int
@@ -45,7 +45,7 @@ class Decoding:
     def take(self, logits: Float32) -> int | None:
         """Choose the next token from `logits` [vocab]; None when the window has ended.
 
-        Raises NotFiniteError. The log-probability counts under temperature 1, end ids included.
+        Log-probabilities are taken at temperature 1 and include the end id. Raises NotFiniteError.
         """
         if self.cap <= 0:
             self.truncated = True
@@ -67,11 +67,11 @@ class Decoding:
 
     @property
     def avg_logprob(self) -> float:
-        """Mean natural log-probability of all chosen ids, the end id included."""
+        """Mean natural log-probability of all chosen ids, including the end id."""
         return self.logprob / max(self.steps, 1)
 
     def _allowed(self, logits: Float32) -> Float32:
-        """The row with end ids forbidden where the text would begin, if the caller asks for that."""
+        """The logits, with end ids suppressed at the first token if the caller asked for that."""
         begins = not self.tokens or self.tokens[-1] == self.asr_text
         if not (self.options.suppress_first_eot and begins):
             return logits
@@ -80,6 +80,6 @@ class Decoding:
         return row
 
     def _draw(self, row: Float32) -> int:
-        """Gumbel-max sample; the draw depends on the window's seed and the step alone."""
+        """Gumbel-max sample; depends only on the window's seed and the step."""
         noise = np.random.default_rng([self.options.seed, self.steps]).gumbel(size=row.shape)
         return int(np.argmax(row / self.options.temperature + noise))

@@ -1,8 +1,8 @@
-"""Which files of a folder are used: the rule between FP32 and quantised graphs.
+"""Chooses between the FP32 and quantised graphs of a folder.
 
-`auto` takes int4 when both int4 decoders stand in the folder, else FP32, else whatever completes the set.
-An explicit precision prefers its own file for each graph and falls back to FP32 for the others, as the
-layout's published consumers do; at least one decoder must exist in the precision that was asked for.
+`auto` takes int4 if both int4 decoders exist, else FP32, else whatever completes the set. An explicit
+precision prefers its own file for each graph and falls back to FP32, as the layout's published consumers do;
+at least one decoder must exist in that precision.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SUFFIXES = {"int4": ".int4.onnx", "int8": ".int8.onnx", "fp16": ".fp16.onnx", "f
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """The graphs to load and the name of what was chosen (`fp32`, `int4`, or `int4+fp32` for a mixed set)."""
+    """The graphs to load, and their precision (`fp32`, `int4`, or `int4+fp32` for a mixed set)."""
 
     folder: Path
     encoder: Path
@@ -35,18 +35,18 @@ class ModelFiles:
 
 
 def looks_like_layout(folder: Path) -> bool:
-    """Whether any file of the layout's own decoders stands in `folder`."""
+    """Whether `folder` has any decoder file of this layout."""
     names = {entry.name for entry in folder.iterdir()}
     decoders = {f"{graph}{suffix}" for graph in DECODERS for suffix in SUFFIXES.values()}
     return bool(names & (decoders | {"embed_tokens.bin"}))
 
 
 def choose(folder: Path, precision: str) -> ModelFiles:
-    """Pick one file for each graph. Raises ModelError listing what is missing."""
+    """Choose one file per graph. Raises ModelError with what is missing."""
     asked = _automatic(folder) if precision == "auto" else precision
     if not any((folder / f"{graph}{SUFFIXES[asked]}").exists() for graph in DECODERS):
         raise ModelError(
-            f"{folder}: precision {asked} was asked for, but there is no decoder_init{SUFFIXES[asked]}; "
+            f"{folder}: precision {asked} was requested, but there is no decoder_init{SUFFIXES[asked]}; "
             f"found {_variants(folder)}"
         )
     paths = {graph: _first(folder, graph, asked) for graph in GRAPHS}
@@ -75,7 +75,7 @@ def _first(folder: Path, graph: str, precision: str) -> Path | None:
         path = folder / f"{graph}{SUFFIXES[one]}"
         if path.exists():
             return path
-    if graph == "encoder":  # all encoder files of the layout hold the same FP32 graph
+    if graph == "encoder":  # all encoder files of this layout hold the same FP32 graph
         return next((p for p in (folder / f"{graph}{s}" for s in SUFFIXES.values()) if p.exists()), None)
     return None
 

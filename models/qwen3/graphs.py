@@ -1,4 +1,4 @@
-"""Encoder and prefill: log-mel to audio features, prompt and features to a window ready to decode."""
+"""Encoder and prefill: log-mel to audio features, prompt and features to the first logits and cache."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Float32 = NDArray[np.float32]
 
 
 def audio_positions(frames: int) -> int:
-    """Audio features that the encoder makes of `frames` log-mel frames: 13 a second, ceil(rest / 8) more."""
+    """Number of audio features for `frames` log-mel frames: 13 per second, and ceil(rest / 8)."""
     whole, rest = divmod(frames, FRAMES_PER_CHUNK)
     return 13 * whole + -(-rest // 8)
 
 
 @dataclass(slots=True)
 class Prefill:
-    """A window after its prompt: `logits` [vocab] of the next token, then `length` keys and values.
+    """A window after its prompt: `logits` [vocab] of the next token, and the cache of `length` positions.
 
     Keys and values are ONNX Runtime values [layers, 1, kv_heads, length, head_dim].
     """
@@ -41,7 +41,7 @@ class Prefill:
 
 
 class Graphs:
-    """Encoder and prefill, loaded; every method may be called from any thread."""
+    """The loaded encoder and prefill. Thread-safe."""
 
     def __init__(self, files: ModelFiles, config: QwenConfig, threads: int) -> None:
         self._config = config
@@ -51,19 +51,19 @@ class Graphs:
     def encode(self, mel: Float32) -> Float32:
         """Audio features [1, positions, hidden] of a log-mel spectrogram [n_mels, frames].
 
-        Raises ValueError when the encoder makes another number of them than the layout says: the prefill
-        would take too few without a word.
+        Raises ValueError when their number is not what the layout promises, because the prefill would
+        silently accept too few.
         """
         features: Float32 = self._encoder.run(["audio_features"], {"mel": mel[None]})[0]
         expected = (1, audio_positions(mel.shape[1]), self._config.hidden)
         if features.shape != expected:
             raise ValueError(
-                f"the encoder made features {features.shape} of {mel.shape[1]} frames, expected {expected}"
+                f"the encoder returned {features.shape} for {mel.shape[1]} frames, expected {expected}"
             )
         return features
 
     def prefill(self, prompt: Prompt, features: Float32) -> Prefill:
-        """Run the prompt with `features` in the place of its audio pads."""
+        """Run the prompt, with `features` in place of its audio pads."""
         if features.shape[1] != prompt.audio_count:
             raise ValueError(f"{features.shape[1]} audio features for {prompt.audio_count} audio pads")
         length = len(prompt.ids)
@@ -80,14 +80,14 @@ class Graphs:
 
 
 def _open_prefill(path: Path, threads: int, packed: bool) -> ort.InferenceSession:
-    """The prefill with logits of the last position where the graph allows it.
+    """The prefill, reduced to the logits of the last position if the graph can be rewritten.
 
-    FP32 weights stay mapped: with hundreds of rows per product, packing them brings nothing (measured:
-    265 ms against 284 ms) and would double their memory. int4 needs its packing to be fast at all.
+    FP32 weights stay memory-mapped: with hundreds of rows per product, packing them gains little (measured:
+    265 ms against 284 ms) and would double their memory. int4 needs packing to be fast at all.
     """
     if can_rewrite(path):
         try:
             return open_rewritten(path, threads, last_position, prepack=packed)
         except (NotTracedError, ModelError):
-            pass  # an exporter we do not know: as published, with all its logits
+            pass  # an unknown exporter: run as published, with logits for all positions
     return open_published(path, threads, prepack=packed)

@@ -1,6 +1,6 @@
-"""The 30 languages of the family: ISO code to the English name that the prompt and the answer use.
+"""The 30 languages of the family: ISO code to the English name used in prompt and answer.
 
-Source: contract of the layout (names as the vendor's tokeniser has them, codes as transformers maps them).
+Names are those of the package `qwen-asr`, codes those of `transformers`.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ NAMES: dict[str, str] = {
 CODES: dict[str, str] = {name.lower(): code for code, name in NAMES.items()}
 
 ALIASES: dict[str, str] = {"tl": "fil", "cmn": "zh", "in": "id"}
-"""Other codes in use for the same language (Whisper says `tl` for Filipino)."""
+"""Other codes in use for the same language (Whisper uses `tl` for Filipino)."""
 
 
 def language_code(text: str) -> str | None:
-    """The code for a code or an English name in any case, with or without a region (`de-AT`); else None."""
+    """The code for a code or English name in any case, with or without region (`de-AT`); None if unknown."""
     plain = text.strip().lower()
     plain = CODES.get(plain, plain)
     short = plain.replace("_", "-").split("-")[0]

@@ -1,7 +1,8 @@
-"""The family's entry: is a folder of this layout, and load it.
+"""Recognises and loads a folder of this layout.
 
-The layout: encoder.onnx, decoder_init.onnx, decoder_step.onnx (or their int4 variants) with external data,
-embed_tokens.bin, config.json and tokenizer.json (seed 004; contract qwen3-asr).
+The layout: encoder.onnx, decoder_init.onnx and decoder_step.onnx (or their int4 variants) with external data,
+embed_tokens.bin, config.json and tokenizer.json, as published in
+huggingface.co/andrewleech/qwen3-asr-0.6b-onnx.
 """
 
 from __future__ import annotations
@@ -35,24 +36,24 @@ from asr_batch.models.qwen3.trace import NotTracedError
 from asr_batch.models.recognizer import SAMPLE_RATE, LoadOptions, ModelInfo, Recognizer
 
 WINDOW = 30.0
-"""Seconds of a window unless the caller says otherwise (the vendor's setting for short requests)."""
+"""Default length of a window in seconds (the vendor's for short requests)."""
 
 SLOTS = 8
-"""Windows that decode together unless the caller says otherwise."""
+"""Default number of windows that decode together."""
 
 CAPABILITIES = frozenset({"prompt", "temperature"})
-"""No `language_detection`: every window says its own language in the answer, at no cost."""
+"""Without `language_detection`: every window names its language in the answer, at no extra cost."""
 
 
 def matches(path: Path) -> bool:
-    """Whether the folder has files of this layout's own names."""
+    """Whether the folder has files with this layout's names."""
     return looks_like_layout(path)
 
 
 def load(path: Path, options: LoadOptions) -> Recognizer:
-    """Load the model in `path`. Raises ModelError for whatever does not fit the layout."""
+    """Load the model in `path`. Raises ModelError if anything does not fit the layout."""
     if options.provider not in ("auto", "cpu"):
-        raise ModelError(f"provider {options.provider!r}: the Qwen3-ASR family runs on cpu")
+        raise ModelError(f"provider {options.provider!r}: Qwen3-ASR runs on cpu only")
     files = choose(path, options.precision)
     config = QwenConfig.from_folder(path)
     writer = PromptWriter(path, config)
@@ -69,9 +70,9 @@ def load(path: Path, options: LoadOptions) -> Recognizer:
 
 
 class _Check:
-    """A short sound through encoder and prefill at load, and the step compared with the prefill.
+    """Self-test at load: runs a short sound through encoder and prefill, compares a step with the prefill.
 
-    The reference for a step is the prefill of one token more: it needs no second copy of the weights.
+    The reference for a step is the prefill of one more token, which needs no second copy of the weights.
     """
 
     def __init__(self, graphs: Graphs, writer: PromptWriter, folder: Path, n_mels: int) -> None:
@@ -85,13 +86,13 @@ class _Check:
             raise ModelError(f"{folder}: the model does not run: {error}") from error
         if not np.isfinite(self._whole).all():
             raise ModelError(
-                f"{folder}: the model gives numbers that are not finite; its weights are damaged"
+                f"{folder}: the model returns values that are not finite; its weights are damaged"
             )
 
     def stepper(
         self, files: ModelFiles, config: QwenConfig, embedding: Embedding, threads: int, fitting: Plan
     ) -> Stepper:
-        """Our batched step where it can be had and agrees, else the published one."""
+        """Our batched step if the graph can be rewritten and agrees, else the published one."""
         path = files.decoder_step
         if can_rewrite(path):
             try:
@@ -104,15 +105,15 @@ class _Check:
                 if self._agrees(batched, 1e-3 if both_exact else 0.25):
                     return batched
             except (NotTracedError, ModelError):
-                pass  # an exporter we do not know, or a runtime without the operator
+                pass  # an unknown exporter, or a runtime without the operator
         session = open_published(path, 1, fitting.packed)
         return PublishedStepper(session, embedding, threads)
 
     def _agrees(self, stepper: Stepper, tolerance: float) -> bool:
         """Whether a step on the prompt's last token gives the prefill's logits, relative to their size.
 
-        Quantised graphs round activations too, and a mixed folder has two precisions: their numbers
-        differ by some hundredths. A wrong graph differs in everything.
+        Quantised graphs round activations too, and a mixed folder has two precisions: results differ by a few
+        hundredths. With a wrong graph they have nothing in common.
         """
         whole = self._prompt
         short = Prompt(whole.ids[:-1], whole.audio_offset, whole.audio_count)
@@ -142,7 +143,7 @@ def _info(files: ModelFiles, data: set[Path], window: float, batch: int) -> Mode
 
 
 def fingerprint(files: ModelFiles, data: set[Path]) -> str:
-    """SHA-256 over names and contents of every file that decides what comes out."""
+    """SHA-256 over names and contents of every file that affects the output."""
     total = hashlib.sha256()
     used = {*files.graphs, *data, *(files.folder / name for name in SHARED)}
     for path in sorted(used):

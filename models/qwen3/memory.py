@@ -1,4 +1,4 @@
-"""How much memory a model will need at its peak, before anything large is loaded."""
+"""Estimates a model's peak memory before anything large is loaded."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from asr_batch.models.qwen3.files import ModelFiles
 from asr_batch.models.qwen3.graphs import audio_positions
 
 PROMPT = 64
-"""Positions of the prompt beside the audio, with a short context."""
+"""Positions of the prompt besides the audio, with a short context."""
 
 SPEECH_TOKENS = 8
-"""Ids a second of speech may come to (most text is below 5)."""
+"""Upper bound of tokens per second of speech (most text is below 5)."""
 
 PREPARED = 2
-"""Windows that wait between prefill and a free slot."""
+"""Windows waiting between prefill and a free slot."""
 
 GIB = float(1 << 30)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What fits: `slots` windows at a time, and whether the step's weights are packed (a copy of them).
+    """What fits in memory: `slots` windows at a time, with the step's weights packed (copied) or not.
 
-    `peak` is the estimate in bytes, with the mapped weights in it.
+    `peak` is the estimate in bytes, including the mapped weights.
     """
 
     slots: int
@@ -37,14 +37,14 @@ class Plan:
 def plan(
     files: ModelFiles, config: QwenConfig, weights: int, slots: int, seconds: float, free: int | None = None
 ) -> Plan:
-    """The best plan of at most `slots` windows of `seconds` that fits into `free` bytes (None: ask the node).
+    """The best plan of at most `slots` windows of `seconds` that fits into `free` bytes (None: measure).
 
-    `weights` are the bytes of the decoder's data files. Packing the step's FP32 weights doubles the speed
-    of a step and costs a copy of them; fewer slots cost throughput. Raises ModelError when nothing fits.
+    `weights` is the size of the decoder's data files in bytes. Packing the step's FP32 weights doubles the
+    speed of a step and costs a copy of them; fewer slots cost throughput. Raises ModelError if nothing fits.
     """
     free = available() if free is None else free
     counts = sorted({slots, *(one for one in (4, 2, 1) if one < slots)}, reverse=True)
-    ways = (True,) if ".int" in files.decoder_step.name else (True, False)  # int4 is slow beyond use unpacked
+    ways = (True,) if ".int" in files.decoder_step.name else (True, False)  # unpacked int4 is unusably slow
     plans = [
         Plan(count, packed, _peak(files, config, weights, count, seconds, packed))
         for packed in ways
@@ -55,16 +55,16 @@ def plan(
             return one
     least = min(plans, key=lambda one: one.peak)
     raise ModelError(
-        f"{files.folder}: needs about {least.peak / GIB:.1f} GiB of memory at its peak ({files.precision}, "
-        f"windows of {seconds:g} s, one at a time) and {free / GIB:.1f} GiB are free; take int4 "
-        "(--precision int4), a shorter --window or fewer --workers"
+        f"{files.folder}: needs about {least.peak / GIB:.1f} GiB of memory ({files.precision}, windows of "
+        f"{seconds:g} s, one at a time), but {free / GIB:.1f} GiB are free; use int4 (--precision int4), a "
+        "shorter --window or fewer --workers"
     )
 
 
 def _peak(files: ModelFiles, c: QwenConfig, weights: int, slots: int, seconds: float, packed: bool) -> int:
     frames = int(seconds * 100)
     positions = audio_positions(frames) + PROMPT
-    encoder = 2 * files.encoder.stat().st_size  # as parsed and as packed
+    encoder = 2 * files.encoder.stat().st_size  # parsed and packed
     convolution = 2 * 4 * (frames // 2) * (c.n_mels // 2) * c.conv_channels
     attention = 3 * 4 * c.heads * positions * positions
     logits = 4 * c.vocab * (slots + 1)
@@ -74,7 +74,7 @@ def _peak(files: ModelFiles, c: QwenConfig, weights: int, slots: int, seconds: f
 
 
 def available() -> int:
-    """Bytes this process may still take: of the machine and of its control group (none told: very many)."""
+    """Bytes this process may still allocate, by the machine and its control group (very many if unknown)."""
     return min(_machine(), _control_group())
 
 
@@ -87,7 +87,7 @@ def _machine() -> int:
 
 
 def _control_group(root: Path = Path("/sys/fs/cgroup")) -> int:
-    """Room below the limit of a container; file pages in its use can be given back and count as free."""
+    """Room below the container's limit; its reclaimable file pages count as free."""
     try:
         limit = (root / "memory.max").read_text(encoding="ascii").strip()
         if limit == "max":

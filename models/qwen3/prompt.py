@@ -1,4 +1,4 @@
-"""The prompt of the family, tokenised with the model's own tokenizer.json."""
+"""The family's prompt, tokenised with the model's own tokenizer.json."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPECIALS = {
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """`ids` of the whole prompt; the audio features replace `audio_count` of them from `audio_offset` on."""
+    """The prompt's `ids`; audio features replace `audio_count` of them from `audio_offset` on."""
 
     ids: tuple[int, ...]
     audio_offset: int
@@ -32,12 +32,12 @@ class Prompt:
 
 
 class PromptWriter:
-    """Writes prompts and reads answers with one tokenizer."""
+    """Encodes prompts and decodes answers with one tokenizer."""
 
     def __init__(self, folder: Path, config: QwenConfig) -> None:
         self._config = config
         self._tokenizer = _open(folder / "tokenizer.json")
-        # text that only looks like a special token (in a prompt of the manifest) stays text
+        # text that looks like a special token (in a prompt from the manifest) stays text
         self._tokenizer.encode_special_tokens = True
         self.asr_text = _checked_ids(folder, config, self._tokenizer)
         self._line = self._encode("\n")
@@ -45,7 +45,7 @@ class PromptWriter:
         self._assistant = self._encode("assistant\n")
 
     def write(self, audio_count: int, context: str = "", language: str | None = None) -> Prompt:
-        """The prompt for `audio_count` audio features, with `context` and a `language` code as hint."""
+        """The prompt for `audio_count` audio features, with `context` and a `language` code as a hint."""
         c = self._config
         head = [c.im_start, *self._encode(f"system\n{context}"), c.im_end, *self._line]
         head += [c.im_start, *self._user, c.audio_start]
@@ -56,15 +56,15 @@ class PromptWriter:
         return Prompt(ids, len(head), audio_count)
 
     def language_ids(self, language: str) -> list[int]:
-        """Ids of `language Name` for a code of ours."""
+        """Ids of `language Name` for a language code."""
         return self._encode(f"language {NAMES[language]}")
 
     def start_ids(self) -> list[int]:
-        """Ids of the word `language` that every unhinted answer begins with."""
+        """Ids of the word `language`, with which every answer without a hint begins."""
         return self._encode("language")
 
     def decode(self, ids: list[int]) -> str:
-        """Text of generated ids; special tokens are dropped, the tag before the text is kept."""
+        """The text of generated ids, without special tokens but with the tag before the text."""
         return str(self._tokenizer.decode(ids, skip_special_tokens=True))
 
     def _encode(self, text: str) -> list[int]:
@@ -74,25 +74,24 @@ class PromptWriter:
 def _open(path: Path) -> Tokenizer:
     try:
         return Tokenizer.from_file(str(path))
-    except Exception as error:  # the package raises bare Exception for any damage
-        raise ModelError(f"{path}: cannot be read as a tokenizer ({error})") from error
+    except Exception as error:  # tokenizers raises a bare Exception for any damage
+        raise ModelError(f"{path}: not a readable tokenizer ({error})") from error
 
 
 def _checked_ids(folder: Path, config: QwenConfig, tokenizer: Tokenizer) -> int:
-    """The id of the text tag, after both files were seen to agree on every special token."""
+    """The id of the text tag. Raises ModelError unless both files agree on every special token."""
     found: int | None = None
     for name, token in SPECIALS.items():  # the text tag comes last
         said, found = getattr(config, name), tokenizer.token_to_id(token)
         if found is None or said not in (None, found):
             raise ModelError(
-                f"{folder}: config.json gives {name} the id {said} but tokenizer.json has {token} as "
-                f"{found}; "
-                "the two files belong to different models"
+                f"{folder}: config.json gives {name} the id {said}, but tokenizer.json has {token} as "
+                f"{found}; the two files belong to different models"
             )
     size = max(tokenizer.get_vocab().values()) + 1
     if size > config.vocab:
         raise ModelError(
-            f"{folder}: tokenizer.json knows ids up to {size - 1}, "
-            f"config.json has a vocabulary of {config.vocab}"
+            f"{folder}: tokenizer.json has ids up to {size - 1}, but the vocabulary in config.json has "
+            f"{config.vocab}"
         )
     return int(found or 0)

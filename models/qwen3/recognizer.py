@@ -1,7 +1,7 @@
-"""The recognizer of the family: windows in, results out, encoder and decoder at work at the same time.
+"""The family's recognizer; encoder and decoder work at the same time.
 
-One background thread makes log-mel, audio features and prefill of the next windows while the caller's
-thread, in `poll`, steps all running windows together, once their slots are full.
+A background thread computes log-mel, audio features and prefill of the next windows, while the caller's
+thread, in `poll`, steps all running windows together.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from asr_batch.models.qwen3.steppers import Stepper
 from asr_batch.models.recognizer import SAMPLE_RATE, ModelInfo, Samples, WindowRequest, WindowResult
 
 LEAST_SAMPLES = SAMPLE_RATE // 2
-"""Shorter windows are continued with silence to this length, as transformers' feature extractor does."""
+"""Shorter windows are padded with silence to this length, as in transformers' feature extractor."""
 
 AHEAD = 2
-"""Windows prepared beyond the slots, so that a slot that falls free is filled at once."""
+"""Windows prepared in advance, so that a free slot is filled at once."""
 
 
 @dataclass(slots=True)
@@ -87,11 +87,11 @@ class QwenRecognizer:
         return finished
 
     def detect_language(self, windows: Sequence[Samples]) -> list[dict[str, float]]:
-        """See Recognizer; judged by the decoder's next token after the word `language`."""
+        """See Recognizer; taken from the decoder's next token after the word `language`."""
         return [self._language_of(samples) for samples in windows]
 
     def confirm(self) -> bool:
-        """See Recognizer: nothing here but a CPU."""
+        """See Recognizer: always True, this family runs on the CPU."""
         return True
 
     def occupancy(self) -> tuple[int, int]:
@@ -103,7 +103,7 @@ class QwenRecognizer:
         self._front.shutdown(cancel_futures=True)
         self._stepper.close()
 
-    # -- front: samples to a window that is ready to decode (background thread)
+    # -- preparing windows (background thread)
 
     def _features(self, samples: Samples) -> NDArray[np.float32]:
         if len(samples) < LEAST_SAMPLES:
@@ -111,7 +111,7 @@ class QwenRecognizer:
         return self._graphs.encode(log_mel(samples, self._config.n_mels, None))
 
     def _prepare(self, request: WindowRequest) -> Prefill | None:
-        """Features and prefill; None for a window without samples."""
+        """Compute features and prefill; None for a window without samples."""
         if not len(request.samples):
             return None
         features = self._features(request.samples)
@@ -137,8 +137,8 @@ class QwenRecognizer:
     def _fill(self) -> None:
         """Fill free slots, waiting for windows that are being prepared.
 
-        A step costs nearly the same for one window as for eight, and the threads are busy preparing: steps
-        with empty slots would only take their time (measured: a third less processor time in FP32).
+        A step costs nearly the same for one window as for eight, and steps with empty slots would take time
+        from the threads that prepare windows (measured: waiting saves a third of processor time in FP32).
         """
         while self._coming and len(self._running) < self._info.batch:
             self._admit(*self._coming.popleft())
@@ -205,7 +205,7 @@ class QwenRecognizer:
         )
 
     def _answer(self, tokens: list[int], hint: str | None) -> Answer:
-        """Take the answer apart at the id of the text tag, however the tokenizer would print it."""
+        """Split the answer at the id of the text tag, however the tokenizer would print it."""
         tag = self._writer.asr_text
         if hint is not None or tag not in tokens:
             return parse(self._writer.decode(tokens), hint)
@@ -215,12 +215,12 @@ class QwenRecognizer:
 
 
 def _check_options(request: WindowRequest) -> None:
-    """Raises ItemError for what the family cannot do."""
+    """Raise ItemError for options that this family cannot honour."""
     options: Any = request.options
     if options.language and language_code(options.language) is None:
         raise ItemError(
             "bad_language",
-            f"language {options.language!r} is not one of this model's: {', '.join(sorted(NAMES))}",
+            f"language {options.language!r} is unknown to the model; it knows {', '.join(sorted(NAMES))}",
         )
     if options.task not in (None, "transcribe"):
         raise ItemError("unsupported_option", f"task {options.task!r}: this model can only transcribe")

@@ -20,38 +20,38 @@ from asr_batch.models.qwen3.trace import NotTracedError
 _NUMPY = frozenset({"float32", "float16", "float64", "int8", "uint8", "int16", "int32", "int64", "bool"})
 
 SMALL_GRAPH = 256 << 20
-"""Graphs above this many bytes hold their weights inside and are run as published."""
+"""Larger graph files have their weights inside and are run as published."""
 
 
 def open_published(path: Path, threads: int, prepack: bool = True) -> ort.InferenceSession:
-    """The graph as it stands on disk, on the CPU. Raises ModelError."""
+    """Open the graph as it is on disk, on the CPU. Raises ModelError."""
     return open_session(path, provider="cpu", options=_options(threads, prepack)).session
 
 
 def open_rewritten(
     path: Path, threads: int, rewrite: Callable[[wire.Graph], wire.Graph], prepack: bool = True
 ) -> ort.InferenceSession:
-    """What `rewrite` makes of the graph at `path`, over its data file's weights, memory-mapped.
+    """Open the graph at `path`, transformed by `rewrite`, over the memory-mapped weights of its data file.
 
-    Raises whatever `rewrite` raises, and ModelError when ONNX Runtime does not take the result.
+    Raises whatever `rewrite` raises, and ModelError when ONNX Runtime rejects the result.
     """
     graph = rewrite(wire.read_graph(path))
     weights = _mapped(path, graph.tensors)
     options = _options(threads, prepack)
-    # handed over as values: ONNX Runtime 1.20 does not find data files for a graph from memory
+    # passed as values: ONNX Runtime 1.20 does not find data files for a graph from memory
     options.add_external_initializers(list(weights), list(weights.values()))
     try:
         session = ort.InferenceSession(graph.raw(), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         if type(error).__module__.startswith("onnxruntime"):
-            raise ModelError(f"{path}: ONNX Runtime {ort.__version__} refuses its rewritten form") from error
+            raise ModelError(f"{path}: ONNX Runtime {ort.__version__} rejects its rewritten form") from error
         raise
-    session.weights = weights  # the session reads this memory as long as it lives
+    session.weights = weights  # the session reads this memory for as long as it lives
     return session
 
 
 def _mapped(path: Path, wanted: Container[str]) -> dict[str, ort.OrtValue]:
-    """The `wanted` weights of the graph at `path` that lie outside of it, as values over mapped memory."""
+    """The `wanted` external weights of the graph at `path`, as values over mapped memory."""
     values: dict[str, ort.OrtValue] = {}
     files: dict[str, NDArray[np.uint8]] = {}
     for weight in check_graph(path).weights:
@@ -64,41 +64,41 @@ def _mapped(path: Path, wanted: Container[str]) -> dict[str, ort.OrtValue]:
             raise NotTracedError(f"weight {weight.name} is {weight.type}, which numpy does not have")
         kind = np.dtype(weight.type).newbyteorder("<")
         if weight.offset % kind.itemsize:
-            raw = raw.copy()  # badly aligned: not to be read in place
+            raw = raw.copy()  # misaligned
         values[weight.name] = ort.OrtValue.ortvalue_from_numpy(raw.view(kind).reshape(weight.shape))
     return values
 
 
 def can_rewrite(path: Path) -> bool:
-    """Whether the graph keeps its large weights outside, so that it can be copied in memory."""
+    """Whether the graph's large weights are external, so that the graph can be rewritten in memory."""
     return path.stat().st_size <= SMALL_GRAPH
 
 
 def _options(threads: int, prepack: bool) -> ort.SessionOptions:
     options = session_options(threads)
-    if not prepack:  # weights are used where they are mapped, shared by all processes
+    if not prepack:  # weights are used in place, shared by all processes
         options.add_session_config_entry("session.disable_prepacking", "1")
     return options
 
 
 def data_files(graph: Inspected) -> set[str]:
-    """Names of the external data files that a graph points into."""
+    """Names of a graph's external data files."""
     return {one.location for one in (*graph.weights, *graph.constants) if one.location is not None}
 
 
 def check_layout(path: Path, config: QwenConfig) -> set[Path]:
-    """Compare a graph on disk with the layout and with config.json; returns its data files.
+    """Compare a graph on disk with the layout and config.json, without loading it; returns its data files.
 
-    Nothing is loaded for it. Raises ModelError: broken file, data missing or cut short, data linked from
-    outside of the folder, a tensor of another name, type or size.
+    Raises ModelError for a broken file, missing or truncated data, data outside the folder, or a tensor with
+    the wrong name, type or size.
     """
     graph, kind = check_graph(path), path.name.split(".")[0]
     stored = {one.name for one in graph.weights}  # old graphs list their weights as inputs too
     given = [one for one in graph.inputs if one.name not in stored]
     if kind == "decoder_init" and "input_embeds" in {one.name for one in given}:
         raise ModelError(
-            f"{path}: this is the older first version of the layout (decoder_init takes input_embeds); "
-            "export or download the model again in the present one (input_ids with audio_features)"
+            f"{path}: this is the first version of the layout (decoder_init takes input_embeds); "
+            "export or download the model again in the current one (input_ids with audio_features)"
         )
     inputs, outputs = _tensors(config)[kind]
     check_tensors(path, "input", given, inputs, frozenset())
@@ -107,7 +107,7 @@ def check_layout(path: Path, config: QwenConfig) -> set[Path]:
 
 
 def _tensors(c: QwenConfig) -> dict[str, tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]:
-    """Inputs and outputs of each graph (contract of the layout, section 2)."""
+    """The inputs and outputs of each graph in this layout."""
     ids, place = Tensor("int64", (None, None)), Tensor("int64", (None,))
     state = Tensor("float32", (None, None, c.hidden))
     cache = Tensor("float32", (c.layers, None, c.kv_heads, None, c.head_dim))

@@ -1,4 +1,4 @@
-"""Decoder steps for all running windows, behind one small seam; here the folder's own decoder_step."""
+"""The interface for decoder steps over all running windows, and its implementation by the published graph."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Embedding = NDArray[np.floating[Any]]
 
 
 def open_embedding(path: Path, config: QwenConfig) -> Embedding:
-    """embed_tokens.bin [vocab, hidden], memory-mapped. Raises ModelError when its size does not fit."""
+    """embed_tokens.bin [vocab, hidden], memory-mapped. Raises ModelError when its size is wrong."""
     size = path.stat().st_size
     if size != config.embed_size:
         raise ModelError(
-            f"{path}: {size} bytes, expected {config.embed_size} ({config.vocab} x {config.hidden} numbers "
+            f"{path}: {size} bytes, expected {config.embed_size} ({config.vocab} x {config.hidden} values "
             f"of {config.embed_bytes} bytes, from config.json); download the file again"
         )
     kind = np.dtype("<f2") if config.embed_bytes == 2 else np.dtype("<f4")
@@ -33,16 +33,16 @@ def open_embedding(path: Path, config: QwenConfig) -> Embedding:
 
 
 class Stepper(Protocol):
-    """Runs one decoder step for any of its slots."""
+    """Runs one decoder step for any number of its slots."""
 
     def admit(self, slot: int, prefill: Prefill, tokens: int) -> None:
-        """Take a window into `slot` that will generate at most `tokens` ids."""
+        """Put a window into `slot`; it will generate at most `tokens` tokens."""
 
     def step(self, tokens: Mapping[int, int]) -> dict[int, Float32]:
-        """Feed one token per slot; logits [vocab] per slot, good until the next step."""
+        """Feed one token per slot; returns logits [vocab] per slot, valid until the next step."""
 
     def release(self, slot: int) -> None:
-        """Forget the window of `slot`."""
+        """Remove the window from `slot`."""
 
     def close(self) -> None:
         """Release threads and memory."""
@@ -56,9 +56,9 @@ class _Slot:
 
 
 class PublishedStepper:
-    """The folder's own decoder_step, one window at a time on each of `threads` threads.
+    """The published decoder_step, one window at a time on each of `threads` threads.
 
-    Keys and values stay ONNX Runtime values: what a step gives is bound as input of the next one.
+    Keys and values stay ONNX Runtime values: the output of a step is bound as input of the next.
     """
 
     def __init__(self, session: ort.InferenceSession, embedding: Embedding, threads: int) -> None:

@@ -1,7 +1,7 @@
 """Finds the decoder's weights in a published decoder_step graph by following its data flow.
 
-Exporters and optimisers rename and fold weights (`val_133`), so names say nothing. The way of the data
-does: what is normed and multiplied into `present_keys` is the key projection, whatever it is called.
+Exporters and optimisers rename and fold weights (`val_133`), so their names are no help. The data flow is:
+whatever is normalised and multiplied into `present_keys` is the key projection.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ NORM = frozenset({"SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalizat
 
 
 class NotTracedError(ValueError):
-    """The graph is built in a way that is not known here (it still runs as published)."""
+    """The graph has an unknown structure (it still runs as published)."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerWeights:
-    """The nodes of one layer that hold its weights."""
+    """The nodes with the weights of one layer."""
 
     before: Node
     q: Node
@@ -38,7 +38,7 @@ class LayerWeights:
 
 @dataclass(frozen=True, slots=True)
 class DecoderWeights:
-    """All layers, the last norm and the projection onto the vocabulary."""
+    """All layers, the final norm, and the projection onto the vocabulary."""
 
     layers: tuple[LayerWeights, ...]
     norm: Node
@@ -76,7 +76,7 @@ class _Tracer:
             ends = self._ends(linear)
             by_end["k" if "present_keys" in ends else "v" if "present_values" in ends else "q"] = linear
         if len(by_end) != 3:
-            raise NotTracedError("q, k and v cannot be told apart")
+            raise NotTracedError("cannot tell q, k and v apart")
         q, k, v = (by_end[name] for name in "qkv")
         o = self._one(node for node in self._reach(v) if node.op in LINEAR and self._weighted(node))
         after = self._next_norm(o.outputs[0])
@@ -96,11 +96,11 @@ class _Tracer:
         return gates[0], next(one for one in linears if one is not gates[0])
 
     def _norm_of(self, linear: Node) -> Node:
-        """The norm over head_dim that follows q or k, a reshape in between."""
+        """The norm over head_dim that follows q or k, after a reshape."""
         return self._one(node for node in self._reach(linear, depth=3) if node.op in NORM)
 
     def _next_norm(self, name: str) -> Node:
-        """The norm fed by `name`, directly or through the addition of the residual."""
+        """The norm that `name` feeds, directly or through the residual addition."""
         for user in self._users.get(name, []):
             if user.op in NORM:
                 return user
@@ -118,7 +118,7 @@ class _Tracer:
         return [user for name in node.outputs for user in self._users.get(name, [])]
 
     def _reach(self, start: Node, depth: int = 64) -> Iterator[Node]:
-        """Nodes behind `start` in breadth-first order, not looking past a weighted projection."""
+        """Nodes after `start` in breadth-first order, not beyond a weighted projection."""
         seen: set[tuple[str, ...]] = set()
         front = self._after(start)
         while front and depth:
