@@ -12,7 +12,10 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "asr-batch needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1): name a newer one," \
+	  "as in \`make PYTHON=python3.12 $(or $(firstword $(MAKECMDGOALS)),demo)\`" >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/run.stamp: $(BIN)/python requirements/run.txt pyproject.toml
 	$(PIP) install --require-hashes --requirement requirements/run.txt
@@ -81,6 +84,11 @@ nano-en-smoke: reference ## run the recipe of nano.en on sixty sentences (a minu
 .PHONY: nano-en
 nano-en: reference ## train nano.en anew (several hours; needs flite, espeak-ng, fortunes, wamerican)
 	PYTHONPATH=tools $(BIN)/python -m nano_en all
+
+IMAGE ?= asr-batch
+.PHONY: image
+image: ## build the container image for this kind of machine (docker or podman)
+	$(or $(shell command -v docker),podman) build --tag $(IMAGE) .
 
 .PHONY: docs
 docs: $(VENV)/run.stamp ## build the documentation into site/
