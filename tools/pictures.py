@@ -2,8 +2,8 @@
 
     python tools/pictures.py [--only terminal|report] [--out docs/images]
 
-*terminal*: `asr-batch run examples/manifest.csv` on a pseudo-terminal of 120 columns; what stands on the screen at
-its end, colours included, becomes `demo.svg`. *report*: `asr-batch report` over the same data set, photographed by
+*terminal*: `asr-batch run examples/manifest.csv` on a pseudo-terminal of 120 columns; the screen at its end,
+colours included, becomes `demo.svg`. *report*: `asr-batch report` over the same data set, photographed by
 headless Chromium, becomes `report.png`. `tests/docs/test_pictures.py` runs the first again and compares.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import io
 import os
 import pty
 import shutil
@@ -82,7 +83,7 @@ def terminal_picture(target: Path, lines: list[list[tuple[str, str]]]) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     for line in lines:
         console.print(Text.assemble(*line), soft_wrap=True)
     console.save_svg(str(target), title="asr-batch")
