@@ -17,6 +17,7 @@ from rich.text import Text
 from asr_batch.jobs.console.progress import hms
 
 TABLE_ROWS = 40
+COLOURS = {"ok": "green", "empty": "cyan", "partial": "yellow", "failed": "red"}
 
 
 class Voice:
@@ -45,8 +46,8 @@ class Voice:
         for row in rows:
             text = row["text"] if row["status"] in ("ok", "partial") else row["error_message"]
             name = one_line(row["audio"].removeprefix(folder))
-            cells = (name, row["status"], hms_short(row["duration"]), one_line(text or ""))
-            table.add_row(*(Text(cell) for cell in cells))
+            status = Text(row["status"], COLOURS[row["status"]])
+            table.add_row(Text(name), status, hms_short(row["duration"]), Text(one_line(text or "")))
         console = Console(file=self.stream, width=None if self.stream.isatty() else 120)
         console.print(table)
         if left_out > 0:
