@@ -1,1 +1,1 @@
-"""What is made from a data set: report, subtitles, exports, comparison."""
+"""Everything made from a data set: subtitles, exports, the report, comparisons."""

@@ -1,7 +1,7 @@
-"""Places for the files of rows beside their audio: `talk.srt` beside `talk.mp3`.
+"""Places row files next to their audio: `talk.srt` next to `talk.mp3`.
 
-A file that somebody else put there is never written over: which files are ours stands in `beside.txt` of the
-data set, one path a line.
+A file that someone else wrote is never overwritten: `beside.txt` in the data set lists the files that are
+ours, one path per line.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ FILE = "beside.txt"
 
 
 class Beside:
-    """Places beside the audio of the rows of one manifest.
+    """Paths next to the audio of the rows of one manifest.
 
-    Of several rows with one name (`a.wav` and `a.mp3`, or two spans of one file) the first in the manifest
-    gets it, the others add their id.
+    If several rows would share a name (`a.wav` and `a.mp3`, or two spans of one file), the first in the
+    manifest gets it, and the others add their id.
     """
 
     def __init__(self, root: Path, base: Base, items: Iterable[AudioItem]) -> None:
@@ -43,7 +43,7 @@ class Beside:
         return os.fsdecode(text).split("\n")
 
     def path(self, row: Mapping[str, Any], form: str) -> Path | None:
-        """The place, None for remote audio."""
+        """The path of the row's file; None for remote audio."""
         location = self._odd.get(row["id"]) or self._base.locate(row["audio"])
         if location is None or is_remote(location):
             return None
@@ -52,18 +52,18 @@ class Beside:
         return Path(f"{stem}.{form}" if own else f"{stem}.{safe_stem(row['id'])}.{form}")
 
     def may(self, path: Path) -> bool:
-        """Whether the place is ours already, or free in a folder that can be written."""
+        """Whether the path is ours already, or free in a writable folder."""
         return self.owns(path) or (not os.path.lexists(path) and os.access(path.parent, os.W_OK))
 
     def note(self, path: Path) -> None:
-        """Note the place as ours. Raises OSError."""
+        """Record the path as ours. Raises OSError."""
         if not self.owns(path):
             with self._record.open("ab") as record:
                 record.write(os.fsencode(path) + b"\n")
             self._ours.add(os.fspath(path))
 
     def owns(self, path: Path) -> bool:
-        """Whether we wrote there before."""
+        """Whether we wrote this path before."""
         return os.fspath(path) in self._ours
 
 

@@ -1,4 +1,4 @@
-"""Two data sets of the same audio compared: rows whose outcome changed, and which one hears better."""
+"""Compares two data sets of the same audio: which rows changed, and which data set has fewer errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COLUMNS = ("id", "status", "text", "language", "reference", *COUNTS)
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What is remembered of a row: its text as a hash, and whole only where B may bring the reference."""
+    """What is kept of a row of A: a hash of its text, and the text itself if only B has the reference."""
 
     digest: bytes
     status: str
@@ -31,7 +31,7 @@ class Side:
     text: str | None = None
 
     def scored(self, reference: str | None) -> Errors | None:
-        """The errors against the row's own reference, else against another one."""
+        """The errors against the row's own reference, or else against another one."""
         if self.errors is not None or reference is None or self.text is None:
             return self.errors
         return compare(reference, self.text, self.language)
@@ -39,7 +39,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A row that came out differently; `gain` is the fall of its WER, None without a reference."""
+    """A row whose outcome changed; `gain` is the decrease of its WER, None without a reference."""
 
     id: str
     status_a: str
@@ -51,7 +51,7 @@ class Change:
 
     @property
     def gain(self) -> float | None:
-        """WER in A less WER in B: positive where B is better."""
+        """WER in A minus WER in B: positive if B is better."""
         return None if self.wer_a is None or self.wer_b is None else self.wer_a - self.wer_b
 
 
@@ -59,8 +59,8 @@ class Change:
 class Difference:
     """The outcome of a comparison of A with B.
 
-    WER is pooled over the rows that both hold and that have a reference; a failed row counts as one that
-    heard nothing, so that failing cannot pass for improving. `changes` are the largest, worst first.
+    WER is pooled over the rows that both hold and that have a reference. A failed row counts as an empty
+    transcript, so failing cannot pass for improving. `changes` are the largest, worst first.
     """
 
     rows_a: int = 0
@@ -78,11 +78,11 @@ class Difference:
 
     @property
     def wer_increase(self) -> float | None:
-        """WER of B less WER of A as a share; None when no row was scored in both."""
+        """WER of B minus WER of A; None if no row was scored in both."""
         return self.errors_b.wer - self.errors_a.wer if self.errors_a.rows else None
 
     def as_dict(self) -> dict[str, Any]:
-        """What `--json` prints."""
+        """The output of `--json`."""
         counts = ("rows_a", "rows_b", "only_a", "only_b", "same", "changed", "wins", "losses", "ties")
         scored = self.errors_a.rows
         return {
@@ -103,9 +103,9 @@ def _change_dict(change: Change) -> dict[str, Any]:
 
 
 def compare_datasets(a: Path, b: Path, shown: int = 20) -> Difference:
-    """Compare two data sets by row id; `shown` changes are kept with their texts.
+    """Compare two data sets by row id, keeping the texts of `shown` changes.
 
-    Raises ConfigError for a folder that is no data set.
+    Raises ConfigError for a folder that is not a data set.
     """
     first, second = open_transcripts(a), open_transcripts(b)
     keep = _has_references(second)
@@ -133,7 +133,7 @@ def _has_references(dataset: ds.Dataset) -> bool:
 def _side(
     row: Mapping[str, Any], reference: str | None, keep: bool = False, known: Side | None = None
 ) -> Side:
-    """A row as it is remembered; errors are taken over from `known` when that said the same."""
+    """Condense a row; reuses the errors of `known` if it has the same text."""
     text = said(row)
     digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
     same = (digest, reference, row.get("language"))
@@ -148,7 +148,7 @@ def _side(
 
 
 def _meet(found: Difference, before: Side | None, row: Mapping[str, Any]) -> Change | None:
-    """Enter a row of B that met its row of A (or none); the change if there is one."""
+    """Count a row of B with its row of A (or None); returns the change, if any."""
     if before is None:
         found.only_b += 1
         return None
@@ -168,7 +168,7 @@ def _meet(found: Difference, before: Side | None, row: Mapping[str, Any]) -> Cha
 
 
 def _judge(found: Difference, before: Errors | None, after: Errors | None) -> None:
-    """Count a changed row as won, lost or neither by its word errors."""
+    """Count a changed row as better, worse or neither by its word errors."""
     if before is None or after is None:
         return
     found.wins += after.word_errors < before.word_errors
@@ -177,7 +177,7 @@ def _judge(found: Difference, before: Errors | None, after: Errors | None) -> No
 
 
 def _rank(change: Change) -> tuple[float, str]:
-    """Losses first, then changes of status, then wins by size; the id makes it stable."""
+    """Sort key: losses first, then changes of status, then gains by size; the id makes it stable."""
     gain = change.gain
     if gain is None:
         return (1.0 if change.status_a != change.status_b else 0.0), change.id

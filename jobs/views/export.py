@@ -1,4 +1,4 @@
-"""Export of a data set: one file per row, named by its id, and an index of which is which."""
+"""Exports a data set: one file per row, named by its id, and an index."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INDEX = "index.csv"
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What an export wrote: files, and the rows that have no transcript and so no file."""
+    """Numbers of files written, and of rows without a transcript and so without a file."""
 
     files: int
     failed: int
@@ -31,8 +31,8 @@ class Exported:
 def export_rows(dataset: Path, form: str, to: Path) -> Exported:
     """Write every committed row that is not `failed` to its own file in `to`.
 
-    Files that are there already are replaced one by one, each whole. Raises ConfigError when `dataset` is
-    none or `to` cannot be written.
+    Existing files are replaced atomically, one by one. Raises ConfigError when `dataset` is not a data set or
+    `to` cannot be written.
     """
     transcripts = open_transcripts(dataset)
     names = Names(column(transcripts, "id"))
@@ -46,7 +46,7 @@ def export_rows(dataset: Path, form: str, to: Path) -> Exported:
 
 
 def _write(row: dict[str, Any], form: str, to: Path, names: Names) -> str:
-    """The name of the row's file, or nothing for a failed row: an empty file would pass for a transcript."""
+    """Write the row's file and return its name; empty for a failed row, which gets no file."""
     stem = names.stem(row["id"])
     if row["status"] == "failed":
         return ""
@@ -58,7 +58,7 @@ def _write(row: dict[str, Any], form: str, to: Path, names: Names) -> str:
 
 @contextmanager
 def _index(to: Path) -> Iterator[Any]:
-    """A CSV writer for the index; it replaces an older index only when all is written."""
+    """A CSV writer for the index, which replaces an older index only when it is complete."""
     try:
         to.mkdir(parents=True, exist_ok=True)
         with _replaced(to / INDEX) as out:
@@ -66,13 +66,13 @@ def _index(to: Path) -> Iterator[Any]:
             lines.writerow(("id", "file", "status", "error_code"))
             yield lines
     except OSError as error:
-        what = f"{to} cannot be written: {error}; give a folder with room and write access"
+        what = f"{to} cannot be written: {error}; expected a folder with free space and write access"
         raise ConfigError(what) from error
 
 
 @contextmanager
 def _replaced(path: Path) -> Iterator[TextIO]:
-    """A text file that takes its name when it is complete; a link of that name is replaced, not followed."""
+    """A text file that appears at `path` when complete; a link there is replaced, not followed."""
     hidden = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with hidden.open("w", encoding="utf-8", newline="") as out:

@@ -15,7 +15,7 @@ from asr_batch.pipeline.text.words import is_dense
 Row = Mapping[str, Any]
 
 COLUMNS = ("id", "status", "text", "segments", "words", "duration", "error_code", "error_message", "language")
-"""What the formats need of a row."""
+"""The columns that the formats need."""
 
 FIELDS = (
     "start",
@@ -41,7 +41,7 @@ def _srt_cue(cue: Cue) -> str:
 
 
 def vtt(row: Row) -> str:
-    """WebVTT (W3C); a channel becomes a voice."""
+    """WebVTT (W3C); a channel becomes a voice tag."""
     return "\n".join(["WEBVTT\n", *map(_vtt_cue, cues(row))])
 
 
@@ -62,7 +62,7 @@ def clock(seconds: float, point: str) -> str:
 
 
 def txt(row: Row) -> str:
-    """The whole text and a line end; with several channels a line per segment, the channel before it."""
+    """The whole text on one line; with several channels one line per segment, prefixed with the channel."""
     segments = row.get("segments") or ()
     if len({segment["channel"] for segment in segments}) > 1:
         return "".join(f"{prefix(s['channel'])}{' '.join(s['text'].split())}\n" for s in segments)
@@ -71,7 +71,7 @@ def txt(row: Row) -> str:
 
 
 def jsonl(row: Row) -> str:
-    """One JSON object a segment, with its words where the row has any."""
+    """One JSON object per segment, with its words if the row has any."""
     lines = []
     for segment, words in by_segment(row.get("segments") or (), row.get("words")):
         line = {"id": row["id"], **{field: segment.get(field) for field in FIELDS}}
@@ -82,7 +82,7 @@ def jsonl(row: Row) -> str:
 
 
 def table(row: Row) -> str:
-    """CSV (RFC 4180) with a line per segment; flags separated by blanks."""
+    """CSV (RFC 4180) with one line per segment; flags are separated by spaces."""
     out = io.StringIO(newline="")
     writer = csv.writer(out)
     writer.writerow(("id", *FIELDS))
@@ -96,8 +96,8 @@ def table(row: Row) -> str:
 def whisper_json(row: Row) -> str:
     """One object with text, segments and language, as OpenAI's `whisper` command writes it.
 
-    Differences: `seek` is the segment's own start in hundredths of a second, `tokens` is empty (the data
-    set keeps them by window). Texts begin with a blank, as Whisper's do, where the script has blanks.
+    Differences: `seek` is the segment's own start in hundredths of a second, and `tokens` is empty (the data
+    set keeps tokens by window). As in Whisper's output, texts begin with a space in scripts that use spaces.
     """
     words = row.get("words")
     segments = [
@@ -138,7 +138,7 @@ def _spaced(text: str) -> str:
 
 
 def tsv(row: Row) -> str:
-    """start, end (whole milliseconds) and text between tabs, as OpenAI's `whisper` command writes it."""
+    """Tab-separated start, end (whole milliseconds) and text, as OpenAI's `whisper` command writes it."""
     lines = ["start\tend\ttext\n"]
     for segment in row.get("segments") or ():
         text = " ".join(segment["text"].split())

@@ -1,7 +1,7 @@
-"""File names from row ids: safe on any file system, unique without regard to case, readable.
+"""File names from row ids: safe on any file system, unique regardless of case, readable.
 
-An id is any text: it may hold slashes, be 300 characters long or be a device name on some system. What a
-file system might trip over becomes `_`; where two ids would share a name, a piece of their hash is added.
+An id is any text: it may hold slashes, be 300 characters long, or be a device name on some system. Unsafe
+characters become `_`; if two ids would share a name, a short hash is added.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterable
 
 MAX_BYTES = 120
-"""Longest stem in UTF-8 bytes, well under the 255 that file systems and archives take with an ending."""
+"""Longest stem in UTF-8 bytes; file systems and archives accept 255 including the extension."""
 
 _UNSAFE = re.compile(r'[<>:"/\\|?*]')
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
@@ -20,7 +20,7 @@ _RESERVED = {"index"}
 
 
 def safe_stem(row_id: str) -> str:
-    """The id as a file name without ending; equal for ids that differ only in what was replaced."""
+    """The id as a file name without extension; equal for ids that differ only in replaced characters."""
     text = unicodedata.normalize("NFC", row_id)
     text = _UNSAFE.sub("_", "".join("_" if _invisible(char) else char for char in text)).strip()
     text = re.sub(r"^[-.~ ]+", "_", text)
@@ -39,7 +39,7 @@ def _invisible(char: str) -> bool:
 
 
 def _cut(text: str, limit: int) -> str:
-    """The longest beginning of `text` of at most `limit` UTF-8 bytes, whole characters only."""
+    """The longest prefix of `text` with at most `limit` UTF-8 bytes and whole characters."""
     return text.encode()[:limit].decode(errors="ignore")
 
 
@@ -49,19 +49,19 @@ def digest(row_id: str) -> str:
 
 
 def _key(stem: str) -> int:
-    """Equal for names that a case-insensitive or normalising file system holds to be one.
+    """A key that is equal for names which a case-insensitive or normalising file system treats as one.
 
-    64 bits of a hash, so that a million names fit in tens of megabytes; a false match only adds a suffix.
+    64 bits of a hash, so a million names fit in tens of megabytes; a false match only adds a suffix.
     """
     folded = unicodedata.normalize("NFKC", stem).casefold()
     return int.from_bytes(hashlib.blake2b(folded.encode(), digest_size=8).digest(), "big")
 
 
 class Names:
-    """Gives every id of a data set its file name. All ids are seen once before the first is named.
+    """Gives every id of a data set its file name. All ids must be seen before the first is named.
 
-    A name depends on the set of ids, not on their order. An id that is a safe name itself keeps it, unless
-    another such id differs in case only.
+    A name depends on the set of ids, not on their order. An id that is already a safe name keeps it, unless
+    another such id differs only in case.
     """
 
     def __init__(self, ids: Iterable[str]) -> None:
@@ -78,7 +78,7 @@ class Names:
         self._used: set[int] = set()
 
     def stem(self, row_id: str) -> str:
-        """The name for an id, without ending; never the same one twice."""
+        """The unique file name of an id, without extension."""
         stem = safe_stem(row_id)
         key = _key(stem)
         if key in self._shared and (stem != row_id or key in self._shared_by_safe):

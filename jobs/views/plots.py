@@ -1,4 +1,4 @@
-"""Small plots as inline SVG, drawn for a card of 400 units; colours come from the page's style sheet."""
+"""Small plots as inline SVG, 400 units wide; colours come from the page's style sheet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEFT, RIGHT, TOP, BOTTOM = 44, 8, 10, 24
 
 
 def number(value: float) -> str:
-    """A number as a person reads it: 12,345 · 1.23 · 0.004."""
+    """A number for people: 12,345 · 1.23 · 0.004."""
     if value == 0:
         return "0"
     size = abs(value)
@@ -24,7 +24,7 @@ def number(value: float) -> str:
 
 
 def ticks(top: float, count: int = 4) -> list[float]:
-    """Round values from 0 to the first one not below `top`."""
+    """Round tick values from 0 to the first one not below `top`."""
     if top <= 0:
         return [0.0, 1.0]
     step = 10.0 ** math.floor(math.log10(top / count))
@@ -62,7 +62,7 @@ def _y_axis(values: Sequence[float], height: float) -> list[str]:
 
 
 def area(points: Sequence[tuple[float, float]], label: str, height: float = 180) -> Markup:
-    """A line with the area below it; `points` are (seconds, value), ascending."""
+    """An area chart; `points` are (seconds, value), ascending."""
     inner = height - TOP - BOTTOM
     marks = ticks(max(value for _, value in points))
     first, last = points[0][0], points[-1][0]
@@ -84,7 +84,7 @@ def area(points: Sequence[tuple[float, float]], label: str, height: float = 180)
 
 
 def columns(counts: Sequence[int], names: Sequence[str], label: str, height: float = 180) -> Markup:
-    """A histogram of upright bars; `names` are the borders below them, spread evenly over the axis."""
+    """A histogram; `names` are the bin edges, spread evenly over the axis."""
     inner = height - TOP - BOTTOM
     marks = ticks(max(counts))
     wide = (WIDTH - LEFT - RIGHT) / len(counts)
@@ -106,7 +106,7 @@ def columns(counts: Sequence[int], names: Sequence[str], label: str, height: flo
 
 
 def bars(lines: Sequence[tuple[str, float, str]], label: str, kind: str = "bar") -> Markup:
-    """Lying bars, one a line: (name, value, what is written behind the bar)."""
+    """Horizontal bars, one per line: (name, value, label)."""
     row, left, right = 26, 152, 66
     top = max((value for _, value, _ in lines), default=0.0) or 1.0
     body = []
@@ -126,7 +126,7 @@ def bars(lines: Sequence[tuple[str, float, str]], label: str, kind: str = "bar")
 
 
 def shorten(text: str, limit: int) -> str:
-    """At most `limit` characters, the middle left out."""
+    """`text` shortened to `limit` characters by leaving out the middle."""
     if len(text) <= limit:
         return text
     head = (limit - 1) * 2 // 3

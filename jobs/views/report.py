@@ -1,4 +1,4 @@
-"""`report.html`: one page that tells how a job went, and nothing outside it is needed to read it."""
+"""`report.html`: one self-contained page about a job."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from asr_batch.manifests.errors import ConfigError
 
 
 def write_report(dataset: Path, to: Path | None = None, clips: int = 12) -> Path:
-    """Write the report of a data set to `to` (default: report.html in it); returns where it is.
+    """Write the report of a data set to `to` (default: report.html in it); returns its path.
 
-    Raises ConfigError when `dataset` is none or `to` cannot be written.
+    Raises ConfigError when `dataset` is not a data set or `to` cannot be written.
     """
     path = to or dataset / "report.html"
     page = render(gather(dataset, clips), dataset)
@@ -30,12 +30,12 @@ def write_report(dataset: Path, to: Path | None = None, clips: int = 12) -> Path
         hidden.write_text(page, encoding="utf-8")
         hidden.replace(path)
     except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error}; give another place with --to") from error
+        raise ConfigError(f"{path} cannot be written: {error}; choose another path with --to") from error
     return path
 
 
 def render(found: Gathered, dataset: Path) -> str:
-    """The page."""
+    """Render the page."""
     from jinja2 import Environment, PackageLoader
 
     loader = PackageLoader("asr_batch.jobs.views", "templates")
@@ -95,7 +95,7 @@ def _time(text: Any) -> str | None:
 
 
 def _verdict(found: Gathered, total: int) -> tuple[str, str]:
-    """(good, warn or bad; the sentence at the top)."""
+    """The tone (good, warn or bad) and the sentence at the top."""
     failed, partial = found.statuses["failed"], found.statuses["partial"]
     broken = [
         str(g.get("name")).replace("_", " ") for g in found.summary.get("gates") or () if not g.get("held")
@@ -110,7 +110,7 @@ def _verdict(found: Gathered, total: int) -> tuple[str, str]:
         return "bad", f"Finished, but a gate does not hold: {', '.join(broken)}."
     if failed or partial:
         parts = [f"{_rows(failed)} failed"] * bool(failed)
-        parts += [f"{_rows(partial)} only in part"] * bool(partial)
+        parts += [f"{_rows(partial)} partial"] * bool(partial)
         return ("bad" if failed else "warn"), f"Finished: {' and '.join(parts)}, of {total:,}."
     return "good", f"Finished: {'the' if total == 1 else 'all'} {_rows(total)} complete."
 

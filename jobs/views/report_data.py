@@ -1,4 +1,4 @@
-"""What a report tells, gathered from a data set in one pass over each table and in bounded memory."""
+"""Gathers the figures of a report in one pass over each table, in bounded memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Row = Mapping[str, Any]
 
 ROWS_LISTED = 200
 MISTAKEN = 10
-"""Rows shown with their word errors."""
+"""How many rows are shown with their word errors."""
 
 COVERAGE = (
     ("under 50 %", 0.5),
@@ -52,7 +52,7 @@ WEIGHTS = {
     "recovered": 0.5,
     "fallback_encoder": 0.3,
 }
-"""How much each flag speaks for listening to a window."""
+"""How strongly each flag suggests listening to a window."""
 
 TRANSCRIPT_COLUMNS = (
     *("id", "audio", "status", "error_code", "error_message", "language", "duration", "speech", "coverage"),
@@ -63,7 +63,7 @@ DETAILS = ("id", "index", "start", "end", "text", "channel", "avg_logprob", "fla
 
 
 class Bins:
-    """A histogram over named classes, each up to (not including) a limit; the last one has none."""
+    """A histogram over named bins, each up to (but excluding) a limit; the last has none."""
 
     def __init__(self, classes: Sequence[tuple[str, float]], last: str) -> None:
         self._limits = [limit for _, limit in classes]
@@ -77,7 +77,7 @@ class Bins:
 
 @dataclass(slots=True)
 class NodeSums:
-    """Rows, audio and decoding of one node."""
+    """Rows, audio seconds and decoding seconds of one node."""
 
     rows: int = 0
     audio: float = 0.0
@@ -110,17 +110,17 @@ class Gathered:
 
     @property
     def rows(self) -> int:
-        """Rows with any status."""
+        """Number of rows, whatever their status."""
         return self.statuses.total()
 
     @property
     def coverage_share(self) -> float:
-        """Covered over all speech; 1.0 without speech."""
+        """Covered speech over all speech; 1.0 without speech."""
         return self.covered / self.speech if self.speech else 1.0
 
 
 def gather(folder: Path, worst: int = 12) -> Gathered:
-    """Read the data set. Raises ConfigError when `folder` is none."""
+    """Read the data set. Raises ConfigError when `folder` is not one."""
     running = held(folder)
     summary = load_status(folder) if running else load_summary(folder)
     found = Gathered(load_job(folder), summary or load_status(folder), running)
@@ -154,7 +154,7 @@ def _keep_mistaken(heap: list[tuple[int, str, float]], row_id: str, errors: Erro
 
 
 def _mistaken(order: Sequence[tuple[int, str, float]], transcripts: ds.Dataset) -> list[dict[str, Any]]:
-    """The rows with most word errors, with both texts."""
+    """The rows with the most word errors, with both texts."""
     where = pc.field("id").isin([row_id for _, row_id, _ in order])
     columns = ("id", "text", "reference")
     texts = {row["id"]: row for row in stream(transcripts, columns, where)} if order else {}
@@ -189,7 +189,7 @@ def _node(found: Gathered, row: Row, duration: float) -> None:
 
 
 def _worst(found: Gathered, windows: ds.Dataset, count: int) -> list[dict[str, Any]]:
-    """The windows most worth listening to, worst first."""
+    """The windows to listen to, worst first."""
     heap: list[tuple[float, str, int]] = []
     for window in stream(windows, WINDOW_COLUMNS, batch=1024):
         _window(found, window)
@@ -216,12 +216,12 @@ def _window(found: Gathered, window: Row) -> None:
 
 
 def confidence(avg_logprob: float) -> float:
-    """The geometric mean of the tokens' probabilities: 1.0 is certain."""
+    """The geometric mean of the token probabilities; 1.0 is certain."""
     return math.exp(min(0.0, avg_logprob)) if math.isfinite(avg_logprob) else 0.0
 
 
 def badness_of(window: Row) -> float:
-    """How much a window should be listened to: flags, speech without text, low confidence."""
+    """A score for listening to a window: flags, speech without text, low confidence."""
     flags: Iterable[str] = window.get("flags") or ()
     bad: float = sum(WEIGHTS.get(flag, 0.2) for flag in flags)
     bad += min(3.0, sum(span["end"] - span["start"] for span in window.get("uncovered") or ()))

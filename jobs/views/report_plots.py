@@ -1,4 +1,4 @@
-"""The plots of a report from what was gathered."""
+"""The plots of a report."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from asr_batch.jobs.views.report_data import Gathered, NodeSums
 from asr_batch.jobs.views.report_text import percent
 
 BARS = 12
-"""Most bars of a plot; of more, those worth seeing are drawn and the number of the others is said."""
+"""Maximum number of bars; of more, the most interesting are drawn and the rest are counted."""
 POINTS = 120
-"""Most points of the throughput plot."""
+"""Maximum number of points of the throughput plot."""
 
 
 def plots(found: Gathered) -> dict[str, Any]:
-    """The plots by the id of their card; None where there is nothing to draw."""
+    """The plots by the id of their card; None if there is nothing to draw."""
     return {
         "throughput": _throughput(found),
         "nodes": _nodes(found.nodes),
         "coverage": _counted(found.coverage.names, found.coverage.counts, "Rows by coverage"),
         "confidence": _confidence(found.confidence),
-        "durations": _counted(found.durations.names, found.durations.counts, "Rows by length of audio"),
+        "durations": _counted(found.durations.names, found.durations.counts, "Rows by audio duration"),
         "errors": _most(found.codes, "Rows by error code", "bar bad"),
         "flags": _most(found.flags, "Windows by flag", "bar warn"),
     }
 
 
 def _counted(names: Sequence[str], counts: Sequence[int], label: str) -> Any:
-    """Bars of the classes from the first to the last that is not empty."""
+    """Bars from the first to the last bin that is not empty."""
     filled = [place for place, count in enumerate(counts) if count]
     if not filled:
         return None
@@ -50,7 +50,7 @@ def _confidence(counts: Sequence[int]) -> Any:
 
 
 def _nodes(nodes: Mapping[str, NodeSums]) -> Any:
-    """The slowest nodes first when there are many: they are what one looks for."""
+    """RTFx by node; of many nodes, the slowest."""
     speeds = [(name, n.audio / n.decode) for name, n in nodes.items() if n.decode > 0]
     lines = sorted(speeds, key=lambda pair: pair[1])[:BARS]
     return (
@@ -70,7 +70,7 @@ def _throughput(found: Gathered) -> Any:
 
 
 def cumulative(found: Gathered) -> list[tuple[float, float]]:
-    """(wall seconds, audio seconds done so far): the driver's history, else from when rows were finished."""
+    """(wall seconds, audio seconds done so far), from the driver's history or else from finish times."""
     history = [(float(p["t"]), float(p["audio_seconds"])) for p in found.summary.get("history") or ()]
     if len(history) > 3 or not found.finished:
         return [(0.0, 0.0)] * bool(history and history[0][0] > 0) + history
@@ -83,7 +83,7 @@ def cumulative(found: Gathered) -> list[tuple[float, float]]:
 
 
 def rates(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Audio seconds per second between points, over at most POINTS equal stretches of time."""
+    """Audio seconds per second, over at most POINTS equal intervals."""
     if len(points) < 2:
         return []
     width = max((points[-1][0] - points[0][0]) / POINTS, 1e-9)
@@ -97,7 +97,7 @@ def rates(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def slices(found: Gathered) -> list[dict[str, Any]]:
-    """WER by slice: a plot and the numbers behind it, worst first."""
+    """WER by slice, worst first: a plot and its numbers."""
     made = []
     for name in SLICES:
         group = sorted(found.slices.groups[name].items(), key=lambda pair: (-pair[1].wer, pair[0]))

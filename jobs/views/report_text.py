@@ -1,4 +1,4 @@
-"""How a report words numbers and texts."""
+"""Formats numbers and texts for the report."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def span(seconds: float | None) -> str:
 
 
 def clock(seconds: float) -> str:
-    """A place in a file: 1:02:03.4."""
+    """A position in a file: 1:02:03.4."""
     tenths = round(seconds * 10)
     hours, minutes, rest = tenths // 36000, tenths // 600 % 60, tenths % 600 / 10
     return f"{hours}:{minutes:02}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
 
 
 def marked(text: str) -> Markup:
-    """The text with what stands between backticks as code."""
+    """The text as HTML, with `code` for text between backticks."""
     parts = [escape(part) for part in text.split("`")]
     if len(parts) % 2 == 0:
         return escape(text)
@@ -48,7 +48,7 @@ def marked(text: str) -> Markup:
 
 
 def marks(reference: str, text: str, words: int = 80) -> list[tuple[str, str]]:
-    """(kind, words) that turn the reference into the text: `same`, `del` or `ins`; the first ones only."""
+    """The first edits (`same`, `del` or `ins`, and words) that turn the reference into the text."""
     expected, said = reference.split()[:words], text.split()[:words]
     keys = [[re.sub(r"\W", "", word).casefold() for word in side] for side in (expected, said)]
     made: list[tuple[str, str]] = []

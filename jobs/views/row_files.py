@@ -1,7 +1,7 @@
-"""The files that `run --format` writes as rows end: under the data set, or beside the audio.
+"""The files that `run --format` writes as rows finish: in the data set, or next to the audio.
 
-A path depends on the row alone, so it stays when the manifest grows. A file that is older than its row is
-written again, which makes up for a crash between commit and file.
+A path depends only on its row, so it does not change when the manifest grows. A file older than its row is
+written again, which repairs a crash between the commit and the file.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ CHUNK = 512
 
 
 class Places(Protocol):
-    """Where else than under the data set the files of rows go."""
+    """Where row files go instead of the data set."""
 
     def path(self, row: Row, form: str) -> Path | None:
-        """The place of a row's file, None where it has to stay under the data set."""
+        """The path of a row's file; None if it has to stay in the data set."""
 
     def may(self, path: Path) -> bool:
-        """Whether the file may be written: the place is free, or what stands there is ours."""
+        """Whether the file may be written: the path is free, or the file there is ours."""
 
     def owns(self, path: Path) -> bool:
         """Whether the file there is ours."""
 
     def note(self, path: Path) -> None:
-        """The file is ours from now on. Raises OSError."""
+        """Record the file as ours. Raises OSError."""
 
 
 class RowFiles:
-    """Writes rows as files of some formats below `root`, or at `places` where those allow it."""
+    """Writes rows as files of the given formats below `root`, or at `places` where possible."""
 
     def __init__(self, root: Path, forms: Sequence[str], places: Places | None = None) -> None:
         self.root, self.forms, self.places = root, tuple(forms), places
@@ -51,7 +51,7 @@ class RowFiles:
         self.reason = ""
 
     def write(self, row: Row, forms: Sequence[str] | None = None) -> None:
-        """Write the row's files; those of a failed row go. Raises OSError for a place under `root`."""
+        """Write the row's files, or delete those of a failed row. Raises OSError for a path below `root`."""
         for form in self.forms if forms is None else forms:
             if row["status"] == "failed":
                 self._remove(row, form)
@@ -93,7 +93,7 @@ class RowFiles:
         return self.root / form / f"{tree_name(row['id'])}.{form}"
 
     def text(self) -> str:
-        """Where the files are, for a person."""
+        """A sentence for the user about where the files are."""
         folders = ", ".join(f"{self.root / form}/" for form in self.forms)
         if self.places is None:
             return f"Files: {folders}"
@@ -103,7 +103,7 @@ class RowFiles:
         return f"Files: next to their audio, but {self.kept_here} in {folders} ({why})"
 
     def write_missing(self, transcripts: ds.Dataset, wanted: NDArray[np.int64]) -> int:
-        """Write what committed rows lack or have too old, of the ids whose hashes are given; how many."""
+        """Write missing and outdated files of committed rows, by hashes of their ids; returns how many."""
         columns = ("id", "audio", "status", "finished_at")
         there = np.sort(wanted)
         lacking: dict[str, tuple[str, ...]] = {}
@@ -115,7 +115,7 @@ class RowFiles:
         return len(lacking)
 
     def _lacks(self, row: Row) -> tuple[str, ...]:
-        """The formats whose file is missing or too old."""
+        """The formats whose file is missing or outdated."""
         if row["status"] == "failed":
             return ()
         return tuple(form for form in self.forms if not _fresh(self._place(row, form), row))
@@ -146,9 +146,9 @@ def _rows(transcripts: ds.Dataset, ids: Sequence[str]) -> Iterable[Row]:
 
 
 def tree_name(row_id: str) -> str:
-    """The id as a path below a folder, without ending: its slashes are folders, odd characters are replaced.
+    """The id as a relative path without extension: slashes become folders, unsafe characters are replaced.
 
-    An id that had to be changed gets a piece of its hash, so that no two ids share a path.
+    An id that had to be changed gets a short hash, so no two ids share a path.
     """
     parts = [part for part in row_id.split("/") if part]
     safe = [safe_stem(part) for part in parts] or ["_"]

@@ -1,7 +1,7 @@
-"""Which words of a row belong to which segment: by what the segments say, not by times alone.
+"""Assigns a row's words to its segments, by text and not only by time.
 
-A word's time comes from the decoder's attention, a segment's from its time stamps or the speech around it,
-so words at the edges of a segment often lie a little outside it.
+Word times come from the decoder's attention, segment times from timestamp tokens or the surrounding speech,
+so words at the edges of a segment often lie slightly outside it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 from asr_batch.pipeline.text.words import normal, normal_words
 
 AHEAD = 8
-"""Segments looked at for the next word: neighbours, and those of other channels at the same time."""
+"""How many segments are considered for the next word: neighbours, and other channels at the same time."""
 
 LATE = 5.0
-"""Seconds after its end in which a segment may still get a word."""
+"""Seconds after its end in which a segment may still receive a word."""
 
 Piece = Mapping[str, Any]
 
@@ -25,7 +25,7 @@ Piece = Mapping[str, Any]
 def by_segment(
     segments: Sequence[Piece], words: Sequence[Piece] | None
 ) -> list[tuple[Piece, list[Piece] | None]]:
-    """Every segment with its words in order (None for all where the row has none); no word is left out."""
+    """Every segment with its words in order (None if the row has no words); no word is dropped."""
     if words is None:
         return [(segment, None) for segment in segments]
     found = _Segments(segments)
@@ -37,7 +37,7 @@ def by_segment(
 
 
 class _Segments:
-    """Segments by start, each with the words it still waits for."""
+    """Segments by start, each with the words it still expects."""
 
     def __init__(self, segments: Sequence[Piece]) -> None:
         self.words: list[list[Piece]] = [[] for _ in segments]
@@ -48,7 +48,7 @@ class _Segments:
         self._first = 0
 
     def in_turn(self, words: Sequence[Piece]) -> bool:
-        """Give all words out in turn where the segments, one after the other, say just these."""
+        """Assign all words in order, if the segments' texts, concatenated, are exactly these words."""
         said = [text for index in self._order for text in self._waiting[index]]
         if said != [text for text in (normal(word["word"]) for word in words) if text]:
             return False
@@ -62,7 +62,7 @@ class _Segments:
         return True
 
     def add(self, word: Piece) -> None:
-        """Give the word to the nearest segment that waits for it, else to the nearest one."""
+        """Assign the word to the nearest segment that expects it, or else to the nearest one."""
         if not self._segments:
             return
         text = normal(word["word"])
@@ -75,7 +75,7 @@ class _Segments:
         del self._waiting[index][0]
 
     def _candidates(self, at: float) -> list[int]:
-        """The first few segments that wait for words and are not long over."""
+        """The first few segments that expect words and ended not long ago."""
         while self._first < len(self._order) and self._done(self._order[self._first], at):
             self._first += 1
         return [i for i in self._order[self._first : self._first + AHEAD] if self._waiting[i]]
@@ -88,7 +88,8 @@ class _Segments:
         index: int = min(
             self._order[max(0, place - AHEAD) : place + 1], key=lambda i: _distance(word, self._segments[i])
         )
-        # The segment no longer waits for words before this one, which it says otherwise or not at all.
+        # The segment no longer expects the words before this one: its text has them differently or not at
+        # all.
         text = normal(word["word"])
         if text in self._waiting[index]:
             del self._waiting[index][: self._waiting[index].index(text) + 1]

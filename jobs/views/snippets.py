@@ -1,4 +1,4 @@
-"""Short pieces of audio as WAV data URIs, so that a report plays them without any other file."""
+"""Short audio snippets as WAV data URIs, which a report can play without other files."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from asr_batch.manifests.errors import ItemError
 
 RATE = 16_000
 LONGEST = 15.0
-"""Seconds of one snippet."""
+"""Maximum length of a snippet in seconds."""
 MARGIN = 0.25
 """Seconds of audio before and after the window."""
 LARGEST = 8_000_000
-"""Characters of all snippets of a page together."""
+"""Maximum size of all snippets of a page, in characters."""
 PATIENCE = 60.0
-"""Seconds after which no further snippet is read (a far window of a file that cannot be sought is slow)."""
+"""Seconds after which no more snippets are read (a late window in an unseekable file is slow)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """A data URI, or why there is none. `start` and `end` are seconds of the file."""
+    """A data URI, or the reason why there is none. `start` and `end` are seconds in the file."""
 
     start: float
     end: float
@@ -35,7 +35,7 @@ class Snippet:
 
 
 def snippets(windows: Sequence[Mapping[str, Any]], job: Mapping[str, Any]) -> list[Snippet]:
-    """A snippet for every window (`audio`, `start`, `end`, `channel`), within the limits of a page."""
+    """One snippet per window (`audio`, `start`, `end`, `channel`), within the limits of a page."""
     made: list[Snippet] = []
     room, until = LARGEST, time.monotonic() + PATIENCE
     for window in windows:
@@ -60,7 +60,7 @@ def _snippet(window: Mapping[str, Any], job: Mapping[str, Any], start: float, en
 
 
 def locate(audio: str, job: Mapping[str, Any]) -> Path | None:
-    """The local file that `audio` of the manifest means, or None."""
+    """The local file behind `audio` in the manifest, or None."""
     from asr_batch.manifests.location import Base, is_remote
 
     kept = job.get("manifest")

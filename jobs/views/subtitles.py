@@ -1,8 +1,8 @@
 """Subtitles from a transcript row: at most two lines of 42 columns, shown long enough to be read.
 
-Limits as broadcasters give them (BBC and Netflix timed-text guides): 42 columns, 2 lines, about 17
-characters a second, between 1 and 7 seconds. Where to cut is found by dynamic programming over all cuts
-of a run of speech, so that cues end at sentences and pauses where the limits leave a choice.
+The limits are those of broadcasters (BBC and Netflix timed-text guides): 42 columns, 2 lines, about 17
+characters a second, 1 to 7 seconds. Dynamic programming over all possible cuts of a stretch of speech places
+cue ends at sentences and pauses where the limits leave a choice.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from asr_batch.jobs.views.segment_words import by_segment
 from asr_batch.jobs.views.timed_text import CLAUSE_END, LINE, SENTENCE_END, Token, display_width, tokens
 
 SPEED = 17.0
-"""Columns a second that are read with ease."""
+"""Comfortable reading speed in columns per second."""
 SHORTEST, LONGEST = 1.0, 7.0
 PAUSE = 1.0
-"""Silence in seconds over which no cue goes."""
+"""Silence in seconds that no cue spans."""
 LEAD, TAIL, GAP = 0.5, 1.5, 0.08
-"""How much earlier than the speech a cue may come, how much longer it may stay, and the gap between two."""
+"""Seconds by which a cue may precede or outlast its speech, and the gap between two cues."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """One subtitle: times in seconds, one or two lines, and its channel where a row has several."""
+    """One subtitle: times in seconds, one or two lines, and its channel if the row has several."""
 
     start: float
     end: float
@@ -35,12 +35,12 @@ class Cue:
 
     @property
     def columns(self) -> int:
-        """Columns of text to be read."""
+        """Columns of text to read."""
         return sum(map(display_width, self.lines)) + len(self.lines) - 1
 
     @property
     def speed(self) -> float:
-        """Columns a second."""
+        """Columns per second."""
         return self.columns / (self.end - self.start)
 
 
@@ -60,7 +60,7 @@ def cues(row: Mapping[str, Any]) -> list[Cue]:
 
 
 def _limit(row: Mapping[str, Any], segments: Sequence[Mapping[str, Any]]) -> float:
-    """Latest second at which anything is shown: the end of the audio when it is known."""
+    """Latest time at which anything is shown: the end of the audio, if known."""
     last = max((float(segment["end"]) for segment in segments), default=0.0)
     return max(last, float(row.get("duration") or 0.0))
 
@@ -68,7 +68,7 @@ def _limit(row: Mapping[str, Any], segments: Sequence[Mapping[str, Any]]) -> flo
 def _layouts(
     segments: Iterable[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]] | None]], channel: int | None
 ) -> Iterator[Cue]:
-    """Untimed cues: from the first word's start to the last one's end."""
+    """Cues before retiming: each from the start of its first word to the end of its last."""
     every = [token for segment, words in segments for token in tokens(segment, words or ())]
     for run in runs(every):
         line = LINE - len(prefix(channel))
@@ -77,7 +77,7 @@ def _layouts(
 
 
 def prefix(channel: int | None) -> str:
-    """What a cue begins with in a format that has no speakers."""
+    """The channel prefix of a cue in a format without speaker tags."""
     return "" if channel is None else f"[{channel}] "
 
 
@@ -93,7 +93,7 @@ def runs(every: Sequence[Token]) -> Iterator[list[Token]]:
 
 
 def cut(run: Sequence[Token], line: int = LINE) -> list[Sequence[Token]]:
-    """Cut a run into the cheapest row of cues; each fits two lines of `line` columns."""
+    """Cut a stretch into the cheapest sequence of cues, each at most two lines of `line` columns."""
     reach, costs = _reach(run, line), _Costs(run)
     best = [0.0] + [float("inf")] * len(run)
     came = [0] * (len(run) + 1)
@@ -109,7 +109,7 @@ def cut(run: Sequence[Token], line: int = LINE) -> list[Sequence[Token]]:
 
 
 def _reach(run: Sequence[Token], line: int) -> list[int]:
-    """For every token the border after the last one that fits on a line with it (at least its own)."""
+    """For every token, the index after the last token that fits on a line with it (at least itself)."""
     reach = []
     for i in range(len(run)):
         width, j = run[i].width, i + 1
@@ -121,12 +121,12 @@ def _reach(run: Sequence[Token], line: int) -> list[int]:
 
 
 def _furthest(reach: Sequence[int], i: int) -> int:
-    """The border after the last token of two full lines from token i."""
+    """The index after the last token that fits on two lines starting at token i."""
     return reach[reach[i]] if reach[i] < len(reach) else reach[i]
 
 
 class _Costs:
-    """How bad cues of a run are, each in constant time; the weights were set by looking at the outcome."""
+    """The cost of a cue, in constant time; the weights were tuned by hand."""
 
     def __init__(self, run: Sequence[Token]) -> None:
         ends = [SENTENCE_END.search(token.text) is not None for token in run]
@@ -137,7 +137,7 @@ class _Costs:
         self._cut = [0.0] + [_cut_cost(run, j) for j in range(1, len(run) + 1)]
 
     def cue(self, i: int, j: int) -> float:
-        """Of the tokens [i, j): too fast, too short, too long, over a sentence's end, cut in a bad place."""
+        """Cost of tokens [i, j): too fast, too short, too long, across a sentence end, cut in a bad place."""
         start, end = self._run[i].start, self._run[j - 1].end
         until = self._run[j].start if j < len(self._run) else end + TAIL
         shown = max(0.01, min(until, end + TAIL) - start)
@@ -148,7 +148,7 @@ class _Costs:
 
 
 def _cut_cost(run: Sequence[Token], j: int) -> float:
-    """How bad it is to cut before token j."""
+    """Cost of a cut before token j."""
     before = run[j - 1]
     if j == len(run) or SENTENCE_END.search(before.text):
         return 0.0
@@ -159,7 +159,7 @@ def _cut_cost(run: Sequence[Token], j: int) -> float:
 
 
 def layout(part: Sequence[Token], line: int = LINE) -> tuple[str, ...]:
-    """One line, or two: after punctuation if there is any near the middle, the lower one the longer."""
+    """Split into one or two lines: after punctuation near the middle, if any; the lower line is longer."""
     whole = _join(part)
     if display_width(whole) <= line or len(part) < 2:
         return (whole,)
@@ -179,7 +179,7 @@ def _join(part: Sequence[Token]) -> str:
 
 
 def timed(untimed: Iterable[Cue], limit: float) -> list[Cue]:
-    """Give every cue the time it takes to read, from the silence around it and its neighbours' slack."""
+    """Extend every cue to its reading time, into the silence around it and its neighbours' slack."""
     made = list(untimed)
     starts = [cue.start for cue in made]
     ends = [cue.end for cue in made]
@@ -196,7 +196,7 @@ def timed(untimed: Iterable[Cue], limit: float) -> list[Cue]:
 
 
 def _end(start: float, end: float, need: float, following: float) -> float:
-    """When a cue goes: as late as needed, never into the following one, never after LONGEST."""
+    """When a cue ends: as late as needed, but before the next one and within LONGEST."""
     wanted = max(end, start + 0.05, min(start + need, end + TAIL))
     if wanted > following - GAP:
         wanted = min(wanted, max(end, following - GAP, start + 0.001))
@@ -205,7 +205,7 @@ def _end(start: float, end: float, need: float, following: float) -> float:
 
 
 def _lend(i: int, starts: list[float], ends: list[float], needs: list[float]) -> None:
-    """Let a cue that is too short come earlier: in the silence or the slack of the cue before it."""
+    """Start a cue that is too short earlier: in the silence or in the slack of the previous cue."""
     lacking = min(LEAD, needs[i] - (ends[i] - starts[i]))
     earliest = starts[i] - lacking
     if i == 0:

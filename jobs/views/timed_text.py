@@ -1,6 +1,6 @@
-"""Words with times from the segments of a row: the raw material of subtitles.
+"""Timed words from the segments of a row, for subtitles.
 
-Where the row has word times they are used; else a segment's time is spread over its characters.
+Uses word times if the row has them; otherwise spreads the time of a segment over its characters.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ _CLOSING = re.compile(r"[\s]*[.,;:?!…。？！，、；：”’»)\]」』》
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A piece of text that no line break goes through.
+    """A piece of text that must not be broken across lines.
 
-    `glued`: no space between it and the token before. `last`: it ends its segment. Times in seconds,
-    `width` in columns.
+    `glued`: no space before it. `last`: it ends its segment. Times in seconds, `width` in columns.
     """
 
     text: str
@@ -49,7 +48,7 @@ def _columns(char: str) -> int:
 
 
 def clean(text: str) -> str:
-    """One line without what subtitle files give a meaning to."""
+    """The text on one line, without characters that have a meaning in subtitle files."""
     return " ".join(text.replace("-->", "->").split())
 
 
@@ -68,7 +67,7 @@ def tokens(segment: Mapping[str, Any], words: Sequence[Mapping[str, Any]]) -> li
 
 
 def split(text: str) -> list[tuple[str, bool]]:
-    """(piece, glued) of a cleaned text: words at spaces, letters where a script has none."""
+    """(piece, glued) of a cleaned text: words, or characters in scripts without spaces."""
     pieces: list[tuple[str, bool]] = []
     for word in text.split():
         parts = _parts(word)
@@ -77,7 +76,7 @@ def split(text: str) -> list[tuple[str, bool]]:
 
 
 def _parts(word: str) -> list[str]:
-    """One word, or its breakable parts: around every wide letter, else pieces of half a line."""
+    """One word, or its breakable parts: around every wide character, else pieces of half a line."""
     wide = display_width(word) > len(word) or display_width(word) > LINE
     if not wide:
         return [word]
@@ -91,7 +90,7 @@ def _parts(word: str) -> list[str]:
 
 
 def _joins(before: str, char: str) -> bool:
-    """Letters of a narrow script stay together up to half a line; marks stay with their letter."""
+    """Characters of a narrow script stay together up to half a line; marks stay with their base."""
     if _columns(char) == 0:
         return True
     return display_width(before[-1]) < 2 and _columns(char) < 2 and display_width(before) < LINE // 2
@@ -100,7 +99,7 @@ def _joins(before: str, char: str) -> bool:
 def _times(
     letters: str, segment: Mapping[str, Any], words: Sequence[Mapping[str, Any]]
 ) -> list[tuple[float, float]]:
-    """(start, end) of every letter: from the words when they spell the segment, else spread evenly."""
+    """(start, end) of every character: from the words if they spell the segment, else spread evenly."""
     start, end = float(segment["start"]), float(segment["end"])
     spelled = [(clean(word["word"]).replace(" ", ""), word) for word in words]
     if spelled and "".join(text for text, _ in spelled) == letters:

@@ -137,7 +137,7 @@ def test_snippet_is_the_audio_of_the_window(night, make):
         assert clip.getnframes() == pytest.approx(4.0 * 16000, abs=200)
         frames = clip.readframes(16000)
     assert max(frames[1::2]) > 20
-    assert "No audio here" in page.text
+    assert "No audio: " in page.text
 
 
 def test_figures_of_a_data_set(night):
