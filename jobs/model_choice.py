@@ -9,30 +9,42 @@ from pathlib import Path
 import click
 
 from asr_batch.models.store.names import BUNDLED, bundled_path
-from asr_batch.models.store.store import default_model, ensure
+from asr_batch.models.store.store import Store
 
 WARNING = (
     "{name} is a demonstration model that knows synthetic speech only: its text of a human voice is no "
-    "transcript; `asr-batch models pull whisper-tiny` gets a real one."
+    "transcript; {remedy}."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The model's folder, and a sentence for the person who uses it."""
+    """The model's folder, a warning that a person must see, and a note of what was chosen for them."""
 
     path: Path
     warning: str | None
+    note: str | None = None
 
 
-def choose_model(name: str | None) -> Choice:
-    """The named model, else whisper-tiny once it was pulled, else the bundled one. Raises ModelError.
+def choose_model(name: str | None, root: str | Path | None = None) -> Choice:
+    """The named model, else the best real one in the store, else the bundled one. Raises ModelError.
 
     A known model that is not here is pulled, and stderr says how much that is.
     """
-    path = default_model() if name is None else ensure(name, say=_say)
+    store = Store(root)
+    path = store.default() if name is None else store.ensure(name, say=_say)
     bundled = next((known for known in BUNDLED if _same(path, bundled_path(known))), None)
-    return Choice(path, WARNING.format(name=bundled) if bundled else None)
+    if bundled:
+        return Choice(path, WARNING.format(name=bundled, remedy=_remedy(store)))
+    note = f"Model: {path.name}, the best in the store ({path.parent}); --model names another."
+    return Choice(path, None, note if name is None else None)
+
+
+def _remedy(store: Store) -> str:
+    """How to get a real model: one that another program has downloaded costs nothing."""
+    if found := store.elsewhere():
+        return f"`--model {found[0].name}` uses a real one that is on this machine already"
+    return "`asr-batch models pull tiny.en` gets a real one"
 
 
 def _say(message: str) -> None:

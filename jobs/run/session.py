@@ -196,7 +196,9 @@ class _Session:
     def _work(self, choice: Choice, manifest: Manifest, found: Survey) -> int:
         config = self.config
         if choice.warning:
-            self.voice.say(choice.warning)
+            self.voice.complain(choice.warning)
+        if choice.note:
+            self.voice.say(choice.note)
         with self.stop.starting():
             pool = self.parts.start_pool(config, choice.path)
         self.stack.callback(pool.close)

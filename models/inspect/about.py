@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.onnx.safety import broken_values
+
+if TYPE_CHECKING:
+    from asr_batch.models.whisper.config import WhisperConfig
 
 
 def about_model(folder: Path, kind: str) -> tuple[dict[str, Any], str | None]:
@@ -15,7 +19,7 @@ def about_model(folder: Path, kind: str) -> tuple[dict[str, Any], str | None]:
         with broken_values(folder):
             if kind == "qwen3-onnx":
                 return _about_qwen3(folder), None
-            about = _about_whisper(folder)
+            about = _about_whisper(_config(folder, kind))
             if kind == "bundle":
                 about |= _about_bundle(folder)
     except ModelError as error:
@@ -23,14 +27,25 @@ def about_model(folder: Path, kind: str) -> tuple[dict[str, Any], str | None]:
     return about, None
 
 
-def _about_whisper(folder: Path) -> dict[str, Any]:
+def _config(folder: Path, kind: str) -> WhisperConfig:
+    """The model's config; weights of other programs are translated first."""
     from asr_batch.models.whisper.config import WhisperConfig
 
-    config = WhisperConfig.from_folder(folder)
+    if kind not in ("ctranslate2", "openai"):
+        return WhisperConfig.from_folder(folder)
+    from asr_batch.models.whisper.compile.weights import read_source
+
+    with TemporaryDirectory() as made:
+        for name, content in read_source(folder).files.items():
+            (Path(made) / name).write_bytes(content)
+        return WhisperConfig.from_folder(Path(made))
+
+
+def _about_whisper(config: WhisperConfig) -> dict[str, Any]:
     return {
         "family": "whisper",
         "window": config.trained_seconds,
-        "languages": sorted(config.languages),
+        "languages": sorted(config.languages) if config.multilingual else ["en"],
         "multilingual": config.multilingual,
         "sizes": {
             "d_model": config.d_model,

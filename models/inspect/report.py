@@ -15,6 +15,7 @@ from asr_batch.models.onnx.tensors import Value
 from asr_batch.models.safetensors import read_header
 from asr_batch.models.store.layout import kind_of
 from asr_batch.models.store.record import model_files
+from asr_batch.models.whisper.compile.sources.model_bin import read_model_bin
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,11 @@ def inspect_model(folder: Path, *, run: bool = True) -> ModelReport:
         kind=kind,
         files=tuple((name, (folder / name).stat().st_size) for name in names),
         graphs=tuple(_graph(folder, name, run) for name in names if name.endswith(".onnx")),
-        weights=tuple(weights_report(folder / name) for name in names if name.endswith(".safetensors")),
+        weights=tuple(
+            weights_report(folder / name)
+            for name in names
+            if name.endswith(".safetensors") or (name == "model.bin" and kind == "ctranslate2")
+        ),
         about=about,
         verdict=judge(folder, kind, problem, run=run),
     )
@@ -156,9 +161,12 @@ def precision_of(graph: Graph, types: dict[str, int]) -> str:
 
 
 def weights_report(path: Path) -> WeightsReport:
-    """The header of a safetensors file. Raises ModelError when the file is none or is cut short."""
-    header = read_header(path)
+    """What a safetensors file or a CTranslate2 model holds. Raises ModelError for a broken one."""
     types: dict[str, int] = {}
-    for entry in header.values():
-        types[entry.dtype] = types.get(entry.dtype, 0) + entry.elements
-    return WeightsReport(path.name, len(header), sum(types.values()), types)
+    if path.name == "model.bin":
+        arrays = [(one.type, one.bits.size) for one in read_model_bin(path).variables.values()]
+    else:
+        arrays = [(entry.dtype, entry.elements) for entry in read_header(path).values()]
+    for kind, elements in arrays:
+        types[kind] = types.get(kind, 0) + elements
+    return WeightsReport(path.name, len(arrays), sum(types.values()), types)

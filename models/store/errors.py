@@ -13,8 +13,16 @@ from pathlib import Path
 from asr_batch.manifests.errors import ModelError
 
 
-class HubUnreachableError(ModelError):
+class UnreachableError(ModelError):
+    """An origin gave no files; another one may."""
+
+
+class HubUnreachableError(UnreachableError):
     """The hub gave no files: no network, offline mode, an error on its side."""
+
+
+class IndexUnreachableError(UnreachableError):
+    """pip could not get a wheel: no network, no index, a file that it does not have."""
 
 
 SPARE = 64 << 20

@@ -12,6 +12,7 @@ SUFFIXES = {"fp32": "", "int8": "_quantized", "int4": "_q4"}
 """Precision to the ending that published Whisper ONNX files carry."""
 
 _WHISPER_SIDE = frozenset(TEXT_FILES)
+_VOCABULARIES = frozenset({"vocabulary.txt", "vocabulary.json"})
 _NEEDED_SIDE = ("config.json", "tokenizer.json")
 
 
@@ -25,8 +26,12 @@ def kind_of(names: Iterable[str]) -> str | None:
         return "qwen3-onnx"
     if any(stem.startswith("encoder_model") for stem in stems):
         return "whisper-onnx"
-    if any(name.endswith((".safetensors", "pytorch_model.bin")) for name in found):
+    if any(name.endswith(".safetensors") for name in found):
         return "whisper-source"
+    if "model.bin" in found and found & _VOCABULARIES:
+        return "ctranslate2"
+    if any(name.endswith(".pt") for name in found):
+        return "openai"
     return None
 
 
@@ -45,6 +50,8 @@ def wanted(kind: str, names: Iterable[str], precision: str) -> list[str]:
         chosen = _qwen3_files(found, precision)
     elif kind == "whisper-source":
         chosen = _source_files(found)
+    elif kind == "ctranslate2":
+        return ["model.bin", *(name for name in found if name in _WHISPER_SIDE | _VOCABULARIES)]
     else:
         chosen = [name for name in found if not PurePosixPath(name).name.startswith(".")]
     lacking = [name for name in _NEEDED_SIDE if kind != "bundle" and name not in chosen]

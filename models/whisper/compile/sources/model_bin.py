@@ -45,6 +45,11 @@ class Variable:
         return self.bits.shape
 
     @property
+    def type(self) -> str:
+        """Name of the type."""
+        return "bfloat16" if self.kind == _BFLOAT16 else self.bits.dtype.name
+
+    @property
     def quantised(self) -> bool:
         """Whether the numbers are integers that a scale belongs to."""
         return self.bits.dtype in (np.int8, np.int16, np.int32)

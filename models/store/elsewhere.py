@@ -1,0 +1,86 @@
+"""Models that other programs have downloaded on this machine: the hub's cache and openai-whisper's.
+
+faster-whisper and transformers keep what they pull in the hub's cache, `models--OWNER--NAME/snapshots/COMMIT`
+with links into `blobs` (https://huggingface.co/docs/huggingface_hub/guides/manage-cache); openai-whisper has
+`SIZE.pt` in a folder of its own. Nothing there is changed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from asr_batch.models.store.aliases import SIZES
+from asr_batch.models.store.catalogue import of_repository
+from asr_batch.models.store.layout import kind_of
+from asr_batch.models.store.record import model_files
+
+_RUNS = ("ctranslate2", "whisper-source", "whisper-onnx", "qwen3-onnx", "bundle")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """A model of another program: `name` as the catalogue has it, else `OWNER/NAME`; where its files lie."""
+
+    name: str
+    kind: str
+    repository: str
+    revision: str
+    path: Path
+
+    @property
+    def megabytes(self) -> float:
+        """Size of all its files."""
+        files = [self.path] if self.path.is_file() else [self.path / name for name in model_files(self.path)]
+        return sum(path.stat().st_size for path in files) / 1e6
+
+
+def found_models(environment: Mapping[str, str] | None = None) -> list[FoundModel]:
+    """What lies in the caches of other programs, those that are ready to be compiled or run, by name."""
+    known = os.environ if environment is None else environment
+    found = [*_hub_models(_hub_cache(known)), *_openai_models(_cache(known) / "whisper")]
+    return sorted(found, key=lambda model: (model.name, model.kind != "ctranslate2", model.repository))
+
+
+def _cache(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+
+
+def _hub_cache(environment: Mapping[str, str]) -> Path:
+    """Where huggingface_hub keeps its files, by its own variables."""
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if environment.get(name):
+            return Path(environment[name]).expanduser()
+    home = environment.get("HF_HOME")
+    return (Path(home).expanduser() if home else _cache(environment) / "huggingface") / "hub"
+
+
+def _hub_models(cache: Path) -> Iterator[FoundModel]:
+    for folder in sorted(cache.glob("models--*--*")):
+        snapshot = _snapshot(folder)
+        kind = kind_of(model_files(snapshot)) if snapshot else None
+        if snapshot is None or kind not in _RUNS:
+            continue
+        repository = folder.name.removeprefix("models--").replace("--", "/", 1)
+        known = of_repository(repository)
+        name = known.name if known else repository
+        yield FoundModel(name, kind, repository, snapshot.name, snapshot)
+
+
+def _snapshot(folder: Path) -> Path | None:
+    """The snapshot that `refs/main` names, else the one written last."""
+    main = folder / "refs" / "main"
+    if main.is_file() and len(commit := main.read_text(errors="replace").strip()) < 100:
+        named = folder / "snapshots" / commit
+        if commit and named.is_dir():
+            return named
+    others = sorted((folder / "snapshots").glob("*/"), key=lambda path: path.stat().st_mtime)
+    return others[-1] if others else None
+
+
+def _openai_models(cache: Path) -> Iterator[FoundModel]:
+    for path in sorted(cache.glob("*.pt")):
+        if path.stem in SIZES:
+            yield FoundModel(f"whisper-{path.stem}", "openai", "openai-whisper", path.stem, path)
