@@ -17,6 +17,7 @@ import pytest
 
 onnx = pytest.importorskip("onnx")
 
+from asr_batch.jobs.bench import latency  # noqa: E402
 from asr_batch.models.load import load_recognizer  # noqa: E402
 from asr_batch.models.recognizer import (  # noqa: E402
     DecodeOptions,
@@ -75,6 +76,15 @@ def test_a_drifting_npu_is_found_and_its_rows_are_made_again(tmp_path: Path, npu
     assert code == 0
     assert {row["encoder_backend"] for row in rows} == {"cpu"}
     assert all("fallback_encoder" in window["flags"] for window in windows)
+
+
+def test_bench_times_the_hybrid_on_the_npu(npu: Any, nano: Path) -> None:
+    npu.set(devices=[{"id": "0000:01:00.0", "arch": "HAILO8L"}], snr_db=15.0)
+    hybrid = latency.Pipeline("hybrid", LoadOptions(encoder="hailo", batch_size=1))
+    row = latency.measure(hybrid, nano, latency.clips_of(None, 1))
+    assert row.note == ""
+    assert row.encoder is not None
+    assert row.temperature is not None
 
 
 def test_a_missing_device_ends_with_exit_2_and_a_sentence(tmp_path: Path, npu: Any, nano: Path) -> None:
