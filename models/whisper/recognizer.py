@@ -29,11 +29,11 @@ from asr_batch.models.recognizer import (
     WindowRequest,
     WindowResult,
 )
-from asr_batch.models.whisper.arrays import Array
 from asr_batch.models.whisper.bundle import Bundle, read_bundle
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.engine.beam import BeamSearch
 from asr_batch.models.whisper.engine.choose import FastRules
+from asr_batch.models.whisper.engine.decoder import Heard
 from asr_batch.models.whisper.engine.encoder import AHEAD, CpuEncoder
 from asr_batch.models.whisper.engine.feed import EncoderFeed, Ready
 from asr_batch.models.whisper.engine.read import read_text
@@ -109,7 +109,7 @@ class CompiledWhisper:
         self._finished: list[WindowResult] = []
         self._started = 0
         self._aligner: WordAligner | None = None
-        self._open_aligner = partial(WordAligner, bundle.folder, config, self._tokenizer, threads)
+        self._open_listener = partial(self._engine.decoder.listener, threads)
 
     @property
     def info(self) -> ModelInfo:
@@ -186,9 +186,9 @@ class CompiledWhisper:
         self._engine.release(slot)
         return result
 
-    def _words(self, job: _Job, cross: Mapping[str, Array]) -> tuple[TimedWord, ...]:
+    def _words(self, job: _Job, cross: Heard) -> tuple[TimedWord, ...]:
         if self._aligner is None:
-            self._aligner = self._open_aligner()
+            self._aligner = WordAligner(self._open_listener(), self._config, self._tokenizer)
         state, samples = job.decoding, len(job.request.samples)
         return self._aligner.align(cross, state.prompt, state.tokens, samples, state.options.language)
 
@@ -196,7 +196,7 @@ class CompiledWhisper:
         self,
         job: _Job,
         error: str | None,
-        cross: Mapping[str, Array] | None = None,
+        cross: Heard | None = None,
         listened: Sequence[Float32] = (),
     ) -> WindowResult:
         wants_words = job.request.options.word_timestamps and error is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -47,3 +48,50 @@ def random_table(tokens: int, d: int) -> tuple[Arrays, np.ndarray]:
     columns, scale = int8_columns(np.ascontiguousarray(table.T))
     arrays = {"vocabulary.int8": np.ascontiguousarray(columns.T), "vocabulary.scale": scale}
     return arrays, columns.T.astype(np.float64) * scale[:, None]
+
+
+def decoder_config(heads: int, width: int, ffn: int) -> SimpleNamespace:
+    """What the kernel asks of a WhisperConfig."""
+    return SimpleNamespace(
+        decoder_layers=2,
+        decoder_heads=heads,
+        d_model=heads * width,
+        decoder_ffn=ffn,
+        head_dim=width,
+        max_source_positions=100,
+        scale_embedding=True,
+        alignment_heads=[(0, 0), (1, heads - 1)],
+    )
+
+
+def random_decoder(heads: int, width: int, ffn: int) -> Arrays:
+    """Named constants of `decoder.onnx` and `cross.onnx`: 50 tokens, 20 positions."""
+    rng, d, found = np.random.default_rng(width), heads * width, {}
+
+    def linear(name: str, k: int, n: int, bias: bool = True, by: float = 1.0) -> None:
+        weight = rng.standard_normal((k, n), np.float32) * np.float32(by / math.sqrt(k))
+        found[f"{name}.int8"], found[f"{name}.scale"] = int8_columns(weight)
+        if bias:
+            found[f"{name}.bias"] = rng.standard_normal(n, np.float32) / 2
+
+    def norm(name: str) -> None:
+        found[f"{name}.weight"] = rng.uniform(0.5, 2, d).astype(np.float32)
+        found[f"{name}.bias"] = rng.standard_normal(d, np.float32) / 2
+
+    table, scale = int8_columns(rng.standard_normal((d, 50), np.float32))
+    found["decoder.embed_tokens.int8"] = np.ascontiguousarray(table.T)
+    found["decoder.embed_tokens.scale"] = scale
+    found["decoder.embed_positions.weight"] = rng.standard_normal((20, d), np.float32)
+    for name in (f"decoder.layers.{i}" for i in range(2)):
+        norm(f"{name}.self_attn_layer_norm")
+        linear(f"{name}.self_attn.qkv_proj", d, 3 * d)
+        linear(f"{name}.self_attn.out_proj", d, d)
+        norm(f"{name}.encoder_attn_layer_norm")
+        linear(f"{name}.encoder_attn.q_proj", d, d, by=width**-0.5)
+        linear(f"{name}.encoder_attn.kv_proj", d, 2 * d, bias=False)
+        linear(f"{name}.encoder_attn.out_proj", d, d)
+        norm(f"{name}.final_layer_norm")
+        linear(f"{name}.fc1", d, ffn)
+        linear(f"{name}.fc2", ffn, d)
+    norm("decoder.layer_norm")
+    return found

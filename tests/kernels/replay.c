@@ -7,10 +7,11 @@
    name, the name and a zero, the number of its arguments; for each argument its kind and:
      0  a number
      1  bytes to read: their length, the bytes
-     2  bytes to write: their length, the bytes that are expected
+     2  bytes to write, zeros before: their length, the bytes that are expected
      3  places of arrays: their number, for each its length and the bytes
      4  scratch memory: its length
-     5  bytes to read and write: their length, the bytes before, the bytes expected
+     5  memory that calls share: which (0 to 7); the first to name it gives it 16 MiB
+     6  tokens for decoder_run: their length, the bytes; `cross` says which memory that is
 
    Scratch memory is filled with what nobody may rely on. */
 #include <stdint.h>
@@ -18,14 +19,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_ARGUMENTS = 16, ALIGNED = 64 };
+enum { MOST_ARGUMENTS = 12, ALIGNED = 64, SHARED = 1 << 24 };
 
 const char *const *kernels_sets(void);
 
 typedef void Function(void);
 
 #define EACH_SET(X) X(avx512vnni) X(avxvnni) X(avx2) X(neoni8mm) X(neondot) X(neon) X(portable)
-#define EACH_FUNCTION(X, set) X(encoder_run, set) X(vocabulary_run, set)
+#define EACH_FUNCTION(X, set) X(encoder_run, set) X(vocabulary_run, set) X(cross_run, set) X(decoder_run, set)
 #define DECLARE(name, set) __attribute__((weak)) extern Function name##_##set;
 #define DECLARE_SET(set)                                                                                       \
     __attribute__((weak)) extern const int32_t kernels_layout_##set[2];                                        \
@@ -70,22 +71,31 @@ typedef struct {
     char *place, *expected;
 } Argument;
 
+static char *shared(int64_t which) {
+    static char *memory[8];
+    if (!memory[which & 7]) memory[which & 7] = allocated(SHARED);
+    return memory[which & 7];
+}
+
+static void with_addresses(int64_t *tokens, int64_t length) {
+    for (int64_t i = 4; i < length / 8; i += 5) tokens[i] = (int64_t)(intptr_t)shared(tokens[i]);
+}
+
 static Argument argument(void) {
     Argument made = {number(), number(), 0, 0};
     switch (made.kind) {
     case 1: made.place = bytes(made.length); break;
     case 2:
         made.expected = bytes(made.length);
-        made.place = allocated(made.length);
+        memset(made.place = allocated(made.length), 0, (size_t)made.length);
         break;
     case 3:
         made.place = allocated(made.length * (int64_t)sizeof(char *));
         for (int64_t i = 0; i < made.length; i++) ((char **)(void *)made.place)[i] = bytes(number());
         break;
     case 4: memset(made.place = allocated(made.length), 0xa5, (size_t)made.length); break;
-    case 5:
-        made.place = bytes(made.length);
-        made.expected = bytes(made.length);
+    case 5: made.place = shared(made.length); break;
+    case 6: with_addresses((int64_t *)(void *)(made.place = bytes(made.length)), made.length);
     }
     return made;
 }
@@ -94,7 +104,7 @@ static int64_t value(Argument one) { return one.kind ? (int64_t)(intptr_t)one.pl
 
 static void let_go(Argument one) {
     for (int64_t i = 0; one.kind == 3 && i < one.length; i++) free(((char **)(void *)one.place)[i]);
-    free(one.place);
+    if (one.kind != 5) free(one.place);
     free(one.expected);
 }
 

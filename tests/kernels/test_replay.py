@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kernel_models import random_encoder, random_table
+from kernel_models import decoder_config, random_decoder, random_encoder, random_table
 
 from asr_batch.models.whisper.engine.vocabulary import _Kernel
+from asr_batch.models.whisper.kernels import decoder as decoding
 from asr_batch.models.whisper.kernels import library
+from asr_batch.models.whisper.kernels.decoder import DecoderKernel, tokens_of
 from asr_batch.models.whisper.kernels.encoder import EncoderKernel, _in_order
 
 C = Path(library.__file__).parent / "c"
@@ -31,10 +33,9 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Expected:
-    """An argument that the call writes, or, with `before`, reads and writes."""
+    """An argument that the call writes."""
 
     after: Array
-    before: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,21 @@ class Scratch:
     size: int
 
 
-Argument = int | Array | list[Array] | Expected | Scratch
+@dataclass(frozen=True)
+class Shared:
+    """Memory that one call writes and another reads."""
+
+    which: int
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokens whose `cross` says which shared memory they listen to."""
+
+    tokens: Array
+
+
+Argument = int | Array | list[Array] | Expected | Scratch | Shared | Tokens
 
 
 def integers(*numbers: int) -> bytes:
@@ -56,15 +71,17 @@ def written(argument: Argument) -> Iterator[bytes]:
             yield integers(0, argument)
         case np.ndarray():
             yield integers(1, argument.nbytes) + argument.tobytes()
+        case Expected(after):
+            yield integers(2, after.nbytes) + after.tobytes()
         case list():
             yield integers(3, len(argument))
             yield from (integers(one.nbytes) + one.tobytes() for one in argument)
-        case Scratch():
-            yield integers(4, argument.size)
-        case Expected(after, None):
-            yield integers(2, after.nbytes) + after.tobytes()
-        case Expected(after, before):
-            yield integers(5, after.nbytes) + before.tobytes() + after.tobytes()
+        case Scratch(size):
+            yield integers(4, size)
+        case Shared(which):
+            yield integers(5, which)
+        case Tokens(tokens):
+            yield integers(6, tokens.nbytes) + tokens.tobytes()
 
 
 def call(name: str, *arguments: Argument) -> bytes:
@@ -92,9 +109,43 @@ def vocabulary_call(layout: library.KernelSet, tokens: int, d: int, count: int) 
     return call("vocabulary_run", count, d, tokens, weights, states, *made, Scratch(1 << 20))
 
 
+def decoder_calls(layout: library.KernelSet, heads: int, width: int, ffn: int) -> Iterator[bytes]:
+    """Two windows, then a prompt for the first, and one token each for two slots that listen to the second,
+    behind what random caches hold.
+    """
+    arrays, config = random_decoder(heads, width, ffn), decoder_config(heads, width, ffn)
+    kernel, d, layers = DecoderKernel(SETS[0], arrays, config), heads * width, config.decoder_layers
+    rng, windows = np.random.default_rng(width), []
+    weights = list(decoding._cross_in_order(layout, arrays, layers))
+    for which, stored in enumerate((37, 100)):
+        hidden = rng.standard_normal((stored, d), np.float32)
+        bias = rng.uniform(0, 3, stored).astype(np.float32)
+        windows.append(kernel.project(hidden, bias, stored))
+        shape = np.array([d, heads, width, layers], np.int64)
+        yield call("cross_run", shape, weights, hidden, bias, stored, Shared(which), Scratch(1 << 22))
+    caches = kernel.caches(3, 16)
+    caches[:] = rng.standard_normal(caches.shape)
+    before = list(caches.copy())
+    given = [*range(7), 9, 11], [*range(7), 5, 12], [0] * 7 + [1, 2], [0] * 7 + [1, 1]
+    tokens = tokens_of(*given[:3], [windows[which] for which in given[3]])
+    made = [
+        np.zeros(shape, np.float32) for shape in ((9, d), (9, kernel.groups), (9, len(kernel.followed), 100))
+    ]
+    attention = made[2]
+    kernel.run(tokens, caches, *made[:2], kernel.scratch(16), attention)
+    tokens["cross"] = given[3]
+    shape = np.array([d, heads, width, ffn, layers, 16, 2, kernel.groups], np.int64)
+    weights = [arrays["decoder.embed_tokens.int8"], *decoding._in_order(layout, arrays, config)]
+    told = Expected(made[0]), Expected(made[1]), Expected(attention)
+    more = kernel.followed, *told, 100, Scratch(1 << 24)
+    yield call("decoder_run", shape, weights, Tokens(tokens), 9, before, *more)
+
+
 def calls(layout: library.KernelSet) -> Iterator[bytes]:
     for sizes in ((1, 1, 16, 16), (7, 3, 16, 96), (49, 1, 48, 208), (66, 2, 64, 512)):
         yield encoder_call(layout, *sizes)
+    for sizes in ((1, 16, 16), (3, 48, 80), (2, 64, 256)):
+        yield from decoder_calls(layout, *sizes)
     for sizes in ((16, 16, 1), (208, 48, 7), (1008, 64, 16)):
         yield vocabulary_call(layout, *sizes)
 

@@ -7,14 +7,13 @@ the winner has the highest mean log-probability.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr_batch.models.whisper.arrays import Array
 from asr_batch.models.whisper.engine.choose import FastRules
+from asr_batch.models.whisper.engine.decoder import Heard
 from asr_batch.models.whisper.engine.slots import DecoderEngine, Slot
 from asr_batch.models.whisper.rules import Decoding
 
@@ -23,10 +22,10 @@ Float32 = NDArray[np.float32]
 
 @dataclass(slots=True)
 class BeamResult:
-    """The winner, and the window's cross-attention buffers [1, ...]."""
+    """The winner, and what it listened to."""
 
     decoding: Decoding
-    cross: Mapping[str, Array]
+    cross: Heard
 
 
 class BeamSearch:
@@ -54,7 +53,7 @@ class BeamSearch:
             self._buffers.reorder(parents, length)
             rows = self._reader.step([beam.last for beam in beams], [length] * len(beams)).rows()
             length += 1
-        return BeamResult(self._best(finished, beams), cross.arrays)
+        return BeamResult(self._best(finished, beams), cross)
 
     def _feed_prompt(self, slot: Slot) -> Float32:
         rows: Float32 = np.zeros((0, 0), np.float32)

@@ -70,6 +70,10 @@ class Buffers:
             self.cross[name][slot][tuple(slice(size) for size in array.shape[1:])] = array[0]
         self.cross[BIAS][slot, ..., cross.stored :] = CLOSED
 
+    def cross_of(self, slot: int) -> Cross:
+        """What `slot` listens to, overwritten when it listens to something else."""
+        return Cross({name: array[slot : slot + 1] for name, array in self.cross.items()}, self.stored)
+
     def fit(self, stored: int) -> None:
         """Store as many positions as the longest window needs: at once when it is more than before, and less
         when so many windows in a row needed less.

@@ -14,20 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
-from asr_batch.models.onnx.options import Cores, graph_options
-from asr_batch.models.onnx.sessions import open_session
+from asr_batch.models.onnx.options import Cores
 from asr_batch.models.whisper.alignment import GROUP
-from asr_batch.models.whisper.arrays import Array
 from asr_batch.models.whisper.config import WhisperConfig
-from asr_batch.models.whisper.engine.buffers import Buffers, Stepper
 from asr_batch.models.whisper.engine.choose import FastRules
-from asr_batch.models.whisper.engine.cross import CrossProjector
+from asr_batch.models.whisper.engine.decoder import Decoder, Heard, open_decoder
 from asr_batch.models.whisper.engine.vocabulary import Scores, Vocabulary, VocabularyGraphs
 from asr_batch.models.whisper.rules import Decoding
-from asr_batch.models.whisper.silence import read_silence
 
 Float32 = NDArray[np.float32]
 _CAPACITY = 80  # tokens per slot at first: prompt and token cap of 10 s in a Latin script
@@ -65,14 +60,12 @@ class Slot:
 
 
 class Reader:
-    """Slots over a decoder graph and its vocabulary."""
+    """Slots over a decoder and its vocabulary."""
 
-    def __init__(
-        self, session: ort.InferenceSession, graphs: VocabularyGraphs, slots: int, capacity: int
-    ) -> None:
-        self.buffers = Buffers(session, slots, capacity)
+    def __init__(self, decoder: Decoder, graphs: VocabularyGraphs, slots: int, capacity: int) -> None:
         self._vocabulary = Vocabulary(graphs, slots)
-        self.stepper = Stepper(session, self.buffers, self._vocabulary.states)
+        self.stepper = decoder.steps(slots, capacity, self._vocabulary.states)
+        self.buffers = self.stepper.buffers
 
     def step(
         self,
@@ -95,23 +88,21 @@ class Reader:
 
 
 class DecoderEngine:
-    """Slots over one decoder graph, on up to as many threads as there are `cores`.
+    """Slots over one decoder, on up to as many threads as there are `cores`.
 
-    Every graph runs on one thread: many small operators cost more on two. What runs side by side are
+    A graph or kernel runs on one thread: many small operators cost more on two. What runs side by side are
     the pieces of a step while cores are free.
     """
 
     def __init__(
         self, folder: Path, config: WhisperConfig, rules: FastRules, slots: int, cores: Cores, provider: str
     ) -> None:
-        silence = read_silence(folder, config.d_model, config.max_source_positions)
-        opened = open_session(folder / "decoder.onnx", provider=provider, options=graph_options(1))
-        self.session, self.fallback = opened.session, opened.fallback
-        self.projector = CrossProjector(folder, provider, silence)
+        self._graphs = VocabularyGraphs(folder, provider)
+        self.decoder = open_decoder(folder, config, self._graphs, provider)
+        self.projector, self.fallback = self.decoder.projector, self.decoder.fallback
         self._pool = ThreadPoolExecutor(cores.count, thread_name_prefix="decoder")
         self._cores = cores
         self._rules, self._config = rules, config
-        self._graphs = VocabularyGraphs(folder, provider)
         self.reader = self.reading(slots, min(_CAPACITY, config.max_target_positions))
         self.buffers = self.reader.buffers
         self.running: list[Slot] = []
@@ -168,10 +159,9 @@ class DecoderEngine:
             self.running[place] = self.running[last]
         self.running.pop()
 
-    def cross_of(self, slot: Slot) -> dict[str, Array]:
-        """The cross-attention buffers of a running window, [1, ...] each."""
-        place = self.running.index(slot)
-        return {name: array[place : place + 1] for name, array in self.buffers.cross.items()}
+    def cross_of(self, slot: Slot) -> Heard:
+        """What a running window listens to; overwritten when its place is."""
+        return self.buffers.cross_of(self.running.index(slot))
 
     def close(self) -> None:
         """Let the threads go."""
@@ -179,8 +169,8 @@ class DecoderEngine:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def reading(self, slots: int, capacity: int) -> Reader:
-        """New slots over the same graphs, for `capacity` tokens each."""
-        return Reader(self.session, self._graphs, slots, capacity)
+        """New slots over the same decoder, for `capacity` tokens each."""
+        return Reader(self.decoder, self._graphs, slots, capacity)
 
     def first_logits(self, hidden: Float32) -> Float32:
         """Logits [vocab] behind start-of-transcript alone, over one window, beside the slots."""

@@ -1,27 +1,23 @@
 """Times of words from cross-attention, after the method of openai/whisper's timing.py.
 
-The finished text is fed through a second decoder graph, which also gives the cross-attention of the
-alignment heads: [heads, tokens, positions]. Normalised over the tokens, smoothed by a median over time and
+The finished text is fed to the window once more, and the cross-attention of the alignment heads is kept:
+[heads, tokens, positions]. Normalised over the tokens, smoothed by a median over time and
 averaged, its negative is a cost matrix through which dynamic time warping finds the cheapest monotone path;
 where the path moves on to a word's first token, the word begins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr_batch.models.onnx.options import graph_options
-from asr_batch.models.onnx.sessions import open_session
 from asr_batch.models.recognizer import TimedWord
 from asr_batch.models.whisper.arrays import Array
 from asr_batch.models.whisper.config import WhisperConfig
-from asr_batch.models.whisper.engine.buffers import Buffers, Stepper
-from asr_batch.models.whisper.engine.cross import Cross
+from asr_batch.models.whisper.engine.decoder import Heard, Listener
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer
 
 Float = NDArray[np.float64]
@@ -41,24 +37,20 @@ class Piece:
 
 
 class WordAligner:
-    """Opens the decoder with attention outputs and aligns finished windows, one at a time."""
+    """Aligns finished windows, one at a time, by what `listen` tells."""
 
-    def __init__(
-        self, folder: Path, config: WhisperConfig, tokenizer: WhisperTokenizer, threads: int
-    ) -> None:
-        options = graph_options(threads)
-        self._session = open_session(folder / "decoder_words.onnx", provider="cpu", options=options).session
-        self._config, self._tokenizer = config, tokenizer
+    def __init__(self, listen: Listener, config: WhisperConfig, tokenizer: WhisperTokenizer) -> None:
+        self._listen, self._config, self._tokenizer = listen, config, tokenizer
 
     def align(
         self,
-        cross: Mapping[str, Array],
+        cross: Heard,
         prompt: Sequence[int],
         tokens: Sequence[int],
         samples: int,
         language: str | None,
     ) -> tuple[TimedWord, ...]:
-        """Words of the window with these cross-attention buffers [1, ...], prompt, text and length."""
+        """Words of the window that listened to `cross`, with its prompt, text and length."""
         text = self._tokenizer.text_ids(tokens)
         pieces = split_words(text, self._tokenizer, language)
         positions = -(-samples // _SAMPLES_PER_POSITION)
@@ -66,11 +58,11 @@ class WordAligner:
             return ()
         fed = [*self._start(prompt), *text]
         fed = fed[-self._config.max_target_positions :]
-        outputs = self._run(cross, fed)
+        attention, logits = self._listen(cross, fed)
         rows = len(text) + 1  # the token before the text predicts its first one
-        matrix = attention_matrix(outputs["attention"][0, :, :, :positions], self._config.median_filter_width)
+        matrix = attention_matrix(attention[:, :, :positions], self._config.median_filter_width)
         starts = token_starts(matrix[-rows:])
-        probabilities = _probabilities(outputs["logits"][0, -rows:-1, : self._config.eot], text)
+        probabilities = _probabilities(logits[-rows:-1, : self._config.eot], text)
         return _timed(pieces, starts, probabilities, samples / 16000)
 
     def _start(self, prompt: Sequence[int]) -> list[int]:
@@ -78,11 +70,6 @@ class WordAligner:
         start = list(prompt)[list(prompt).index(self._config.sot) :]
         last = self._config.no_timestamps
         return start if last is None or start[-1] == last else [*start, last]
-
-    def _run(self, cross: Mapping[str, Array], fed: Sequence[int]) -> dict[str, Array]:
-        stepper = Stepper(self._session, Buffers(self._session, 1, len(fed)))
-        stepper.buffers.put(0, Cross(cross, 0))
-        return stepper.prefill(0, fed)
 
 
 def _probabilities(logits: Array, text: Sequence[int]) -> Float:

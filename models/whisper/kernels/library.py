@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -153,10 +153,10 @@ def _data(message: Message, tensor: Weight, folder: Path) -> Array:
 
 
 class Weights:
-    """Arrays in memory, each on a cache line, and their places for the library."""
+    """Places for the library: of the arrays `mapped` where they are, then of copies, each on a cache line."""
 
-    def __init__(self, arrays: Iterable[Array]) -> None:
-        self._kept = [_aligned(array) for array in arrays]
+    def __init__(self, arrays: Iterable[Array], mapped: Sequence[Array] = ()) -> None:
+        self._kept = [*mapped, *(_aligned(array) for array in arrays)]
         self.places = (ctypes.c_void_p * len(self._kept))(*(array.ctypes.data for array in self._kept))
 
 

@@ -5,8 +5,8 @@ typedef struct {
 } Shape;
 
 typedef struct {
-    float *sound, *stem, *x, *qkv, *attended, *wide, *narrow, *bias;
-    Rows rows;
+    float *sound, *stem, *x, *qkv, *attended, *bias;
+    Block block;
     Head head;
     Listening listening;
 } Buffers;
@@ -21,9 +21,7 @@ static uintptr_t lay_out(const Shape *s, uintptr_t base, Buffers *to) {
     to->qkv = take_floats(&base, n * 3 * s->d);
     to->attended = take_floats(&base, n * s->d);
     if (base < behind) base = behind;
-    to->wide = take_floats(&base, BLOCK * s->ffn);
-    to->narrow = take_floats(&base, BLOCK * s->d);
-    to->rows = take_rows(&base, BLOCK, widest);
+    to->block = take_block(&base, s->d, s->ffn, widest);
     to->head = take_head(&base, n, width);
     to->listening = take_listening(&base, n, width);
     to->bias = take_floats(&base, up(n, LANES));
@@ -56,9 +54,9 @@ static void stem(const Shape *s, const void *const **weights, const float *log_m
         for (long t = 0; t < frames; t++) b->sound[(t + 1) * s->mels + m] = log_mel[m * frames + t];
     Linear first = next_linear(weights), second = next_linear(weights);
     const float *places = *(*weights)++;
-    convolve(b->sound, s->mels, 1, frames, first, d, b->stem + d, b->rows);
+    convolve(b->sound, s->mels, 1, frames, first, d, b->stem + d, b->block.rows);
     clear(b->stem, d); /* behind the last frame none is heard: every second one is the middle of three */
-    convolve(b->stem, d, 2, s->positions, second, d, b->x, b->rows);
+    convolve(b->stem, d, 2, s->positions, second, d, b->x, b->block.rows);
     add(b->x, places, s->positions * d);
 }
 
@@ -72,24 +70,6 @@ static void attend_to_all(const Shape *s, long h, Buffers *b) {
                b->attended + i * d + h * width, d);
 }
 
-/* x += out(attended), then x += narrower(gelu(wider(norm(x)))), for `some` rows. */
-static void feed_forward(const Shape *s, Buffers *b, float *x, const float *attended, long some, Linear out,
-                         Norm with, Linear wider, Linear narrower) {
-    long d = s->d;
-    for (long r = 0; r < some; r++) quantise(attended + r * d, d, b->rows, r);
-    product(b->rows, some, d, d, out, b->narrow, d);
-    add(x, b->narrow, some * d);
-    for (long r = 0; r < some; r++) {
-        norm(x + r * d, d, with, b->narrow);
-        quantise(b->narrow, d, b->rows, r);
-    }
-    product(b->rows, some, d, s->ffn, wider, b->wide, s->ffn);
-    gelu(b->wide, some * s->ffn);
-    for (long r = 0; r < some; r++) quantise(b->wide + r * s->ffn, s->ffn, b->rows, r);
-    product(b->rows, some, s->ffn, d, narrower, b->narrow, d);
-    add(x, b->narrow, some * d);
-}
-
 static void encoder_layer(const Shape *s, const void *const **weights, Buffers *b) {
     long d = s->d, n = s->positions;
     Norm before = next_norm(weights);
@@ -98,17 +78,16 @@ static void encoder_layer(const Shape *s, const void *const **weights, Buffers *
     Linear wider = next_linear(weights), narrower = next_linear(weights);
     for (long t = 0; t < n; t += BLOCK) {
         long some = least(BLOCK, n - t);
-        for (long r = 0; r < some; r++) {
-            norm(b->x + (t + r) * d, d, before, b->narrow);
-            quantise(b->narrow, d, b->rows, r);
-        }
-        product(b->rows, some, d, d, query, b->qkv + t * 3 * d, 3 * d);
-        product(b->rows, some, d, 2 * d, key_value, b->qkv + t * 3 * d + d, 3 * d);
+        normalised(b->x + t * d, some, d, before, b->block);
+        product(b->block.rows, some, d, d, query, b->qkv + t * 3 * d, 3 * d);
+        product(b->block.rows, some, d, 2 * d, key_value, b->qkv + t * 3 * d + d, 3 * d);
     }
     for (long h = 0; h < s->heads; h++) attend_to_all(s, h, b);
-    for (long t = 0; t < n; t += BLOCK)
-        feed_forward(s, b, b->x + t * d, b->attended + t * d, least(BLOCK, n - t), out, between, wider,
-                     narrower);
+    for (long t = 0; t < n; t += BLOCK) {
+        long some = least(BLOCK, n - t);
+        add_linear(b->x + t * d, b->attended + t * d, some, d, d, out, b->block);
+        feed_forward(b->x + t * d, some, d, s->ffn, between, wider, narrower, b->block);
+    }
 }
 
 /* Log-mel [mels, 2 * positions] to hidden states [positions, d]. `weights`: four arrays of each linear layer,

@@ -12,6 +12,7 @@
    All sets give the same numbers to the last bit: sums of bytes are exact, and everything else goes through
    vectors of LANES numbers, whose sums have one order, with operations that IEEE 754 defines. So nothing may
    be computed with other numbers than these (-ffp-contract=off). */
+#include <stddef.h>
 #include <stdint.h>
 
 #ifndef INLINE
@@ -23,6 +24,7 @@ enum {
     LANES = 16,   /* numbers of a vector */
     TILE = 6,     /* rows that are multiplied together */
     BLOCK = 48,   /* rows that go through linear layers together */
+    GROUP = 4,    /* positions whose attention is told together: alignment.GROUP */
     COLUMNS = 64, /* logits that are summed up together: whole panels of every set */
 };
 
@@ -43,5 +45,8 @@ const int32_t SET(kernels_layout)[2] = {PANEL, DEPTH};
 #include "arithmetic.h"
 #include "product.h"
 #include "attention.h"
+#include "layers.h"
 #include "encoder.h"
+#include "cross.h"
+#include "decoder.h"
 #include "vocabulary.h"

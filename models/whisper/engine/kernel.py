@@ -1,0 +1,154 @@
+"""The decoder's kernel as the slots use it; the counterpart of :mod:`buffers` and :mod:`cross`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr_batch.models.whisper.arrays import Array
+from asr_batch.models.whisper.engine.cross import with_silence
+from asr_batch.models.whisper.engine.vocabulary import Vocabulary, VocabularyGraphs
+from asr_batch.models.whisper.kernels.decoder import BLOCK, DecoderKernel, KernelCross, tokens_of
+from asr_batch.models.whisper.silence import Silence
+
+Float32 = NDArray[np.float32]
+_STEP = 16  # tokens by which caches grow
+
+
+class KernelProjector:
+    """Hidden states of one window and the silence behind it to keys and values."""
+
+    def __init__(self, kernel: DecoderKernel, silence: Silence) -> None:
+        self._kernel, self._silence = kernel, silence
+
+    def project(self, hidden: Float32) -> KernelCross:
+        """Keys and values over `hidden` [positions, d_model]."""
+        rows, bias = with_silence(hidden, self._silence)
+        return self._kernel.project(rows, bias.reshape(-1), len(hidden))
+
+
+class KernelBuffers:
+    """The caches of `slots` windows, self-attention for `capacity` tokens each; the cross-attention of each
+    lies in memory of its own.
+    """
+
+    def __init__(self, kernel: DecoderKernel, slots: int, capacity: int) -> None:
+        self._kernel, self.slots, self.capacity = kernel, slots, capacity
+        self.past = kernel.caches(slots, capacity)
+        self.cross: list[KernelCross | None] = [None] * slots
+
+    def put(self, slot: int, cross: KernelCross) -> None:
+        """Let `slot` listen to `cross`."""
+        self.cross[slot] = cross
+
+    def cross_of(self, slot: int) -> KernelCross:
+        """What `slot` listens to."""
+        found = self.cross[slot]
+        assert found is not None
+        return found
+
+    def fit(self, stored: int) -> None:
+        """Nothing to do: no window takes more memory because of another."""
+
+    def grow(self, capacity: int) -> None:
+        """Make room for `capacity` tokens per slot; what is there stays."""
+        old, self.past = self.past, self._kernel.caches(self.slots, capacity)
+        self.past[..., : self.capacity, :] = old
+        self.capacity = capacity
+
+    def move(self, source: int, target: int, length: int) -> None:
+        """Copy slot `source` with `length` tokens over slot `target`."""
+        self.cross[target] = self.cross[source]
+        self.past[:, target, :, :length] = self.past[:, source, :, :length]
+
+    def reorder(self, rows: Sequence[int], length: int) -> None:
+        """Slot i takes the self-attention cache of slot rows[i] (beams of one window)."""
+        self.past[:, : len(rows), :, :length] = self.past[:, list(rows), :, :length]
+
+
+class KernelStepper:
+    """Runs the kernel over slots. A step writes the slots' states [slots, d_model] to `states`.
+
+    `attended` [slots, 1, groups]: where in its window each slot's last step listened; overwritten by the
+    next.
+    """
+
+    def __init__(self, kernel: DecoderKernel, slots: int, capacity: int, states: Array) -> None:
+        self._kernel, self._states = kernel, states
+        self.buffers = KernelBuffers(kernel, slots, capacity)
+        self.attended = np.zeros((slots, 1, kernel.groups), np.float32)
+        self._work: list[Array] = []  # for each piece that runs beside others
+
+    def step(
+        self, ids: Sequence[int], positions: Sequence[int], pool: Executor | None = None, pieces: int = 1
+    ) -> None:
+        """One token for each of the first slots.
+
+        In `pieces` side by side, all but the first on the threads of `pool`: rows do not depend on each
+        other.
+        """
+        n = len(ids)
+        self._make_room(max(positions) + 1)
+        tokens = tokens_of(ids, positions, range(n), [self.buffers.cross_of(i) for i in range(n)])
+        pieces = max(pieces, -(-n // BLOCK))
+        borders = list(pairwise(n * i // pieces for i in range(pieces + 1)))
+        self._work += [self._scratch() for _ in range(pieces - len(self._work))]
+        others = [
+            pool.submit(self._run, tokens, *piece, work)
+            for piece, work in zip(borders[1:], self._work[1:], strict=False)
+            if pool is not None
+        ]
+        for piece in borders[: 1 if others else pieces]:
+            self._run(tokens, *piece, self._work[0])
+        for other in others:
+            other.result()
+
+    def prefill(self, slot: int, ids: Sequence[int]) -> None:
+        """Put the tokens `ids` into an empty slot at once."""
+        self._make_room(len(ids))
+        states = np.empty((BLOCK, self._kernel.d_model), np.float32)
+        attended = np.empty((BLOCK, self._kernel.groups), np.float32)
+        for start in range(0, len(ids), BLOCK):
+            some = ids[start : start + BLOCK]
+            window = [self.buffers.cross_of(slot)] * len(some)
+            tokens = tokens_of(some, range(start, start + len(some)), [slot] * len(some), window)
+            self._kernel.run(tokens, self.buffers.past, states, attended, self._scratch())
+
+    def _run(self, tokens: Array, start: int, end: int, work: Array) -> None:
+        states, attended = self._states[start:end], self.attended[start:end]
+        self._kernel.run(tokens[start:end], self.buffers.past, states, attended, work)
+
+    def _scratch(self) -> Array:
+        return self._kernel.scratch(self.buffers.capacity)
+
+    def _make_room(self, tokens: int) -> None:
+        if tokens > self.buffers.capacity:
+            self.buffers.grow(-(-tokens // _STEP) * _STEP)
+            self._work.clear()
+
+
+def kernel_listener(
+    kernel: DecoderKernel, vocabulary: VocabularyGraphs
+) -> Callable[[KernelCross, Sequence[int]], tuple[Float32, Float32]]:
+    """Feeds tokens to one window: the followed heads' weights [heads, tokens, stored], and logits."""
+    scores = Vocabulary(vocabulary, BLOCK)
+
+    def listen(cross: KernelCross, fed: Sequence[int]) -> tuple[Float32, Float32]:
+        caches, work = kernel.caches(1, len(fed)), kernel.scratch(len(fed))
+        attended = np.empty((BLOCK, kernel.groups), np.float32)
+        weights, logits = [], []
+        for start in range(0, len(fed), BLOCK):
+            some = fed[start : start + BLOCK]
+            count = len(some)
+            tokens = tokens_of(some, range(start, start + count), [0] * count, [cross] * count)
+            attention = np.empty((count, len(kernel.followed), cross.stored), np.float32)
+            kernel.run(tokens, caches, scores.states, attended, work, attention)
+            weights.append(attention)
+            logits.append(scores.scores(count).rows())
+        return np.concatenate(weights).transpose(1, 0, 2), np.concatenate(logits)
+
+    return listen

@@ -1,0 +1,73 @@
+/* What a window's decoding listens to: keys and values of every head of every layer, in one piece of memory. */
+
+typedef struct {
+    float *bias; /* of each position, in units of log 2 */
+    uintptr_t heads;
+    long stored, width;
+} Cross;
+
+static long head_bytes(long stored, long width) {
+    uintptr_t end = 0;
+    take_head(&end, stored, width);
+    return (long)end;
+}
+
+/* The window that lies at `base`. */
+static Cross cross_at(uintptr_t base, long stored, long width) {
+    Cross found = {take_floats(&base, up(stored, LANES)), 0, stored, width};
+    found.heads = base;
+    return found;
+}
+
+/* Head i, counted through all layers. */
+static Head head_of(Cross window, long i) {
+    uintptr_t at = window.heads + (uintptr_t)(i * head_bytes(window.stored, window.width));
+    return take_head(&at, window.stored, window.width);
+}
+
+typedef struct {
+    long d, heads, width, layers;
+} CrossShape;
+
+/* Bytes of a window, beginning on a cache line. */
+long SET(cross_bytes)(const CrossShape *shape, long stored) {
+    Cross from_zero = cross_at(0, stored, shape->width);
+    return (long)from_zero.heads + shape->layers * shape->heads * head_bytes(stored, shape->width);
+}
+
+typedef struct {
+    Rows rows;
+    float *both;
+} Projecting;
+
+static uintptr_t lay_out_projecting(const CrossShape *s, long stored, uintptr_t base, Projecting *to) {
+    to->rows = take_rows(&base, stored, s->d);
+    to->both = take_floats(&base, stored * 2 * s->heads * s->width);
+    return base;
+}
+
+/* Bytes of scratch memory for cross_run. */
+long SET(cross_scratch)(const CrossShape *shape, long stored) {
+    Projecting none;
+    return (long)lay_out_projecting(shape, stored, 0, &none);
+}
+
+/* Hidden states [stored, d] and what is added to their scores [stored] to a window. `weights`: four arrays of
+   each layer's keys and values side by side. */
+void SET(cross_run)(const CrossShape *shape, const void *const *weights, const float *hidden, const float *bias,
+                    long stored, char *window, char *scratch) {
+    Projecting in;
+    long width = shape->width, inner = shape->heads * width;
+    Cross to = cross_at((uintptr_t)window, stored, width);
+    lay_out_projecting(shape, stored, (uintptr_t)scratch, &in);
+    for (long i = 0; i < up(stored, LANES); i++) to.bias[i] = i < stored ? bias[i] * LOG2_E : ABSENT;
+    for (long r = 0; r < stored; r++) quantise(hidden + r * shape->d, shape->d, in.rows, r);
+    for (long i = 0; i < shape->layers; i++) {
+        product(in.rows, stored, shape->d, 2 * inner, next_linear(&weights), in.both, 2 * inner);
+        for (long h = 0; h < shape->heads; h++) {
+            Head head = head_of(to, i * shape->heads + h);
+            pack_keys(in.both + h * width, stored, 2 * inner, width, head);
+            pack_values(in.both + inner + h * width, stored, 2 * inner, width, head);
+        }
+    }
+}

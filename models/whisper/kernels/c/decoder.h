@@ -1,0 +1,201 @@
+/* One step of the decoder: a token for each of some windows, or several of one window, in order. */
+
+typedef struct {
+    long d, heads, width, ffn, layers, capacity, followed, groups;
+} DecoderShape;
+
+/* A token at `position` of the window in `slot`, which listens to `cross` (see cross.h) of `stored` positions. */
+typedef struct {
+    int64_t id, position, slot, stored;
+    const char *cross;
+} Token;
+
+typedef struct {
+    const int8_t *tokens;
+    const float *scale, *places;
+} Embedding;
+
+typedef struct {
+    float *x, *projected, *summed, *scores;
+    Block block;
+    Listening listening;
+} Step;
+
+static uintptr_t lay_out_step(const DecoderShape *s, long stored, uintptr_t base, Step *to) {
+    long inner = s->heads * s->width;
+    to->x = take_floats(&base, BLOCK * s->d);
+    to->projected = take_floats(&base, BLOCK * 3 * inner);
+    to->summed = take_floats(&base, BLOCK * inner);
+    to->scores = take_floats(&base, up(s->capacity, LANES));
+    to->block = take_block(&base, s->d, s->ffn, most(s->ffn, most(s->d, inner)));
+    to->listening = take_listening(&base, stored, s->width);
+    return base;
+}
+
+/* Bytes of scratch memory for decoder_run over windows of up to `stored` positions. */
+long SET(decoder_scratch)(const DecoderShape *shape, long stored) {
+    Step none;
+    return (long)lay_out_step(shape, stored, 0, &none);
+}
+
+static void embed(const Token *token, Embedding from, long d, float *x) {
+    floats scale = f_set(from.scale[token->id]);
+    for (long i = 0; i < d; i += LANES) {
+        floats y = i_floats(i_from_bytes(from.tokens + token->id * d + i));
+        f_store(x + i, f_fma(y, scale, f_load(from.places + token->position * d + i)));
+    }
+}
+
+static float dot_of(const float *x, const float *y, long n) {
+    floats sum = f_set(0);
+    for (long i = 0; i < n; i += LANES) sum = f_fma(f_load(x + i), f_load(y + i), sum);
+    return f_sum(sum);
+}
+
+/* Turns the scores [n] into powers of two of what they are less than the largest; their sum. */
+static float powers(float *scores, long n) {
+    for (long j = n; j < up(n, LANES); j++) scores[j] = ABSENT;
+    floats top = f_load(scores), sum = f_set(0);
+    for (long j = LANES; j < n; j += LANES) top = f_max(top, f_load(scores + j));
+    floats largest = f_set(f_largest(top));
+    for (long j = 0; j < n; j += LANES) {
+        floats power = exp2_of(f_sub(f_load(scores + j), largest));
+        f_store(scores + j, power);
+        sum = f_add(sum, power);
+    }
+    return f_sum(sum);
+}
+
+/* Attention of one query over n keys and values [n, width]; scores are exponents of two. */
+static void attend_to_past(const float *query, const float *keys, const float *values, long n, long width,
+                           float *scores, float *out) {
+    for (long j = 0; j < n; j++) scores[j] = dot_of(query, keys + j * width, width);
+    floats share = f_set(1 / powers(scores, n));
+    for (long c = 0; c < width; c += LANES) {
+        floats sum = f_set(0);
+        for (long j = 0; j < n; j++) sum = f_fma(f_set(scores[j]), f_load(values + j * width + c), sum);
+        f_store(out + c, f_mul(sum, share));
+    }
+}
+
+/* Puts the tokens' keys and values into the caches [slots, heads, capacity, width], then attends to all up to
+   each token. */
+static void self_attention(const DecoderShape *s, const Token *tokens, long count, float *keys, float *values,
+                           Step *in) {
+    long width = s->width, inner = s->heads * width;
+    for (long t = 0; t < count; t++)
+        for (long h = 0; h < s->heads; h++) {
+            long to = ((tokens[t].slot * s->heads + h) * s->capacity + tokens[t].position) * width;
+            const float *from = in->projected + t * 3 * inner + h * width;
+            __builtin_memcpy(keys + to, from + inner, (size_t)width * sizeof(float));
+            __builtin_memcpy(values + to, from + 2 * inner, (size_t)width * sizeof(float));
+        }
+    for (long t = 0; t < count; t++)
+        for (long h = 0; h < s->heads; h++) {
+            long past = (tokens[t].slot * s->heads + h) * s->capacity * width;
+            attend_to_past(in->projected + t * 3 * inner + h * width, keys + past, values + past,
+                           tokens[t].position + 1, width, in->scores, in->summed + t * inner + h * width);
+        }
+}
+
+/* Which heads are listened in on, pairs of layer and head, and where to. */
+typedef struct {
+    const int64_t *followed;
+    float *attended;  /* [count, groups]: the mean of their weights, summed in groups of positions */
+    float *attention; /* [count, followed, stored]: their weights, or 0 where nobody asks */
+    long stored;
+} Ears;
+
+/* Adds the n weights in row r to `out` in groups of GROUP positions, times `share`. */
+static void add_groups(Rows weights, long r, long n, float share, float *out) {
+    const uint8_t *bytes = weights.bytes + r * up(n, LANES);
+    const uint32_t sign = SIGNED ? 0x80808080u : 0;
+    share *= weights.step[r];
+    for (long g = 0; g < up(n, GROUP) / GROUP; g++) {
+        uint32_t four = (uint32_t)four_bytes(bytes + GROUP * g) ^ sign;
+        uint32_t two = (four & 0xff00ffu) + (four >> 8 & 0xff00ffu);
+        out[g] += share * (float)((two & 0xffffu) + (two >> 16));
+    }
+}
+
+/* The n weights in row r as numbers. */
+static void copy_weights(Rows weights, long r, long n, float *out) {
+    const uint8_t *bytes = weights.bytes + r * up(n, LANES), sign = SIGNED ? 0x80 : 0;
+    for (long p = 0; p < n; p++) out[p] = weights.step[r] * (float)(bytes[p] ^ sign);
+}
+
+/* Tells what row r of a head, that of `token`, attended to. */
+static void tell(const DecoderShape *s, Ears to, Rows weights, long r, long n, long token, long layer, long head) {
+    for (long f = 0; f < s->followed; f++) {
+        if (to.followed[2 * f] != layer || to.followed[2 * f + 1] != head) continue;
+        add_groups(weights, r, n, 1 / (float)s->followed, to.attended + token * s->groups);
+        if (to.attention) copy_weights(weights, r, n, to.attention + (token * s->followed + f) * to.stored);
+    }
+}
+
+/* Tokens from t on that listen to the same window, at most TILE. */
+static long of_one_window(const Token *tokens, long t, long count) {
+    long n = 1;
+    while (n < TILE && t + n < count && tokens[t + n].cross == tokens[t].cross) n++;
+    return n;
+}
+
+static void cross_attention(const DecoderShape *s, const Token *tokens, long count, long layer, Ears to,
+                            Step *in) {
+    long width = s->width, inner = s->heads * width;
+    for (long t = 0, some; t < count; t += some) {
+        long stored = tokens[t].stored;
+        Cross window = cross_at((uintptr_t)tokens[t].cross, stored, width);
+        some = of_one_window(tokens, t, count);
+        for (long h = 0; h < s->heads; h++) {
+            long at = t * inner + h * width;
+            attend(in->projected + at, some, inner, stored, width, head_of(window, layer * s->heads + h),
+                   window.bias, in->listening, in->summed + at, inner);
+            for (long r = 0; r < some; r++)
+                tell(s, to, in->listening.weights, r, stored, t + r, layer, h);
+        }
+    }
+}
+
+/* `caches`: keys and values of the first layer, and so on. */
+static void decoder_layer(const DecoderShape *s, const Token *tokens, long count, long layer,
+                          const void *const **weights, float *const *caches, Ears to, Step *in) {
+    long d = s->d, inner = s->heads * s->width;
+    Norm before = next_norm(weights);
+    Linear all = next_linear(weights), out = next_linear(weights);
+    normalised(in->x, count, d, before, in->block);
+    product(in->block.rows, count, d, 3 * inner, all, in->projected, 3 * inner);
+    self_attention(s, tokens, count, caches[2 * layer], caches[2 * layer + 1], in);
+    add_linear(in->x, in->summed, count, inner, d, out, in->block);
+    Norm between = next_norm(weights);
+    Linear query = next_linear(weights), cross_out = next_linear(weights);
+    normalised(in->x, count, d, between, in->block);
+    product(in->block.rows, count, d, inner, query, in->projected, inner);
+    cross_attention(s, tokens, count, layer, to, in);
+    add_linear(in->x, in->summed, count, inner, d, cross_out, in->block);
+    Norm last = next_norm(weights);
+    Linear wider = next_linear(weights), narrower = next_linear(weights);
+    feed_forward(in->x, count, d, s->ffn, last, wider, narrower, in->block);
+}
+
+/* Up to BLOCK tokens, over windows of up to `stored` positions, to their states [count, d]. `weights`: tokens,
+   their scales and the places of the embedding, then four arrays of each linear layer, two of each norm, in
+   the order of the computation; queries of self-attention come scaled for exponents of two. For `caches` see
+   decoder_layer, for the rest Ears. d, ffn and width are multiples of LANES, width at most MOST_WIDTH. */
+void SET(decoder_run)(const DecoderShape *shape, const void *const *weights, const Token *tokens, long count,
+                      float *const *caches, const int64_t *followed, float *states, float *attended,
+                      float *attention, long stored, char *scratch) {
+    Step in;
+    long d = shape->d;
+    Ears to = {followed, attended, attention, stored};
+    lay_out_step(shape, stored, (uintptr_t)scratch, &in);
+    clear(in.listening.zeros, shape->width);
+    clear(attended, count * shape->groups);
+    Embedding from = {weights[0], weights[1], weights[2]};
+    weights += 3;
+    for (long t = 0; t < count; t++) embed(tokens + t, from, d, in.x + t * d);
+    for (long i = 0; i < shape->layers; i++)
+        decoder_layer(shape, tokens, count, i, &weights, caches, to, &in);
+    Norm last = next_norm(&weights);
+    for (long t = 0; t < count; t++) norm(in.x + t * d, d, last, states + t * d);
+}

@@ -1,0 +1,192 @@
+"""The decoder as one function (c/decoder.h), and what its cross-attention reads (c/cross.h)."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from asr_batch.models.whisper.alignment import GROUP, alignment_heads
+from asr_batch.models.whisper.config import WhisperConfig
+from asr_batch.models.whisper.kernels.library import (
+    LANES,
+    WIDEST,
+    Array,
+    Arrays,
+    Float32,
+    KernelSet,
+    Weights,
+    kernels,
+    named_weights,
+    place,
+    scratch,
+)
+from asr_batch.models.whisper.silence import BLOCK as STORED
+
+BLOCK = 48
+"""Most tokens of one call."""
+
+TOKEN = np.dtype([(name, np.int64) for name in ("id", "position", "slot", "stored", "cross")])
+"""A token at `position` of the window in `slot`; its cross-attention reads `stored` positions at `cross`."""
+
+_PARTS = (
+    "self_attn_layer_norm",
+    "self_attn.qkv_proj",
+    "self_attn.out_proj",
+    "encoder_attn_layer_norm",
+    "encoder_attn.q_proj",
+    "encoder_attn.out_proj",
+    "final_layer_norm",
+    "fc1",
+    "fc2",
+)
+
+
+def open_decoder_kernel(folder: Path, config: WhisperConfig, provider: str) -> DecoderKernel | None:
+    """The kernel over the weights of a bundle; None where ONNX Runtime is to run the graphs.
+
+    Raises ModelError when a graph is not what it claims to be.
+    """
+    chosen = kernels(provider)
+    if chosen is None:
+        return None
+    arrays = {
+        name: array
+        for graph in ("decoder", "cross")
+        for name, array in named_weights(folder / f"{graph}.onnx", "decoder.").items()
+    }
+    return DecoderKernel(chosen, arrays, config) if fits(arrays, config) else None
+
+
+def fits(arrays: Arrays, config: WhisperConfig) -> bool:
+    """Whether all weights are there, of sizes that the kernel takes."""
+    names = [f"decoder.layers.{i}.{part}" for i in range(config.decoder_layers) for part in _PARTS]
+    names += [f"decoder.layers.{i}.encoder_attn.kv_proj" for i in range(config.decoder_layers)]
+    names += ["decoder.layer_norm", "decoder.embed_positions"]
+    there = all(f"{name}.int8" in arrays or f"{name}.weight" in arrays for name in names)
+    if not there or "decoder.embed_tokens.int8" not in arrays:
+        return False
+    width = arrays["decoder.layers.0.encoder_attn.q_proj.int8"].shape[1] // config.decoder_heads
+    sizes = (config.d_model, config.decoder_ffn, width)
+    return not any(size % LANES for size in sizes) and width <= WIDEST
+
+
+@dataclass(frozen=True, slots=True)
+class KernelCross:
+    """Keys and values of one window as the kernel reads them: of `positions` of the window, and of `stored`
+    with the silence behind them.
+    """
+
+    memory: Array
+    stored: int
+    positions: int
+
+
+class DecoderKernel:
+    """The weights of a decoder; any number of threads may call it, each with its own scratch memory."""
+
+    def __init__(self, chosen: KernelSet, arrays: Arrays, config: WhisperConfig) -> None:
+        self.layers, self.heads = config.decoder_layers, config.decoder_heads
+        self.d_model, self._ffn = config.d_model, config.decoder_ffn
+        self.width = arrays["decoder.layers.0.encoder_attn.q_proj.int8"].shape[1] // self.heads
+        self.followed = np.array(sorted(alignment_heads(config), key=lambda pair: pair[0]), np.int64)
+        self.groups = (-(-config.max_source_positions // STORED) + 1) * STORED // GROUP
+        self._weights = Weights(
+            _in_order(chosen, arrays, config), mapped=[arrays["decoder.embed_tokens.int8"]]
+        )
+        self._cross_weights = Weights(_cross_in_order(chosen, arrays, self.layers))
+        self._run, self._project = chosen.function("decoder_run"), chosen.function("cross_run")
+        self._scratch, self._cross_bytes, self._cross_scratch = (
+            chosen.function(name, ctypes.c_long)
+            for name in ("decoder_scratch", "cross_bytes", "cross_scratch")
+        )
+
+    def project(self, hidden: Float32, bias: Float32, positions: int) -> KernelCross:
+        """Keys and values over `hidden` [stored, d_model], whose scores get `bias` [stored]."""
+        shape, stored = _longs(self.d_model, self.heads, self.width, self.layers), len(hidden)
+        memory = scratch((self._cross_bytes(shape, ctypes.c_long(stored)),))
+        work = scratch((self._cross_scratch(shape, ctypes.c_long(stored)),))
+        given = place(np.ascontiguousarray(hidden)), place(np.ascontiguousarray(bias, np.float32))
+        weights = self._cross_weights.places
+        self._project(shape, weights, *given, ctypes.c_long(stored), place(memory), place(work))
+        return KernelCross(memory, stored, positions)
+
+    def caches(self, slots: int, capacity: int) -> Float32:
+        """Room for the self-attention of `slots` windows of `capacity` tokens: keys and values by layer."""
+        return scratch((2 * self.layers, slots, self.heads, capacity, self.width), np.float32)
+
+    def scratch(self, capacity: int) -> Array:
+        """Scratch memory for :meth:`run` over windows of any length."""
+        return scratch((self._scratch(self._shape(capacity), ctypes.c_long(self.groups * GROUP)),))
+
+    def run(
+        self,
+        tokens: Array,
+        caches: Float32,
+        states: Float32,
+        attended: Float32,
+        work: Array,
+        attention: Float32 | None = None,
+    ) -> None:
+        """Feed `tokens` [n] of :data:`TOKEN`, in the order of their positions, and append them to `caches`.
+
+        Written are `states` [n, d_model]; `attended` [n, groups], the followed heads' mean weights by group;
+        `attention` [n, followed, stored], their weights over the one window that all tokens belong to.
+        """
+        layers = (ctypes.c_void_p * len(caches))(*(layer.ctypes.data for layer in caches))
+        capacity, stored = caches.shape[3], int(tokens["stored"].max())
+        given = self._shape(capacity), self._weights.places, place(tokens), ctypes.c_long(len(tokens))
+        told = place(attended), None if attention is None else place(attention)
+        more = layers, place(self.followed), place(states), *told, ctypes.c_long(stored), place(work)
+        self._run(*given, *more)
+
+    def _shape(self, capacity: int) -> ctypes.Array[ctypes.c_long]:
+        sizes = (self.d_model, self.heads, self.width, self._ffn, self.layers, capacity)
+        return _longs(*sizes, len(self.followed), self.groups)
+
+
+def _longs(*numbers: int) -> ctypes.Array[ctypes.c_long]:
+    return (ctypes.c_long * len(numbers))(*numbers)
+
+
+def _in_order(chosen: KernelSet, arrays: Arrays, config: WhisperConfig) -> Iterator[Array]:
+    """What `decoder_run` wants as `weights` behind the embedding's bytes."""
+    factor = math.sqrt(config.d_model) if config.scale_embedding else 1
+    yield arrays["decoder.embed_tokens.scale"] * np.float32(factor)
+    yield arrays["decoder.embed_positions.weight"]
+    for name in (f"decoder.layers.{i}.{part}" for i in range(config.decoder_layers) for part in _PARTS):
+        if name.endswith("qkv_proj"):
+            yield from _scaled_queries(chosen, arrays, name, config.head_dim)
+        else:
+            yield from chosen.parameters(arrays, name)
+    yield from chosen.parameters(arrays, "decoder.layer_norm")
+
+
+def _scaled_queries(chosen: KernelSet, arrays: Arrays, name: str, width: int) -> Iterator[Array]:
+    """Queries, keys and values, the queries scaled so that scores are exponents of two."""
+    scale, bias = arrays[f"{name}.scale"].copy(), arrays[f"{name}.bias"].copy()
+    queries = slice(len(scale) // 3)
+    factor = np.float32(width**-0.5 * math.log2(math.e))
+    scale[queries] *= factor
+    bias[queries] *= factor
+    return chosen.linear(arrays[f"{name}.int8"], scale, bias)
+
+
+def _cross_in_order(chosen: KernelSet, arrays: Arrays, layers: int) -> Iterator[Array]:
+    for i in range(layers):
+        yield from chosen.parameters(arrays, f"decoder.layers.{i}.encoder_attn.kv_proj")
+
+
+def tokens_of(
+    ids: Sequence[int], positions: Sequence[int], slots: Sequence[int], windows: Sequence[KernelCross]
+) -> Array:
+    """The tokens `ids`, each at its position of the window in its slot, as :data:`TOKEN`."""
+    made = np.zeros(len(ids), TOKEN)
+    made["id"], made["position"], made["slot"] = ids, positions, slots
+    made["stored"] = [window.stored for window in windows]
+    made["cross"] = [window.memory.ctypes.data for window in windows]
+    return made

@@ -1,0 +1,162 @@
+"""The decoder's kernel against the same sums in float64, and against the graphs on speech."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from kernel_models import Arrays, decoder_config, random_decoder
+
+from asr_batch.models.load import load_recognizer
+from asr_batch.models.recognizer import DecodeOptions, LoadOptions, WindowRequest, WindowResult
+from asr_batch.models.whisper.kernels import library
+from asr_batch.models.whisper.kernels.decoder import BLOCK, DecoderKernel, KernelCross, fits, tokens_of
+
+ROOT = Path(__file__).parents[2]
+MODEL = ROOT / "models" / "bundled" / "nano.en"
+SETS = library.all_sets()
+pytestmark = pytest.mark.skipif(not SETS, reason="no compiler at installation")
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    return weights / weights.sum(-1, keepdims=True)
+
+
+class InFloat64:
+    """The decoder over one window, from the same integers."""
+
+    def __init__(self, arrays: Arrays, heads: int) -> None:
+        self.arrays, self.heads = arrays, heads
+
+    def linear(self, name: str, x: np.ndarray) -> np.ndarray:
+        weight = self.arrays[f"{name}.int8"].astype(np.float64) * self.arrays[f"{name}.scale"]
+        return x @ weight + self.arrays.get(f"{name}.bias", 0.0)
+
+    def norm(self, name: str, x: np.ndarray) -> np.ndarray:
+        scaled = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5)
+        return scaled * self.arrays[f"{name}.weight"] + self.arrays[f"{name}.bias"]
+
+    def split(self, x: np.ndarray) -> np.ndarray:
+        return np.stack(np.split(x, self.heads, axis=1))
+
+    def embed(self, ids: np.ndarray) -> np.ndarray:
+        table = self.arrays["decoder.embed_tokens.int8"][ids].astype(np.float64)
+        scaled = table * self.arrays["decoder.embed_tokens.scale"][ids, None] * math.sqrt(table.shape[1])
+        return scaled + self.arrays["decoder.embed_positions.weight"][: len(ids)]
+
+    def run(
+        self, ids: np.ndarray, hidden: np.ndarray, bias: np.ndarray
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        """States [tokens, d_model], and each layer's cross-attention [heads, tokens, stored]."""
+        x, listened = self.embed(ids), []
+        later = np.triu(np.full((len(ids), len(ids)), -np.inf), 1)
+        for name in ("decoder.layers.0", "decoder.layers.1"):
+            y = self.linear(f"{name}.self_attn.qkv_proj", self.norm(f"{name}.self_attn_layer_norm", x))
+            q, k, v = (self.split(part) for part in np.split(y, 3, axis=1))
+            weights = softmax(q @ k.transpose(0, 2, 1) / math.sqrt(q.shape[2]) + later)
+            x = x + self.linear(f"{name}.self_attn.out_proj", np.hstack(list(weights @ v)))
+            y = self.norm(f"{name}.encoder_attn_layer_norm", x)
+            q = self.split(self.linear(f"{name}.encoder_attn.q_proj", y))
+            both = self.linear(f"{name}.encoder_attn.kv_proj", hidden.astype(np.float64))
+            k, v = (self.split(part) for part in np.split(both, 2, axis=1))
+            weights = softmax(q @ k.transpose(0, 2, 1) + bias)
+            listened.append(weights)
+            x = x + self.linear(f"{name}.encoder_attn.out_proj", np.hstack(list(weights @ v)))
+            y = self.linear(f"{name}.fc1", self.norm(f"{name}.final_layer_norm", x))
+            y = y * (1 + np.vectorize(math.erf)(y / math.sqrt(2))) / 2
+            x = x + self.linear(f"{name}.fc2", y)
+        return self.norm("decoder.layer_norm", x), listened
+
+
+def feed(
+    kernel: DecoderKernel, ids: np.ndarray, window: KernelCross, borders: list[int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """States, attended groups and attention of the tokens `ids`, fed in pieces."""
+    caches, work, n = kernel.caches(1, 32), kernel.scratch(32), len(ids)
+    states = np.zeros((n, kernel.d_model), np.float32)
+    attended = np.zeros((n, kernel.groups), np.float32)
+    attention = np.zeros((n, len(kernel.followed), window.stored), np.float32)
+    for start, end in pairwise([*borders, n]):
+        count, piece = end - start, slice(start, end)
+        tokens = tokens_of(ids[piece], range(start, end), [0] * count, [window] * count)
+        kernel.run(tokens, caches, states[piece], attended[piece], work, attention[piece])
+    return states, attended, attention
+
+
+@pytest.mark.parametrize(("heads", "width", "ffn"), [(1, 16, 16), (3, 48, 80), (2, 64, 256)])
+@pytest.mark.parametrize("stored", [1, 5, 37, 100])
+def test_states_and_attention(heads: int, width: int, ffn: int, stored: int) -> None:
+    arrays, config = random_decoder(heads, width, ffn), decoder_config(heads, width, ffn)
+    assert fits(arrays, config)
+    kernel = DecoderKernel(SETS[0], arrays, config)
+    rng = np.random.default_rng(stored)
+    hidden = rng.standard_normal((stored, heads * width), np.float32)
+    bias = rng.uniform(0, 3, stored).astype(np.float32)
+    ids = rng.integers(0, 50, 11)
+    window = kernel.project(hidden, bias, stored)
+    states, attended, attention = feed(kernel, ids, window, [0])
+    right, listened = InFloat64(arrays, heads).run(ids, hidden, bias)
+    assert np.linalg.norm(states - right) / np.linalg.norm(right) < 0.04
+    followed = np.stack([listened[0][0], listened[1][heads - 1]])
+    assert np.abs(attention.transpose(1, 0, 2) - followed).max() < 0.05
+    groups = np.add.reduceat(attention.mean(axis=1), range(0, stored, 4), axis=1)
+    np.testing.assert_allclose(attended[:, : groups.shape[1]], groups, atol=1e-5)
+    for borders in (list(range(11)), [0, 7, 10]):  # to the last bit, however they are fed
+        for one, other in zip(feed(kernel, ids, window, borders), (states, attended, attention), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_token_is_the_same_among_others() -> None:
+    arrays, config = random_decoder(2, 64, 256), decoder_config(2, 64, 256)
+    kernel, rng = DecoderKernel(SETS[0], arrays, config), np.random.default_rng(0)
+    windows = [
+        kernel.project(rng.standard_normal((n, 128), np.float32), np.zeros(n, np.float32), n)
+        for n in (90, 3, 50)
+    ]
+    alone = [feed(kernel, np.arange(5), window, list(range(5)))[0] for window in windows]
+    slots = [0, 1, 2] * (BLOCK // 3)
+    caches, work = kernel.caches(BLOCK, 32), kernel.scratch(32)
+    states, attended = np.zeros((BLOCK, 128), np.float32), np.zeros((BLOCK, kernel.groups), np.float32)
+    for at in range(5):
+        tokens = tokens_of([at] * BLOCK, [at] * BLOCK, range(BLOCK), [windows[slot] for slot in slots])
+        kernel.run(tokens, caches, states, attended, work)
+        for row, slot in zip(states, slots, strict=True):
+            np.testing.assert_array_equal(row, alone[slot][at])
+
+
+@pytest.mark.parametrize("sizes", [(3, 8, 96), (1, 80, 96), (2, 16, 100)])
+def test_sizes_that_are_left_to_onnx_runtime(sizes: tuple[int, int, int]) -> None:
+    assert not fits(random_decoder(*sizes), decoder_config(*sizes))
+
+
+def texts(provider: str, options: list[DecodeOptions]) -> dict[object, WindowResult]:
+    model = load_recognizer(MODEL, LoadOptions(threads=2, batch_size=4, provider=provider))
+    clips = sorted((ROOT / "tests" / "data" / "audio").glob("dev-*.flac"))
+    found = {}
+    for i, option in enumerate(options):
+        for clip in clips:
+            model.submit(WindowRequest((i, clip.name), soundfile.read(clip, dtype="float32")[0], option))
+            if model.room() == 0:
+                found |= {result.key: result for result in model.poll()}
+    while model.pending():
+        found |= {result.key: result for result in model.poll()}
+    model.close()
+    return found
+
+
+def test_texts_words_and_beams_as_the_graphs_give_them() -> None:
+    options = [DecodeOptions(word_timestamps=True), DecodeOptions(beam_size=3)]
+    ours, graphs = texts("auto", options), texts("cpu", options)
+    differ = [key for key in graphs if ours[key].tokens != graphs[key].tokens]
+    assert len(graphs) >= 12
+    assert len(differ) <= len(graphs) // 12
+    for key in set(graphs) - set(differ):
+        assert abs(ours[key].avg_logprob - graphs[key].avg_logprob) < 0.05
+        pairs = list(zip(ours[key].words or (), graphs[key].words or (), strict=True))
+        late = [abs(one.start - other.start) for one, other in pairs]
+        assert not late or np.median(late) < 0.06
