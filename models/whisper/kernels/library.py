@@ -34,7 +34,7 @@ LANES = 16
 WIDEST = 64
 """Most columns of a head."""
 
-_VERSION = 2  # of the interface of c/
+_VERSION = 3  # of the interface of c/
 _HERE = Path(__file__).parent
 _CHOICE = "ASR_BATCH_KERNELS"  # for tests and benches: a set, or "none"
 
