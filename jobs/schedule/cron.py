@@ -1,4 +1,4 @@
-"""Scheduled jobs as lines of the user's crontab, each between two comments that are ours."""
+"""Scheduled jobs in the user's crontab, each between two comments of ours."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ _BLOCK = re.compile(rf"^{BEGIN} (\S+) (.*)\n((?:.*\n)*?){END} \1(?:\n|\Z)", re.M
 
 
 def block(job: Planned) -> str:
-    """The lines of one job. cron reads `%` as a line break unless a backslash stands before it."""
+    """The lines of one job. cron reads `%` as a line break unless it is escaped with a backslash."""
     command = shlex.join(job.command).replace("%", r"\%")
     line = f"{job.at.minute} {job.at.hour} * * * {command}"
     return f"{BEGIN} {job.name} {job.config}\n{line}\n{END} {job.name}\n"
 
 
 def without(crontab: str, name: str) -> str:
-    """A crontab without the block of a job; every other line as it was."""
+    """A crontab without the block of a job; all other lines are unchanged."""
     return _BLOCK.sub(lambda found: "" if found[1] == name else found[0], crontab)
 
 
 def with_block(crontab: str, job: Planned) -> str:
-    """A crontab with the block of a job, at its old place or at the end.
+    """A crontab with the block of a job, in its old place or at the end.
 
-    Raises ConfigError when someone cut off the old one's end.
+    Raises ConfigError when the end of the old block is missing.
     """
     if any(name == job.name for name, _, _ in _BLOCK.findall(crontab)):
         return _BLOCK.sub(lambda found: block(job) if found[1] == job.name else found[0], crontab)
     if f"{BEGIN} {job.name} " in crontab:
         raise ConfigError(
-            f"the crontab has {BEGIN!r} of {job.name} without its end; repair it with crontab -e"
+            f"the crontab has {BEGIN!r} of {job.name} but not its end; repair it with crontab -e"
         )
     return crontab + "\n" * bool(crontab and not crontab.endswith("\n")) + block(job)
 
 
 class Crontab:
-    """The crontab of the user who calls."""
+    """The current user's crontab."""
 
     kind: Kind = "cron"
 
@@ -52,7 +52,7 @@ class Crontab:
         return shutil.which("crontab") is not None
 
     def preview(self, job: Planned) -> str:
-        """The lines as they go into the crontab."""
+        """The lines that `install` writes."""
         return f"crontab:\n{block(job)}"
 
     def install(self, job: Planned) -> None:
@@ -65,7 +65,7 @@ class Crontab:
         return [_entry(name, config, line) for name, config, line in _BLOCK.findall(_read())]
 
     def remove(self, name: str) -> bool:
-        """Take the job's lines out."""
+        """Remove the job's lines."""
         before = _read()
         after = without(before, name)
         _write(before, after)
@@ -88,7 +88,7 @@ def _read() -> str:
 
 
 def _write(before: str, after: str) -> None:
-    """Replace the crontab, unless nothing changed."""
+    """Write the crontab if it changed."""
     if before == after:
         return
     data = after.encode("utf-8", "surrogateescape")

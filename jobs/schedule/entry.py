@@ -1,4 +1,4 @@
-"""Scheduled jobs as records: what is planned, what is installed."""
+"""Records of scheduled jobs: planned and installed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Kind = Literal["systemd", "cron"]
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A job at a time of day. `name` depends on the file's path only, so that installing again replaces."""
+    """A job and its time of day. `name` depends only on the file's path, so installing again replaces it."""
 
     config: str
     at: time
@@ -30,13 +30,13 @@ class Planned:
 
     @property
     def command(self) -> tuple[str, ...]:
-        """The program and its arguments. `-P`: a file in the working folder cannot stand in for a module."""
+        """The command line. `-P`: a file in the working directory cannot shadow a module."""
         return (sys.executable, "-P", "-m", "asr_batch.jobs", "run", "--config", self.config, "--quiet")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A job that is installed."""
+    """An installed job."""
 
     name: str
     config: str
@@ -45,14 +45,14 @@ class Entry:
 
 
 def job_name(config: str) -> str:
-    """The name under which a job file is scheduled."""
+    """The scheduler's name for a job file."""
     slug = re.sub(r"[^A-Za-z0-9]+", "-", Path(config).stem).strip("-").lower()[:40]
     return "-".join(filter(None, ("asr-batch", slug, hashlib.sha256(os.fsencode(config)).hexdigest()[:8])))
 
 
 def absolute(path: Path) -> str:
-    """The path as it is scheduled. Raises ConfigError for one that a crontab or unit cannot hold."""
+    """The absolute path to schedule. Raises ConfigError if a crontab or unit cannot hold it."""
     text = os.path.abspath(path)  # noqa: PTH100 - links stay as they are named
     if not text.isprintable():
-        raise ConfigError(f"{text!r} holds characters that no scheduler takes; rename the file or folder")
+        raise ConfigError(f"{text!r} has characters that no scheduler accepts; rename the file or folder")
     return text

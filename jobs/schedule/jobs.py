@@ -1,8 +1,8 @@
-"""Nightly runs: a systemd user timer where systemd runs, else a line in the user's crontab.
+"""Nightly runs: a systemd user timer if systemd is available, else a line in the user's crontab.
 
-What is written starts `asr-batch run --config job.toml --quiet` with this very Python and absolute paths,
-since neither scheduler knows the user's PATH or virtual environment. Two runs of one job never overlap:
-`run` holds a lock on its output folder that dies with it, and the second one ends with code 5.
+The entry runs `asr-batch run --config job.toml --quiet` with the current Python and absolute paths, because
+neither scheduler knows the user's PATH or virtual environment. Two runs of one job never overlap: `run` holds
+a lock on its output folder, which is released when the process ends, and a second run ends with code 5.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from asr_batch.manifests.errors import ConfigError
 
 
 class Scheduler(Protocol):
-    """One way to have a job started by itself."""
+    """A scheduler of jobs: systemd or cron."""
 
     kind: Kind
 
     def preview(self, job: Planned) -> str:
-        """What `install` writes, for a person."""
+        """What `install` would write, as text for the user."""
 
     def install(self, job: Planned) -> None:
-        """Write it, in place of what was there for this job. Raises ConfigError."""
+        """Write the job's entry, replacing an earlier one. Raises ConfigError."""
 
     def entries(self) -> list[Entry]:
-        """The jobs of ours that are installed."""
+        """The installed jobs."""
 
     def remove(self, name: str) -> bool:
-        """Take a job out; whether it was there. Raises ConfigError."""
+        """Remove a job; returns whether it was installed. Raises ConfigError."""
 
 
 def plan(config: Path, at: str) -> Planned:
-    """A job that can be scheduled. Raises ConfigError for a bad job file or time."""
+    """Check a job file and a time, and plan the job. Raises ConfigError."""
     from asr_batch.jobs.config import build_config, time_of_day
     from asr_batch.jobs.config_file import read_config
 
@@ -43,15 +43,15 @@ def plan(config: Path, at: str) -> Planned:
     except ValueError as error:
         raise ConfigError(f"--at {at}: expected {error}") from error
     if when.second:
-        raise ConfigError(f"--at {at}: seconds cannot be kept; expected a time such as 02:00")
+        raise ConfigError(f"--at {at}: schedulers have no seconds; expected a time such as 02:00")
     settings = build_config({}, read_config(config))
     if settings.manifest == "-":
-        raise ConfigError(f"{config}: manifest is standard input; a scheduled job needs a file")
+        raise ConfigError(f"{config}: the manifest is standard input; expected a file")
     return Planned(absolute(config), when)
 
 
 def schedulers() -> tuple[Scheduler, ...]:
-    """All that this machine has, the preferred one first."""
+    """The schedulers of this machine, the preferred one first."""
     from asr_batch.jobs.schedule.cron import Crontab
     from asr_batch.jobs.schedule.systemd import UserTimers
 
@@ -61,16 +61,16 @@ def schedulers() -> tuple[Scheduler, ...]:
 
 
 def choose(kind: str) -> Scheduler:
-    """The scheduler of a kind, or the preferred one for `auto`. Raises ConfigError when there is none."""
+    """The scheduler of this kind, or the preferred one for `auto`. Raises ConfigError if there is none."""
     found = [scheduler for scheduler in schedulers() if kind in ("auto", scheduler.kind)]
     if not found:
         what = "neither systemd nor a crontab command" if kind == "auto" else f"no {kind}"
-        raise ConfigError(f"{what} on this machine; install cron, or start `asr-batch run --config` yourself")
+        raise ConfigError(f"{what} on this machine; install cron, or run `asr-batch run --config` yourself")
     return found[0]
 
 
 def install(job: Planned, scheduler: Scheduler) -> None:
-    """Install a job with one scheduler, and with no other: it would run twice."""
+    """Install a job with one scheduler, and remove it from the others, where it would run twice."""
     scheduler.install(job)
     for other in schedulers():
         if other.kind != scheduler.kind:
@@ -86,7 +86,7 @@ def entries() -> list[Entry]:
 
 
 def remove(config: Path) -> bool:
-    """Take a job out of every scheduler; whether it was in one. The file itself need not exist any more."""
+    """Remove a job from every scheduler; returns whether it was in one. The file need not exist any more."""
     name = job_name(absolute(config))
     from asr_batch.jobs.schedule import standing
 

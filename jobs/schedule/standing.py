@@ -1,4 +1,4 @@
-"""`asr-batch watch` as a systemd user service: started at login or boot, and again after a crash."""
+"""`asr-batch watch` as a systemd user service: starts at login or boot, and restarts after a crash."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import sys
 from pathlib import Path
 
 from asr_batch.jobs.schedule.entry import Entry, absolute, job_name
-from asr_batch.jobs.schedule.systemd import JOB, UserTimers, folder, quoted, told
+from asr_batch.jobs.schedule.systemd import JOB, UserTimers, folder, quoted, systemctl
 from asr_batch.manifests.errors import ConfigError
 
 ENDING = "-watch.service"
 
 
 def plan(config: Path) -> str:
-    """The absolute path of a job file that can be watched. Raises ConfigError."""
+    """Check a job file for `watch`; returns its absolute path. Raises ConfigError."""
     from asr_batch.jobs.config import build_config
     from asr_batch.jobs.config_file import read_config
 
     settings = build_config({}, read_config(config))
     if len(settings.sources) != 1:
-        raise ConfigError(f'{config}: expected the one folder to watch, as in sources = ["incoming"]')
+        raise ConfigError(f'{config}: expected one folder to watch, as in sources = ["incoming"]')
     return absolute(config)
 
 
 def unit(config: str) -> str:
-    """The unit. SIGTERM (143) is no failure; bad settings (2) and a held folder (5) stay as they are."""
+    """The unit. SIGTERM (143) is not a failure; bad settings (2) and a held folder (5) do not restart it."""
     program = (sys.executable, "-P", "-m", "asr_batch.jobs")
     command = (*program, "watch", "--config", config, "--progress", "none")
     return (
@@ -38,15 +38,15 @@ def unit(config: str) -> str:
 
 
 def preview(config: str) -> str:
-    """The unit with its path."""
+    """The unit and its path."""
     return f"{_path(job_name(config))}:\n{unit(config)}\n"
 
 
 def install(config: str) -> None:
-    """Write the unit and start it, anew where it runs. Raises ConfigError, also without systemd."""
+    """Write the unit and start or restart it. Raises ConfigError, also without systemd."""
     if not UserTimers.runs():
         raise ConfigError(
-            "no systemd for this user; have your own supervisor start `asr-batch watch --config`"
+            "this user has no systemd instance; run `asr-batch watch --config` under your own supervisor"
         )
     path = _path(job_name(config))
     try:
@@ -54,13 +54,13 @@ def install(config: str) -> None:
         path.write_text(unit(config), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"the unit cannot be written: {error}; check {folder()}") from error
-    told("daemon-reload")
-    told("enable", path.name)
-    told("restart", path.name)
+    systemctl("daemon-reload")
+    systemctl("enable", path.name)
+    systemctl("restart", path.name)
 
 
 def entries() -> list[Entry]:
-    """The services of ours that are installed."""
+    """The installed services."""
     found = []
     for path in sorted(folder().glob(f"asr-batch-*{ENDING}")):
         job = JOB.search(path.read_text(encoding="utf-8", errors="replace"))
@@ -69,13 +69,13 @@ def entries() -> list[Entry]:
 
 
 def remove(name: str) -> bool:
-    """Stop the service and remove its unit; whether it was there. Raises ConfigError."""
+    """Stop the service and remove its unit; returns whether it was installed. Raises ConfigError."""
     path = _path(name)
     if not path.exists():
         return False
-    told("disable", "--now", path.name)
+    systemctl("disable", "--now", path.name)
     path.unlink(missing_ok=True)
-    told("daemon-reload")
+    systemctl("daemon-reload")
     return True
 
 

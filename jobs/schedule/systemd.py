@@ -16,19 +16,19 @@ from asr_batch.manifests.errors import ConfigError
 RUNNING = Path("/run/systemd/system")
 """Exists while systemd is the machine's init (sd_booted(3))."""
 JOB = re.compile(r"^# asr-batch job: (.*)$", re.MULTILINE)
-"""The line of a unit that names its job file."""
+"""The line in a unit that names its job file."""
 
 _AT = re.compile(r"^OnCalendar=\*-\*-\* (\d\d:\d\d):00$", re.MULTILINE)
 
 
 def quoted(argument: str) -> str:
-    """One argument of ExecStart: systemd expands `%` and `$` even between quotes (systemd.service(5))."""
+    """Quote an argument of ExecStart: systemd expands `%` and `$` even inside quotes (systemd.service(5))."""
     escaped = argument.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{escaped}"'
 
 
 def service(job: Planned) -> str:
-    """The unit that runs the job. It never overlaps itself: a timer does not start an active service."""
+    """The service that runs the job. It never overlaps itself: a timer does not start an active service."""
     command = " ".join(map(quoted, job.command))
     return (
         f"# asr-batch job: {job.config}\n"
@@ -38,7 +38,7 @@ def service(job: Planned) -> str:
 
 
 def timer(job: Planned) -> str:
-    """The unit that starts it; a run missed while the machine was off is made up for."""
+    """The timer that starts it; a run missed while the machine was off is caught up."""
     return (
         f"# asr-batch job: {job.config}\n"
         f"[Unit]\nDescription=asr-batch every night: {job.name}\n\n"
@@ -48,19 +48,19 @@ def timer(job: Planned) -> str:
 
 
 class UserTimers:
-    """The timers of the user who calls."""
+    """The current user's timers."""
 
     kind: Kind = "systemd"
 
     @staticmethod
     def runs() -> bool:
-        """Whether systemd runs here and this user has an instance of it."""
+        """Whether systemd is running and this user has an instance of it."""
         if not RUNNING.is_dir() or shutil.which("systemctl") is None:
             return False
         return _systemctl("show-environment").returncode == 0
 
     def preview(self, job: Planned) -> str:
-        """Both units with their paths."""
+        """Both units and their paths."""
         return "".join(f"{path}:\n{text}\n" for path, text in _units(job).items())
 
     def install(self, job: Planned) -> None:
@@ -71,33 +71,33 @@ class UserTimers:
                 path.write_text(text, encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"the timer cannot be written: {error}; check {folder()}") from error
-        told("daemon-reload")
-        told("enable", f"{job.name}.timer")
-        told("restart", f"{job.name}.timer")  # a changed time counts at once
+        systemctl("daemon-reload")
+        systemctl("enable", f"{job.name}.timer")
+        systemctl("restart", f"{job.name}.timer")  # applies a changed time at once
 
     def entries(self) -> list[Entry]:
-        """The timers that name a job of ours."""
+        """The installed timers."""
         return [_entry(path) for path in sorted(folder().glob("asr-batch-*.timer"))]
 
     def remove(self, name: str) -> bool:
         """Stop the timer and remove both units."""
         if not (folder() / f"{name}.timer").exists():
             return False
-        told("disable", "--now", f"{name}.timer")
+        systemctl("disable", "--now", f"{name}.timer")
         for ending in ("timer", "service"):
             (folder() / f"{name}.{ending}").unlink(missing_ok=True)
-        told("daemon-reload")
+        systemctl("daemon-reload")
         return True
 
 
 def folder() -> Path:
-    """Where this user's units are."""
+    """The folder of this user's units."""
     home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(home) / "systemd" / "user"
 
 
 def lingers() -> bool:
-    """Whether this user's timers run while nobody is logged in."""
+    """Whether this user's timers also run while the user is logged out."""
     if shutil.which("loginctl") is None:
         return False
     command = ["loginctl", "show-user", getpass.getuser(), "--property=Linger", "--value"]
@@ -122,8 +122,8 @@ def _systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, errors="replace")
 
 
-def told(*arguments: str) -> None:
-    """Tell the user's systemd something. Raises ConfigError when it fails."""
+def systemctl(*arguments: str) -> None:
+    """Run `systemctl --user`. Raises ConfigError when it fails."""
     done = _systemctl(*arguments)
     if done.returncode:
         raise ConfigError(f"systemctl --user {' '.join(arguments)} failed: {done.stderr.strip()}")

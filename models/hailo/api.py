@@ -1,7 +1,7 @@
-"""The Hailo NPU: the one module that imports the vendor's package, and only when it is asked for.
+"""Access to the Hailo NPU: the only module that imports the vendor's package, and only on demand.
 
-:func:`open_encoder` gives Whisper recognizers an encoder behind `models/encoder.py`; the other parts are in
-the modules `hailo_*`. docs/hailo.md tells how a machine gets there.
+:func:`open_encoder` gives Whisper recognizers an NPU encoder with the interface of `models/encoder.py`.
+docs/hailo.md describes how to set up a machine.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from asr_batch.models.recognizer import LoadOptions
 
 log = logging.getLogger(__name__)
 DISTRO_PACKAGES = "/usr/lib/python3/dist-packages"
-"""Where Debian's python3-hailort lies, for the system's own Python only."""
+"""Where Debian installs python3-hailort, for the system's own Python only."""
 
 
 def vendor() -> Any:
-    """The package `hailo_platform`.
+    """Import the package `hailo_platform`.
 
-    Raises ModelError with what to install when it cannot be imported.
+    Raises ModelError with what to install if it cannot be imported.
     """
     _keep_logs_together()
     try:
@@ -51,7 +51,7 @@ def vendor() -> Any:
 
 
 def _keep_logs_together() -> None:
-    """HailoRT writes hailort.log into the current folder; before the import it can be told another."""
+    """Set the folder of hailort.log before the import; the default is the current folder."""
     folder = Path.home() / ".hailo" / "hailort"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,20 +63,19 @@ def _keep_logs_together() -> None:
 def _missing(exc: ModuleNotFoundError) -> str:
     if exc.name and "_pyhailort" in exc.name:
         return (
-            f"hailo_platform has no native module for Python {sys.version_info[0]}.{sys.version_info[1]}: "
-            "the wheel "
-            "is for another Python; make the environment with the system's own python3, or get the wheel for "
-            "this one"
+            f"hailo_platform has no native module for Python {sys.version_info[0]}.{sys.version_info[1]}; "
+            "create the environment with the system's own python3, or install the wheel for this Python"
         )
     text = "Python package hailo_platform is not installed"
     if sys.prefix == sys.base_prefix:
         return (
-            f"{text}; on a Raspberry Pi: `sudo apt install hailo-all` (Hailo-10H: hailo-h10-all) and restart"
+            f"{text}; on a Raspberry Pi run `sudo apt install hailo-all` (Hailo-10H: hailo-h10-all) and "
+            "restart"
         )
     installed = Path(DISTRO_PACKAGES, "hailo_platform").is_dir()
-    where = "it is there for the system's Python, but" if installed else "and"
+    where = "the system's Python has it, but" if installed else "and"
     return (
-        f"{text}: {where} this virtual environment does not see the system's packages; make it anew with "
+        f"{text}: {where} this virtual environment does not see the system's packages; recreate it with "
         "`/usr/bin/python3 -m venv --system-site-packages` after `sudo apt install hailo-all` "
         "(Hailo-10H: hailo-h10-all)"
     )
@@ -86,23 +85,20 @@ def _unusable(exc: Exception) -> str:
     said = " ".join(str(exc).split())
     if "libhailort" in said:
         return (
-            f"hailo_platform does not find its library ({said}): package and library must be of one version "
-            "to the "
-            "last number; `sudo apt install --reinstall hailo-all` and restart"
+            f"hailo_platform does not find its library ({said}); package and library must be one version, to "
+            "the last number: run `sudo apt install --reinstall hailo-all` and restart"
         )
-    return (
-        f"hailo_platform cannot be imported ({type(exc).__name__}: {said}); install it anew (docs/hailo.md)"
-    )
+    return f"hailo_platform cannot be imported ({type(exc).__name__}: {said}); reinstall it (docs/hailo.md)"
 
 
 def is_double(hrt: Any) -> bool:
-    """Whether `hrt` is a test double: the real package's core is a native extension."""
+    """Whether `hrt` is a test double; the core of the real package is a native extension."""
     native = getattr(getattr(hrt, "pyhailort", None), "_pyhailort", None)
     return not str(getattr(native, "__file__", "")).endswith((".so", ".pyd"))
 
 
 def wants_npu(model: str | Path, encoder: str) -> bool:
-    """Whether a job with this model and `--encoder` would use an NPU that is there."""
+    """Whether a job with this model and `--encoder` would use an NPU if there is one."""
     folder = Path(model)
     if encoder == "auto":
         return (folder / "bundle.json").is_file() and bool(hef_entries(folder))
@@ -110,7 +106,7 @@ def wants_npu(model: str | Path, encoder: str) -> bool:
 
 
 def devices() -> tuple[tuple[str, ...], str]:
-    """Ids of this machine's NPUs, found without opening one, and a sentence why there is none to use."""
+    """Ids of this machine's NPUs, found without opening one; if there are none, a sentence why."""
     if importlib.util.find_spec("hailo_platform") is None:
         return (), _missing(ModuleNotFoundError(name="hailo_platform"))
     try:
@@ -128,22 +124,22 @@ def open_encoder(
     read: Callable[[Float32], str] | None = None,
     patience: Patience | None = None,
 ) -> Encoder:
-    """The encoder that `options.encoder` asks for: `cpu`, `hailo`, or `auto` (the NPU if all of it is there).
+    """Open the encoder of `options.encoder`: `cpu`, `hailo`, or `auto` (the NPU if it can be used).
 
-    `cpu` makes the bundle's CPU encoder, called when it is needed; `read` decodes hidden states
-    [positions, width] to text for the probe. Raises ModelError when `hailo` cannot be had.
+    `cpu` creates the bundle's CPU encoder when it is needed; `read` decodes hidden states [positions, width]
+    to text for the probe. Raises ModelError if `hailo` was requested and is not available.
     """
     if options.encoder == "cpu" or (options.encoder == "auto" and not hef_entries(bundle)):
         return cpu()
     try:
         return _open(bundle, cpu, options, read, patience)
     except SiblingHoldsError as fault:
-        log.warning("%s; this worker encodes on the CPU", fault)
+        log.warning("%s; encoding on the CPU in this worker", fault)
         return Standby(cpu())
     except (NpuError, ModelError) as fault:
         if options.encoder == "hailo":
             raise ModelError(str(fault)) from fault
-        log.warning("no NPU, the CPU encodes: %s", fault)
+        log.warning("no NPU, encoding on the CPU: %s", fault)
         return cpu()
 
 
@@ -154,7 +150,7 @@ def _open(
     read: Callable[[Float32], str] | None,
     patience: Patience | None,
 ) -> Encoder:
-    choose_hef(bundle, "")  # a bundle without an encoder is told before a device is opened
+    choose_hef(bundle, "")  # report a bundle without an encoder before opening a device
     hrt = vendor()
     hold = acquire(hrt, options.npu_service)
     try:
@@ -177,7 +173,7 @@ def _open(
 
 
 def open_decoder(bundle: Path, positions: int, options: LoadOptions) -> NpuDecoder:
-    """The bundle's fixed-length decoder on the NPU, over `positions` hidden states. Raises ModelError."""
+    """Open the fixed-length decoder on the NPU, over `positions` hidden states. Raises ModelError."""
     choose_hef(bundle, "", "decoder")
     hrt = vendor()
     try:

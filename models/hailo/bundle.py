@@ -1,7 +1,7 @@
-"""HEF files in a bundle: the list `npu` of bundle.json, the files in `hailo/`, the probe reference.
+"""HEF files in a bundle: the list `npu` in bundle.json, the files in `hailo/`, the probe reference.
 
-Each entry: `file` (relative path), `sha256`, `role` (`encoder` or `decoder`), `arch` (chip), `compiler` (DFC
-version). A bundle may hold HEFs for several chips; the device decides which one is used.
+Each entry has `file` (relative path), `sha256`, `role` (`encoder` or `decoder`), `arch` (chip) and `compiler`
+(DFC version). A bundle may hold HEFs for several chips; the device decides which one is used.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Role = Literal["encoder", "decoder"]
 
 @dataclass(frozen=True, slots=True)
 class HefEntry:
-    """One HEF of a bundle as bundle.json has it."""
+    """One HEF of a bundle, as listed in bundle.json."""
 
     file: str
     sha256: str
@@ -37,7 +37,7 @@ class HefEntry:
 
 
 def hef_entries(bundle: Path) -> list[HefEntry]:
-    """The HEFs of a bundle; raises ModelError when bundle.json cannot be read."""
+    """The HEFs of a bundle. Raises ModelError when bundle.json cannot be read."""
     try:
         return [HefEntry(**entry) for entry in _read(bundle).get("npu", [])]
     except TypeError as exc:
@@ -51,21 +51,21 @@ def _read(bundle: Path) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
         raise ModelError(
-            f"{bundle}: no readable bundle.json; make one with `asr-batch models compile`"
+            f"{bundle}: no readable bundle.json; create a bundle with `asr-batch models compile`"
         ) from exc
     return found
 
 
 def choose_hef(bundle: Path, device: str, role: Role = "encoder") -> Path:
-    """The best HEF of a bundle for chip `device` (empty: the first), its sha256 checked.
+    """The best HEF of a bundle for chip `device` (empty: the first), after checking its sha256.
 
-    Raises ModelError when there is none, or the file is not what was added.
+    Raises ModelError when there is none or the file has changed.
     """
     entries = [entry for entry in hef_entries(bundle) if entry.role == role]
     if not entries:
         raise ModelError(
-            f"{bundle}: the bundle has no Hailo {role}; take one in with `asr-batch models add-hef {bundle} "
-            "FILE.hef`"
+            f"{bundle}: the bundle has no Hailo {role}; add one with "
+            f"`asr-batch models add-hef {bundle} FILE.hef`"
         )
     wanted = runs_on(device) if device else tuple(entry.arch for entry in entries)
     for arch in wanted:
@@ -74,8 +74,7 @@ def choose_hef(bundle: Path, device: str, role: Role = "encoder") -> Path:
                 return _checked(bundle, entry)
     raise ModelError(
         f"{bundle}: its Hailo {role} is for {', '.join(entry.arch for entry in entries)}, but the device is "
-        "a "
-        f"{device}; compile one with `asr-batch models compile SRC DST --target {device}` and the vendor's "
+        f"a {device}; compile one with `asr-batch models compile SRC DST --target {device}` and the vendor's "
         "compiler"
     )
 
@@ -86,9 +85,8 @@ def _checked(bundle: Path, entry: HefEntry) -> Path:
         raise ModelError(f"{path}: missing; run `asr-batch models add-hef` again")
     if (found := _sha256(path)) != entry.sha256:
         raise ModelError(
-            f"{path}: sha256 is {found[:16]}…, bundle.json says {entry.sha256[:16]}…: the file was changed "
-            "or is "
-            "damaged; run `asr-batch models add-hef` again"
+            f"{path}: sha256 is {found[:16]}…, but bundle.json has {entry.sha256[:16]}…; the file was "
+            "changed or is damaged: run `asr-batch models add-hef` again"
         )
     return path
 
@@ -99,16 +97,15 @@ def _sha256(path: Path) -> str:
 
 
 def add_hef(bundle: Path, hef: Path, *, cpu: Callable[[], Encoder], role: Role | None = None) -> HefEntry:
-    """Take a compiled network into a bundle: header checked, copied, listed, probe reference made.
+    """Add a compiled network to a bundle: check its header, copy it, list it, make the probe reference.
 
     `role` None: a file with `decoder` in its name is a decoder, any other an encoder. `cpu` opens the
-    bundle's CPU encoder. A HEF for the same chip and role takes the place of
-    the earlier one. Raises ModelError.
+    bundle's CPU encoder. A HEF replaces the previous one for the same chip and role. Raises ModelError.
     """
     _read(bundle)
     header = read_header(hef)
     if header.arch.startswith("unknown"):
-        raise ModelError(f"{hef}: compiled for a chip that asr-batch does not know: {header.arch}")
+        raise ModelError(f"{hef}: compiled for an unknown chip: {header.arch}")
     role = role or ("decoder" if "decoder" in hef.name.lower() else "encoder")
     folder = bundle / FOLDER
     folder.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""The NPU behind the `Encoder` seam: windows in flight on the device, the CPU where it cannot be trusted."""
+"""The `Encoder` on the NPU, with several windows in flight; on the CPU while the NPU cannot be trusted."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from asr_batch.models.hailo.standby import StandIn
 
 log = logging.getLogger(__name__)
 AHEAD = 5
-"""Windows in flight at most: one on the device and some that wait, so that it never does."""
+"""Most windows in flight: one on the device and some waiting, so that the device never idles."""
 COUNTERS = ("npu_windows", "retries", "configures", "reopens", "losses", "probes", "suspects", "quarantined")
 
 
 class HailoJob:
-    """A batch of windows on its way: one frame each; `result` climbs the ladder if it must."""
+    """A batch of windows in flight, one frame each; `result` recovers from failures."""
 
     def __init__(self, encoder: HailoEncoder, log_mel: Float32) -> None:
         self._encoder = encoder
@@ -36,23 +36,23 @@ class HailoJob:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """`fallback_encoder` when the CPU stood in."""
+        """`fallback_encoder` if the CPU encoded instead."""
         return () if self.backend == "hailo" else ("fallback_encoder",)
 
     def done(self) -> bool:
-        """Whether all frames came back (well or not)."""
+        """Whether all frames have returned, successfully or not."""
         running: list[Frame | EncoderJob] = [*self.frames, *self.parts]
         return self._hidden is not None or all(one.done() for one in running)
 
     def result(self) -> Float32:
-        """Hidden states [batch, positions, width]; the first call waits and recovers."""
+        """Hidden states [batch, positions, width]; the first call waits, and recovers if necessary."""
         if self._hidden is None:
             self._hidden, self.backend = self._encoder.finish(self)
         return self._hidden
 
 
 class HailoEncoder:
-    """Encodes windows on the NPU, on the CPU while there is none to trust. One thread uses it."""
+    """Encodes windows on the NPU, or on the CPU while the NPU cannot be trusted. Not thread-safe."""
 
     def __init__(
         self,
@@ -65,7 +65,8 @@ class HailoEncoder:
     ) -> None:
         """Check the streams and run the first probe.
 
-        Raises ModelError when the HEF is no such encoder, NpuError when the NPU takes no window at all.
+        Raises ModelError when the HEF is not a Whisper encoder, NpuError when the NPU accepts no window at
+        all.
         """
         patience = patience or Patience()
         self._windows = Windows(session, patience)
@@ -96,16 +97,16 @@ class HailoEncoder:
 
     @property
     def depth(self) -> int:
-        """Windows in flight: as many as HailoRT's queue takes, five at most; the CPU's own without NPU."""
+        """Windows in flight: the length of HailoRT's queue, at most five; without the NPU the CPU's depth."""
         return min(self._windows.session.queue, AHEAD) if self._ladder.up else self._stand_in.encoder.depth
 
     @property
     def max_batch(self) -> int:
-        """One: the device takes single windows; several jobs keep it busy."""
+        """Always 1: the device takes single windows, and several jobs keep it busy."""
         return 1
 
     def start(self, log_mel: Float32, *, cpu: bool = False) -> HailoJob:
-        """Hand [batch, n_mels, frames] over, with `cpu` to the CPU; raises ValueError for another shape."""
+        """Start encoding [batch, n_mels, frames]; `cpu`: on the CPU. Raises ValueError on a wrong shape."""
         frames = log_mel.shape[2] if cpu and log_mel.ndim == 3 else self.frames
         if log_mel.ndim != 3 or log_mel.shape[1:] != (self.n_mels, frames):
             raise ValueError(
@@ -121,17 +122,17 @@ class HailoEncoder:
         try:
             job.frames = self._windows.submit(job.log_mel)
         except NpuError as fault:
-            log.warning("%s", fault)  # `finish` sees that there are no frames and climbs the ladder
+            log.warning("%s", fault)  # `finish` sees that there are no frames, and recovers
         return job
 
     def finish(self, job: HailoJob) -> tuple[Float32, str]:
-        """Hidden states of `job` and who made them; never gives up while the CPU can encode."""
+        """Hidden states of `job` and the backend; falls back to the CPU if recovery fails."""
         if job.parts or not self._ladder.up:
             return self._stand_in.collect(job.parts or self._stand_in.start(job.log_mel)), "cpu"
         frames, job.frames = job.frames, []
         try:
             if not frames:
-                raise NpuError(Rung.MODEL, "the window could not be handed to the NPU")
+                raise NpuError(Rung.MODEL, "the window could not be submitted to the NPU")
             hidden = self._windows.collect(frames)
         except NpuError as fault:
             return self._recover(job, fault)
@@ -139,7 +140,7 @@ class HailoEncoder:
 
     def _recover(self, job: HailoJob, fault: NpuError) -> tuple[Float32, str]:
         if job.generation < self._windows.session.generation:
-            # Lost with a configuration that was replaced since: nothing is broken now.
+            # Lost with a configuration that has been replaced since: nothing is broken now.
             fault = NpuError(Rung.JOB, str(fault), fault.code)
         log.warning("%s", fault)
         for _ in self._ladder.rungs(fault):
@@ -152,7 +153,7 @@ class HailoEncoder:
         return self._stand_in.encode(job.log_mel), "cpu"
 
     def _accept(self, job: HailoJob, hidden: Float32) -> tuple[Float32, str]:
-        """Take an NPU result; one unlike anything a Whisper encoder makes is probed and made again."""
+        """Accept an NPU result; if it does not look like a Whisper encoder's, probe and encode again."""
         ladder = self._ladder
         if not self._probe.plausible(hidden):
             ladder.count["suspects"] += 1
@@ -169,14 +170,14 @@ class HailoEncoder:
         return hidden, "hailo"
 
     def confirm(self) -> bool:
-        """Probe now if windows wait for it; False once after the NPU could not be trusted."""
+        """Probe if unverified windows exist; False, once, if they cannot be trusted."""
         return self._ladder.confirm()
 
     def stats(self) -> Mapping[str, float]:
         """Counters since loading, the last probe's cosine, temperature (°C) and clock (MHz)."""
         found = {name: float(self._ladder.count[name]) for name in COUNTERS}
         found["cpu_windows"] = float(self._stand_in.windows)
-        found["probe_cosine"] = self._ladder.verdict.cosine
+        found["probe_cosine"] = self._ladder.parity.cosine
         if (encode := self._windows.encode_ms) is not None:
             found["encode_ms"] = encode
         return {**found, **(self._windows.session.readings() if self._ladder.up else {})}

@@ -23,7 +23,7 @@ import numpy as np
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.hailo.faults import INVALID_OPERATION, NpuError, Rung
 from asr_batch.models.hailo.frames import Patience, Windows
-from asr_batch.models.hailo.probe import Probe, Verdict
+from asr_batch.models.hailo.probe import Parity, Probe
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Ladder:
         self.up = True
         self.unproved = 0
         self.distrusted = False
-        self.verdict = Verdict()
+        self.parity = Parity()
         self.count: Counter[str] = Counter()
         self._windows, self._probe, self._patience = windows, probe, patience
         self._probe_seconds = probe_seconds
@@ -106,7 +106,7 @@ class Ladder:
         self.count["quarantined"] = 1
         self.distrusted = self.distrusted or self.unproved > 0
         self._leave()
-        log.error("the NPU is quarantined, encoding on the CPU: %s", self.verdict)
+        log.error("the NPU is quarantined, encoding on the CPU: %s", self.parity)
 
     def _leave(self) -> None:
         self.up = False
@@ -191,6 +191,6 @@ class Ladder:
             return False
         self.count["probes"] += 1
         self._probed = time.monotonic()
-        self.verdict = self._probe.judge(self._windows.encode(self._probe.log_mel[np.newaxis])[0])
-        log.info("parity probe: %s", self.verdict)
-        return self.verdict.good
+        self.parity = self._probe.judge(self._windows.encode(self._probe.log_mel[np.newaxis])[0])
+        log.info("parity probe: %s", self.parity)
+        return self.parity.good

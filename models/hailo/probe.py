@@ -1,12 +1,13 @@
-"""The parity probe: a golden clip encoded on the NPU and compared with the CPU's hidden states.
+"""The parity probe: encodes a golden clip on the NPU and compares the hidden states with the CPU's.
 
-The reference lies in the bundle (`probe.npz`: `log_mel` [n_mels, frames] and `hidden` [positions, width],
+The reference is in the bundle (`probe.npz`: `log_mel` [n_mels, frames] and `hidden` [positions, width],
 float32, written by `models add-hef`); a bundle without one gets it from its CPU encoder when the NPU opens.
 
-Bounds. Hailo's own encoder HEFs are of the class 15 dB (cosine 0.985), the seed's own build reached 9.2 dB
-(0.945): a first probe under 0.90 is no working encoder. Later probes may lose 6 dB against the first good
-one, but never fall under 0.90; an NPU that starts nearly exact is given 0.97. One value may be wrong by as
-much as the largest reference value (the seed saw 13 within ±18), not by more than 1.5 times that.
+Bounds. Hailo's own encoder HEFs are near 15 dB SNR (cosine 0.985); a HEF of
+github.com/ktomanek/huggingface_whisper_to_hailo_conversion reached 9.2 dB (0.945). So a first probe under
+0.90 is not a working encoder. Later probes may lose 6 dB against the first good one, but never fall under
+0.90; an NPU that starts nearly exact is allowed 0.97. A single value may be wrong by the largest reference
+value (that HEF: 13, within ±18), but not by more than 1.5 times that.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ from asr_batch.models.recognizer import SAMPLE_RATE
 
 WORST_COSINE, TIGHTEST_BOUND, GROWTH, WORST_ERROR = 0.90, 0.97, 4.0, 1.5
 UNLIKE = 0.2
-"""Correlation of a window's mean hidden state with the golden clip's below which it is probed at once. With
-nano.en real speech has 0.5 to 0.8, silence and noise 0.4, a pure tone 0.27, random numbers 0.03."""
+"""The NPU is probed at once if the mean hidden state of a window correlates less with the golden clip's. With
+nano.en, speech has 0.5 to 0.8, silence and noise 0.4, a pure tone 0.27, random numbers 0.03."""
 GOLDEN = Path(__file__).parent.with_name("bundled") / "golden" / "golden.npz"
 GAP = 0.4
 """Seconds of silence between repetitions of the golden clip in a long window."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """How near the NPU came: cosine over all values, largest error by the largest reference value."""
+class Parity:
+    """How close the NPU is: cosine over all values, largest error over the largest reference value."""
 
     cosine: float = 0.0
     max_error: float = 0.0
@@ -46,7 +47,7 @@ class Verdict:
 
     @property
     def good(self) -> bool:
-        """Whether the NPU may be trusted."""
+        """Whether the NPU can be trusted."""
         return self.cosine >= self.bound and self.max_error <= WORST_ERROR and not self.text
 
     def __str__(self) -> str:
@@ -55,10 +56,10 @@ class Verdict:
 
 
 class Probe:
-    """Golden log-mel, the CPU's hidden states, and the bound, tighter after the first good probe."""
+    """The golden log-mel, the CPU's hidden states, and the bound, tighter after the first good probe."""
 
     def __init__(self, log_mel: Float32, hidden: Float32) -> None:
-        """`read`, set later, decodes hidden states [positions, width] to text, where the caller can."""
+        """`read` may be set later; it decodes hidden states [positions, width] to text."""
         self.log_mel = log_mel
         self.hidden = hidden
         self.read: Callable[[Float32], str] | None = None
@@ -66,20 +67,20 @@ class Probe:
         self._text: str | None = None
         self._mean = _centred_mean(hidden)
 
-    def judge(self, hidden: Float32) -> Verdict:
+    def judge(self, hidden: Float32) -> Parity:
         """Compare `hidden` [positions, width] with the reference."""
         scale = float(np.abs(self.hidden).max()) or 1.0
-        verdict = Verdict(
+        parity = Parity(
             _cosine(hidden, self.hidden), float(np.abs(hidden - self.hidden).max()) / scale, self._bound
         )
-        if verdict.good and self.read is not None:
-            verdict = Verdict(verdict.cosine, verdict.max_error, self._bound, self._compare_text(hidden))
-        if verdict.good and self._bound == WORST_COSINE:
-            self._bound = max(WORST_COSINE, min(TIGHTEST_BOUND, 1.0 - GROWTH * (1.0 - verdict.cosine)))
-        return verdict
+        if parity.good and self.read is not None:
+            parity = Parity(parity.cosine, parity.max_error, self._bound, self._compare_text(hidden))
+        if parity.good and self._bound == WORST_COSINE:
+            self._bound = max(WORST_COSINE, min(TIGHTEST_BOUND, 1.0 - GROWTH * (1.0 - parity.cosine)))
+        return parity
 
     def _compare_text(self, hidden: Float32) -> str:
-        """Empty, or a sentence when most words decoded from `hidden` are others than from the reference."""
+        """A sentence if most words decoded from `hidden` differ from the reference's, else empty."""
         assert self.read is not None
         if self._text is None:
             self._text = self.read(self.hidden)
@@ -95,7 +96,7 @@ class Probe:
 
 
 def _centred_mean(hidden: Float32) -> Float32:
-    """The mean hidden state as a unit vector without its offset."""
+    """The mean hidden state, centred, as a unit vector."""
     mean = hidden.mean(axis=0)
     mean = mean - mean.mean()
     return np.asarray(mean / (float(np.linalg.norm(mean)) or 1.0), np.float32)
@@ -108,7 +109,7 @@ def _cosine(one: Float32, other: Float32) -> float:
 
 @cache
 def golden_clip() -> Float32:
-    """The golden clip: mono 16 kHz, float32 in [-1, 1] (synthetic speech, 8-bit mu-law in the package)."""
+    """The golden clip: mono 16 kHz, float32 in [-1, 1] (synthetic speech, stored as 8-bit mu-law)."""
     with np.load(GOLDEN) as data:
         return expand(data["mulaw"] / np.float32(127.5) - np.float32(1))
 
@@ -121,7 +122,7 @@ def golden_log_mel(n_mels: int, frames: int) -> Float32:
 
 
 def make_probe(cpu: Encoder, frames: int, path: Path | None = None) -> Probe:
-    """Encode the golden clip in a window of so many `frames` with `cpu`; with `path` also keep it there."""
+    """Encode the golden clip in a window of `frames` with `cpu`; with `path` also save the reference."""
     window = golden_log_mel(cpu.n_mels, frames)
     hidden = np.asarray(cpu.start(window[np.newaxis]).result()[0], np.float32)
     if path is not None:
@@ -130,9 +131,9 @@ def make_probe(cpu: Encoder, frames: int, path: Path | None = None) -> Probe:
 
 
 def load_probe(path: Path, window: Layout, hidden: Layout) -> Probe | None:
-    """Read a kept reference; None when it is of another window length.
+    """Read a saved reference; None if it is for another window length.
 
-    Raises ModelError when it is of another model, or cannot be read.
+    Raises ModelError when it belongs to another model or cannot be read.
     """
     try:
         with np.load(path) as data:

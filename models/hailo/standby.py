@@ -1,4 +1,4 @@
-"""The CPU encoder that stands in for an NPU, and the jobs that tell so."""
+"""The CPU encoder in place of an NPU; its results are flagged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from asr_batch.models.hailo.layout import Layout
 
 
 class StandIn:
-    """The bundle's CPU encoder, made when it is first needed."""
+    """The bundle's CPU encoder, opened when it is first needed."""
 
     def __init__(self, make: Callable[[], Encoder], window: Layout) -> None:
         self._make = make
@@ -22,7 +22,7 @@ class StandIn:
 
     @property
     def encoder(self) -> Encoder:
-        """The encoder; raises ModelError when it is not of the HEF's model."""
+        """The encoder. Raises ModelError when it belongs to another model than the HEF."""
         if self._cpu is None:
             cpu, bins = self._make(), self._window.rows
             if cpu.n_mels != bins:
@@ -37,7 +37,7 @@ class StandIn:
         return [self.encoder.start(log_mel[i : i + size]) for i in range(0, len(log_mel), size)]
 
     def collect(self, jobs: Sequence[EncoderJob]) -> Float32:
-        """Hidden states [batch, positions, width] of those jobs."""
+        """Hidden states [batch, positions, width] of the jobs."""
         hidden = [job.result() for job in jobs]
         return np.concatenate(hidden) if len(hidden) != 1 else hidden[0]
 
@@ -52,7 +52,7 @@ class StandIn:
 
 
 class StandbyJob:
-    """A CPU job whose windows carry the flag `fallback_encoder`."""
+    """A CPU job whose windows are flagged `fallback_encoder`."""
 
     backend = "cpu"
     flags = ("fallback_encoder",)
@@ -70,7 +70,7 @@ class StandbyJob:
 
 
 class Standby:
-    """The `Encoder` seam over the CPU for a worker whose NPU another asr-batch process holds."""
+    """The CPU `Encoder` for a worker whose NPU another asr-batch process holds."""
 
     def __init__(self, cpu: Encoder) -> None:
         self._cpu = cpu
@@ -85,7 +85,7 @@ class Standby:
         return StandbyJob(self._cpu.start(log_mel))
 
     def confirm(self) -> bool:
-        """Always: a CPU needs no probe."""
+        """Always True: a CPU needs no probe."""
         return True
 
     def close(self) -> None:

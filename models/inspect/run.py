@@ -37,7 +37,7 @@ class Verdict:
         return self.fits is not False and self.runs is not False
 
 
-def test_clip() -> Samples:
+def sample_clip() -> Samples:
     """Two seconds of a tone that comes and goes in faint noise: [32000] float32, the same at every call."""
     times = np.arange(int(_CLIP_SECONDS * SAMPLE_RATE)) / SAMPLE_RATE
     voice = np.sin(2 * np.pi * 220 * times) * (0.5 + 0.5 * np.sin(2 * np.pi * 3 * times))
@@ -73,7 +73,7 @@ def _language(recognizer: Recognizer) -> str | None:
 def _run(recognizer: Recognizer) -> Verdict:
     started = time.perf_counter()
     try:
-        recognizer.submit(WindowRequest("clip", test_clip(), DecodeOptions(language=_language(recognizer))))
+        recognizer.submit(WindowRequest("clip", sample_clip(), DecodeOptions(language=_language(recognizer))))
         for _ in range(_MAX_POLLS):
             if results := recognizer.poll():
                 break

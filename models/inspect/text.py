@@ -1,4 +1,4 @@
-"""A model report as text for a terminal or as Markdown (the model card of seed 000), from one outline."""
+"""A model report as text for a terminal or as Markdown, from one outline."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from asr_batch.models.onnx.tensors import Value
 
 
 def as_dict(report: ModelReport) -> dict[str, Any]:
-    """The report as plain JSON values."""
+    """The report as JSON values."""
     made = asdict(report)
     made["files"] = [{"file": name, "bytes": size} for name, size in report.files]
     for graph, source in zip(made["graphs"], report.graphs, strict=True):
@@ -144,7 +144,7 @@ def _value_row(value: Value) -> tuple[str, str, str]:
 
 
 def size_text(size: int) -> str:
-    """Bytes in the unit that suits."""
+    """A size in bytes, kB or MB."""
     if size < 10_000:
         return f"{size} B"
     return f"{size / 1e3:.1f} kB" if size < 1_000_000 else f"{size / 1e6:.2f} MB"

@@ -1,7 +1,7 @@
-"""`--decoder npu`: Whisper with the fixed-length decoder on the NPU, behind the `Recognizer` seam.
+"""`--decoder npu`: a `Recognizer` for Whisper with its fixed-length decoder on the NPU.
 
-Greedy, one window after the other, while the encoder works ahead. It is here to be measured against the
-cached decoder on the CPU, which seed 003 and the seed's Pi found an order of magnitude faster.
+It decodes greedily, one window at a time, while the encoder works ahead. It exists to be measured against the
+cached decoder on the CPU, which is an order of magnitude faster (docs/hailo.md).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class _Job:
 
 
 class NpuWhisper:
-    """A Whisper whose decoder runs on the NPU; its encoder runs where it was asked for."""
+    """A Whisper with its decoder on the NPU; the encoder runs where `options.encoder` says."""
 
     def __init__(
         self,
@@ -98,13 +98,13 @@ class NpuWhisper:
     def submit(self, request: WindowRequest) -> None:
         """Queue a window. Raises ItemError for what a fixed-length decoder cannot do."""
         if request.options.beam_size > 1 or request.options.word_timestamps:
-            raise ItemError("unsupported_option", "the decoder on the NPU knows neither beams nor word times")
+            raise ItemError("unsupported_option", "the NPU's decoder has neither beam search nor word times")
         prompt = prompt_ids(self._config, self._tokenizer, request.options)
         room = self._decoder.tokens - len(prompt)
         if room < 1:
             raise ItemError(
                 "unsupported_option",
-                f"the prompt has {len(prompt)} tokens, the decoder on the NPU takes {self._decoder.tokens} "
+                f"the prompt has {len(prompt)} tokens, but the NPU's decoder takes {self._decoder.tokens} "
                 "in all",
             )
         decoding = self._rules.start(request.options, prompt)

@@ -238,7 +238,7 @@ def test_crontab_that_was_edited_by_hand(job):
     assert without(edited, planned.name) == OTHERS
     assert without(edited, "asr-batch-other") == edited
     assert with_block("1 1 * * * x", planned) == "1 1 * * * x\n" + block(planned)
-    with pytest.raises(Exception, match="without its end"):
+    with pytest.raises(Exception, match="but not its end"):
         with_block(block(planned).replace("# asr-batch end", "#"), planned)
 
 
@@ -314,6 +314,6 @@ def test_a_watched_folder_comes_and_goes(systemd, standing, tmp_path):
 
 
 def test_watch_needs_systemd_and_a_folder(fake, job, standing):
-    assert "no systemd" in run("watch", standing).stderr
-    assert "expected the one folder to watch" in run("watch", job).stderr
+    assert "no systemd instance" in run("watch", standing).stderr
+    assert "expected one folder to watch" in run("watch", job).stderr
     assert run("watch", standing, "--dry-run").exit_code == 0
