@@ -33,7 +33,6 @@ def assemble(item: AudioItem, spans: Sequence[SpanResult]) -> Transcript:
     segments = _segments(windows)
     speech = sum(window.speech for window in windows)
     bare = _merged([stretch for window in windows for stretch in window.uncovered])
-    covered = max(0.0, 1 - _length(windows) / speech) if speech > 0 else 1.0
     text = join_texts(segment.text for segment in segments)
     status, code, message = _verdict(spans, windows, text, speech, bare)
     first = next(span for span in spans if span.failure is None)
@@ -50,7 +49,7 @@ def assemble(item: AudioItem, spans: Sequence[SpanResult]) -> Transcript:
         first.language_prob,
         spans[-1].end - spans[0].start,
         speech,
-        covered if bare else 1.0,
+        coverage(speech, bare),
         bare,
         _backend(windows),
         _nodes(spans),
@@ -109,9 +108,13 @@ def _gap(start: float, end: float, channel: int) -> WindowRecord:
     )
 
 
-def _length(windows: Sequence[WindowRecord]) -> float:
-    """Speech seconds of windows that have no accepted transcript."""
-    return sum(min(w.speech, sum(b - a for a, b in w.uncovered)) for w in windows)
+def coverage(speech: float, uncovered: Sequence[tuple[float, float]]) -> float:
+    """The share of `speech` seconds outside the `uncovered` stretches; 1.0 where nothing is uncovered.
+
+    A stretch may hold short pauses, so all stretches together may be longer than the speech.
+    """
+    lost = sum(end - start for start, end in uncovered)
+    return max(0.0, 1 - lost / speech) if lost and speech > 0 else 1.0
 
 
 def _segments(windows: Sequence[WindowRecord]) -> tuple[Segment, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pipeline_lab import RATE, FakeRecognizer, check_tiling, joined, row, run_units, speech_seconds
 
-from asr_batch.manifests.records import AudioItem, Failure, SpanResult, Unit
+from asr_batch.manifests.records import AudioItem, Failure, SpanResult, Unit, WindowRecord
 from asr_batch.pipeline.audio.reader import AudioInfo, probe
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.text.assembling import assemble
@@ -166,3 +166,19 @@ def test_the_transcriber_wants_units_until_its_slots_are_full(save: Save, clips:
     assert all(result.audio_sha256 and result.decoded_seconds > 2 for result in done)
     transcriber.close()
     assert recognizer.closed
+
+
+def test_coverage_is_what_the_uncovered_stretches_say() -> None:
+    """A stretch holds short pauses too: it may be longer than the speech that its window counts."""
+    window = WindowRecord(
+        0, 0.0, 10.0, 0.0, 10.0, "end", "so it is", speech=3.0, flags=("recovered", "uncovered"),
+        uncovered=((1.0, 2.1), (2.4, 5.0)),
+    )  # fmt: skip
+    more = replace(
+        window, index=1, start=10.0, end=20.0, keep_start=10.0, keep_end=20.0, speech=9.0, uncovered=()
+    )
+    item = AudioItem("row", "a", "a")
+    transcript = assemble(item, [SpanResult(("row", 0), 0.0, 20.0, (window, more))])
+    lost = sum(end - start for start, end in transcript.uncovered)
+    assert lost == pytest.approx(3.7)
+    assert transcript.coverage == pytest.approx(1 - lost / transcript.speech)
