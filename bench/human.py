@@ -1,0 +1,190 @@
+"""Word errors, alarms and invented words on human speech, beside faster-whisper and transformers.
+
+    python -m bench.human --clips MANIFEST --model BUNDLE [--half odd] [--window 10] [--cache FOLDER]
+        [--ct2 FOLDER] [--hf FOLDER] [--parts joined,single,noise,repeated]
+
+MANIFEST is a CSV with `audio`, `text`, `language`. Joined recordings have pauses of 0.25 to 0.7 s. What was
+tuned was tuned on `--half even`; tables are of `--half odd`. With `--cache` answers of the model and rows of the
+others are kept on disk, so that only what changed is computed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from asr_batch.models.load import load_recognizer
+from asr_batch.models.recognizer import LoadOptions, Recognizer
+from asr_batch.pipeline.options import PipelineOptions
+from bench.speech.clips import Clip, Recording, joined, load, repeated, single
+from bench.speech.measures import Alarms, WordTimes, edge_errors, pooled
+from bench.speech.noises import SOUNDS, sound
+from bench.speech.remembered import Remembered
+from bench.speech.runners import Row, Runner, faster_whisper, kept, ours, transformers
+
+SEED = 5
+
+
+def by_language(clips: Sequence[Clip]) -> dict[str, list[Clip]]:
+    """The clips of each language."""
+    return {code: [c for c in clips if c.language == code] for code in sorted({c.language for c in clips})}
+
+
+def runners(args: argparse.Namespace) -> Iterator[tuple[str, Runner]]:
+    """asr-batch first, then those asked for."""
+    recognizer = load_recognizer(args.model, LoadOptions(threads=args.threads))
+    if args.cache:
+        recognizer = Remembered(recognizer, args.cache / "answers.sqlite")
+    run = ours(recognizer, PipelineOptions(window=args.window, word_timestamps=args.words))
+    yield "asr-batch", lambda recording: run(recording)[0]
+    if args.ct2:
+        for batched in (False, True):
+            name = "batched" if batched else "sequential"
+            yield f"faster-whisper {name}", kept(_Late(args, batched), args.cache, args.ct2.name, batched)
+    if args.hf:
+        yield "transformers", kept(transformers(args.hf), args.cache, args.hf.name)
+
+
+class _Late:
+    """faster-whisper, loaded when it is first asked."""
+
+    def __init__(self, args: argparse.Namespace, batched: bool) -> None:
+        self._args, self._batched, self._run = args, batched, None
+
+    def __call__(self, recording: Recording) -> Row:
+        if self._run is None:
+            self._run = faster_whisper(self._args.ct2, self._batched, self._args.threads)
+        return self._run(recording)
+
+
+def joined_table(name: str, run: Runner, recordings: Sequence[Recording], verbose: bool) -> None:
+    """Errors by language, and what the ledger says."""
+    alarms, times, edges, decoded, rates = Alarms(), WordTimes(), [], 0.0, []
+    for recording in recordings:
+        row = run(recording)
+        normal, written = pooled([(recording, row)])
+        alarms.add(recording, row)
+        times.add(recording, row)
+        edges += edge_errors(recording, row)
+        decoded += row.decoded
+        rates.append((100 * normal.wer, 100 * written.wer))
+        parts = f"{normal.substitutions} / {normal.deletions} / {normal.insertions}"
+        print(
+            f"| {recording.name} | {name} | {100 * normal.wer:.2f} | {parts} | {100 * written.wer:.2f} "
+            f"| {row.status} | {row.language} |",
+            flush=True,
+        )
+    mean = np.mean(rates, axis=0)
+    length = sum(recording.seconds for recording in recordings)
+    print(
+        f"| mean | {name} | {mean[0]:.2f} | | {mean[1]:.2f} | decoded {decoded / length:.2f} x "
+        f"| flagged {alarms.seconds:.1f} s, right {alarms.right:.1f} s; lost words {alarms.lost}, "
+        f"named {alarms.named}; edges {np.median(edges or [np.nan]):.2f} s; words {times.words}, without length "
+        f"{times.empty}, astray {times.astray} |",
+        flush=True,
+    )
+    if verbose:
+        print(*alarms.examples, sep="\n")
+
+
+def single_table(name: str, run: Runner, clips: Sequence[Clip], verbose: bool) -> None:
+    """Each clip on its own: errors, languages found, false alarms."""
+    alarms = Alarms()
+    for code, some in by_language(clips).items():
+        pairs = [(single(clip), run(single(clip))) for clip in some]
+        normal, written = pooled(pairs)
+        found = sum(row.language == code for _, row in pairs)
+        for recording, row in pairs:
+            alarms.add(recording, row)
+        parts = f"{normal.substitutions} / {normal.deletions} / {normal.insertions}"
+        print(
+            f"| single {code} | {name} | {100 * normal.wer:.2f} | {parts} | {100 * written.wer:.2f} "
+            f"| language {found} of {len(pairs)} | |",
+            flush=True,
+        )
+    print(f"| single | {name} | complete {alarms.complete}, of these partial {alarms.false} |", flush=True)
+    if verbose:
+        print(*alarms.examples, sep="\n")
+
+
+def noise_table(name: str, run: Runner, clips: Sequence[Clip]) -> None:
+    """Words that are written where nobody speaks."""
+    total = 0
+    for kind in SOUNDS:
+        for seconds in (4.0, 12.0, 31.0):
+            row = run(Recording(f"{kind} {seconds:g} s", None, sound(kind, seconds, 3), ()))
+            total += len(row.text.split())
+            if row.text or row.status not in ("empty", "ok"):
+                print(f"| {kind} {seconds:g} s | {name} | {row.status} | {row.text[:90]!r} |", flush=True)
+    print(f"| words on {3 * len(SOUNDS)} sounds | {name} | {total} |", flush=True)
+    for label, gain, noise in (("-45 dBFS", -25.0, 0.0), ("in noise, 10 dB", 0.0, 10.0)):
+        changed = [_altered(clip, gain, noise) for clip in clips]
+        pairs = [(single(clip), run(single(clip))) for clip in changed]
+        normal, _ = pooled(pairs)
+        print(
+            f"| {label} | {name} | {100 * normal.wer:.2f} | D {normal.deletions} I {normal.insertions} |",
+            flush=True,
+        )
+
+
+def _altered(clip: Clip, gain: float, noise: float) -> Clip:
+    samples = clip.samples * np.float32(10 ** (gain / 20))
+    if noise:
+        power = float(np.sqrt(np.mean(samples**2))) * 10 ** (-noise / 20)
+        samples = samples + np.random.default_rng(1).normal(0, power, len(samples)).astype(np.float32)
+    return replace(clip, samples=samples)
+
+
+def repeated_table(name: str, run: Runner, clips: Sequence[Clip]) -> None:
+    """The same clip again and again: words written against words said."""
+    for times in (2, 5, 20):
+        for clip in clips:
+            recording = repeated(clip, times)
+            row = run(recording)
+            normal, _ = pooled([(recording, row)])
+            if normal.deletions + normal.insertions:
+                print(
+                    f"| {recording.name} | {name} | {normal.words} words, D {normal.deletions} I {normal.insertions} |"
+                )
+    print(flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--clips", type=Path, required=True)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--half", choices=["even", "odd", "all"], default="odd")
+    parser.add_argument("--languages", default="")
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--window", type=float)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--words", action="store_true", help="word times too")
+    parser.add_argument("--parts", default="joined,single,noise,repeated")
+    parser.add_argument("--cache", type=Path)
+    parser.add_argument("--ct2", type=Path, help="the same weights for CTranslate2")
+    parser.add_argument("--hf", type=Path, help="the same weights for transformers")
+    parser.add_argument("--verbose", action="store_true")
+    args = parser.parse_args()
+    clips = load(args.clips, args.half)
+    clips = [c for c in clips if not args.languages or c.language in args.languages.split(",")]
+    parts = args.parts.split(",")
+    for name, run in runners(args):
+        if "joined" in parts:
+            recordings = [joined(some, args.minutes, SEED) for some in by_language(clips).values()]
+            joined_table(name, run, recordings, args.verbose)
+        if "single" in parts:
+            single_table(name, run, clips, args.verbose)
+        if "noise" in parts:
+            noise_table(name, run, clips[::8])
+        if "repeated" in parts:
+            repeated_table(name, run, clips[::12])
+
+
+if __name__ == "__main__":
+    main()

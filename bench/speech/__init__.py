@@ -1,0 +1,1 @@
+"""Recordings of people with what they say, runners that transcribe them, and what the runners got wrong."""

@@ -1,0 +1,115 @@
+"""Clips with transcripts, and long recordings joined from them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from asr_batch.models.recognizer import SAMPLE_RATE, Samples
+
+PAUSES = (0.25, 0.7)
+"""Seconds between two clips of a joined recording."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One utterance: mono samples at 16 kHz and what is said in them."""
+
+    name: str
+    language: str
+    text: str
+    samples: Samples
+
+
+@dataclass(frozen=True)
+class Said:
+    """A clip in a recording, from second `start` to `end`."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Samples with the clips that they are joined from; `language` of all of them, or None."""
+
+    name: str
+    language: str | None
+    samples: Samples
+    said: tuple[Said, ...]
+
+    @property
+    def text(self) -> str:
+        """All that is said."""
+        return " ".join(clip.text for clip in self.said)
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return len(self.samples) / SAMPLE_RATE
+
+
+def load(manifest: Path, half: str = "all") -> list[Clip]:
+    """The clips of a CSV with `audio`, `text` and maybe `id`, `language`.
+
+    `half`: `even` or `odd` takes every other one of each language, so that what is tuned on one half can be
+    measured on the other.
+    """
+    with manifest.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    seen: dict[str, int] = {}
+    clips = []
+    for row in rows:
+        language = row.get("language") or "en"
+        place = seen[language] = seen.get(language, -1) + 1
+        if half == "all" or place % 2 == (half == "odd"):
+            samples, rate = soundfile.read(manifest.parent / row["audio"], dtype="float32")
+            if rate != SAMPLE_RATE:
+                raise SystemExit(f"{row['audio']}: {rate} Hz; expected clips of {SAMPLE_RATE} Hz")
+            clips.append(Clip(row.get("id") or row["audio"], language, row["text"], samples))
+    return clips
+
+
+def joined(
+    clips: Sequence[Clip], minutes: float, seed: int, pauses: tuple[float, float] = PAUSES
+) -> Recording:
+    """Clips in random order with random pauses, all of them before any comes again."""
+    rng = np.random.default_rng(seed)
+    parts, said, at = [], [], 0
+    while at < minutes * 60 * SAMPLE_RATE:
+        for index in rng.permutation(len(clips)):
+            clip = clips[index]
+            said.append(Said(at / SAMPLE_RATE, (at + len(clip.samples)) / SAMPLE_RATE, clip.text))
+            pause = np.zeros(round(rng.uniform(*pauses) * SAMPLE_RATE), np.float32)
+            parts += [clip.samples, pause]
+            at += len(clip.samples) + len(pause)
+            if at >= minutes * 60 * SAMPLE_RATE:
+                break
+    languages = {clip.language for clip in clips}
+    language = languages.pop() if len(languages) == 1 else None
+    return Recording(f"{language or 'mixed'}-{seed}", language, np.concatenate(parts), tuple(said))
+
+
+def repeated(clip: Clip, times: int, pause: float = 0.5) -> Recording:
+    """The same clip so many times over."""
+    silence = np.zeros(round(pause * SAMPLE_RATE), np.float32)
+    step = len(clip.samples) + len(silence)
+    said = tuple(
+        Said(i * step / SAMPLE_RATE, (i * step + len(clip.samples)) / SAMPLE_RATE, clip.text)
+        for i in range(times)
+    )
+    return Recording(
+        f"{clip.name} x {times}", clip.language, np.tile(np.r_[clip.samples, silence], times), said
+    )
+
+
+def single(clip: Clip) -> Recording:
+    """One clip on its own."""
+    said = (Said(0.0, len(clip.samples) / SAMPLE_RATE, clip.text),)
+    return Recording(clip.name, clip.language, clip.samples, said)

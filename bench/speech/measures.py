@@ -1,0 +1,150 @@
+"""What a row got wrong, by the clips that its recording is joined from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import jiwer
+import numpy as np
+
+from asr_batch.jobs.quality import Errors, compare, normaliser
+from bench.speech.clips import Recording, Said
+from bench.speech.runners import Row
+
+_NEAR = 0.5
+"""Seconds by which the place of a lost word may be off: its clip's words are taken to lie evenly."""
+
+
+def as_written(reference: str, hypothesis: str) -> Errors:
+    """Word errors with case and punctuation counted: words as they stand between blanks."""
+    expected, said = _plain(reference), _plain(hypothesis)
+    if not said:
+        count = len(expected.split())
+        return Errors(count, 0, count, 0, 0, 0, 1)
+    found = jiwer.process_words(expected, said)
+    return Errors(len(expected.split()), found.substitutions, found.deletions, found.insertions, rows=1)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.replace("\u2019", "'").split())
+
+
+@dataclass
+class Alarms:
+    """Stretches that rows call uncovered: seconds in all and in places where a word is lost; lost words in
+    all and inside such stretches; rows with all words that are `partial`, and rows with all words.
+    """
+
+    seconds: float = 0.0
+    right: float = 0.0
+    lost: int = 0
+    named: int = 0
+    complete: int = 0
+    false: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, recording: Recording, row: Row) -> None:
+        """Count one row."""
+        lost = lost_words(recording, row.text)
+        for start, end in row.uncovered:
+            inside = [word for at, word in lost if start - _NEAR <= at <= end + _NEAR]
+            self.seconds += end - start
+            self.right += (end - start) * bool(inside)
+            if not inside:
+                self.examples.append(f"{recording.name} {start:.2f}-{end:.2f}: {_around(row, start, end)}")
+        self.lost += len(lost)
+        self.named += sum(
+            any(start - _NEAR <= at <= end + _NEAR for start, end in row.uncovered) for at, _ in lost
+        )
+        self.complete += not lost
+        self.false += not lost and row.status != "ok"
+
+
+def _around(row: Row, start: float, end: float) -> str:
+    """What the row says there."""
+    near = [text for a, b, text in row.words if b > start - 0.5 and a < end + 0.5]
+    return " ".join(near or [text for a, b, text in row.segments if b > start and a < end])[:200]
+
+
+def lost_words(recording: Recording, text: str) -> list[tuple[float, str]]:
+    """(second, word) of each word that the text lacks, about.
+
+    A place where the text has as many letters as was said, or digits, lacks nothing: it is written otherwise.
+    """
+    normalise = normaliser(recording.language)
+    words = [(word, at) for said in recording.said for word, at in _timed(said, normalise)]
+    expected, heard = [word for word, _ in words], normalise(text).split()
+    if not heard:
+        return [(at, word) for word, at in words]
+    found = jiwer.process_words(" ".join(expected), " ".join(heard))
+    lost: list[tuple[float, str]] = []
+    for chunks in _regions(found.alignments[0]):
+        first, last = chunks[0].ref_start_idx, chunks[-1].ref_end_idx
+        got = heard[chunks[0].hyp_start_idx : chunks[-1].hyp_end_idx]
+        said = words[first:last]
+        if re.search(r"\d", "".join(got)):
+            continue
+        missing = sum(len(word) for word, _ in said) - sum(map(len, got))
+        if missing >= 2 and 2 * sum(map(len, got)) < sum(len(word) for word, _ in said):
+            lost += [(at, word) for word, at in said]
+    return lost
+
+
+def _regions(chunks: Iterable[jiwer.AlignmentChunk]) -> list[list[jiwer.AlignmentChunk]]:
+    """Neighbouring chunks of an alignment that are not equal."""
+    regions: list[list[jiwer.AlignmentChunk]] = [[]]
+    for chunk in chunks:
+        if chunk.type == "equal":
+            regions.append([])
+        else:
+            regions[-1].append(chunk)
+    return [region for region in regions if region]
+
+
+def _timed(said: Said, normalise) -> list[tuple[str, float]]:  # type: ignore[no-untyped-def]
+    words = normalise(said.text).split()
+    step = (said.end - said.start) / max(1, len(words))
+    return [(word, said.start + (i + 0.5) * step) for i, word in enumerate(words)]
+
+
+def edge_errors(recording: Recording, row: Row) -> list[float]:
+    """For the start and end of each clip the seconds to the nearest start or end of a segment."""
+    starts = np.array([start for start, _, _ in row.segments])
+    ends = np.array([end for _, end, _ in row.segments])
+    if not len(starts):
+        return []
+    return [
+        float(np.abs(edges - at).min())
+        for said in recording.said
+        for edges, at in ((starts, said.start), (ends, said.end))
+    ]
+
+
+@dataclass
+class WordTimes:
+    """Words in all, those without length, those outside every clip by 0.3 s or more."""
+
+    words: int = 0
+    empty: int = 0
+    astray: int = 0
+
+    def add(self, recording: Recording, row: Row) -> None:
+        """Count one row."""
+        starts = np.array([said.start for said in recording.said])
+        ends = np.array([said.end for said in recording.said])
+        for start, end, _ in row.words:
+            middle = (start + end) / 2
+            self.words += 1
+            self.empty += end - start < 0.01
+            self.astray += not bool(((middle > starts - 0.1) & (middle < ends + 0.1)).any())
+
+
+def pooled(pairs: Sequence[tuple[Recording, Row]]) -> tuple[Errors, Errors]:
+    """Word errors after Whisper's normaliser, and as written."""
+    normal, written = Errors(), Errors()
+    for recording, row in pairs:
+        normal += compare(recording.text, row.text, recording.language)
+        written += as_written(recording.text, row.text)
+    return normal, written
