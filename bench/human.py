@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from asr_batch.models.load import load_recognizer
-from asr_batch.models.recognizer import LoadOptions, Recognizer
+from asr_batch.models.recognizer import LoadOptions
 from asr_batch.pipeline.options import PipelineOptions
 from bench.speech.clips import Clip, Recording, joined, load, repeated, single
 from bench.speech.measures import Alarms, WordTimes, edge_errors, pooled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,15 +10,18 @@ import numpy as np
 from asr_batch.manifests.records import Segment, WindowRecord, Word
 from asr_batch.models.recognizer import SAMPLE_RATE, WindowResult
 from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Mask
-from asr_batch.pipeline.guards import compression_ratio
-from asr_batch.pipeline.records import Take
+from asr_batch.pipeline.guards import compression_ratio, hypothesis
+from asr_batch.pipeline.records import DecodedWindow
 from asr_batch.pipeline.retry.gaps import bare_stretches
-from asr_batch.pipeline.retry.repair import LOST, bare
+from asr_batch.pipeline.retry.rates import thin_windows
+from asr_batch.pipeline.retry.strategies import bare
+from asr_batch.pipeline.text.sentences import sentences
 from asr_batch.pipeline.text.stitching import find_seam
 from asr_batch.pipeline.text.words import words_between, words_of
+from asr_batch.pipeline.thresholds import GAP
 from asr_batch.pipeline.track import Track
 from asr_batch.pipeline.windows.planning import quietest, runs
-from asr_batch.pipeline.word_times import spread_words
+from asr_batch.pipeline.word_times import word_times
 
 _HARDLY = 0.15  # seconds of speech: text over less is suspect
 _JOIN = 40  # frames between two bare stretches that count as one
@@ -38,21 +42,22 @@ def ledger(track: Track, info_node: str, channel: int) -> list[WindowRecord]:
     """One record per window, tiling the track from its start to its end."""
     threshold = track.histogram.threshold()
     kept = keep(track)
+    thin = thin_windows(track.windows, threshold)
     return [
-        _record(track, take, part, threshold, info_node, channel)
-        for take, part in zip(track.takes, kept, strict=True)
+        _record(track, window, part, threshold, info_node, channel, window.index in thin)
+        for window, part in zip(track.windows, kept, strict=True)
     ]
 
 
 def keep(track: Track) -> list[Kept]:
     """Seconds and words of each window that stand, so that each moment is taken from one window."""
-    takes = track.takes
-    words = [words_of(take.outcome.result.text) if take.outcome else [] for take in takes]
-    starts = [0.0] * len(takes)
-    first, last = [0] * len(takes), [len(some) for some in words]
-    flags: list[set[str]] = [set() for _ in takes]
-    for index in range(1, len(takes)):
-        left, right = takes[index - 1], takes[index]
+    windows = track.windows
+    words = [words_of(window.outcome.result.text) if window.outcome else [] for window in windows]
+    starts = [0.0] * len(windows)
+    first, last = [0] * len(windows), [len(some) for some in words]
+    flags: list[set[str]] = [set() for _ in windows]
+    for index in range(1, len(windows)):
+        left, right = windows[index - 1], windows[index]
         starts[index] = right.start / SAMPLE_RATE
         if right.start >= left.end:
             continue
@@ -62,79 +67,84 @@ def keep(track: Track) -> list[Kept]:
         first[index] = seam.drop_right
         if not seam.sure:
             flags[index].add("seam")
-    borders = [track.place.start + second for second in starts] + [track.end]
+    borders = [track.stretch.start + second for second in starts] + [track.end]
     return [
         Kept(borders[i], borders[i + 1], first[i], max(first[i], last[i]), frozenset(flags[i]))
-        for i in range(len(takes))
+        for i in range(len(windows))
     ]
 
 
-def _meeting(left: Take, right: Take) -> float:
+def _meeting(left: DecodedWindow, right: DecodedWindow) -> float:
     """The quietest moment of the overlap, in seconds from the start of the track."""
     first = (right.start - left.start) // FRAME
     place = quietest(left.level.astype(np.float32), first, len(left.level))
     return (left.start + place * FRAME) / SAMPLE_RATE
 
 
-def _record(track: Track, take: Take, part: Kept, threshold: float, node: str, channel: int) -> WindowRecord:
-    begin = track.place.start
-    start = begin + take.start / SAMPLE_RATE
-    end = track.end if take is track.takes[-1] else begin + take.end / SAMPLE_RATE
-    mask = take.audible(threshold)
+def _record(
+    track: Track, window: DecodedWindow, part: Kept, threshold: float, node: str, channel: int, thin: bool
+) -> WindowRecord:
+    begin = track.stretch.start
+    start = begin + window.start / SAMPLE_RATE
+    end = track.end if window is track.windows[-1] else begin + window.end / SAMPLE_RATE
+    mask = window.audible(threshold)
     kept_mask = mask.copy()
     kept_mask[: max(0, round((part.start - start) * FRAMES_PER_SECOND))] = False
     kept_mask[max(0, round((part.end - start) * FRAMES_PER_SECOND)) :] = False
     speech = float(np.count_nonzero(kept_mask)) / FRAMES_PER_SECOND
     holes: tuple[tuple[float, float], ...] = ()
-    lost = take.sparse or bare(take.outcome, float(np.count_nonzero(mask)) / FRAMES_PER_SECOND)
+    lost = thin or bare(window.outcome, float(np.count_nonzero(mask)) / FRAMES_PER_SECOND)
     if not track.options.plain:
-        bare_mask = kept_mask if lost else _unheard(take, kept_mask)
+        bare_mask = kept_mask if lost else _unheard(window, kept_mask)
         holes = tuple(
             (max(part.start, start + a / FRAMES_PER_SECOND), min(part.end, start + b / FRAMES_PER_SECOND))
             for a, b in runs(bare_mask, _JOIN)
         )
     empty = WindowRecord(
-        index=take.index,
+        index=window.index,
         start=start,
         end=end,
         keep_start=part.start,
         keep_end=part.end,
-        cut="end" if take is track.takes[-1] else take.cut,
+        cut="end" if window is track.windows[-1] else window.cut,
         text="",
         speech=speech,
-        flags=("silence",) if take.skipped else (),
+        flags=("silence",) if window.skipped else (),
         node=node,
         channel=channel,
         language=track.base.language,
         uncovered=holes,
         words=() if track.options.word_timestamps else None,
     )
-    if take.outcome is None:
+    if window.outcome is None:
         return replace(empty, flags=(*empty.flags, *(("uncovered",) if holes else ())))
-    return _with_text(track, take, part, empty)
+    return _with_text(track, window, part, empty)
 
 
-def _unheard(take: Take, speech: Mask) -> Mask:
+def _unheard(window: DecodedWindow, speech: Mask) -> Mask:
     """Frames of `speech` in stretches that the decoder did not listen to."""
     found = np.zeros_like(speech)
-    for start, end in bare_stretches(take.places, speech, LOST):
-        found[start:end] = speech[start:end]
+    doubtful = speech.copy()
+    for start, end in window.confirmed:
+        doubtful[start:end] = False
+    for start, end in bare_stretches(window.places, doubtful, GAP):
+        found[start:end] = doubtful[start:end]
     return found
 
 
-def _with_text(track: Track, take: Take, part: Kept, empty: WindowRecord) -> WindowRecord:
-    assert take.outcome is not None
-    result = take.outcome.result
+def _with_text(track: Track, window: DecodedWindow, part: Kept, empty: WindowRecord) -> WindowRecord:
+    assert window.outcome is not None
+    result = window.outcome.result
     words = words_of(result.text)[part.first : part.last]
     text = words_between(result.text, part.first, part.last)
-    flags = set(take.outcome.flags) | set(part.flags) | set(result.flags)
+    flags = set(window.outcome.flags) | set(part.flags) | set(result.flags)
+    others = window.outcome.others
     if empty.uncovered:
         flags.add("uncovered")
-    suspect = bool(words) and not track.options.plain and take.heard_seconds < _HARDLY
-    if suspect:
+    if words and not track.options.plain and (window.unspoken or window.heard_seconds < _HARDLY):
         flags.add("suspect_hallucination")
-        if track.options.drop_hallucinations:
-            words, text = [], ""
+        if window.unspoken or track.options.drop_hallucinations:
+            words, text, others = [], "", (*others, hypothesis("left out", result))
     density = len(words) / empty.speech if empty.speech > 0 else 0.0
     record = replace(
         empty,
@@ -148,29 +158,30 @@ def _with_text(track: Track, take: Take, part: Kept, empty: WindowRecord) -> Win
         encoder_backend=result.encoder_backend,
         batch=result.batch,
         language=result.language or empty.language,
-        hypotheses=take.outcome.others,
+        hypotheses=others,
         flags=tuple(sorted(flags)),
     )
-    return _with_times(track, take, part, record, result)
+    return _with_times(track, window, part, record, result)
 
 
 def _with_times(
-    track: Track, take: Take, part: Kept, record: WindowRecord, result: WindowResult
+    track: Track, window: DecodedWindow, part: Kept, record: WindowRecord, result: WindowResult
 ) -> WindowRecord:
     if not record.text:
         return record
-    words: tuple[Word, ...] | None = None
+    placed, approximate = word_times(record, result, window)
+    placed = placed[part.first : part.last]
     flags = record.flags
-    if track.options.word_timestamps:
-        words, approximate = spread_words(record, result, take, part.first, part.last)
-        if approximate:
-            flags = tuple(sorted({*flags, "approximate_words"}))
-    record = replace(record, flags=flags, words=words)
-    return replace(record, segments=_segments(record, result, take, part))
+    if track.options.word_timestamps and approximate:
+        flags = tuple(sorted({*flags, "approximate_words"}))
+    record = replace(record, flags=flags, words=placed if track.options.word_timestamps else None)
+    return replace(record, segments=_segments(record, result, placed, part))
 
 
-def _segments(record: WindowRecord, result: WindowResult, take: Take, part: Kept) -> tuple[Segment, ...]:
-    """Segments by the model's timestamps if it gave any, else one over the window's speech."""
+def _segments(
+    record: WindowRecord, result: WindowResult, words: Sequence[Word], part: Kept
+) -> tuple[Segment, ...]:
+    """Segments by the model's timestamps if it gave any, else its sentences between pauses."""
     pieces: list[tuple[float, float, str]] = []
     place = 0
     for piece in result.segments:
@@ -179,18 +190,11 @@ def _segments(record: WindowRecord, result: WindowResult, take: Take, part: Kept
         if chosen:
             pieces.append((record.start + piece.start, record.start + piece.end, chosen))
     if [word for *_, text in pieces for word in words_of(text)] != words_of(record.text):
-        start, end = _extent(record, take)
-        pieces = [(start, end, record.text)]
+        pieces = [
+            (words[first].start, words[last - 1].end, words_between(record.text, first, last))
+            for first, last in sentences(words)
+        ]
     return tuple(_segment(record, *piece) for piece in pieces)
-
-
-def _extent(record: WindowRecord, take: Take) -> tuple[float, float]:
-    heard = np.flatnonzero(take.heard)
-    if not len(heard):
-        return record.keep_start, record.keep_end
-    start = record.start + heard[0] / FRAMES_PER_SECOND
-    end = record.start + (heard[-1] + 1) / FRAMES_PER_SECOND
-    return float(start), float(end)
 
 
 def _segment(record: WindowRecord, start: float, end: float, text: str) -> Segment:

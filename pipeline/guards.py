@@ -1,16 +1,11 @@
-"""Decoding guards of one window: what a result must pass, and the temperature ladder when it does not.
-
-A window's decoding is a generator: it yields an :class:`Ask`, is sent the :class:`WindowResult`, and returns
-an :class:`Outcome`. So a second try is only another entry of the batch that is running.
-"""
+"""What a decoded window must pass, and what of it stands when it does not."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 import zlib
-from collections.abc import Generator
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,20 +13,27 @@ from asr_batch.manifests.records import Hypothesis
 from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, Samples, WindowResult
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask, percentile
 from asr_batch.pipeline.options import PipelineOptions
-from asr_batch.pipeline.text.words import LATIN, normal_words, words_of
+from asr_batch.pipeline.text.words import LATIN, normal, normal_words, words_between, words_of
+from asr_batch.pipeline.thresholds import (
+    COMPRESSION,
+    DENSEST,
+    DIGIT_TIMES,
+    ECHO,
+    LEAST_SPEECH,
+    LOGPROB,
+    LOOP_SPAN,
+    LOOP_TIMES,
+)
 
-SPEAKS = 0.3
-"""Seconds of speech (by Silero) from which a window may not come back empty unnoticed."""
-
-_MOST_LETTERS = 24  # a second of speech; the fastest clips of the development set have 19
-_MOST_DOUBLED = 12  # the same where the text is one thing said twice
 _FAINT, _ORDINARY, _MOST_GAIN = -34.0, -20.0, 50.0  # dBFS, dBFS, dB
 _TOKENS_LATIN, _TOKENS_OTHER, _TOKENS_MORE = 6, 15, 16  # a second, a second, and a constant
-_LOOP_SPAN, _LOOP_TIMES = 6, 4  # words of a phrase, times in a row
+
+WHOLE = frozenset({"failed", "repetition", "truncated", "prompt_echo"})
+"""Faults of a window as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class DecodeRequest:
     """One decoding that is wanted; `second`: by the second model."""
 
     samples: Samples
@@ -51,23 +53,11 @@ class Outcome:
     others: tuple[Hypothesis, ...] = ()
 
 
-Decoding = Generator[Ask, WindowResult, Outcome]
-
-
-@dataclass(frozen=True, slots=True)
-class Try:
-    """A result with what the guards find wrong in it."""
-
-    source: str
-    result: WindowResult
-    faults: frozenset[str] = field(default_factory=frozenset)
-
-    def hypothesis(self) -> Hypothesis:
-        """The try as it is kept in windows/."""
-        result = self.result
-        return Hypothesis(
-            self.source, result.text, result.avg_logprob, compression_ratio(result.text), result.temperature
-        )
+def hypothesis(source: str, result: WindowResult) -> Hypothesis:
+    """A result as it is kept in windows/."""
+    return Hypothesis(
+        source, result.text, result.avg_logprob, compression_ratio(result.text), result.temperature
+    )
 
 
 def compression_ratio(text: str) -> float:
@@ -76,25 +66,32 @@ def compression_ratio(text: str) -> float:
     return len(data) / len(zlib.compress(data)) if data else 0.0
 
 
+def loop_start(words: Sequence[str]) -> int | None:
+    """How many words stand before the second round of a loop (see thresholds); None without a loop."""
+    compared = [normal(word) for word in words]
+    for span in range(1, LOOP_SPAN + 1):
+        # Numbers are read out digit by digit: "nine nine nine nine" is no loop yet.
+        rounds = DIGIT_TIMES if span == 1 else LOOP_TIMES
+        same = 0
+        for index in range(span, len(compared)):
+            same = same + 1 if compared[index] == compared[index - span] else 0
+            if same >= span * (rounds - 1):
+                return index + 1 - same
+    return None
+
+
 def loops(text: str) -> bool:
     """Whether a phrase of up to six words stands four times in a row."""
-    words = normal_words(text)
-    for span in range(1, _LOOP_SPAN + 1):
-        run = span * (_LOOP_TIMES - 1)
-        same = 0
-        for left, right in zip(words, words[span:], strict=False):
-            same = same + 1 if left == right else 0
-            # Numbers are read out digit by digit: "nine nine nine nine" is no loop yet.
-            if same >= run + (4 if span == 1 else 0):
-                return True
-    return False
+    return loop_start([word for word in words_of(text) if normal(word)]) is not None
 
 
-def doubled(text: str) -> bool:
-    """Whether the text says one thing twice and nothing else, as decoders do with a single short word."""
-    words = normal_words(text)
-    half = len(words) // 2
-    return half > 0 and words[:half] == words[half:]
+def echoes(text: str, prompt: str | None) -> bool:
+    """Whether the text has words in a row from its prompt: it may only repeat what it was shown."""
+    if not prompt:
+        return False
+    shown, said = normal_words(prompt), normal_words(text)
+    known = {tuple(shown[i : i + ECHO]) for i in range(len(shown) - ECHO + 1)}
+    return any(tuple(said[i : i + ECHO]) in known for i in range(len(said) - ECHO + 1))
 
 
 def letters(text: str) -> int:
@@ -109,41 +106,47 @@ def token_cap(seconds: float, language: str | None, limit: int | None) -> int:
     return cap if limit is None else min(cap, limit)
 
 
-def seed_of(*identity: object) -> int:
-    """A seed that depends on what is decoded, never on when."""
-    text = "\0".join(map(repr, identity))
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=4).digest(), "big")
-
-
-def judge(result: WindowResult, options: PipelineOptions, speech: float) -> frozenset[str]:
-    """Names of the guards that the result fails; empty when it stands."""
+def judge(result: WindowResult, speech: float, prompt: str | None = None) -> frozenset[str]:
+    """Names of the guards that the result fails; empty when it stands. `speech`: seconds by Silero."""
     if result.error is not None:
         return frozenset({"failed"})
     faults = set()
-    looped = "repetition" in result.flags or loops(result.text)
-    if looped or compression_ratio(result.text) > options.compression_ratio_threshold:
+    if "repetition" in result.flags or loops(result.text) or compression_ratio(result.text) > COMPRESSION:
         faults.add("repetition")
-    quiet = result.no_speech_prob > options.no_speech_threshold and speech < SPEAKS
-    if words_of(result.text) and result.avg_logprob < options.logprob_threshold and not quiet:
-        faults.add("low_logprob")
-    if math.isnan(result.avg_logprob):
+    if math.isnan(result.avg_logprob) or (words_of(result.text) and result.avg_logprob < LOGPROB):
         faults.add("low_logprob")
     if result.truncated:
         faults.add("truncated")
-    twice = doubled(result.text)
-    most = _MOST_DOUBLED if twice else _MOST_LETTERS
-    if speech >= SPEAKS / 2 and letters(result.text) / speech > most:
+    if speech >= LEAST_SPEECH / 2 and letters(result.text) / speech > DENSEST:
         faults.add("too_dense")
+    if echoes(result.text, prompt):
+        faults.add("prompt_echo")
     return frozenset(faults)
+
+
+def without_loop(result: WindowResult) -> WindowResult:
+    """The result up to the end of the first round of its loop; itself where it has none."""
+    words = words_of(result.text)
+    start = loop_start(words)
+    if start is None:
+        return result
+    text = words_between(result.text, 0, start)
+    return replace(
+        result,
+        text=text,
+        segments=(),
+        words=result.words[:start] if result.words and len(result.words) == len(words) else None,
+        places=result.places[:start] if len(result.places) == len(words) else (),
+    )
 
 
 def prepared(samples: Samples, level: Float32, heard: Mask) -> Samples:
     """The window as the model hears it: faint speech is raised to an ordinary level.
 
     Whisper's features keep the absolute level of a window; speech far below what a model was trained on
-    costs words (nano.en at -45 dBFS: 6.6 % more word errors without this, see docs/windows.md).
+    costs words.
     """
-    if np.count_nonzero(heard) < SPEAKS * FRAMES_PER_SECOND:
+    if np.count_nonzero(heard) < LEAST_SPEECH * FRAMES_PER_SECOND:
         return samples
     loud = float(percentile(level[heard[: len(level)]], 75))
     if loud >= _FAINT:
@@ -153,51 +156,16 @@ def prepared(samples: Samples, level: Float32, heard: Mask) -> Samples:
     return raised
 
 
-def decode(
-    samples: Samples,
-    base: DecodeOptions,
-    options: PipelineOptions,
-    speech: float,
-    identity: tuple[object, ...],
-) -> Decoding:
-    """Decode one window, up the temperature ladder while a guard fails.
-
-    `speech`: seconds of it that Silero holds to be speech. `identity` seeds the draws.
-    """
+def request(
+    samples: Samples, base: DecodeOptions, options: PipelineOptions, speech: float, second: bool = False
+) -> DecodeRequest:
+    """The decoding of these samples, which hold `speech` seconds of it."""
     seconds = len(samples) / SAMPLE_RATE
     cap = token_cap(seconds, base.language, options.max_new_tokens)
-    base = replace(base, max_new_tokens=cap, suppress_first_eot=True if speech >= SPEAKS else None)
-    tries: list[Try] = []
-    for temperature in options.temperatures or (0.0,):
-        asked = replace(base, temperature=temperature, seed=seed_of(*identity, temperature))
-        result = yield Ask(samples, asked)
-        faults = judge(result, options, speech)
-        tries.append(Try(f"temperature {temperature:g}", result, faults))
-        if not faults or _hopeless(tries, speech):
-            break
-    return settle(tries)
+    speaks = True if speech >= LEAST_SPEECH else None
+    return DecodeRequest(samples, replace(base, max_new_tokens=cap, suppress_first_eot=speaks), second)
 
 
-def _hopeless(tries: list[Try], speech: float) -> bool:
-    """No further try: nobody speaks here anyway, or the engine failed twice."""
-    failures = sum("failed" in attempt.faults for attempt in tries)
-    if tries[-1].faults == {"too_dense"}:
-        return True  # a draw says something else, not less; the repair listens with other margins
-    return failures >= 2 or (speech < SPEAKS and "failed" not in tries[-1].faults)
-
-
-def settle(tries: list[Try]) -> Outcome:
-    """The best of the tries: fewest faults, then the most probable, then the earliest."""
-
-    def rank(attempt: Try) -> tuple[int, int, float]:
-        logprob = attempt.result.avg_logprob
-        serious = {"failed": 4, "repetition": 2, "truncated": 1}
-        weight = sum(serious.get(fault, 0) for fault in attempt.faults)
-        return weight, len(attempt.faults), math.inf if math.isnan(logprob) else -logprob
-
-    best = min(tries, key=rank)
-    flags = set(best.faults)
-    if best is not tries[0] and not best.faults:
-        flags.add("recovered")
-    others = tuple(attempt.hypothesis() for attempt in tries if attempt is not best)
-    return Outcome(best.result, frozenset(flags), others)
+def outcome_of(result: WindowResult, speech: float, prompt: str | None = None) -> Outcome:
+    """The first decoding of a window, judged."""
+    return Outcome(result, judge(result, speech, prompt))

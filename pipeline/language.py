@@ -6,7 +6,8 @@ Every span of a row listens at the same places, so all of them agree; answers ar
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,17 +18,25 @@ from asr_batch.pipeline.audio.frames import Meter
 from asr_batch.pipeline.audio.reader import AudioInfo
 from asr_batch.pipeline.audio.reread import Rereader
 from asr_batch.pipeline.audio.source import Source
+from asr_batch.pipeline.decoding import Choice
 from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.thresholds import LEAST_CHANCE, MOST_LANGUAGES, SECOND_LANGUAGE, SURE_CHANCE, VOTERS
 from asr_batch.pipeline.windows.planning import SPEECH
-
-VOTERS = 5
-"""Windows with speech that vote."""
 
 _ENOUGH = 1.5  # seconds of speech that a voter needs
 _KEPT = 256  # answers remembered
 _FIRST_LOOK = 6  # places of the first round; each round doubles them
 
-Answer = tuple[str | None, float | None]
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The language of a row and its probability (None where it was given); `choice` where several may be spoken
+    in it.
+    """
+
+    language: str | None
+    prob: float | None = None
+    choice: Choice | None = None
 
 
 class LanguageVote:
@@ -39,7 +48,7 @@ class LanguageVote:
         self._answers: OrderedDict[tuple[object, ...], Answer] = OrderedDict()
 
     def __call__(self, unit: Unit, source: Source, info: AudioInfo, channel: str) -> Answer:
-        """Language code and its probability; (given language, None) where one is given.
+        """The row's language, its probability, and what else may be spoken in it.
 
         Raises ItemError (`bad_language`) for a language that the model does not know.
         """
@@ -48,11 +57,11 @@ class LanguageVote:
         if given is not None:
             if model.languages and given not in model.languages:
                 raise ItemError("bad_language", f"the model does not know the language {given!r}")
-            return given, None
+            return Answer(given)
         if len(model.languages) == 1:
-            return model.languages[0], None
+            return Answer(model.languages[0])
         if "language_detection" not in model.capabilities:
-            return None, None
+            return Answer(None)
         key = (unit.item.id, unit.item.location, unit.item.start, unit.item.end, channel)
         if key not in self._answers:
             self._answers[key] = self._listen(unit, source, info, channel)
@@ -90,17 +99,33 @@ class LanguageVote:
         finally:
             reader.close()
 
-    def _vote(self, windows: list[Samples]) -> Answer:
-        """Mean of the probabilities over the windows."""
+    def _vote(self, windows: Sequence[Samples]) -> Answer:
+        """Mean of the probabilities over the windows; a choice where they disagree or one alone is unsure."""
+        voters = [self._chances(part) for part in windows if len(part)]
         total: dict[str, float] = {}
-        for chances in self._recognizer.detect_language([part for part in windows if len(part)]):
+        for chances in voters:
             for code, chance in chances.items():
-                if not self._options.languages or code in self._options.languages:
-                    total[code] = total.get(code, 0.0) + chance
+                total[code] = total.get(code, 0.0) + chance
         if not total:
-            return None, None
-        best = max(sorted(total), key=lambda code: total[code])
-        return best, total[best] / sum(total.values())
+            return Answer(None)
+        ranked = sorted(total, key=lambda code: (-total[code], code))
+        prob = total[ranked[0]] / sum(total.values())
+        spoken = set(ranked[:1])
+        if len(voters) > 1:
+            tops = [max(sorted(chances), key=lambda code: chances[code]) for chances in voters if chances]
+            spoken |= {
+                top for top, chances in zip(tops, voters, strict=False) if chances[top] >= SECOND_LANGUAGE
+            }
+        elif prob < SURE_CHANCE:
+            spoken |= {code for code in ranked[:MOST_LANGUAGES] if total[code] >= LEAST_CHANCE}
+        languages = tuple(code for code in ranked if code in spoken)[:MOST_LANGUAGES]
+        return Answer(ranked[0], prob, Choice(languages, self._chances) if len(languages) > 1 else None)
+
+    def _chances(self, samples: Samples) -> dict[str, float]:
+        """Chance of each language that may be spoken, in one window."""
+        chances = self._recognizer.detect_language([samples])[0]
+        allowed = self._options.languages
+        return {code: chance for code, chance in chances.items() if not allowed or code in allowed}
 
 
 def _speech(samples: Samples) -> float:

@@ -27,9 +27,5 @@ class PipelineOptions:
     word_timestamps: bool = False
     beam_size: int = 1
     max_new_tokens: int | None = None
-    temperatures: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-    logprob_threshold: float = -1.0
-    compression_ratio_threshold: float = 2.4
-    no_speech_threshold: float = 0.6
     repair_budget: float = 0.1
     drop_hallucinations: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,28 +13,27 @@ from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask
 from asr_batch.pipeline.audio.source import Source
 from asr_batch.pipeline.audit import HINT, audible_speech
 from asr_batch.pipeline.guards import Outcome
+from asr_batch.pipeline.thresholds import HARDLY, LOGPROB, NO_SPEECH, SILENT_MODEL, SILENT_SECONDS
 from asr_batch.pipeline.windows.planning import SPEECH
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """The stretch of a file that a track covers, and whose it is (for seeds)."""
+class Stretch:
+    """What of a file a track covers."""
 
     source: Source
     start: float
     end: float | None
     channel: str
-    row: str
-    soft_end: bool = False
 
 
 @dataclass(slots=True)
-class Take:
+class DecodedWindow:
     """A window after planning: what the ledger needs of it, without its samples.
 
     `start`, `end` in samples from the start of the track; `level` and `speech` (probability)
     of each frame, in half precision. `outcome` None: skipped as silence.
-    `sparse`: far less was written than this recording usually says in the time.
+    `confirmed`: stretches in frames that a second hearing found complete.
     """
 
     index: int
@@ -44,7 +44,7 @@ class Take:
     speech: Float32
     outcome: Outcome | None = None
     skipped: bool = False
-    sparse: bool = False
+    confirmed: tuple[tuple[int, int], ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -57,18 +57,31 @@ class Take:
         return self.speech >= SPEECH
 
     @property
-    def hinted(self) -> Mask:
-        """Frames that Silero does not rule out to be speech."""
-        return self.speech >= HINT
-
-    @property
     def places(self) -> tuple[TimedText, ...]:
         """Where its words were heard; empty where that is not told."""
         return self.outcome.result.places if self.outcome else ()
 
+    @property
+    def unspoken(self) -> bool:
+        """Whether independent witnesses agree that nobody speaks: Silero, and the model's own no-speech
+        probability or how unlikely it holds its text to be.
+        """
+        if self.outcome is None or self.outcome.result.error is not None:
+            return False
+        result = self.outcome.result
+        unlikely = result.avg_logprob < LOGPROB
+        if self.heard_seconds < HARDLY:
+            silent = math.isnan(result.no_speech_prob) and not (self.speech >= HINT).any()
+            return unlikely or silent or result.no_speech_prob >= NO_SPEECH
+        return unlikely and result.no_speech_prob > SILENT_MODEL and self.heard_seconds < SILENT_SECONDS
+
     def audible(self, threshold: float) -> Mask:
-        """Frames that the audit holds to be speech, by the recording's `threshold`."""
-        return audible_speech(self.level.astype(np.float32), self.heard, self.hinted, threshold)
+        """Frames that the audit holds to be speech, by the recording's `threshold`; in a window in which
+        nobody speaks, those that Silero is sure of.
+        """
+        if self.unspoken:
+            return self.heard
+        return audible_speech(self.level.astype(np.float32), self.heard, self.speech >= HINT, threshold)
 
     @property
     def heard_seconds(self) -> float:

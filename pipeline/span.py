@@ -13,15 +13,16 @@ from asr_batch.pipeline.accounting import ledger
 from asr_batch.pipeline.audio.frames import Meter
 from asr_batch.pipeline.audio.reader import AudioInfo, probe
 from asr_batch.pipeline.audio.source import Source, sha256, shown
-from asr_batch.pipeline.guards import Ask
+from asr_batch.pipeline.guards import DecodeRequest
+from asr_batch.pipeline.language import Answer
 from asr_batch.pipeline.options import PipelineOptions
-from asr_batch.pipeline.records import Place
+from asr_batch.pipeline.records import Stretch
 from asr_batch.pipeline.track import Track
-from asr_batch.pipeline.windows.boundaries import plain_border, settle_border
+from asr_batch.pipeline.windows.boundaries import plain_boundary, quiet_boundary
 
 T = TypeVar("T")
-Vote = Callable[[Unit, Source, AudioInfo, str], tuple[str | None, float | None]]
-"""Language of a row and its probability, by listening to it at several places."""
+Vote = Callable[[Unit, Source, AudioInfo, str], Answer]
+"""The language of a row, by listening to it at several places."""
 
 
 class SpanRun:
@@ -45,8 +46,8 @@ class SpanRun:
         self._options = options
         self._vote = vote
         self._opened = False
-        self._language: tuple[str | None, float | None] = (None, None)
-        self._borders = (unit.start, unit.end)
+        self._language = Answer(None)
+        self._boundaries = (unit.start, unit.end)
         self._channels: list[str] = []
         self._track: Track | None = None
         self._records: list[WindowRecord] = []
@@ -74,7 +75,7 @@ class SpanRun:
             return 0.0
         return max(1.0, (self.unit.seconds - self.seconds_done()) / self._model.window)
 
-    def pull(self, node: str) -> tuple[object, Ask] | None:
+    def pull(self, node: str) -> tuple[object, DecodeRequest] | None:
         """The next decoding that can start, or None while there is none."""
         if self.failure is not None:
             return None
@@ -93,7 +94,7 @@ class SpanRun:
         self._track.give(key, result)
         self._close_finished(node)
 
-    def _pull(self, node: str) -> tuple[object, Ask] | None:
+    def _pull(self, node: str) -> tuple[object, DecodeRequest] | None:
         if not self._opened:
             self._open()
         while True:
@@ -116,7 +117,7 @@ class SpanRun:
             self._sha256 = sha256(self._source)
         channel = unit.item.channel
         self._channels = [str(c) for c in range(info.channels)] if channel == "split" else [channel]
-        self._borders = (self._border(unit.start, unit.soft_start), self._end())
+        self._boundaries = (self._boundary(unit.start, unit.soft_start), self._end())
         if not self._options.plain or self._model.languages:
             self._language = self._vote(unit, self._source, info, self._channels[0])
         self._opened = True
@@ -130,24 +131,25 @@ class SpanRun:
             raise ItemError("bad_span", f"the row starts at {start:g} s; the audio has {info.duration:.3f} s")
 
     def _end(self) -> float | None:
-        return None if self.unit.end is None else self._border(self.unit.end, self.unit.soft_end)
+        return None if self.unit.end is None else self._boundary(self.unit.end, self.unit.soft_end)
 
-    def _border(self, nominal: float, soft: bool) -> float:
+    def _boundary(self, nominal: float, soft: bool) -> float:
         if not soft:
             return nominal
         if self._options.plain:
             window = min(self._options.window or self._model.window, self._model.window)
-            return plain_border(nominal, self.unit.item.start or 0.0, window)
-        return settle_border(self._source, nominal, self.unit.item.channel, Meter())
+            return plain_boundary(nominal, self.unit.item.start or 0.0, window)
+        return quiet_boundary(self._source, nominal, self.unit.item.channel, Meter())
 
     def _start_track(self, channel: str) -> Track:
-        place = Place(self._source, *self._borders, channel, self.unit.item.id)
-        return Track(place, self._model, self._options, self._base(), Meter(), self._second)
+        stretch = Stretch(self._source, *self._boundaries, channel)
+        choice = self._language.choice
+        return Track(stretch, self._model, self._options, self._base(), Meter(), self._second, choice)
 
     def _base(self) -> DecodeOptions:
         item, options = self.unit.item, self._options
         return DecodeOptions(
-            language=self._language[0],
+            language=self._language.language,
             task=item.task or options.task,
             prompt=item.prompt,
             timestamps=options.timestamps,
@@ -160,13 +162,16 @@ class SpanRun:
         track = self._track
         if track is None or not track.finished:
             return
-        channel = int(track.place.channel) if self.unit.item.channel == "split" else -1
+        channel = int(track.stretch.channel) if self.unit.item.channel == "split" else -1
         records = ledger(track, node, channel)
         base = len(self._records)
         self._records += [replace(record, index=base + i) for i, record in enumerate(records)]
         self._problem = self._problem or track.problem
         self._asked += track.asked_seconds
-        self._borders = (self._borders[0], track.end if self._borders[1] is None else self._borders[1])
+        self._boundaries = (
+            self._boundaries[0],
+            track.end if self._boundaries[1] is None else self._boundaries[1],
+        )
         self._end_second = track.end
         self._track = None
 
@@ -198,9 +203,9 @@ class SpanRun:
     def result(self, node: str) -> SpanResult:
         """What the unit came to."""
         unit = self.unit
-        start = self._borders[0]
+        start = self._boundaries[0]
         if self.failure is not None:
-            end = self._borders[1] if self._borders[1] is not None else start + unit.seconds
+            end = self._boundaries[1] if self._boundaries[1] is not None else start + unit.seconds
             return SpanResult(
                 unit.key, start, end, model_sha256=self._model.sha256, node=node, failure=self.failure
             )
@@ -209,8 +214,8 @@ class SpanRun:
             start,
             self._end_second,
             tuple(self._records),
-            language=self._language[0],
-            language_prob=self._language[1],
+            language=self._language.language,
+            language_prob=self._language.prob,
             audio_sha256=self._sha256,
             model_sha256=self._model.sha256,
             node=node,

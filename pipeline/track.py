@@ -14,11 +14,12 @@ from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, ModelInfo, W
 from asr_batch.pipeline.audio.frames import Measured, Meter, levels
 from asr_batch.pipeline.audio.reader import AudioStream
 from asr_batch.pipeline.audit import LevelHistogram
-from asr_batch.pipeline.guards import Ask, Decoding, Outcome, decode, prepared
+from asr_batch.pipeline.decoding import Choice, Decoding, decode
+from asr_batch.pipeline.guards import DecodeRequest, Outcome, prepared
 from asr_batch.pipeline.options import PipelineOptions
-from asr_batch.pipeline.records import Place, Take
-from asr_batch.pipeline.retry.repair import Workshop, budget_of
-from asr_batch.pipeline.retry.scheduler import Remains, Repairs
+from asr_batch.pipeline.records import DecodedWindow, Stretch
+from asr_batch.pipeline.retry.hearing import Listener
+from asr_batch.pipeline.retry.scheduler import DecodedTrack, Retries, budget_of
 from asr_batch.pipeline.windows.planning import SPEECH, PlannerName, Window, plan
 from asr_batch.pipeline.windows.silence import is_silence
 
@@ -27,35 +28,37 @@ SHORTEST = 0.02
 
 
 class Track:
-    """Reads, plans and decodes one channel. The caller moves asks to a recognizer and results back."""
+    """Reads, plans and decodes one channel. The caller moves requests to a recognizer and results back."""
 
     def __init__(
         self,
-        place: Place,
+        stretch: Stretch,
         info: ModelInfo,
         options: PipelineOptions,
         base: DecodeOptions,
         meter: Meter,
         second: bool = False,
+        choice: Choice | None = None,
     ) -> None:
-        self.place = place
+        self.stretch = stretch
         self.second = second
+        self._choice = choice
         self.options = options
         self.base = base
         self.info = info
-        self.takes: list[Take] = []
+        self.windows: list[DecodedWindow] = []
         self.histogram = LevelHistogram()
         self.asked_seconds = 0.0
         self.done_seconds = 0.0
         self.problem: Failure | None = None
-        self._stream = AudioStream(place.source, place.start, place.end, place.channel)
-        self.end = place.start
+        self._stream = AudioStream(stretch.source, stretch.start, stretch.end, stretch.channel)
+        self.end = stretch.start
         length = self.length = min(options.window or info.window, info.window)
         planner: PlannerName = "plain" if options.plain else options.planner
-        self._windows: Iterator[Window] | None = plan(self._measured(meter), length, planner)
-        self._ready: deque[tuple[int, Ask]] = deque()
+        self._planned: Iterator[Window] | None = plan(self._measured(meter), length, planner)
+        self._ready: deque[tuple[int, DecodeRequest]] = deque()
         self._open: dict[int, Decoding] = {}
-        self._repairs: Repairs | None = None
+        self._retries: Retries | None = None
         self._settled = options.plain
 
     def _measured(self, meter: Meter) -> Iterator[Measured]:
@@ -70,64 +73,61 @@ class Track:
     @property
     def finished(self) -> bool:
         """Whether every window has its outcome."""
-        return self._windows is None and not self._open and self._settled
+        return self._planned is None and not self._open and self._settled
 
-    def pull(self) -> tuple[int, Ask] | None:
+    def pull(self) -> tuple[int, DecodeRequest] | None:
         """The next decoding that can start, or None while there is none.
 
         Raises ItemError when the audio cannot be read.
         """
-        while not self._ready and self._windows is not None:
-            window = next(self._windows, None)
+        while not self._ready and self._planned is not None:
+            window = next(self._planned, None)
             if window is None:
                 self._close_stream()
                 break
             self._take(window)
-        if self._windows is None and not self._open and not self._settled and self._repairs is None:
-            self._repairs = self._start_repairs()
-            self._go_on(self._repairs)
+        if self._planned is None and not self._open and not self._settled and self._retries is None:
+            self._retries = self._start_retries()
+            self._go_on(self._retries)
         if not self._ready:
             return None
-        index, ask = self._ready.popleft()
-        self.asked_seconds += len(ask.samples) / SAMPLE_RATE
-        return index, ask
+        index, request = self._ready.popleft()
+        self.asked_seconds += len(request.samples) / SAMPLE_RATE
+        return index, request
 
     def give(self, index: int, result: WindowResult) -> None:
         """Hand a result to the window that asked."""
         if index < 0:
-            assert self._repairs is not None
-            self._repairs.give(~index, result)
-            self._go_on(self._repairs)
+            assert self._retries is not None
+            self._retries.give(~index, result)
+            self._go_on(self._retries)
             return
         coroutine = self._open[index]
         try:
             self._ready.append((index, coroutine.send(result)))
         except StopIteration as stop:
             del self._open[index]
-            self.takes[index].outcome = stop.value
-            self.done_seconds += self.takes[index].seconds
+            self.windows[index].outcome = stop.value
+            self.done_seconds += self.windows[index].seconds
 
     def close(self) -> None:
         """Release the file."""
         self._stream.close()
-        if self._repairs is not None:
-            self._repairs.close()
+        if self._retries is not None:
+            self._retries.close()
 
-    def _go_on(self, repairs: Repairs) -> None:
-        """What repairs ask now, under places below zero: a window's own is taken."""
-        self._ready += ((~index, ask) for index, ask in repairs.asks())
-        self._settled = repairs.finished
+    def _go_on(self, retries: Retries) -> None:
+        """What retries ask now, under numbers below zero: a window's own is taken."""
+        self._ready += ((~index, request) for index, request in retries.requests())
+        self._settled = retries.finished
 
-    def _start_repairs(self) -> Repairs:
-        budget = budget_of(self.options, self.end - self.place.start, self.length)
-        remains = Remains(self.place, self.end, self.takes, self.histogram.threshold(), budget)
-        words = "word_timestamps" in self.info.capabilities
-        longest = round(self.length * SAMPLE_RATE)
-        return Repairs(remains, Workshop(self.base, self.options, self.second, longest, words))
+    def _start_retries(self) -> Retries:
+        budget = budget_of(self.options, self.end - self.stretch.start, self.length)
+        decoded = DecodedTrack(self.stretch, self.end, self.windows, self.histogram.threshold(), budget)
+        return Retries(decoded, Listener(self.base, self.options, self.second))
 
     def _take(self, window: Window) -> None:
-        heard = window.speech >= SPEECH
-        take = Take(
+        decoded = DecodedWindow(
             window.index,
             window.start,
             window.end,
@@ -135,41 +135,40 @@ class Track:
             window.level.astype(np.float16),
             window.speech.astype(np.float16),
         )
-        self.takes.append(take)
+        self.windows.append(decoded)
         if self.options.plain:
-            self._start(take, self._plain(window))
+            self._start(decoded, self._plain(window))
             return
         self.histogram.add(window.level)
         if is_silence(window.level, window.speech):
-            take.skipped = True
-            self.done_seconds += take.seconds
+            decoded.skipped = True
+            self.done_seconds += decoded.seconds
             return
-        identity = (self.place.row, self.place.channel, round(self.place.start * SAMPLE_RATE) + window.start)
-        samples = prepared(window.samples, window.level, heard)
-        self._start(take, decode(samples, self.base, self.options, take.heard_seconds, identity))
+        samples = prepared(window.samples, window.level, window.speech >= SPEECH)
+        self._start(decoded, decode(samples, self.base, self.options, decoded.heard_seconds, self._choice))
 
-    def _start(self, take: Take, coroutine: Decoding) -> None:
-        self._open[take.index] = coroutine
-        self._ready.append((take.index, next(coroutine)))
+    def _start(self, window: DecodedWindow, decoding: Decoding) -> None:
+        self._open[window.index] = decoding
+        self._ready.append((window.index, next(decoding)))
 
     def _plain(self, window: Window) -> Decoding:
         """One greedy pass over the window; a model that wants its full length pads it with zeros itself."""
-        asked = replace(self.base, plain=True, max_new_tokens=self.options.max_new_tokens)
-        result = yield Ask(window.samples, asked)
+        options = replace(self.base, plain=True, max_new_tokens=self.options.max_new_tokens)
+        result = yield DecodeRequest(window.samples, options)
         flags = {"truncated"} if result.truncated else set()
         return Outcome(result, frozenset(flags | ({"failed"} if result.error else set())))
 
     def _close_stream(self) -> None:
         """The audio has ended: is it what was promised?"""
-        stream, self._windows = self._stream, None
+        stream, self._planned = self._stream, None
         stream.close()
         self.end = stream.end
-        length = stream.end - self.place.start
+        length = stream.end - self.stretch.start
         if length < SHORTEST:
             raise ItemError(
                 "too_short", f"there are {max(length, 0):.4f} s of audio; expected at least {SHORTEST} s"
             )
-        samples = self.takes[-1].end if self.takes else 0
+        samples = self.windows[-1].end if self.windows else 0
         if stream.replaced and stream.replaced >= 0.99 * length * stream.info.sample_rate:
             raise ItemError("unreadable", "its samples are not numbers (NaN or infinite); expected sound")
         if samples and stream.replaced:
@@ -181,7 +180,7 @@ class Track:
             self.problem = self._shortfall(stream)
 
     def _shortfall(self, stream: AudioStream) -> Failure | None:
-        wanted = self.place.end
+        wanted = self.stretch.end
         if wanted is not None and wanted - stream.end > 0.05:
             return Failure("bad_span", f"the row ends at {wanted:g} s; the audio ends at {stream.end:.3f} s")
         if wanted is None:

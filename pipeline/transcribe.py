@@ -12,7 +12,7 @@ from asr_batch.manifests.errors import ItemError
 from asr_batch.manifests.records import SpanResult, Unit
 from asr_batch.models.recognizer import SAMPLE_RATE, Recognizer, WindowRequest, WindowResult
 from asr_batch.pipeline.audio.source import Source
-from asr_batch.pipeline.guards import Ask
+from asr_batch.pipeline.guards import DecodeRequest
 from asr_batch.pipeline.language import LanguageVote
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.span import SpanRun
@@ -94,26 +94,26 @@ class Transcriber:
                 run.decode_seconds += time.monotonic() - began
                 if asked is None:
                     break
-                slot, ask = asked
-                if ask.second:
-                    run.give(slot, self._ask_second(ask), self._node)
+                slot, request = asked
+                if request.second:
+                    run.give(slot, self._ask_second(request), self._node)
                 else:
-                    self._recognizer.submit(WindowRequest((key, slot), ask.samples, ask.options))
+                    self._recognizer.submit(WindowRequest((key, slot), request.samples, request.options))
 
-    def _ask_second(self, ask: Ask) -> WindowResult:
+    def _ask_second(self, request: DecodeRequest) -> WindowResult:
         """One window through the second model, which is loaded now if it was not; rare, so not batched."""
         if self._second_model is None:
             assert self._second is not None
             self._second_model = self._second()
         model = self._second_model
-        if len(ask.samples) > round(model.info.window * SAMPLE_RATE):
+        if len(request.samples) > round(model.info.window * SAMPLE_RATE):
             short = f"the second model hears {model.info.window:g} s at most"
             return WindowResult("second", "", (), math.nan, math.nan, 0.0, error=short)
-        options = ask.options
+        options = request.options
         if model.info.languages and options.language not in model.info.languages:
             options = replace(options, language=None)
         try:
-            model.submit(WindowRequest("second", ask.samples, options))
+            model.submit(WindowRequest("second", request.samples, options))
         except ItemError as error:
             return WindowResult("second", "", (), math.nan, math.nan, 0.0, error=error.message)
         return model.poll()[0]

@@ -1,51 +1,100 @@
-"""Times of words in the file: from the decoder's attention where it has them, else spread over the speech."""
+"""Times of words in the file: from the decoder's attention where it tells them, else spread over the speech."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from asr_batch.manifests.records import WindowRecord, Word
 from asr_batch.models.recognizer import WindowResult
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND
-from asr_batch.pipeline.records import Take
+from asr_batch.pipeline.records import DecodedWindow
+from asr_batch.pipeline.retry.hearing import spread
+from asr_batch.pipeline.text.spoken import spoken_seconds
 from asr_batch.pipeline.text.words import words_of
+from asr_batch.pipeline.windows.planning import pauses, runs
+
+_SHORTEST = 0.06
+"""Seconds under which no word is said; the spacing of attention is 0.02 to 0.08 s."""
+
+_PAUSE = 8
+"""Frames of a pause that no word lasts through."""
 
 
-def spread_words(
-    record: WindowRecord, result: WindowResult, take: Take, first: int, last: int
+def word_times(
+    record: WindowRecord, result: WindowResult, window: DecodedWindow
 ) -> tuple[tuple[Word, ...], bool]:
-    """The kept words [first, last) with times in the file, and whether the times are only approximate."""
+    """The words of a window with times in the file, and whether the times are only approximate.
+
+    Times do not decrease, stay inside what was kept of the window, and no word lasts through a pause.
+    """
     texts = words_of(result.text)
-    timed = result.words
-    if timed is not None and [w.word.strip() for w in timed] == texts:
-        words = [Word(record.start + w.start, record.start + w.end, w.word.strip(), w.prob) for w in timed]
-        return _inside(words[first:last], record), False
-    return _inside(_spread(texts, record, result, take)[first:last], record), True
-
-
-def _spread(texts: list[str], record: WindowRecord, result: WindowResult, take: Take) -> list[Word]:
-    """Words over the frames that hold speech, each as long as its letters ask for."""
-    frames = np.flatnonzero(take.heard)
-    if not len(frames):
-        frames = np.arange(len(take.heard))
-    if not len(frames):
-        frames = np.zeros(1, np.int64)
-    shares = np.cumsum([0] + [len(text) + 1 for text in texts]) / max(1, sum(len(text) + 1 for text in texts))
-    places = frames[np.minimum((shares * len(frames)).astype(int), len(frames) - 1)] / FRAMES_PER_SECOND
     prob = float(np.exp(min(0.0, result.avg_logprob)))
-    return [
-        Word(record.start + float(places[i]), record.start + float(places[i + 1]), text, prob)
-        for i, text in enumerate(texts)
-    ]
+    approximate = False
+    if result.words is not None and [w.word.strip() for w in result.words] == texts:
+        timed = [Word(w.start, w.end, w.word.strip(), w.prob) for w in result.words]
+    else:
+        approximate = True
+        places = result.places
+        if [place.text for place in places] != texts:
+            places = tuple(spread(texts, window.heard))
+        timed = [Word(place.start, place.end, place.text, prob) for place in places]
+    return _inside(_lengthened(_without_pauses(timed, window)), record), approximate
 
 
-def _inside(words: list[Word], record: WindowRecord) -> tuple[Word, ...]:
-    """The words with times that do not decrease and stay inside what was kept of the window."""
+def _without_pauses(words: Sequence[Word], window: DecodedWindow) -> list[Word]:
+    """Words that end where a pause begins and begin where one ends."""
+    quiet = pauses(window.level.astype(np.float32), window.speech.astype(np.float32))
+    silent = [(a / FRAMES_PER_SECOND, b / FRAMES_PER_SECOND) for a, b in runs(quiet) if b - a >= _PAUSE]
+    return [_trimmed(word, silent) for word in words]
+
+
+def _trimmed(word: Word, silent: Sequence[tuple[float, float]]) -> Word:
+    """The word on the side of each pause where it has more room to be said."""
+    start, end = word.start, word.end
+    for first, last in silent:
+        if last <= start or first >= end:
+            continue
+        before, behind = first - start, end - last
+        if before >= min(behind, spoken_seconds(word.word) / 2):
+            end = max(start, first)
+            break
+        start = min(last, end)
+    return Word(start, end, word.word, word.prob)
+
+
+def _lengthened(words: Sequence[Word]) -> list[Word]:
+    """Words of no length share the time of their neighbours, by what each takes to say."""
+    out: list[Word] = []
+    group: list[Word] = []
+    for word in words:
+        group.append(word)
+        if word.end - group[0].start >= _SHORTEST * len(group):
+            out += _shared(group)
+            group = []
+    while group and out and group[-1].end - group[0].start < _SHORTEST * len(group):
+        group.insert(0, out.pop())
+    return out + (_shared(group) if len(group) > 1 else group)
+
+
+def _shared(group: Sequence[Word]) -> list[Word]:
+    if len(group) == 1:
+        return list(group)
+    weights = np.cumsum([0.0] + [spoken_seconds(word.word) for word in group])
+    start, end = group[0].start, group[-1].end
+    edges = (start + (end - start) * weights / weights[-1]).tolist()
+    return [Word(a, b, word.word, word.prob) for (a, b), word in zip(pairwise(edges), group, strict=True)]
+
+
+def _inside(words: Sequence[Word], record: WindowRecord) -> tuple[Word, ...]:
+    """The words in the file's time, with times that do not decrease and stay inside what was kept."""
     out: list[Word] = []
     place = record.keep_start
     for word in words:
-        start = min(max(word.start, place), record.keep_end)
-        end = min(max(word.end, start), record.keep_end)
+        start = min(max(record.start + word.start, place), record.keep_end)
+        end = min(max(record.start + word.end, start), record.keep_end)
         out.append(Word(start, end, word.word, word.prob))
         place = start
     return tuple(out)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 import jiwer
 import numpy as np
 
-from asr_batch.jobs.quality import Errors, compare, normaliser
+from asr_batch.jobs.quality import normaliser
 from bench.speech.clips import Recording, Said
 from bench.speech.runners import Row
 
@@ -17,14 +17,31 @@ _NEAR = 0.5
 """Seconds by which the place of a lost word may be off: its clip's words are taken to lie evenly."""
 
 
-def as_written(reference: str, hypothesis: str) -> Errors:
-    """Word errors with case and punctuation counted: words as they stand between blanks."""
-    expected, said = _plain(reference), _plain(hypothesis)
-    if not said:
-        count = len(expected.split())
-        return Errors(count, 0, count, 0, 0, 0, 1)
+@dataclass(frozen=True)
+class Edits:
+    """Words of the references and the edits to what was written; `a + b` pools them."""
+
+    words: int = 0
+    substitutions: int = 0
+    deletions: int = 0
+    insertions: int = 0
+
+    def __add__(self, other: Edits) -> Edits:
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return Edits(*(one + two for one, two in pairs))
+
+    @property
+    def wer(self) -> float:
+        """Errors over reference words."""
+        return (self.substitutions + self.deletions + self.insertions) / max(1, self.words)
+
+
+def edits(expected: str, said: str) -> Edits:
+    """The edits that turn the words of `expected` into those of `said`."""
+    if not expected or not said:
+        return Edits(len(expected.split()), 0, len(expected.split()), len(said.split()))
     found = jiwer.process_words(expected, said)
-    return Errors(len(expected.split()), found.substitutions, found.deletions, found.insertions, rows=1)
+    return Edits(len(expected.split()), found.substitutions, found.deletions, found.insertions)
 
 
 def _plain(text: str) -> str:
@@ -141,10 +158,11 @@ class WordTimes:
             self.astray += not bool(((middle > starts - 0.1) & (middle < ends + 0.1)).any())
 
 
-def pooled(pairs: Sequence[tuple[Recording, Row]]) -> tuple[Errors, Errors]:
-    """Word errors after Whisper's normaliser, and as written."""
-    normal, written = Errors(), Errors()
+def pooled(pairs: Sequence[tuple[Recording, Row]]) -> tuple[Edits, Edits]:
+    """Word errors after Whisper's normaliser, and with case and punctuation counted."""
+    normal, written = Edits(), Edits()
     for recording, row in pairs:
-        normal += compare(recording.text, row.text, recording.language)
-        written += as_written(recording.text, row.text)
+        normalise = normaliser(recording.language)
+        normal += edits(normalise(recording.text), normalise(row.text))
+        written += edits(_plain(recording.text), _plain(row.text))
     return normal, written

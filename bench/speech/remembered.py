@@ -97,7 +97,7 @@ class Remembered:
 
     def _find(self, name: bytes) -> object:
         row = self._base.execute("SELECT answer FROM answers WHERE id = ?", (name,)).fetchone()
-        return pickle.loads(row[0]) if row else None  # noqa: S301  # its own file
+        return pickle.loads(row[0]) if row else None  # its own file
 
     def _keep(self, name: bytes, answer: object) -> None:
         self._base.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (name, pickle.dumps(answer)))

@@ -1,4 +1,4 @@
-"""Who transcribes: asr-batch's pipeline in this process, faster-whisper, transformers; all to one kind of row."""
+"""Who transcribes: our pipeline in this process, faster-whisper, transformers; all to one kind of row."""
 
 from __future__ import annotations
 

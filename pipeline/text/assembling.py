@@ -45,7 +45,7 @@ def assemble(item: AudioItem, spans: Sequence[SpanResult]) -> Transcript:
         text,
         segments,
         _words(windows),
-        first.language or _common_language(windows),
+        _common_language(windows) or first.language,
         first.language_prob,
         spans[-1].end - spans[0].start,
         speech,

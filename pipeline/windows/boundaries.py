@@ -1,4 +1,4 @@
-"""Moves the soft border between two spans of a long row to a quiet place.
+"""Moves the soft boundary between two spans of a long row to a quiet place.
 
 Both neighbours call this with the same arguments and read the same samples for it, so they agree without
 talking, whoever decodes them.
@@ -14,12 +14,12 @@ from asr_batch.pipeline.audio.source import Source
 from asr_batch.pipeline.windows.planning import longest_run, pauses, quietest
 
 REACH = 6.0
-"""Seconds by which a border may move to either side."""
+"""Seconds by which a boundary may move to either side."""
 
 _SHORTEST_PAUSE = 10  # frames
 
 
-def settle_border(source: Source, nominal: float, channel: str, meter: Meter) -> float:
+def quiet_boundary(source: Source, nominal: float, channel: str, meter: Meter) -> float:
     """The second near `nominal` where the spans meet: the longest pause, else the quietest place.
 
     Raises ItemError as `read_samples`.
@@ -37,6 +37,6 @@ def settle_border(source: Source, nominal: float, channel: str, meter: Meter) ->
     return start + quietest(level, first, last) / FRAMES_PER_SECOND
 
 
-def plain_border(nominal: float, row_start: float, window: float) -> float:
-    """The border of plain mode: the nearest whole number of windows from the start of the row."""
+def plain_boundary(nominal: float, row_start: float, window: float) -> float:
+    """The boundary of plain mode: the nearest whole number of windows from the start of the row."""
     return row_start + max(1, round((nominal - row_start) / window)) * window

@@ -14,7 +14,7 @@ from asr_batch.models.recognizer import Recognizer, WindowRequest, WindowResult
 from asr_batch.pipeline.audio.frames import percentile, smoothed
 from asr_batch.pipeline.audit import near
 from asr_batch.pipeline.options import PipelineOptions
-from asr_batch.pipeline.retry.resegment import twin
+
 from asr_batch.pipeline.windows.cuts import Places, cut_places, first_cut
 
 Clips = list[tuple[str, np.ndarray]]

@@ -1,0 +1,193 @@
+"""A second hearing of a window or of a stretch of it: what it says, and how two hearings become one text."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from asr_batch.models.recognizer import (
+    SAMPLE_RATE,
+    DecodeOptions,
+    Samples,
+    TimedText,
+    TimedWord,
+    WindowResult,
+)
+from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Float32, Mask
+from asr_batch.pipeline.guards import DecodeRequest, judge, request
+from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.text.spoken import total_letters
+from asr_batch.pipeline.text.words import join_texts, normal, words_of
+from asr_batch.pipeline.windows.planning import pauses, quietest, runs
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a hearing with the seconds of the window in which it was heard, and its time if it has one."""
+
+    place: TimedText
+    timed: TimedWord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """What every second hearing of a track needs; `second`: there is a second model."""
+
+    base: DecodeOptions
+    options: PipelineOptions
+    second: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """Results of consecutive stretches of a window as one, and the seconds decoded for them.
+
+    `faults`: guards that any of them fails; `words`: theirs, in the window's time.
+    """
+
+    result: WindowResult
+    words: tuple[Word, ...]
+    faults: frozenset[str]
+    seconds: float
+
+
+Decoding = Generator[DecodeRequest, WindowResult, Hearing]
+
+
+def hear(
+    samples: Samples,
+    edges: Sequence[int],
+    speech: Mask,
+    listener: Listener,
+    *,
+    second: bool = False,
+    changes: dict[str, object] | None = None,
+) -> Decoding:
+    """Decode the stretches of a window between these frames; `changes` to the options of the track."""
+    base = replace(listener.base, **(changes or {}))  # type: ignore[arg-type]
+    results: list[WindowResult] = []
+    words: list[Word] = []
+    faults: set[str] = set()
+    for start, end in pairwise(edges):
+        part = samples[start * FRAME : end * FRAME]
+        spoken = float(np.count_nonzero(speech[start:end])) / FRAMES_PER_SECOND
+        result = yield request(part, base, listener.options, max(spoken, 0.0), second)
+        results.append(result)
+        faults |= judge(result, spoken)
+        words += words_heard(result, start / FRAMES_PER_SECOND, speech[start:end])
+    seconds = (min(edges[-1] * FRAME, len(samples)) - edges[0] * FRAME) / SAMPLE_RATE
+    return Hearing(_joined(results), tuple(words), frozenset(faults), seconds)
+
+
+def words_heard(result: WindowResult, offset: float, speech: Mask) -> list[Word]:
+    """The words of a result that begins `offset` seconds into the window; where the engine does not tell their
+    places they lie over the speech.
+    """
+    texts = words_of(result.text)
+    places: Sequence[TimedText] = result.places
+    if [place.text for place in places] != texts:
+        places = spread(texts, speech)
+    timed: list[TimedWord | None] = [None] * len(texts)
+    if result.words is not None and [word.word.strip() for word in result.words] == texts:
+        timed = [replace(word, start=word.start + offset, end=word.end + offset) for word in result.words]
+    return [
+        Word(TimedText(place.start + offset, place.end + offset, place.text), word)
+        for place, word in zip(places, timed, strict=True)
+    ]
+
+
+def spread(texts: Sequence[str], speech: Mask) -> list[TimedText]:
+    """Words over the frames that hold speech, each as long as its letters ask for."""
+    frames = np.flatnonzero(speech)
+    if not len(frames):
+        frames = np.arange(max(1, len(speech)))
+    weights = np.cumsum([0] + [1 + total_letters([text]) for text in texts])
+    shares = np.minimum((weights / max(1, weights[-1]) * len(frames)).astype(int), len(frames) - 1)
+    edges = [float(edge) / FRAMES_PER_SECOND for edge in frames[shares]]
+    return [TimedText(a, b, text) for (a, b), text in zip(pairwise(edges), texts, strict=True)]
+
+
+def merged(standing: Sequence[Word], heard: Sequence[Word]) -> list[Word]:
+    """Both texts of a stretch as one: every word that stands, unless another, longer one was heard for it, and
+    what was only heard.
+    """
+    matcher = difflib.SequenceMatcher(
+        None, [normal(w.place.text) for w in standing], [normal(w.place.text) for w in heard], autojunk=False
+    )
+    out: list[Word] = []
+    for kind, a, b, c, d in matcher.get_opcodes():
+        if kind == "insert" or (kind == "replace" and _spoken(heard[c:d]) > 1.5 * _spoken(standing[a:b])):
+            out += heard[c:d]
+        else:
+            out += standing[a:b]
+    return out
+
+
+def _spoken(words: Sequence[Word]) -> int:
+    return total_letters(word.place.text for word in words)
+
+
+def with_words(result: WindowResult, words: Sequence[Word], more: WindowResult) -> WindowResult:
+    """The result with these words instead of its own, some of them from `more`."""
+    timed = [word.timed for word in words if word.timed is not None]
+    return replace(
+        result,
+        text=join_texts(word.place.text for word in words),
+        tokens=result.tokens + more.tokens,
+        segments=(),
+        words=tuple(timed) if result.words is not None and len(timed) == len(words) else None,
+        places=tuple(word.place for word in words) if result.places else (),
+    )
+
+
+def _joined(results: Sequence[WindowResult]) -> WindowResult:
+    if len(results) == 1:
+        return results[0]
+    weights = [max(1, len(result.tokens)) for result in results]
+    return replace(
+        results[0],
+        text=join_texts(result.text for result in results),
+        tokens=tuple(token for result in results for token in result.tokens),
+        avg_logprob=float(np.average([result.avg_logprob for result in results], weights=weights)),
+        no_speech_prob=min(result.no_speech_prob for result in results),
+        truncated=any(result.truncated for result in results),
+        segments=(),
+        flags=tuple(sorted({flag for result in results for flag in result.flags})),
+        error=next((result.error for result in results if result.error), None),
+    )
+
+
+def utterances(level: Float32, speech: Mask, least: float, start: int, end: int) -> list[int]:
+    """Frames at which [start, end) falls into utterances: its edges and a quiet place in each pause of `least`
+    seconds or more between speech.
+    """
+    quiet = pauses(level, speech.astype(np.float32))
+    voiced = np.flatnonzero(~quiet[start:end])
+    edges = [start]
+    if len(voiced):
+        low, high = start + int(voiced[0]), start + int(voiced[-1])
+        for first, last in _inside(runs(quiet), low, high):
+            if last - first >= least * FRAMES_PER_SECOND:
+                edges.append(quietest(level, first, last))
+    return [*edges, end]
+
+
+def _inside(found: Sequence[tuple[int, int]], low: int, high: int) -> Iterator[tuple[int, int]]:
+    return ((first, last) for first, last in found if first > low and last < high)
+
+
+def halves(level: Float32, speech: Mask) -> list[int]:
+    """Frames at which a window falls into two parts: at the longest pause of its middle half, else the quietest
+    place there. A window under four seconds stays whole.
+    """
+    frames = len(level)
+    if frames < 4 * FRAMES_PER_SECOND:
+        return [0, frames]
+    low, high = frames // 4, 3 * frames // 4
+    quiet = runs(pauses(level, speech.astype(np.float32))[low:high])
+    start, end = max(quiet, key=lambda run: run[1] - run[0], default=(0, high - low))
+    return [0, quietest(level, low + start, low + end), frames]

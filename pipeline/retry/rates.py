@@ -1,0 +1,40 @@
+"""Windows that say far less than their recording usually does in the time, where nothing better is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND
+from asr_batch.pipeline.guards import letters
+from asr_batch.pipeline.records import DecodedWindow
+from asr_batch.pipeline.thresholds import ENOUGH_SPEECH, TELLING_WINDOWS, THIN
+
+
+def thin_windows(windows: Sequence[DecodedWindow], threshold: float) -> frozenset[int]:
+    """Indices of windows whose text is far too short for their speech, by what is usual in this recording.
+
+    `threshold`: the audit's. Windows whose decoder tells where it listened are judged by that instead.
+    """
+    rates = [_rate(window, threshold) for window in windows]
+    known = np.array([rate for rate in rates if rate > 0])
+    if len(known) < TELLING_WINDOWS:
+        return frozenset()
+    usual = float(np.median(known))
+    spread = 1.5 * float(np.median(np.abs(known - usual)))
+    least = min(THIN * usual, usual - 3 * spread)
+    return frozenset(
+        window.index
+        for window, rate in zip(windows, rates, strict=True)
+        if rate < least and not window.places
+    )
+
+
+def _rate(window: DecodedWindow, threshold: float) -> float:
+    """Letters a second of speech; NaN where there is too little of it."""
+    if window.outcome is None or window.outcome.result.error is not None or window.unspoken:
+        return math.nan
+    seconds = float(np.count_nonzero(window.audible(threshold))) / FRAMES_PER_SECOND
+    return letters(window.outcome.result.text) / seconds if seconds >= ENOUGH_SPEECH else math.nan

@@ -1,0 +1,310 @@
+"""The ways to hear a doubtful window again: a table of values, tried in order until none is wanted.
+
+What each costs and gains on human speech: docs/retries.md. A strategy is a generator: it yields requests, is
+sent results, and returns the outcome that stands. What it does depends on the window alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from asr_batch.models.recognizer import Samples, WindowResult
+from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask
+from asr_batch.pipeline.guards import WHOLE, DecodeRequest, Outcome, echoes, hypothesis, letters, without_loop
+from asr_batch.pipeline.retry.gaps import Gap, find_gaps, missing
+from asr_batch.pipeline.retry.hearing import (
+    Hearing,
+    Listener,
+    Word,
+    halves,
+    hear,
+    merged,
+    utterances,
+    with_words,
+    words_heard,
+)
+from asr_batch.pipeline.text.spoken import total_letters
+from asr_batch.pipeline.text.words import words_of
+from asr_batch.pipeline.thresholds import (
+    ASKED_FOR,
+    ENOUGH_SPEECH,
+    GAP,
+    LEAST_RATE,
+    LEAST_SPEECH,
+    LETTER_SECONDS,
+    MOST_RATE,
+    NEWS,
+    NO_MORE,
+    PAUSE,
+    PIECE_LOGPROB,
+    SAME,
+    SPARSE_WORDS,
+    WORSE,
+)
+
+_MENDED = WHOLE | {"low_logprob", "too_dense"}
+
+
+@dataclass(frozen=True, slots=True)
+class Doubtful:
+    """A window to hear again: its outcome so far and what is heard in it, frame by frame.
+
+    `speech` is the audit's; `thin`: it says far less than this recording usually does in the time;
+    `confirmed`: stretches [start, end) in frames that a second hearing found complete.
+    """
+
+    index: int
+    outcome: Outcome
+    level: Float32
+    speech: Mask
+    thin: bool = False
+    confirmed: tuple[tuple[int, int], ...] = field(default=())
+
+    @property
+    def seconds(self) -> float:
+        """Length of the window."""
+        return len(self.level) / FRAMES_PER_SECOND
+
+    @property
+    def spoken(self) -> float:
+        """Seconds of speech in it."""
+        return float(np.count_nonzero(self.speech)) / FRAMES_PER_SECOND
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """Stretches without words that nobody has heard again."""
+        places = self.outcome.result.places
+        if not places or [place.text for place in places] != words_of(self.outcome.result.text):
+            return []
+        speech = self.speech.copy()
+        for start, end in self.confirmed:
+            speech[start:end] = False
+        return find_gaps(places, speech, self.level, GAP)
+
+
+Attempt = Generator[DecodeRequest, WindowResult, Doubtful]
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """One way to hear a window again. `wanted` tells whether the window needs it, `cost` how many seconds of
+    audio it decodes at most.
+    """
+
+    name: str
+    wanted: Callable[[Doubtful, Listener], bool]
+    cost: Callable[[Doubtful], float]
+    attempt: Callable[[Doubtful, Samples, Listener], Attempt]
+
+
+def bare(outcome: Outcome | None, speech: float) -> bool:
+    """Whether so many seconds of speech count as not transcribed by this outcome (None: skipped)."""
+    if outcome is None or outcome.result.error is not None:
+        return speech >= LEAST_SPEECH
+    words = len(words_of(outcome.result.text))
+    if not words:
+        return speech >= LEAST_SPEECH
+    return speech >= ENOUGH_SPEECH and words / speech < SPARSE_WORDS and not outcome.result.places
+
+
+def unheard(window: Doubtful) -> bool:
+    """Whether the window as a whole has no text that its speech asks for."""
+    return "failed" in window.outcome.flags or window.thin or bare(window.outcome, window.spoken)
+
+
+def _faulty(window: Doubtful) -> bool:
+    return unheard(window) or bool(window.outcome.flags & (WHOLE | {"low_logprob"}))
+
+
+def _without_prompt(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
+    """The window without its prompt: what the prompt put there is not said again."""
+    hearing = yield from _whole(window, samples, listener, {"prompt": None})
+    real = echoes(hearing.result.text, listener.base.prompt)
+    if real or hearing.faults & WHOLE or not hearing.words:
+        kept = replace(window.outcome, flags=window.outcome.flags - {"prompt_echo"})
+        return _kept(replace(window, outcome=kept if real else window.outcome), "without prompt", hearing)
+    return _taken(window, "without prompt", hearing)
+
+
+def _by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
+    """Each utterance alone: what is said again and again comes as often, what looped does not."""
+    edges = utterances(window.level, window.speech, PAUSE, 0, len(window.level))
+    if len(edges) > 2:
+        hearing = yield from hear(samples, edges, window.speech, listener)
+        if not hearing.faults & WHOLE and _believable(window, hearing) and _as_likely(window, hearing):
+            return _taken(window, "utterances", hearing)
+        window = _kept(window, "utterances", hearing)
+    if window.outcome.flags & {"truncated", "too_dense"}:
+        return _cut_off(window)
+    return window
+
+
+def _cut_off(window: Doubtful) -> Doubtful:
+    """The text up to where its loop begins: what follows is more than anybody says in the time."""
+    outcome = window.outcome
+    cut = without_loop(outcome.result)
+    if cut is outcome.result:
+        return window
+    others = (*outcome.others, hypothesis("looped", outcome.result))
+    return replace(window, outcome=Outcome(cut, outcome.flags - {"too_dense"}, others))
+
+
+def _fill_gaps(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
+    """Each stretch of speech without words, from the pause before it to the pause behind it."""
+    for gap in reversed(window.gaps):  # from the last one: the words before it keep their places
+        hearing = yield from _stretch(window, gap, samples, listener)
+        standing = words_heard(window.outcome.result, 0.0, window.speech)
+        inside = standing[gap.first : gap.last]
+        both = merged(inside, hearing.words)
+        heard, said, stood = (_letters(words) for words in (hearing.words, both, inside))
+        credible = not hearing.faults & WHOLE and hearing.result.avg_logprob >= PIECE_LOGPROB
+        if credible and said - stood >= max(NEWS, ASKED_FOR * gap.missing / LETTER_SECONDS):
+            words = [*standing[: gap.first], *both, *standing[gap.last :]]
+            result = with_words(window.outcome.result, words, hearing.result)
+            window = _replaced(window, "gap", result)
+        elif stood and SAME * stood <= heard <= NO_MORE * stood:
+            window = replace(window, confirmed=(*window.confirmed, (gap.start, gap.end)))
+        else:
+            window = _kept(window, "gap", hearing)
+    return window
+
+
+def _stretch(
+    window: Doubtful, gap: Gap, samples: Samples, listener: Listener
+) -> Generator[DecodeRequest, WindowResult, Hearing]:
+    """The stretch in one piece; where speech is left over again, utterance by utterance."""
+    whole = yield from hear(samples, [gap.start, gap.end], window.speech, listener)
+    edges = utterances(window.level, window.speech, PAUSE, gap.start, gap.end)
+    speech = np.zeros_like(window.speech)
+    speech[gap.start : gap.end] = window.speech[gap.start : gap.end]
+    if len(edges) == 2 or missing([word.place for word in whole.words], speech) < GAP:
+        return whole
+    parts = yield from hear(samples, edges, window.speech, listener)
+    more = _letters(parts.words) >= NEWS + _letters(whole.words)
+    return parts if more and not parts.faults & WHOLE and _likely(parts) else whole
+
+
+def _letters(words: Iterable[Word]) -> int:
+    return total_letters(word.place.text for word in words)
+
+
+def _likely(hearing: Hearing) -> bool:
+    return bool(hearing.result.avg_logprob >= PIECE_LOGPROB)
+
+
+def _in_halves(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
+    """Both halves of the window, cut where it is quiet."""
+    edges = halves(window.level, window.speech)
+    hearing = yield from hear(samples, edges, window.speech, listener)
+    return _if_better(window, "halves", hearing)
+
+
+def _by_cpu(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
+    """The window encoded on the CPU instead of the NPU."""
+    hearing = yield from _whole(window, samples, listener, {"cpu_encoder": True})
+    return _if_better(window, "CPU encoder", hearing)
+
+
+def _by_second_model(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
+    """The window by the second model."""
+    hearing = yield from hear(samples, [0, len(window.level)], window.speech, listener, second=True)
+    return _if_better(window, "second model", hearing)
+
+
+def _whole(
+    window: Doubtful, samples: Samples, listener: Listener, changes: dict[str, object]
+) -> Generator[DecodeRequest, WindowResult, Hearing]:
+    return hear(samples, [0, len(window.level)], window.speech, listener, changes=changes)
+
+
+def _if_better(window: Doubtful, name: str, hearing: Hearing) -> Doubtful:
+    better = not hearing.faults & WHOLE and _believable(window, hearing) and _says_more(window, hearing)
+    return _taken(window, name, hearing) if better else _kept(window, name, hearing)
+
+
+def _believable(window: Doubtful, hearing: Hearing) -> bool:
+    """Whether a hearing says something, and as many words as people say in the time."""
+    words = len(hearing.words)
+    if hearing.result.error is not None or not words:
+        return False
+    return window.spoken < ENOUGH_SPEECH or LEAST_RATE <= words / window.spoken <= MOST_RATE
+
+
+def _says_more(window: Doubtful, hearing: Hearing) -> bool:
+    """Whether a hearing is what was wanted: any text, a likelier one, or more of it."""
+    before, now = window.outcome.result, hearing.result
+    if window.outcome.flags & WHOLE:
+        return True
+    if "low_logprob" in window.outcome.flags and not unheard(window):
+        return now.avg_logprob >= before.avg_logprob + WORSE
+    return letters(now.text) >= letters(before.text) + NEWS
+
+
+def _as_likely(window: Doubtful, hearing: Hearing) -> bool:
+    """Of two tries the likelier stands; a text that was cut off by the cap is none."""
+    before = window.outcome
+    return "truncated" in before.flags or hearing.result.avg_logprob >= before.result.avg_logprob - WORSE
+
+
+def _taken(window: Doubtful, name: str, hearing: Hearing) -> Doubtful:
+    before = window.outcome.result
+    result = with_words(hearing.result, hearing.words, replace(hearing.result, tokens=()))
+    if any(word.timed is None for word in hearing.words):
+        result = replace(result, words=None)
+    if not before.places and not hearing.result.places:
+        result = replace(result, places=())
+    return _replaced(window, name, result)
+
+
+def _replaced(window: Doubtful, _name: str, result: WindowResult) -> Doubtful:
+    before = window.outcome
+    flags = (before.flags - _MENDED) | {"recovered"}
+    others = (*before.others, hypothesis("first", before.result))
+    return replace(window, outcome=Outcome(result, flags, others), thin=False)
+
+
+def _kept(window: Doubtful, name: str, hearing: Hearing) -> Doubtful:
+    others = (*window.outcome.others, hypothesis(name, hearing.result))
+    return replace(window, outcome=replace(window.outcome, others=others))
+
+
+def _length(window: Doubtful) -> float:
+    return window.seconds
+
+
+STRATEGIES: tuple[Strategy, ...] = (
+    Strategy(
+        "without prompt",
+        lambda window, _: "prompt_echo" in window.outcome.flags,
+        _length,
+        _without_prompt,
+    ),
+    Strategy(
+        "utterances",
+        lambda window, _: bool(window.outcome.flags & {"repetition", "truncated", "too_dense"}),
+        _length,
+        _by_utterance,
+    ),
+    Strategy(
+        "gaps",
+        lambda window, _: not _faulty(window) and bool(window.gaps),
+        lambda window: 2 * sum(gap.end - gap.start for gap in window.gaps) / FRAMES_PER_SECOND,
+        _fill_gaps,
+    ),
+    Strategy("halves", lambda window, _: _faulty(window), _length, _in_halves),
+    Strategy(
+        "CPU encoder",
+        lambda window, _: _faulty(window) and window.outcome.result.encoder_backend == "hailo",
+        _length,
+        _by_cpu,
+    ),
+    Strategy(
+        "second model",
+        lambda window, listener: _faulty(window) and listener.second,
+        _length,
+        _by_second_model,
+    ),
+)

@@ -1,0 +1,34 @@
+"""Timed words to sentences: segments as they go under a picture or into a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from asr_batch.manifests.records import Word
+
+_ENDS = tuple(".?!\u2026\u3002\uff1f\uff01")
+_CLOSING = "\"'\u201d\u2019\u00bb)]"
+
+_PAUSE = 0.15
+"""Seconds of silence behind a full stop that end a segment."""
+
+_LONG_PAUSE, _LONG = 0.4, 6.0
+"""Seconds of silence that end a segment of so many seconds anywhere."""
+
+
+def sentences(words: Sequence[Word]) -> list[tuple[int, int]]:
+    """Words [first, last) of each segment: sentences that a pause follows, and long ones cut in long pauses."""
+    out: list[tuple[int, int]] = []
+    first = 0
+    for index, word in enumerate(words):
+        if index + 1 == len(words) or _parts(word, words[index + 1], words[first].start):
+            out.append((first, index + 1))
+            first = index + 1
+    return out
+
+
+def _parts(word: Word, following: Word, begin: float) -> bool:
+    pause = following.start - word.end
+    if word.word.rstrip(_CLOSING).endswith(_ENDS) and pause >= _PAUSE:
+        return True
+    return pause >= _LONG_PAUSE and word.end - begin >= _LONG

@@ -1,0 +1,47 @@
+"""How long a written word takes to say: "1234" and "www" are short to write and long to say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from asr_batch.pipeline.thresholds import LETTER_SECONDS, WORD_SECONDS
+
+_DIGIT = 5
+"""Letters of a spoken digit: "three" to "seven"; places of longer numbers ("twenty") take about as many."""
+
+_NAME = 3
+"""Letters that the name of a letter takes, where it is spelled: "bee", "double-u"."""
+
+_SIGN = 4
+"""Letters of a sign inside a word: "dot", "at", "percent"."""
+
+_SILENT = frozenset(
+    ".,;:!?\u00bf\u00a1\"'\u2019\u2018\u201c\u201d()[]{}\u2026\u00ab\u00bb-\u2013\u2014\u3002\uff0c\u3001\uff01\uff1f"
+)
+"""Marks that are not spoken at the edges of a word."""
+
+
+def spoken_letters(word: str) -> int:
+    """The letters of a written word as it is spoken."""
+    core = word.strip("".join(_SILENT))
+    letters = [character for character in core if character.isalpha()]
+    spelled = len(letters) == 1 == len(core) or sum(character.isupper() for character in letters) > 1
+    return sum(_weight(character, spelled) for character in core)
+
+
+def _weight(character: str, spelled: bool) -> int:
+    if character.isdigit():
+        return _DIGIT
+    if character.isalpha():
+        return _NAME if spelled else 1
+    return 0 if character in "'\u2019-" or character.isspace() else _SIGN
+
+
+def spoken_seconds(word: str) -> float:
+    """About how long a written word takes to say."""
+    return WORD_SECONDS + LETTER_SECONDS * spoken_letters(word)
+
+
+def total_letters(words: Iterable[str]) -> int:
+    """The letters of words as they are spoken."""
+    return sum(map(spoken_letters, words))
