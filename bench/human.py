@@ -36,7 +36,7 @@ def by_language(clips: Sequence[Clip]) -> dict[str, list[Clip]]:
 
 def runners(args: argparse.Namespace) -> Iterator[tuple[str, Runner]]:
     """asr-batch first, then those asked for."""
-    recognizer = load_recognizer(args.model, LoadOptions(threads=args.threads))
+    recognizer = load_recognizer(args.model, LoadOptions(threads=args.threads, window=args.window))
     if args.cache:
         recognizer = Remembered(recognizer, args.cache / "answers.sqlite")
     run = ours(recognizer, PipelineOptions(window=args.window, word_timestamps=args.words))

@@ -55,19 +55,16 @@ TELLING_WINDOWS = 8
 LEAST_RATE, MOST_RATE = 0.8, 6.0
 """Words a second of speech of a believable text."""
 
-PIECE_LOGPROB = -0.7
-"""Log-probability under which a piece is not put into a text that stands."""
-
 WORSE = 0.1
 """By how much the log-probability of a text heard in parts may lie under that of the whole."""
 
-SAME, NO_MORE = 0.6, 1.4
-"""Of the letters that stand in a stretch: a second hearing with as many, and no more, confirms it."""
+SAME = 0.6
+"""Of the letters that stand in a stretch: a second hearing with as many, and nothing new, confirms it."""
 
 NEWS = 3
 """Letters that a second hearing must add to count as more."""
 
-ASKED_FOR = 0.5
+ASKED_FOR = 0.35
 """Of the missing seconds: what is put into a gap must take as long to say. Words at the edges of a gap are heard
 twice."""
 

@@ -37,15 +37,14 @@ from asr_batch.pipeline.thresholds import (
     LETTER_SECONDS,
     MOST_RATE,
     NEWS,
-    NO_MORE,
     PAUSE,
-    PIECE_LOGPROB,
     SAME,
     SPARSE_WORDS,
     WORSE,
 )
 
-_MENDED = WHOLE | {"low_logprob", "too_dense"}
+_USELESS = WHOLE | {"low_logprob"}
+_MENDED = _USELESS | {"too_dense"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +115,7 @@ def unheard(window: Doubtful) -> bool:
 
 
 def _faulty(window: Doubtful) -> bool:
-    return unheard(window) or bool(window.outcome.flags & (WHOLE | {"low_logprob"}))
+    return unheard(window) or bool(window.outcome.flags & _USELESS)
 
 
 def _without_prompt(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
@@ -126,7 +125,7 @@ def _without_prompt(window: Doubtful, samples: Samples, listener: Listener) -> A
     if real or hearing.faults & WHOLE or not hearing.words:
         kept = replace(window.outcome, flags=window.outcome.flags - {"prompt_echo"})
         return _kept(replace(window, outcome=kept if real else window.outcome), "without prompt", hearing)
-    return _taken(window, "without prompt", hearing)
+    return _taken(window, hearing)
 
 
 def _by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
@@ -135,7 +134,7 @@ def _by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Att
     if len(edges) > 2:
         hearing = yield from hear(samples, edges, window.speech, listener)
         if not hearing.faults & WHOLE and _believable(window, hearing) and _as_likely(window, hearing):
-            return _taken(window, "utterances", hearing)
+            return _taken(window, hearing)
         window = _kept(window, "utterances", hearing)
     if window.outcome.flags & {"truncated", "too_dense"}:
         return _cut_off(window)
@@ -160,12 +159,11 @@ def _fill_gaps(window: Doubtful, samples: Samples, listener: Listener) -> Attemp
         inside = standing[gap.first : gap.last]
         both = merged(inside, hearing.words)
         heard, said, stood = (_letters(words) for words in (hearing.words, both, inside))
-        credible = not hearing.faults & WHOLE and hearing.result.avg_logprob >= PIECE_LOGPROB
-        if credible and said - stood >= max(NEWS, ASKED_FOR * gap.missing / LETTER_SECONDS):
+        news = said - stood >= max(NEWS, ASKED_FOR * gap.missing / LETTER_SECONDS)
+        if news and not hearing.faults & _USELESS:
             words = [*standing[: gap.first], *both, *standing[gap.last :]]
-            result = with_words(window.outcome.result, words, hearing.result)
-            window = _replaced(window, "gap", result)
-        elif stood and SAME * stood <= heard <= NO_MORE * stood:
+            window = _replaced(window, with_words(window.outcome.result, words, hearing.result))
+        elif not news and stood and heard >= SAME * stood:
             window = replace(window, confirmed=(*window.confirmed, (gap.start, gap.end)))
         else:
             window = _kept(window, "gap", hearing)
@@ -184,15 +182,11 @@ def _stretch(
         return whole
     parts = yield from hear(samples, edges, window.speech, listener)
     more = _letters(parts.words) >= NEWS + _letters(whole.words)
-    return parts if more and not parts.faults & WHOLE and _likely(parts) else whole
+    return parts if more and not parts.faults & _USELESS else whole
 
 
 def _letters(words: Iterable[Word]) -> int:
     return total_letters(word.place.text for word in words)
-
-
-def _likely(hearing: Hearing) -> bool:
-    return bool(hearing.result.avg_logprob >= PIECE_LOGPROB)
 
 
 def _in_halves(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
@@ -222,7 +216,7 @@ def _whole(
 
 def _if_better(window: Doubtful, name: str, hearing: Hearing) -> Doubtful:
     better = not hearing.faults & WHOLE and _believable(window, hearing) and _says_more(window, hearing)
-    return _taken(window, name, hearing) if better else _kept(window, name, hearing)
+    return _taken(window, hearing) if better else _kept(window, name, hearing)
 
 
 def _believable(window: Doubtful, hearing: Hearing) -> bool:
@@ -249,17 +243,17 @@ def _as_likely(window: Doubtful, hearing: Hearing) -> bool:
     return "truncated" in before.flags or hearing.result.avg_logprob >= before.result.avg_logprob - WORSE
 
 
-def _taken(window: Doubtful, name: str, hearing: Hearing) -> Doubtful:
+def _taken(window: Doubtful, hearing: Hearing) -> Doubtful:
     before = window.outcome.result
     result = with_words(hearing.result, hearing.words, replace(hearing.result, tokens=()))
     if any(word.timed is None for word in hearing.words):
         result = replace(result, words=None)
     if not before.places and not hearing.result.places:
         result = replace(result, places=())
-    return _replaced(window, name, result)
+    return _replaced(window, result)
 
 
-def _replaced(window: Doubtful, _name: str, result: WindowResult) -> Doubtful:
+def _replaced(window: Doubtful, result: WindowResult) -> Doubtful:
     before = window.outcome
     flags = (before.flags - _MENDED) | {"recovered"}
     others = (*before.others, hypothesis("first", before.result))

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pipeline_lab import FakeRecognizer, check_tiling, joined, row
+from pipeline_lab import joined, row
 
-from asr_batch.models.recognizer import Recognizer, WindowRequest, WindowResult
+from asr_batch.models.recognizer import Recognizer
 from asr_batch.pipeline.audio.frames import percentile, smoothed
 from asr_batch.pipeline.audit import near
-from asr_batch.pipeline.options import PipelineOptions
-
 from asr_batch.pipeline.windows.cuts import Places, cut_places, first_cut
 
 Clips = list[tuple[str, np.ndarray]]
@@ -70,52 +67,6 @@ def test_percentiles_are_those_of_numpy(shape: tuple[int, ...], percent: float) 
 def test_the_first_cut_of_the_best_chain(odds: dict[int, float], length: int, expected: int | None) -> None:
     places = Places(np.array(sorted(odds), np.int64), np.array([odds[at] for at in sorted(odds)], float))
     assert first_cut(places, 300, 1000, length) == expected
-
-
-@pytest.mark.parametrize(
-    ("left", "right", "expected", "count"),
-    [
-        ("he left. There are fifty mountains", "There are fifty mountains and sixteen hills", 22, 4),
-        ("he left. Irene and Oliver met", "Simon and Oliver met in Naples", 19, 4),
-        ("he left.", "There are fifty", 20, None),
-        ("that that", "that house", 4, 1),
-        ("a b a b", "a b a b", 30, None),  # far fewer letters than the time has
-    ],
-)
-def test_words_that_both_windows_say(left: str, right: str, expected: float, count: int | None) -> None:
-    assert twin(left.split(), right.split(), expected) == count
-
-
-def unsure_once(call: int) -> Callable[[WindowRequest, WindowResult], WindowResult]:
-    calls = []
-
-    def speak(request: WindowRequest, result: WindowResult) -> WindowResult:
-        calls.append(request)
-        return replace(result, avg_logprob=-0.7 if len(calls) == call else -0.1)
-
-    return speak
-
-
-def test_an_unsure_window_starts_earlier_and_the_one_before_it_ends_there(
-    save: Callable[..., Path], clips: Clips
-) -> None:
-    path = save(joined(clips * 4, 0.15))
-    plain = row(path, FakeRecognizer(batch=1))
-    calls = next(w.index for w in plain.windows if w.index >= 3)
-    transcript = row(path, FakeRecognizer(unsure_once(calls), batch=1))
-    check_tiling(transcript, 0.0, transcript.duration)
-    recovered = [window for window in transcript.windows if "recovered" in window.flags]
-    assert recovered
-    assert all(window.end - window.start <= 10 for window in transcript.windows)
-    assert recovered[0].start < plain.windows[calls - 1].start
-    assert any(other.source == "first" for window in recovered for other in window.hypotheses)
-    assert transcript.windows[recovered[0].index - 1].end == recovered[0].start
-
-
-def test_no_budget_no_second_hearing(save: Callable[..., Path], clips: Clips) -> None:
-    path = save(joined(clips * 4, 0.15))
-    transcript = row(path, FakeRecognizer(unsure_once(3), batch=1), PipelineOptions(repair_budget=0.0))
-    assert not any("recovered" in window.flags for window in transcript.windows)
 
 
 def test_with_pauses_of_40_ms_no_cut_lies_inside_a_clip(

@@ -12,16 +12,11 @@ import pytest
 from pipeline_lab import joined, row
 
 from asr_batch.models.recognizer import Recognizer, TimedText, WindowRequest, WindowResult
-from asr_batch.pipeline.retry.gaps import (
-    Hole,
-    bare_stretches,
-    filled,
-    find_hole,
-    find_rest,
-    inserted,
-    missing,
-)
+from asr_batch.pipeline.retry.gaps import bare_stretches, find_gaps, missing
+from asr_batch.pipeline.retry.hearing import Word, merged, utterances
+from asr_batch.pipeline.text.spoken import spoken_letters
 from asr_batch.pipeline.text.words import normal_words
+from asr_batch.pipeline.thresholds import GAP
 
 WORDS = tuple(
     TimedText(start, end, text)
@@ -37,63 +32,81 @@ LEVEL = np.full(500, -20, np.float32)
 SPEECH = np.ones(500, bool)
 
 
-def test_a_word_that_lasts_too_long_is_a_hole() -> None:
-    level = LEVEL.copy()
-    level[140:150] = -70  # the pause behind "Thursday."
-    hole = find_hole(WORDS, SPEECH, level)
-    assert hole is not None
-    assert hole.first <= 2 < hole.last
-    assert hole.start <= 70
-    assert hole.end >= 380
-    rest = find_rest(WORDS, SPEECH, level)
-    assert rest is not None
-    assert (rest.first, rest.last) == (3, 3)
-    assert 140 <= rest.start <= 150
+def test_a_word_that_lasts_too_long_is_a_gap() -> None:
+    before = [TimedText(0.5 * i, 0.5 * (i + 1), "seven") for i in range(4)]
+    words = [*before, *(TimedText(word.start + 2, word.end + 2, word.text) for word in WORDS)]
+    level = np.full(700, -20, np.float32)
+    level[345:355] = -70  # the pause behind "Thursday."
+    level[580:586] = -70  # and before "Julia"
+    (gap,) = find_gaps(words, np.ones(700, bool), level, GAP)
+    assert (gap.first, gap.last) == (7, 7)  # none of the words lies between the pauses
+    assert 345 <= gap.start <= 355
+    assert 580 <= gap.end <= 586
 
 
-def test_a_pause_is_no_hole() -> None:
+def test_a_pause_is_no_gap() -> None:
     speech = SPEECH.copy()
     speech[140:385] = False
-    assert find_hole(WORDS, speech, LEVEL) is None
-    assert find_rest(WORDS, speech, LEVEL) is None
+    assert find_gaps(WORDS, speech, LEVEL, GAP) == []
 
 
 @pytest.mark.parametrize(
-    ("piece", "expected"),
+    ("written", "letters"),
     [
-        ("Thursday, five four one. Julia", "we met Thursday, five four one. Julia left"),
-        ("Thursday, five four one.", None),  # a word that was there is not in it
-        ("Thursday. Julia", None),  # nothing new
-        ("", None),
+        ("seven", 5),
+        ("1234", 20),
+        ("28.8", 19),
+        ("www.asterisk.org", 22),
+        ("PBX", 9),
+        ("U", 3),
+        ("don't", 4),
+        ("I'm", 2),
     ],
 )
-def test_a_piece_replaces_words_only_if_it_holds_them_all(piece: str, expected: str | None) -> None:
-    assert filled("we met Thursday. Julia left", Hole(2, 4, 0, 1), piece) == expected
+def test_what_is_written_short_is_spoken_long(written: str, letters: int) -> None:
+    assert spoken_letters(written) == letters
 
 
 @pytest.mark.parametrize(
-    ("piece", "expected"),
+    ("standing", "heard", "expected"),
     [
-        ("five four one.", "we met Thursday. five four one. Julia left"),
-        ("Thursday. five four one. Julia", "we met Thursday. five four one. Julia left"),
-        ("Thursday. Julia", None),
-        ("", None),
+        ("Thursday. Julia", "Thursday, five four one. Julia", "Thursday. five four one. Julia"),
+        (
+            "Thursday. Julia",
+            "five four one.",
+            "Thursday. Julia",
+        ),  # nothing in common: as much is said already
+        ("", "five four one.", "five four one."),
+        ("goodbye", "goodbye goodbye goodbye", "goodbye goodbye goodbye"),
+        ("met her", "", "met her"),
     ],
 )
-def test_an_inserted_piece_doubles_nothing(piece: str, expected: str | None) -> None:
-    assert inserted("we met Thursday. Julia left", Hole(3, 3, 0, 1), piece) == expected
+def test_two_hearings_of_a_stretch_lose_nothing(standing: str, heard: str, expected: str) -> None:
+    def words(text: str) -> list[Word]:
+        return [Word(TimedText(0.0, 1.0, word)) for word in text.split()]
+
+    found = [word.place.text for word in merged(words(standing), words(heard))]
+    assert normal_words(" ".join(found)) == normal_words(expected)
+
+
+def test_a_window_falls_into_utterances_at_its_pauses() -> None:
+    level = LEVEL.copy()
+    level[100:130] = level[250:260] = level[400:440] = -70
+    speech = level > -50
+    edges = utterances(level, speech, 0.25, 0, 500)
+    assert len(edges) == 4  # the pause of 0.1 s parts nothing
+    assert 100 <= edges[1] < 130
+    assert 400 <= edges[2] < 440
 
 
 class Skips:
     """The bundled model, made to lose some words of the first window whenever it is asked for all of it.
 
-    `places`: it tells where it listened; `deaf`: it hears nothing in shorter pieces of that window either.
+    `deaf`: it hears nothing in shorter pieces of that window either.
     """
 
-    def __init__(
-        self, real: Recognizer, lost: tuple[int, int], *, places: bool = True, deaf: bool = False
-    ) -> None:
-        self.real, self.lost, self.places, self.deaf = real, lost, places, deaf
+    def __init__(self, real: Recognizer, lost: tuple[int, int], *, deaf: bool = False) -> None:
+        self.real, self.lost, self.deaf = real, lost, deaf
         self.info, self.room, self.submit = real.info, real.room, self._submit
         self.pending, self.confirm = real.pending, real.confirm
         self.lengths: dict[object, int] = {}
@@ -109,8 +122,6 @@ class Skips:
 
     def _spoilt(self, result: WindowResult) -> WindowResult:
         length = self.lengths[result.key]
-        if not self.places:
-            result = replace(result, places=())
         if length != self.victim:
             piece = self.deaf and length < self.victim // 2
             return replace(result, text="", places=(), words=None) if piece else result
@@ -150,15 +161,14 @@ def of_clip(chosen: list[tuple[str, np.ndarray]], index: int) -> tuple[int, int]
     return start, start + len(chosen[index][0].split())
 
 
-@pytest.mark.parametrize("places", [True, False], ids=["places", "word times"])
 def test_a_skipped_sentence_comes_back(
-    nano: Recognizer, recording: tuple[Path, list[tuple[str, np.ndarray]]], places: bool
+    nano: Recognizer, recording: tuple[Path, list[tuple[str, np.ndarray]]]
 ) -> None:
     path, chosen = recording
     whole = row(path, nano)
     assert normal_words(whole.text) == said(chosen)
     assert len(normal_words(whole.windows[0].text)) == len(said(chosen[:3]))
-    transcript = row(path, Skips(nano, of_clip(chosen, 1), places=places))
+    transcript = row(path, Skips(nano, of_clip(chosen, 1)))
     assert normal_words(transcript.text) == said(chosen)
     assert "recovered" in transcript.windows[0].flags
     assert transcript.windows[0].hypotheses
@@ -192,7 +202,7 @@ def test_a_sentence_that_never_comes_is_named(
     assert transcript.coverage == pytest.approx(1 - (found[1] - found[0]) / transcript.speech, abs=0.02)
 
 
-def test_a_slow_speaker_is_no_hole() -> None:
+def test_a_slow_speaker_is_no_gap() -> None:
     """Words that all take twice as long are no missing speech; one that takes four times as long is."""
     slow = [TimedText(1.0 * i, 1.0 * (i + 1), "seven") for i in range(8)]
     speech = np.ones(800, bool)
@@ -205,21 +215,3 @@ def test_a_slow_speaker_is_no_hole() -> None:
     assert missing(drawled, speech[:180]) == pytest.approx(3 * (0.6 - 0.36 - 0.1), abs=0.05)
     assert missing([], speech) == 0.0
     assert list(bare_stretches([], speech, 0.7)) == []
-
-
-@pytest.mark.parametrize(
-    ("before", "piece", "expected"),
-    [
-        ("near the hammer.", "Flight the hammer. The loud basket.", "near the hammer. The loud basket. So"),
-        ("near the hammer.", "hammer. The loud basket. So", "near the hammer. The loud basket. So"),
-        ("near the hammer.", "Flight so", "near the hammer. Flight So"),
-        ("five", "five five", "five five So"),
-    ],
-)
-def test_a_piece_put_in_loses_its_made_up_start_only_where_a_twin_follows(
-    before: str, piece: str, expected: str
-) -> None:
-    place = len(before.split())
-    found = inserted(f"{before} So", Hole(place, place, 0, 1), piece)
-    assert found is not None
-    assert normal_words(found) == normal_words(expected)

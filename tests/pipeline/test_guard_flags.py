@@ -6,11 +6,10 @@ from dataclasses import replace
 
 from asr_batch.models.recognizer import WindowResult
 from asr_batch.pipeline.guards import judge
-from asr_batch.pipeline.options import PipelineOptions
 
 
 def test_a_flagged_loop_is_a_fault() -> None:
     result = WindowResult("w", "one two three", (1, 2, 3), -0.2, float("nan"), 0.0)
-    assert judge(result, PipelineOptions(), speech=2.0) == frozenset()
+    assert judge(result, speech=2.0) == frozenset()
     flagged = replace(result, flags=("repetition",))
-    assert judge(flagged, PipelineOptions(), speech=2.0) == {"repetition"}
+    assert judge(flagged, speech=2.0) == {"repetition"}
