@@ -4,8 +4,8 @@
         [--ct2 FOLDER] [--hf FOLDER] [--parts joined,single,noise,repeated]
 
 MANIFEST is a CSV with `audio`, `text`, `language`. Joined recordings have pauses of 0.25 to 0.7 s. What was
-tuned was tuned on `--half even`; tables are of `--half odd`. With `--cache` answers of the model and rows of the
-others are kept on disk, so that only what changed is computed again.
+tuned was tuned on `--half even`; tables are of `--half odd`. With `--cache` the answers of the model and the
+rows of the others are kept on disk, so that only what changed is computed again.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def joined_table(name: str, run: Runner, recordings: Sequence[Recording], verbos
     print(
         f"| mean | {name} | {mean[0]:.2f} | | {mean[1]:.2f} | decoded {decoded / length:.2f} x "
         f"| flagged {alarms.seconds:.1f} s, right {alarms.right:.1f} s; lost words {alarms.lost}, "
-        f"named {alarms.named}; edges {np.median(edges or [np.nan]):.2f} s; words {times.words}, without length "
-        f"{times.empty}, astray {times.astray} |",
+        f"named {alarms.named}; edges {np.median(edges or [np.nan]):.2f} s; words {times.words}, without "
+        f"length {times.empty}, astray {times.astray} |",
         flush=True,
     )
     if verbose:
@@ -148,7 +148,8 @@ def repeated_table(name: str, run: Runner, clips: Sequence[Clip]) -> None:
             normal, _ = pooled([(recording, row)])
             if normal.deletions + normal.insertions:
                 print(
-                    f"| {recording.name} | {name} | {normal.words} words, D {normal.deletions} I {normal.insertions} |"
+                    f"| {recording.name} | {name} | {normal.words} words | "
+                    f"D {normal.deletions} I {normal.insertions} |"
                 )
     print(flush=True)
 

@@ -30,9 +30,7 @@ _FIRST_LOOK = 6  # places of the first round; each round doubles them
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The language of a row and its probability (None where it was given); `choice` where several may be spoken
-    in it.
-    """
+    """The language of a row, its probability (None: it was given), and a `choice` where others are likely."""
 
     language: str | None
     prob: float | None = None
@@ -101,7 +99,7 @@ class LanguageVote:
 
     def _vote(self, windows: Sequence[Samples]) -> Answer:
         """Mean of the probabilities over the windows; a choice where they disagree or one alone is unsure."""
-        voters = [self._chances(part) for part in windows if len(part)]
+        voters = self._chances([part for part in windows if len(part)])
         total: dict[str, float] = {}
         for chances in voters:
             for code, chance in chances.items():
@@ -110,22 +108,29 @@ class LanguageVote:
             return Answer(None)
         ranked = sorted(total, key=lambda code: (-total[code], code))
         prob = total[ranked[0]] / sum(total.values())
-        spoken = set(ranked[:1])
-        if len(voters) > 1:
-            tops = [max(sorted(chances), key=lambda code: chances[code]) for chances in voters if chances]
-            spoken |= {
-                top for top, chances in zip(tops, voters, strict=False) if chances[top] >= SECOND_LANGUAGE
-            }
-        elif prob < SURE_CHANCE:
-            spoken |= {code for code in ranked[:MOST_LANGUAGES] if total[code] >= LEAST_CHANCE}
+        spoken = {ranked[0], *_candidates(voters, ranked, prob)}
         languages = tuple(code for code in ranked if code in spoken)[:MOST_LANGUAGES]
-        return Answer(ranked[0], prob, Choice(languages, self._chances) if len(languages) > 1 else None)
+        return Answer(
+            ranked[0],
+            prob,
+            Choice(languages, lambda samples: self._chances([samples])[0]) if len(languages) > 1 else None,
+        )
 
-    def _chances(self, samples: Samples) -> dict[str, float]:
-        """Chance of each language that may be spoken, in one window."""
-        chances = self._recognizer.detect_language([samples])[0]
+    def _chances(self, windows: Sequence[Samples]) -> list[dict[str, float]]:
+        """Chance of each language that may be spoken, in each window."""
         allowed = self._options.languages
-        return {code: chance for code, chance in chances.items() if not allowed or code in allowed}
+        return [
+            {code: chance for code, chance in chances.items() if not allowed or code in allowed}
+            for chances in self._recognizer.detect_language(windows)
+        ]
+
+
+def _candidates(voters: Sequence[dict[str, float]], ranked: Sequence[str], prob: float) -> set[str]:
+    """Languages that may be spoken beside the likeliest of all, `ranked[0]`, of probability `prob`."""
+    if len(voters) == 1:
+        likely = [code for code in ranked[:MOST_LANGUAGES] if voters[0][code] >= LEAST_CHANCE]
+        return set(likely) if prob < SURE_CHANCE else set()
+    return {code for chances in voters for code, chance in chances.items() if chance >= SECOND_LANGUAGE}
 
 
 def _speech(samples: Samples) -> float:

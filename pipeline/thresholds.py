@@ -17,7 +17,7 @@ COMPRESSION = 2.4
 """zlib ratio above which a text repeats itself. Whisper."""
 
 LOOP_SPAN, LOOP_TIMES, DIGIT_TIMES = 6, 4, 8
-"""A phrase of up to so many words, so many times in a row, is a loop; single words (digits read out) need more."""
+"""A phrase of up to so many words, so many times in a row, is a loop; single words (digits) need more."""
 
 DENSEST = 24
 """Letters a second of speech that nobody exceeds; the fastest human clip has 21."""
@@ -27,7 +27,7 @@ ECHO = 4
 
 # How long a text takes to say (pipeline.text.spoken).
 WORD_SECONDS, LETTER_SECONDS = 0.12, 0.08
-"""A word takes so much, and so much more for each letter as spoken. Human clips: three words of four take less."""
+"""A word takes so much, and so much more for each letter as spoken."""
 
 SPARE = 0.1
 """Seconds that any word may take longer."""
@@ -37,9 +37,9 @@ SLOW_WORDS = 4
 
 # Speech without text.
 GAP = 0.9
-"""Seconds of speech beyond what its words take from which a stretch is heard again, and reported where that finds
-neither more words nor as many. Joined human clips, base, 30 min: of 30 stretches over 0.3 s one lacks words, of 7
-over 0.7 s one; places of words are 80 ms coarse, and speakers linger."""
+"""Seconds of speech beyond what its words take from which a stretch is heard again, and reported where that
+finds neither more words nor as many. Joined human clips, base, 30 min: of 30 stretches over 0.3 s
+one lacks words, of 7 over 0.7 s one; places of words are 80 ms coarse, and speakers linger."""
 
 SPARSE_WORDS, ENOUGH_SPEECH = 0.5, 2.0
 """Words a second under which so many seconds of speech count as not transcribed; people say 2 to 4."""
@@ -65,12 +65,14 @@ NEWS = 3
 """Letters that a second hearing must add to count as more."""
 
 ASKED_FOR = 0.35
-"""Of the missing seconds: what is put into a gap must take as long to say. Words at the edges of a gap are heard
-twice."""
+"""Of the missing seconds: what is put into a gap must take as long; words at its edges are heard twice."""
 
 # How it is heard again.
 PAUSE = 0.25
 """Seconds of a pause that parts two utterances; the shortest pause between joined clips."""
+
+MARGINS = ((0.0, 0.2), (0.6, 0.6), (0.0, 0.0), (1.0, 1.0), (0.3, 0.3), (0.15, 0.5))
+"""Seconds of silence before and behind an utterance of which a model says more than anybody can."""
 
 AT_ONCE = 8
 """Windows of a recording tried again at once."""
@@ -78,8 +80,9 @@ AT_ONCE = 8
 LEAST_WINDOWS = 3
 """Windows that the repair budget allows to even the shortest row."""
 
-# Text where nobody speaks. Human clips at -45 and -70 dBFS and in noise as loud as they are: Silero hears 1.3 s
-# or more in each, `no_speech_prob` is at most 0.41. Ten kinds of sound without speech: at most 0.04 s, at least 0.32.
+# Text where nobody speaks. Human clips at -45 and -70 dBFS and in noise as loud as they are: Silero hears 1.3
+# seconds or more in each, `no_speech_prob` is at most 0.41. Ten kinds of sound without speech: Silero hears at
+# most 0.04 s, `no_speech_prob` is at least 0.32.
 HARDLY = 0.3
 """Seconds of speech (Silero) under which a window's text needs another witness."""
 

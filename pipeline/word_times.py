@@ -1,4 +1,4 @@
-"""Times of words in the file: from the decoder's attention where it tells them, else spread over the speech."""
+"""Times of words in the file: from the decoder's attention where it has them, else spread over the speech."""
 
 from __future__ import annotations
 

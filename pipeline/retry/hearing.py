@@ -10,7 +10,6 @@ from itertools import pairwise
 import numpy as np
 
 from asr_batch.models.recognizer import (
-    SAMPLE_RATE,
     DecodeOptions,
     Samples,
     TimedText,
@@ -27,7 +26,7 @@ from asr_batch.pipeline.windows.planning import pauses, quietest, runs
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word of a hearing with the seconds of the window in which it was heard, and its time if it has one."""
+    """A word of a hearing with the place where it was heard, and its time if that is known; in the window."""
 
     place: TimedText
     timed: TimedWord | None = None
@@ -44,7 +43,7 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Hearing:
-    """Results of consecutive stretches of a window as one, and the seconds decoded for them.
+    """Results of consecutive stretches of a window as one.
 
     `faults`: guards that any of them fails; `words`: theirs, in the window's time.
     """
@@ -52,7 +51,6 @@ class Hearing:
     result: WindowResult
     words: tuple[Word, ...]
     faults: frozenset[str]
-    seconds: float
 
 
 Decoding = Generator[DecodeRequest, WindowResult, Hearing]
@@ -75,17 +73,17 @@ def hear(
     for start, end in pairwise(edges):
         part = samples[start * FRAME : end * FRAME]
         spoken = float(np.count_nonzero(speech[start:end])) / FRAMES_PER_SECOND
-        result = yield request(part, base, listener.options, max(spoken, 0.0), second)
+        result = yield request(part, base, listener.options, spoken, second)
         results.append(result)
         faults |= judge(result, spoken)
         words += words_heard(result, start / FRAMES_PER_SECOND, speech[start:end])
-    seconds = (min(edges[-1] * FRAME, len(samples)) - edges[0] * FRAME) / SAMPLE_RATE
-    return Hearing(_joined(results), tuple(words), frozenset(faults), seconds)
+    return Hearing(_joined(results), tuple(words), frozenset(faults))
 
 
 def words_heard(result: WindowResult, offset: float, speech: Mask) -> list[Word]:
-    """The words of a result that begins `offset` seconds into the window; where the engine does not tell their
-    places they lie over the speech.
+    """The words of a result that begins `offset` seconds into the window.
+
+    Where the engine does not tell their places they lie over the speech.
     """
     texts = words_of(result.text)
     places: Sequence[TimedText] = result.places
@@ -112,8 +110,9 @@ def spread(texts: Sequence[str], speech: Mask) -> list[TimedText]:
 
 
 def merged(standing: Sequence[Word], heard: Sequence[Word]) -> list[Word]:
-    """Both texts of a stretch as one: every word that stands, unless another, longer one was heard for it, and
-    what was only heard.
+    """Both texts of a stretch as one.
+
+    Every word that stands, unless another, longer one was heard for it, and what was only heard.
     """
     matcher = difflib.SequenceMatcher(
         None, [normal(w.place.text) for w in standing], [normal(w.place.text) for w in heard], autojunk=False
@@ -162,8 +161,9 @@ def _joined(results: Sequence[WindowResult]) -> WindowResult:
 
 
 def utterances(level: Float32, speech: Mask, least: float, start: int, end: int) -> list[int]:
-    """Frames at which [start, end) falls into utterances: its edges and a quiet place in each pause of `least`
-    seconds or more between speech.
+    """Frames at which [start, end) falls into utterances.
+
+    Its edges, and a quiet place in each pause of `least` seconds or more between speech.
     """
     quiet = pauses(level, speech.astype(np.float32))
     voiced = np.flatnonzero(~quiet[start:end])
@@ -181,7 +181,7 @@ def _inside(found: Sequence[tuple[int, int]], low: int, high: int) -> Iterator[t
 
 
 def halves(level: Float32, speech: Mask) -> list[int]:
-    """Frames at which a window falls into two parts: at the longest pause of its middle half, else the quietest
+    """Frames at which a window falls into two parts: the longest pause of its middle half, else the quietest
     place there. A window under four seconds stays whole.
     """
     frames = len(level)

@@ -151,7 +151,7 @@ def _planned(windows: Sequence[Doubtful], budget: float, listener: Listener) -> 
     """
     wanted = [(window, *_worth(window, listener)) for window in windows]
     picked: list[_Planned] = []
-    for window, gain, cost in sorted(
+    for window, _, cost in sorted(
         (one for one in wanted if one[2] > 0), key=lambda one: (-one[1] / one[2], one[0].index)
     ):
         allowed = min(cost, budget)

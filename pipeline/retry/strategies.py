@@ -7,13 +7,23 @@ sent results, and returns the outcome that stands. What it does depends on the w
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from asr_batch.models.recognizer import Samples, WindowResult
-from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask
-from asr_batch.pipeline.guards import WHOLE, DecodeRequest, Outcome, echoes, hypothesis, letters, without_loop
+from asr_batch.models.recognizer import SAMPLE_RATE, Samples, WindowResult
+from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Float32, Mask
+from asr_batch.pipeline.guards import (
+    WHOLE,
+    DecodeRequest,
+    Outcome,
+    echoes,
+    hypothesis,
+    judge,
+    letters,
+    request,
+    without_loop,
+)
 from asr_batch.pipeline.retry.gaps import Gap, find_gaps, missing
 from asr_batch.pipeline.retry.hearing import (
     Hearing,
@@ -35,6 +45,7 @@ from asr_batch.pipeline.thresholds import (
     LEAST_RATE,
     LEAST_SPEECH,
     LETTER_SECONDS,
+    MARGINS,
     MOST_RATE,
     NEWS,
     PAUSE,
@@ -43,6 +54,7 @@ from asr_batch.pipeline.thresholds import (
     WORSE,
 )
 
+_EDGE = 5  # frames kept around speech that is heard alone
 _USELESS = WHOLE | {"low_logprob"}
 _MENDED = _USELESS | {"too_dense"}
 
@@ -52,7 +64,8 @@ class Doubtful:
     """A window to hear again: its outcome so far and what is heard in it, frame by frame.
 
     `speech` is the audit's; `thin`: it says far less than this recording usually does in the time;
-    `confirmed`: stretches [start, end) in frames that a second hearing found complete.
+    `confirmed`: stretches [start, end) in frames that a second hearing found complete; `refused`: those for
+    which it gave nothing that could be used.
     """
 
     index: int
@@ -60,7 +73,8 @@ class Doubtful:
     level: Float32
     speech: Mask
     thin: bool = False
-    confirmed: tuple[tuple[int, int], ...] = field(default=())
+    confirmed: tuple[tuple[int, int], ...] = ()
+    refused: tuple[tuple[int, int], ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -79,7 +93,7 @@ class Doubtful:
         if not places or [place.text for place in places] != words_of(self.outcome.result.text):
             return []
         speech = self.speech.copy()
-        for start, end in self.confirmed:
+        for start, end in self.confirmed + self.refused:
             speech[start:end] = False
         return find_gaps(places, speech, self.level, GAP)
 
@@ -167,6 +181,7 @@ def _fill_gaps(window: Doubtful, samples: Samples, listener: Listener) -> Attemp
             window = replace(window, confirmed=(*window.confirmed, (gap.start, gap.end)))
         else:
             window = _kept(window, "gap", hearing)
+            window = replace(window, refused=(*window.refused, (gap.start, gap.end)))
     return window
 
 
@@ -187,6 +202,26 @@ def _stretch(
 
 def _letters(words: Iterable[Word]) -> int:
     return total_letters(word.place.text for word in words)
+
+
+def _between_other_silences(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
+    """The speech alone between other lengths of silence: a short word said once comes once in one of them."""
+    voiced = np.flatnonzero(window.speech)
+    if not len(voiced):
+        return window
+    first, last = max(0, int(voiced[0]) - _EDGE), int(voiced[-1]) + 1 + _EDGE
+    spoken = samples[first * FRAME : last * FRAME]
+    for before, behind in MARGINS:
+        padded = np.pad(spoken, (round(before * SAMPLE_RATE), round(behind * SAMPLE_RATE)))
+        result = yield request(padded, listener.base, listener.options, window.spoken)
+        result = replace(result, places=(), words=None, segments=())
+        hearing = Hearing(
+            result, tuple(words_heard(result, 0.0, window.speech)), judge(result, window.spoken)
+        )
+        if hearing.words and not hearing.faults:
+            return _taken(window, hearing)
+        window = _kept(window, f"{before:g} and {behind:g} s of silence", hearing)
+    return window
 
 
 def _in_halves(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
@@ -269,6 +304,13 @@ def _length(window: Doubtful) -> float:
     return window.seconds
 
 
+_GAPS = Strategy(
+    "gaps",
+    lambda window, _: not _faulty(window) and bool(window.gaps),
+    lambda window: 2 * sum(gap.end - gap.start for gap in window.gaps) / FRAMES_PER_SECOND,
+    _fill_gaps,
+)
+
 STRATEGIES: tuple[Strategy, ...] = (
     Strategy(
         "without prompt",
@@ -278,15 +320,19 @@ STRATEGIES: tuple[Strategy, ...] = (
     ),
     Strategy(
         "utterances",
-        lambda window, _: bool(window.outcome.flags & {"repetition", "truncated", "too_dense"}),
+        lambda window, _: bool(window.outcome.flags & {"repetition", "truncated"}),
         _length,
         _by_utterance,
     ),
+    _GAPS,
+    _GAPS,  # what was put in may show that more is missing
     Strategy(
-        "gaps",
-        lambda window, _: not _faulty(window) and bool(window.gaps),
-        lambda window: 2 * sum(gap.end - gap.start for gap in window.gaps) / FRAMES_PER_SECOND,
-        _fill_gaps,
+        "other silences",
+        lambda window, _: window.outcome.flags == {"too_dense"},
+        lambda window: (
+            sum(map(sum, MARGINS)) + len(MARGINS) * (window.spoken + 2 * _EDGE / FRAMES_PER_SECOND)
+        ),
+        _between_other_silences,
     ),
     Strategy("halves", lambda window, _: _faulty(window), _length, _in_halves),
     Strategy(

@@ -17,7 +17,7 @@ _LONG_PAUSE, _LONG = 0.4, 6.0
 
 
 def sentences(words: Sequence[Word]) -> list[tuple[int, int]]:
-    """Words [first, last) of each segment: sentences that a pause follows, and long ones cut in long pauses."""
+    """Words [first, last) of each segment: sentences before a pause, and long ones cut in long pauses."""
     out: list[tuple[int, int]] = []
     first = 0
     for index, word in enumerate(words):

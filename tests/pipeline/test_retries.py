@@ -73,7 +73,7 @@ def decoded(talk: Path) -> DecodedTrack:
 def retried(
     decoded: DecodedTrack, budget: float, luck: int, pick: Callable[[int], int], seen: list[set[int]]
 ) -> tuple[list[DecodedWindow], float]:
-    """The windows afterwards and the seconds decoded. `pick`: which of so many open requests is answered next;
+    """The windows afterwards and the seconds decoded. `pick`: which of so many requests is answered next;
     `seen`: the windows that had one open, each time.
     """
     track = replace(decoded, windows=copy.deepcopy(decoded.windows), budget=budget)
