@@ -3,7 +3,7 @@
 Whatever is shorter was padded with silence before the encoder in training, and the decoder knows what the
 encoder makes of that silence: that the speech is over, and more. So a window is encoded with a margin of
 silence, and behind it stand states that were measured when the model was compiled
-(:mod:`asr_batch.models.whisper.compile.silence`): the means of :data:`STEP` neighbouring positions each, to
+(:mod:`asr_batch.models.whisper.compile.measuring`): the means of :data:`STEP` neighbouring positions each, to
 which the cross-attention adds ln(how many they stand for).
 """
 

@@ -9,14 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import whisper_reference as reference
-from whisper_bundles import bundle, decode, options_for, source
+from tiny_whisper import weights
+from whisper_bundles import bundle, decode, options_for, source, write_safetensors
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.calibration import clips_of, packaged_clips, recordings
 from asr_batch.models.features import log_mel
 from asr_batch.models.load import load_recognizer
+from asr_batch.models.onnx.sessions import open_session
 from asr_batch.models.recognizer import LoadOptions, WindowRequest
 from asr_batch.models.whisper.compile.bundle import compile_bundle
+from asr_batch.models.whisper.compile.encoder import build_encoder
+from asr_batch.models.whisper.compile.graph import DataFile
+from asr_batch.models.whisper.compile.measuring import measure
+from asr_batch.models.whisper.compile.weights import read_source
+from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.engine.cross import CLOSED, with_silence
 from asr_batch.models.whisper.kernels import library
 from asr_batch.models.whisper.silence import (
@@ -193,3 +200,27 @@ def test_a_damaged_table_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "silence.npy", np.zeros((3, 4), np.float32))
     with pytest.raises(ModelError, match=r"\(75, 4\)"):
         read_silence(tmp_path, 4, 1500)
+
+
+def test_a_layer_with_rows_that_stand_out_gets_a_scale_for_each(tmp_path: Path) -> None:
+    """One window has a value a hundred times the others; a scale per window would leave them two levels."""
+    state = weights(SPEC)
+    up = state["model.encoder.layers.0.fc1.weight"]
+    up[0] = 0
+    up[0, np.argmax(np.abs(up[1]))] = 300  # loud where one channel is
+    folder = source(tmp_path / "src", SPEC)
+    write_safetensors(folder / "model.safetensors", state)
+    config = WhisperConfig.from_folder(folder)
+    read = read_source(folder)
+    spiky = measure(read, config, packaged_clips()[:3]).spiky
+    assert spiky == {0}
+    hidden = {}
+    clip = features(packaged_clips()[1], SPEC.n_mels, 240, 1500)[None]
+    for name, style, rows in (("true", "fp32", ()), ("rows", "tensor", spiky), ("window", "tensor", ())):
+        data = DataFile(tmp_path / f"{name}.weights")
+        build_encoder(read, config, style, frozenset(rows)).save(tmp_path / f"{name}.onnx", data)
+        data.close()
+        session = open_session(tmp_path / f"{name}.onnx", provider="cpu").session
+        hidden[name] = session.run(["hidden"], {"log_mel": clip})[0]
+    off = {name: np.abs(hidden[name] - hidden["true"]).mean() for name in ("rows", "window")}
+    assert off["rows"] < 0.7 * off["window"]

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from asr_batch.models.whisper.compile.graph import Graph
 from asr_batch.models.whisper.compile.layers import (
+    GELU_LEAST,
     AttentionWeights,
     Style,
     add_and_norm,
@@ -26,9 +27,20 @@ from asr_batch.models.whisper.silence import BLOCK
 Float32 = NDArray[np.float32]
 
 
-def build_encoder(source: Source, config: WhisperConfig, style: Style) -> Graph:
-    """Log-mel [batch, n_mels, frames] to hidden states [batch, positions, d_model], two frames a position."""
-    graph = Graph("encoder")
+def build_encoder(
+    source: Source,
+    config: WhisperConfig,
+    style: Style,
+    spiky: frozenset[int] = frozenset(),
+    *,
+    watched: bool = False,
+) -> Graph:
+    """Log-mel [batch, n_mels, frames] to hidden states [batch, positions, d_model], two frames a position.
+
+    Of the layers `spiky` the last product has a scale per row where it would have one per window. `watched`:
+    also `peaks` [batch, layers, positions], each row's largest value before that product.
+    """
+    graph, peaks = Graph("encoder"), list[str]()
     d = config.d_model
     x = graph.input("log_mel", "FLOAT", ["batch", config.n_mels, "frames"])
     stem = _stem_int8 if style == "tensor" else _stem
@@ -42,10 +54,18 @@ def build_encoder(source: Source, config: WhisperConfig, style: Style) -> Graph:
             skip, y = add_and_norm(graph, skip, x, source, f"{name}.self_attn_layer_norm", d)
         y = _self_attention(graph, y, source, name, config, style)
         skip, y = add_and_norm(graph, skip, y, source, f"{name}.final_layer_norm", d)
-        x = feed_forward(graph, y, source, name, d, config.encoder_ffn, style)
+        wide = _widened(graph, y, source, name, d, config.encoder_ffn, style)
+        if watched:
+            peak = graph.op("ReduceMax", wide, axes=[-1], keepdims=0)
+            peaks.append(graph.op("Unsqueeze", peak, graph.weight([1], np.int64)))
+        narrow: Style = "row" if style == "tensor" and i in spiky else style
+        x = _narrowed(graph, wide, source, name, d, config.encoder_ffn, narrow)
     assert skip is not None
     _, y = add_and_norm(graph, skip, x, source, "encoder.layer_norm", d)
     graph.output("hidden", "FLOAT", ["batch", "positions", d], y)
+    if watched:
+        graph.op("Concat", *peaks, axis=1, out="peaks")
+        graph.output("peaks", "FLOAT", ["batch", config.encoder_layers, "positions"])
     return graph
 
 
@@ -166,10 +186,18 @@ def _softmax_bytes(graph: Graph, scores: str) -> tuple[str, str]:
 
 def feed_forward(graph: Graph, x: str, source: Source, name: str, d: int, inner: int, style: Style) -> str:
     """Linear, GELU, linear."""
-    up, up_bias = source.get(f"{name}.fc1.weight", inner, d).T, source.get(f"{name}.fc1.bias", inner)
-    down, down_bias = source.get(f"{name}.fc2.weight", d, inner).T, source.get(f"{name}.fc2.bias", d)
-    y = graph.op("Gelu", linear(graph, x, up, up_bias, style, f"{name}.fc1"))
-    return linear(graph, y, down, down_bias, style, f"{name}.fc2")
+    y = _widened(graph, x, source, name, d, inner, style)
+    return _narrowed(graph, y, source, name, d, inner, style)
+
+
+def _widened(graph: Graph, x: str, source: Source, name: str, d: int, inner: int, style: Style) -> str:
+    weight, bias = source.get(f"{name}.fc1.weight", inner, d).T, source.get(f"{name}.fc1.bias", inner)
+    return graph.op("Gelu", linear(graph, x, weight, bias, style, f"{name}.fc1"))
+
+
+def _narrowed(graph: Graph, x: str, source: Source, name: str, d: int, inner: int, style: Style) -> str:
+    weight, bias = source.get(f"{name}.fc2.weight", d, inner).T, source.get(f"{name}.fc2.bias", d)
+    return linear(graph, x, weight, bias, style, f"{name}.fc2", GELU_LEAST)
 
 
 def build_cross(source: Source, config: WhisperConfig, *, int8: bool) -> Graph:

@@ -24,16 +24,32 @@ _POOLED = 20  # rows that one step of a maximum over rows takes in
 EPSILON = 1e-5  # torch.nn.LayerNorm's
 
 
+GELU_LEAST = 0.17
+"""GELU is nowhere under this with a minus: shifted by it, a row needs no sign, and has a bit more."""
+
+
 def linear(
-    graph: Graph, x: str, weight: Float32, bias: Float32 | None, style: Style, name: str | None = None
+    graph: Graph,
+    x: str,
+    weight: Float32,
+    bias: Float32 | None,
+    style: Style,
+    name: str | None = None,
+    least: float | None = None,
 ) -> str:
-    """`x` [..., k] times `weight` [k, n] plus `bias` [n]; for `name` see :func:`_named_int8`."""
+    """`x` [..., k] times `weight` [k, n] plus `bias` [n]; for `name` see :func:`_named_int8`.
+
+    `least`: no value of `x` is under this with a minus.
+    """
     if style == "tensor":
         quantised, scale, *rest = _named_int8(graph, weight, bias, name)
         return graph.op("DynamicQuantizeMatMul", x, quantised, scale, "", *rest)
     if style == "row":
         quantised, scale, *rest = _named_int8(graph, weight, bias, name)
-        y = row_product(graph, x, quantised, scale)
+        if least is None:
+            y = row_product(graph, x, quantised, scale)
+        else:
+            y = _row_product_above(graph, x, quantised, scale, least, weight)
         return graph.op("Add", y, *rest) if rest else y
     if style == "int4":
         blocks, scales = int4_blocks(weight)
@@ -74,6 +90,25 @@ def row_product(graph: Graph, x: str, weight: str, column: str, out: str | None 
     step, middle = graph.weight(ROW_SCALE, np.float32), graph.weight(128, np.uint8)
     y = graph.op("MatMulIntegerToFloat", rows, weight, step, column, middle)
     return graph.op("Mul", y, top, out=out)
+
+
+def _row_product_above(
+    graph: Graph, x: str, quantised: str, scale: str, least: float, weight: Float32
+) -> str:
+    """:func:`row_product` for an `x` from -`least` on: each row is moved up, so that all 255 levels are used.
+
+    By a whole number of levels: of the many values near zero none may be off, all in the same direction.
+    """
+    width = graph.op("Add", graph.op("ReduceMax", x, axes=[-1], keepdims=1), graph.weight(least, np.float32))
+    levels = graph.op("Div", graph.weight(255, np.float32), width)
+    zero = graph.op("Round", graph.op("Mul", levels, graph.weight(least, np.float32)))
+    one, none = graph.weight(1, np.float32), graph.weight(0, np.uint8)
+    rows = graph.op("QuantizeLinear", graph.op("Add", graph.op("Mul", x, levels), zero), one, none)
+    y = graph.op("MatMulIntegerToFloat", rows, quantised, one, scale, none)
+    integers, columns = int8_columns(weight)
+    sums = integers.sum(axis=0, dtype=np.int32).astype(np.float32) * columns
+    y = graph.op("Sub", y, graph.op("Mul", zero, graph.weight(sums)))
+    return graph.op("Mul", y, graph.op("Mul", width, graph.weight(1 / 255, np.float32)))
 
 
 def quantise_window(graph: Graph, x: str) -> tuple[str, str, str]:
