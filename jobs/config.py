@@ -67,6 +67,7 @@ class RunConfig:
     on_finish: str | None = _key("Command to run at the end; summary.json is on its standard input.")
     webhook: str | None = _key("URL to which summary.json is sent at the end.")
     fresh: bool = _key("Start over, in an empty folder only.", False)
+    redo: bool = _key("Go on where the folder holds another job: its rows are replaced one by one.", False)
     min_coverage: float | None = _key("Gate: least share of speech with text.", least=0.0, most=1.0)
     max_failures: str | None = _key("Gate: most failed rows, as a number or a share such as 1%.")
     grace: float = _key("Seconds that running files get to finish when the job is stopped.", 30.0, least=0.0)
@@ -80,6 +81,8 @@ class RunConfig:
     progress: str = _key("How progress is shown.", "auto", choices=("auto", "plain", "none", "json"))
     quiet: bool = _key("Print nothing when all is well.", False)
     verbose: bool = _key("Say more.", False)
+    told: frozenset[str] = frozenset()
+    """The keys that the user named, on the command line or in job.toml; no key itself."""
 
     def pipeline(self) -> PipelineOptions:
         """The part that the pipeline gets."""
@@ -113,8 +116,15 @@ class RunConfig:
 
 
 FORMATS = ("srt", "vtt", "txt", "json", "tsv", "jsonl", "csv")
-KEYS = {entry.name: entry for entry in fields(RunConfig)}
+KEYS = {entry.name: entry for entry in fields(RunConfig) if "help" in entry.metadata}
 _SETTINGS = ("precision", "provider", "encoder", "decoder")
+
+DECIDING = (
+    *_SETTINGS,
+    "second_model",
+    *(entry.name for entry in fields(PipelineOptions) if entry.name in KEYS),
+)
+"""Keys that decide the text of rows, the model aside."""
 
 
 def settings_base(config: RunConfig, second_sha256: str = "") -> dict[str, Any]:
@@ -243,7 +253,7 @@ def build_config(given: Mapping[str, Any], file: Mapping[str, Any] | None = None
         raise ConfigError("job.toml has both manifest and sources; expected one of them")
     if told.keys() & {"manifest", "sources"}:
         kept = {name: value for name, value in kept.items() if name not in ("manifest", "sources")}
-    config = _with_manifest(RunConfig(**{**kept, **told}))
+    config = _with_manifest(RunConfig(**{**kept, **told}, told=frozenset(kept) | frozenset(told)))
     if not config.manifest and not config.sources:
         raise ConfigError(
             "SOURCE is missing: give a manifest, or audio files, folders and globs, on the command line "
