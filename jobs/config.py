@@ -29,60 +29,76 @@ def _key(text: str, default: Any = None, **limits: Any) -> Any:
 class RunConfig:
     """One job."""
 
-    manifest: str | None = _key("The manifest: a file, a URL, or - for CSV on standard input.")
-    sources: tuple[str, ...] = _key("Audio files, folders and globs in place of a manifest.", ())
-    out: str | None = _key("The folder of the data set.")
-    model: str | None = _key("Model: a name in the store or a folder.")
-    second_model: str | None = _key("A stronger model for windows that the first could not settle.")
+    manifest: str | None = _key("Manifest: a file, a URL, or - for CSV on standard input.")
+    sources: tuple[str, ...] = _key("Audio files, folders and globs instead of a manifest.", ())
+    out: str | None = _key("Output folder of the data set.")
+    model: str | None = _key("Model: a name or a folder; default: the best one installed.")
+    second_model: str | None = _key("Larger model for windows that the first model fails on.")
     encoder: str = _key("Where the encoder runs.", "auto", choices=("auto", "cpu", "hailo"))
     decoder: str = _key("Where the decoder runs.", "auto", choices=("auto", "cpu", "npu"))
-    npu_service: bool = _key("Share the NPU through the vendor's service instead of holding it alone.", False)
-    precision: str = _key("Which weights of the model.", "auto", choices=("auto", "fp32", "int8", "int4"))
-    provider: str = _key(
-        "ONNX Runtime's execution provider: cpu, cuda or another; auto takes the fastest here.", "auto"
+    npu_service: bool = _key("Share the NPU with other programs through HailoRT's service.", False)
+    precision: str = _key("Weights to use.", "auto", choices=("auto", "fp32", "int8", "int4"))
+    provider: str = _key("ONNX Runtime execution provider; auto: the fastest available.", "auto")
+    address: str = _key(
+        "Ray cluster: local (this machine only), auto (the cluster that this machine is in) or HOST:PORT.",
+        "local",
     )
-    address: str = _key("Ray: local (embedded), auto (cluster started here) or HOST:PORT.", "local")
     workers: int | None = _key("Number of workers; default: by cores and memory.", least=1)
-    no_ray: bool = _key("Run the same job in this process.", False)
-    insecure_cluster: bool = _key("Accept a cluster without authentication.", False)
-    strict: bool = _key("Stop when a node of the cluster does not fit.", False)
-    language: str | None = _key("Language code of rows that name none; default: detected.")
-    languages: str | None = _key("Codes that detection may choose from, with commas between.")
-    task: str = _key("What rows that name none get.", "transcribe", choices=("transcribe", "translate"))
-    batch_size: int | None = _key("Windows that decode together; default: the engine's choice.", least=1)
-    threads: int | None = _key("Threads of a worker; default: by cores.", least=1)
+    no_ray: bool = _key("Run in this process, without Ray.", False)
+    insecure_cluster: bool = _key("Accept a Ray cluster without authentication.", False)
+    strict: bool = _key("Stop if a node of the cluster cannot be used, instead of leaving it out.", False)
+    language: str | None = _key("Language of rows that name none, such as en; default: detect.")
+    languages: str | None = _key("Languages that detection may choose from, separated by commas.")
+    task: str = _key("Task of rows that name none.", "transcribe", choices=("transcribe", "translate"))
+    batch_size: int | None = _key("Windows to decode together; default: the engine's choice.", least=1)
+    threads: int | None = _key("Threads per worker; default: by cores.", least=1)
     window: float | None = _key("Longest window in seconds; default: the model's.", least=1.0, most=1200.0)
-    planner: str = _key("How windows are cut.", "silence", choices=("silence", "stride"))
-    plain: bool = _key("Consecutive windows, one greedy pass, as reference implementations do.", False)
-    timestamps: bool = _key("Let the model write time stamps within windows.", False)
-    word_timestamps: bool = _key("Fill the column words.", False)
-    beam_size: int = _key("Hypotheses kept per window.", 1, least=1, most=16)
-    max_new_tokens: int | None = _key("Most tokens per window.", least=1)
+    planner: str = _key(
+        "Cut windows in silence, or at a fixed stride.", "silence", choices=("silence", "stride")
+    )
+    plain: bool = _key("Fixed windows, one greedy pass, no guards, as in reference implementations.", False)
+    timestamps: bool = _key("Let the model predict timestamp tokens within windows.", False)
+    word_timestamps: bool = _key("Write word times to the column `words`.", False)
+    beam_size: int = _key("Beam size; 1 decodes greedily.", 1, least=1, most=16)
+    max_new_tokens: int | None = _key("Maximum tokens per window; default: the model's limit.", least=1)
     repair_budget: float = _key(
-        "Share of extra audio that may be decoded to repair windows.", 0.1, least=0.0, most=10.0
+        "Extra audio that may be decoded to repair windows, as a share of the audio.",
+        0.1,
+        least=0.0,
+        most=10.0,
     )
-    drop_hallucinations: bool = _key("Leave text out that was probably not spoken.", False)
-    format: str | None = _key("Also write such files as rows end: srt, vtt, txt, json, tsv, jsonl, csv.")
+    drop_hallucinations: bool = _key("Remove text that was probably not spoken.", False)
+    format: str | None = _key(
+        "Also write a file per row, as soon as it is done: srt, vtt, txt, json, tsv, jsonl or csv."
+    )
     beside_audio: bool = _key("Put the files of --format next to their audio.", False)
-    on_finish: str | None = _key("Command to run at the end; summary.json is on its standard input.")
-    webhook: str | None = _key("URL to which summary.json is sent at the end.")
-    fresh: bool = _key("Start over, in an empty folder only.", False)
-    redo: bool = _key("Go on where the folder holds another job: its rows are replaced one by one.", False)
-    min_coverage: float | None = _key("Gate: least share of speech with text.", least=0.0, most=1.0)
-    max_failures: str | None = _key("Gate: most failed rows, as a number or a share such as 1%.")
-    grace: float = _key("Seconds that running files get to finish when the job is stopped.", 30.0, least=0.0)
-    stop_at: str | None = _key("Stop cleanly at this time of day, such as 06:30.")
-    max_hours: float | None = _key("Stop cleanly after so many hours.", least=0.0)
-    hang_timeout: float = _key(
-        "Seconds (and 30 times its length) after which a file hangs.", 600.0, least=1.0
+    on_finish: str | None = _key("Command to run at the end, with summary.json on its standard input.")
+    webhook: str | None = _key("URL to send summary.json to at the end.")
+    fresh: bool = _key("Require an empty output folder; deletes nothing.", False)
+    redo: bool = _key("Continue in a folder that holds another job, replacing its rows one by one.", False)
+    min_coverage: float | None = _key(
+        "Gate: minimum share of speech with text, from 0 to 1.", least=0.0, most=1.0
     )
-    part_rows: int = _key("Most rows of one part file.", 20_000, least=1)
-    metrics_port: int | None = _key("Serve metrics on 127.0.0.1 at this port.", least=1, most=65535)
-    progress: str = _key("How progress is shown.", "auto", choices=("auto", "plain", "none", "json"))
-    quiet: bool = _key("Print nothing when all is well.", False)
-    verbose: bool = _key("Say more.", False)
+    max_failures: str | None = _key("Gate: maximum failed rows, a number or a share such as 1%.")
+    grace: float = _key("Seconds for files in progress to finish after a stop signal.", 30.0, least=0.0)
+    stop_at: str | None = _key("Stop cleanly at this local time, such as 06:30.")
+    max_hours: float | None = _key("Stop cleanly after this many hours.", least=0.0)
+    hang_timeout: float = _key(
+        "Seconds, plus 30 times its length, after which a file counts as hung.", 600.0, least=1.0
+    )
+    part_rows: int = _key("Maximum rows per part file.", 20_000, least=1)
+    metrics_port: int | None = _key(
+        "Serve Prometheus metrics on 127.0.0.1 at this port.", least=1, most=65535
+    )
+    progress: str = _key(
+        "Progress display; auto: a live bar on a terminal, else a line every 30 s.",
+        "auto",
+        choices=("auto", "plain", "none", "json"),
+    )
+    quiet: bool = _key("Print nothing unless something is wrong.", False)
+    verbose: bool = _key("Log in more detail.", False)
     told: frozenset[str] = frozenset()
-    """The keys that the user named, on the command line or in job.toml; no key itself."""
+    """The keys that the user set, on the command line or in job.toml; not a key itself."""
 
     def pipeline(self) -> PipelineOptions:
         """The part that the pipeline gets."""

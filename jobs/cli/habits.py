@@ -1,18 +1,18 @@
-"""Answers to options of other transcription programs: which of ours does it."""
+"""Answers for options of other transcription programs: the option to use instead."""
 
 from __future__ import annotations
 
 import click
 
-OUT = "--out DIR names the folder for the results"
-FORMAT = "--format srt,vtt,txt,json,tsv writes such files as recordings end"
-MODEL = "--model NAME chooses the model, such as tiny.en, base or large-v3"
-DEVICE = "--provider cpu, cuda or auto chooses the device"
-PRECISION = "--precision fp32, int8, int4 or auto chooses the arithmetic"
-VOICE = "voice activity is always looked at; --plain turns that and all guards off"
-INPUT = "audio is given without an option, as in `asr-batch run talk.mp3 calls/ --out DIR`"
-GUARDS = "windows that look wrong are decoded again by themselves; --plain turns that off"
-SPEAKERS = "speakers are not told apart; a manifest's column channel set to split keeps channels apart"
+OUT = "use --out DIR for the output folder"
+FORMAT = "use --format srt,vtt,txt,json,tsv to write files in these formats"
+MODEL = "use --model NAME, such as tiny.en, base or large-v3"
+DEVICE = "use --provider cpu, cuda or auto"
+PRECISION = "use --precision fp32, int8, int4 or auto"
+VOICE = "voice activity detection is always on, except with --plain"
+INPUT = "name audio without an option, as in `asr-batch run talk.mp3 calls/ --out DIR`"
+GUARDS = "windows that look wrong are decoded again automatically; --plain turns this off"
+SPEAKERS = "there is no diarization; the manifest column `channel` with the value split separates channels"
 
 HABITS: dict[str, str] = {
     **dict.fromkeys(("-o", "--output-dir", "--output", "--out-dir", "--output-folder"), OUT),
@@ -31,25 +31,25 @@ HABITS: dict[str, str] = {
         ),
         GUARDS,
     ),
-    **dict.fromkeys(("-l", "--lang"), "--language CODE names the language, such as en"),
-    **dict.fromkeys(("-t", "--cpu-threads", "--num-threads"), "--threads N sets the threads of a worker"),
-    **dict.fromkeys(("-j", "--jobs", "--num-workers", "--processors"), "--workers N sets how many work"),
-    **dict.fromkeys(("--chunk-length", "--chunk-size"), "--window SECONDS sets the longest window"),
-    **dict.fromkeys(("--beam", "--num-beams", "-bs"), "--beam-size N sets the hypotheses kept"),
-    **dict.fromkeys(("-q",), "--quiet prints nothing when all is well"),
-    **dict.fromkeys(("--resume", "--continue"), "the same command goes on where the last run stopped"),
-    **dict.fromkeys(("--translate",), "--task translate writes English"),
-    **dict.fromkeys(("--dry-run",), "`asr-batch plan SOURCE` looks at every file without transcribing"),
+    **dict.fromkeys(("-l", "--lang"), "use --language CODE, such as en"),
+    **dict.fromkeys(("-t", "--cpu-threads", "--num-threads"), "use --threads N for threads per worker"),
+    **dict.fromkeys(("-j", "--jobs", "--num-workers", "--processors"), "use --workers N"),
+    **dict.fromkeys(("--chunk-length", "--chunk-size"), "use --window SECONDS for the longest window"),
+    **dict.fromkeys(("--beam", "--num-beams", "-bs"), "use --beam-size N"),
+    **dict.fromkeys(("-q",), "use --quiet"),
+    **dict.fromkeys(("--resume", "--continue"), "run the same command again to resume"),
+    **dict.fromkeys(("--translate",), "use --task translate"),
+    **dict.fromkeys(("--dry-run",), "use `asr-batch plan SOURCE`"),
 }
-"""Keys with dashes; underscores are read as dashes."""
+"""Keys have dashes; underscores in an option are read as dashes."""
 
 
 def answer(option: str, context: click.Context | None) -> str | None:
-    """One sentence for an option that a command does not have, None for one that nobody has."""
+    """A sentence about an option that the command lacks; None if no known program has it either."""
     plain = option if not option.startswith("--") else option.replace("_", "-").lower()
     if context is not None and plain != option:
         ours = {name for parameter in context.command.params for name in parameter.opts}
         if plain in ours:
-            return f"{option} is written {plain} here"
+            return f"there is no {option}: use {plain}"
     told = HABITS.get(plain)
     return f"there is no {option}: {told}" if told else None

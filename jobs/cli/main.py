@@ -1,4 +1,4 @@
-"""`asr-batch`: the group of commands. Each command's module is imported only when it is called."""
+"""`asr-batch`: the command group. The module of a command is imported only when the command is used."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COMMANDS: dict[str, str] = {
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported on use, so that `--help` and cron lines start fast."""
+    """A group that imports its commands on use, so `--help` and cron lines start fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of the table."""
@@ -66,4 +66,4 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("asr-batch"), prog_name="asr-batch")
 def main() -> None:
-    """Transcribe a manifest of audio files into one Parquet data set, every second accounted for."""
+    """Transcribe audio files into one Parquet data set that accounts for every second."""

@@ -16,7 +16,7 @@ from asr_batch.models.store.store import StoredModel
 
 
 def stored_row(model: StoredModel) -> dict[str, Any]:
-    """A model on this disk; window and languages are those of its own files."""
+    """The row of a model on this disk; window and languages are read from its files."""
     known = find(split_name(model.name)[0])
     record, bundled = model.record, model.state == "bundled"
     kind = record.kind if record else kind_of(model_files(model.path)) or "unknown"
@@ -43,7 +43,7 @@ def _languages(codes: list[str]) -> str | None:
 
 
 def found_row(model: FoundModel) -> dict[str, Any]:
-    """A model that another program has downloaded."""
+    """The row of a model that another program has downloaded."""
     known = find(model.name)
     return {
         "name": model.name,
@@ -61,7 +61,7 @@ def found_row(model: FoundModel) -> dict[str, Any]:
 
 
 def known_row(model: KnownModel) -> dict[str, Any]:
-    """A model of the catalogue."""
+    """The row of a model in the catalogue."""
     return {
         "name": model.name,
         "state": "known",
@@ -78,7 +78,7 @@ def known_row(model: KnownModel) -> dict[str, Any]:
 
 
 def model_table(rows: list[dict[str, Any]]) -> Table:
-    """The rows for a terminal."""
+    """The rows as a table for a terminal."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("name", "state", "repository", "licence", "MB", "window", "languages", "note"):
         right = column in {"MB", "window"}

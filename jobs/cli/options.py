@@ -1,4 +1,4 @@
-"""The options of `run` as click sees them, made from the keys of `RunConfig`."""
+"""The click options of `run`, generated from the keys of `RunConfig`, and their groups on the help screen."""
 
 from __future__ import annotations
 
@@ -29,11 +29,44 @@ _METAVARS = {
     "webhook": "URL",
 }
 
+GROUPS: dict[str, tuple[str, ...]] = {
+    "Output": ("out", "format", "beside_audio", "word_timestamps", "fresh", "redo", "part_rows"),
+    "Model": ("model", "second_model", "precision", "encoder", "decoder", "provider", "npu_service"),
+    "Recognition": (
+        *("language", "languages", "task", "prompt", "glossary", "window", "planner", "beam_size"),
+        *("max_new_tokens", "timestamps", "repair_budget", "drop_hallucinations", "plain"),
+    ),
+    "Gates": ("min_coverage", "max_failures"),
+    "Workers and cluster": (
+        *("workers", "threads", "batch_size", "no_ray", "address", "insecure_cluster", "strict"),
+        *("hang_timeout",),
+    ),
+    "Stopping and notification": ("stop_at", "max_hours", "grace", "on_finish", "webhook", "metrics_port"),
+    "Display": ("progress", "quiet", "verbose"),
+}
+"""Options by the heading under which `--help` lists them; all others are under Options."""
+
+
+class GroupedCommand(click.Command):
+    """A command whose help screen lists options under the headings of :data:`GROUPS`."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, those of the command itself first."""
+        options = [one for one in self.get_params(ctx) if isinstance(one, click.Option)]
+        records = {option.name: option.get_help_record(ctx) for option in options}
+        shown = {name: record for name, record in records.items() if name and record is not None}
+        grouped = {title: [name for name in names if name in shown] for title, names in GROUPS.items()}
+        own = [name for name in shown if not any(name in names for names in grouped.values())]
+        for title, names in {"Options": own, **grouped}.items():
+            if names:
+                with formatter.section(title):
+                    formatter.write_dl([shown[name] for name in names])
+
 
 def run_options(*names: str) -> Callable[[Command], Command]:
-    """Add the options for these keys of `RunConfig` (all but the arguments when none is named).
+    """Add the options for these keys of `RunConfig` (default: all but the arguments).
 
-    An option that is not given is None, so that `job.toml` can give it.
+    An option that is not given is None, so that `job.toml` can set it.
     """
     wanted = names or tuple(name for name in KEYS if name not in ("manifest", "sources"))
 
@@ -65,7 +98,7 @@ def _option(entry: Field[Any]) -> Callable[[Command], Command]:
 
 
 def checked(given: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given, checked; raises ConfigError."""
+    """The options that were given, checked. Raises ConfigError."""
     found = {name: value for name, value in given.items() if value is not None}
     for name, value in found.items():
         try:

@@ -192,7 +192,7 @@ def test_status_plan_and_verify(data_set):
     done = call("plan", data_set / "manifest.csv", "--out", data_set / "out")
     assert "5 done already, 2 unreadable, 0 duplicates" in done.stdout
     done = call("verify", data_set / "out", "--sample", "100%", "--no-ray")
-    assert (done.returncode, done.stdout) == (0, f"{data_set}/out: all checks hold\n")
+    assert (done.returncode, done.stdout) == (0, f"{data_set}/out: all checks passed\n")
     assert call("compact", data_set / "out").stdout == "1 parts before, 1 after\n"
 
 

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import re
+from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner
 
 from asr_batch.jobs.cli.main import main
+from asr_batch.jobs.cli.options import GROUPS
 from asr_batch.jobs.config import (
+    KEYS,
     RunConfig,
     Settings,
     build_config,
@@ -100,3 +104,17 @@ def test_a_job_file_of_another_version_can_be_read():
 def test_values_of_a_wrong_kind(name, value):
     with pytest.raises(ConfigError, match=f"here: {name} = "):
         check_value(name, value, "here")
+
+
+def test_every_option_of_run_stands_under_one_heading():
+    """A new key goes into a group of `run --help`, and into one only."""
+    named = Counter(name for names in GROUPS.values() for name in names)
+    assert [name for name, count in named.items() if count > 1] == []
+    assert set(KEYS) - set(named) == {"manifest", "sources"}
+
+
+def test_help_of_run_lists_every_option_once():
+    shown = CliRunner().invoke(main, ["run", "--help"], terminal_width=200).output
+    for name in set(KEYS) - {"manifest", "sources"} | {"config"}:
+        option = f"--{name.replace('_', '-')}"
+        assert len(re.findall(rf"^  (?:-\w, )?{option}\b(?!-)", shown, flags=re.M)) == 1, option

@@ -10,9 +10,11 @@ import click
 @click.command(epilog="Example:  asr-batch compact out/demo")
 @click.argument("folder", metavar="DIR")
 @click.option(
-    "--rows", type=click.IntRange(1), default=500_000, show_default=True, help="Most rows of a part."
+    "--rows", type=click.IntRange(1), default=500_000, show_default=True, help="Maximum rows per part."
 )
-@click.option("--megabytes", type=click.IntRange(1), default=256, show_default=True, help="Largest part.")
+@click.option(
+    "--megabytes", type=click.IntRange(1), default=256, show_default=True, help="Maximum size of a part."
+)
 def compact(folder: str, rows: int, megabytes: int) -> None:
     """Merge the part files of data set DIR into fewer, larger ones."""
     from asr_batch.jobs.dataset.compaction import compact_parts

@@ -28,7 +28,7 @@ def share(_context: click.Context, _parameter: click.Parameter, value: str | Non
     except ValueError:
         number = float("nan")
     if not -10 <= number <= 10:
-        raise click.BadParameter(f"{value!r} is no share; give one such as 0.005 or 0.5%")
+        raise click.BadParameter(f"{value!r} is not a share; expected one such as 0.005 or 0.5%")
     return number
 
 
@@ -39,15 +39,17 @@ def share(_context: click.Context, _parameter: click.Parameter, value: str | Non
     "--max-wer-increase",
     metavar="SHARE",
     callback=share,
-    help="Exit with code 4 when the WER of DIR_B is higher than that of DIR_A by more (0.005 or 0.5%).",
+    help="Exit with code 4 if WER rose by more than this, such as 0.005 or 0.5%.",
 )
-@click.option("--show", metavar="N", default=20, type=click.IntRange(0), help="Changed rows shown (20).")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.option(
+    "--show", metavar="N", default=20, type=click.IntRange(0), show_default=True, help="Changed rows to show."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def diff(dataset_a: Path, dataset_b: Path, max_wer_increase: float | None, show: int, as_json: bool) -> None:
-    """Show which rows of DIR_A came out differently in DIR_B, and the WER of both.
+    """Compare two data sets: changed rows, and the WER of both.
 
-    Rows are matched by id. References come from DIR_A, or from DIR_B where DIR_A has none. A failed row
-    counts as one in which nothing was heard.
+    Rows are matched by id. References come from DIR_A, or from DIR_B if DIR_A has none. A failed row counts
+    as an empty transcript.
     """
     from asr_batch.jobs.views.diff import compare_datasets
 
@@ -61,7 +63,7 @@ def gate(found: Difference, limit: float) -> None:
     """Exit with 4 when WER rose by more than `limit`. Raises ConfigError when nothing was scored."""
     increase = found.wer_increase
     if increase is None:
-        raise ConfigError("--max-wer-increase needs references; no row of both data sets has one")
+        raise ConfigError("--max-wer-increase needs references, but no row in both data sets has one")
     if increase > limit + 1e-12:
         click.echo(f"asr-batch: WER rose by {increase:.2%}, more than the {limit:.2%} allowed", err=True)
         raise SystemExit(4)

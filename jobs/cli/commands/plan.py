@@ -24,13 +24,18 @@ Example:  asr-batch plan examples/manifest.csv --out out/demo
 
 @click.command(epilog=EPILOG)
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
-@click.option("--out", metavar="DIR", help="A data set, to tell what it holds already.")
-@click.option("--speed", type=click.FloatRange(min=0.01), help="Audio seconds per wall second to expect.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--out", metavar="DIR", help="Data set whose finished rows are not counted again.")
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0.01),
+    help="Expected speed, in audio seconds per second of wall time.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def plan(sources: tuple[str, ...], out: str | None, speed: float | None, as_json: bool) -> None:
-    """Look at every file of SOURCE without transcribing: unreadable ones, duplicates, hours, wall time.
+    """Check every file of SOURCE without transcribing.
 
-    SOURCE is a manifest, or any number of audio files, folders and quoted globs.
+    Lists unreadable files and duplicates, adds up the audio, and estimates the wall time. SOURCE is a
+    manifest, or any number of audio files, folders and quoted globs.
     """
     from asr_batch.manifests.sources import open_sources
 
@@ -64,7 +69,7 @@ def _print(found: Plan) -> None:
     click.echo(f"{found.rows} rows, {hms(found.seconds)} of audio")
     click.echo(f"{found.done} done already, {found.unreadable} unreadable, {found.duplicates} duplicates")
     if found.remote:
-        click.echo(f"{found.remote} remote files were not looked at")
+        click.echo(f"{found.remote} remote files were not checked")
     for row in found.unreadable_rows[:SHOWN]:
         click.echo(
             f"  line {row['line']}: {one_line(row['audio'])}: {one_line(row['message'])} ({row['error']})"
@@ -73,7 +78,7 @@ def _print(found: Plan) -> None:
     for row in found.duplicate_rows[:SHOWN]:
         click.echo(f"  line {row['line']}: {one_line(row['audio'])}: duplicate")
     _more(found.duplicates, "duplicates")
-    how = "measured" if found.rtfx_known else "assumed, no run has measured it yet"
+    how = "measured" if found.rtfx_known else "assumed; no run has measured it yet"
     left = f"{hms(found.seconds_left)} of audio to do"
     click.echo(f"{left}, about {hms(found.wall_seconds)} of wall time at {found.rtfx:.1f}x real time ({how})")
 

@@ -14,19 +14,26 @@ Example:
 
 @click.command(epilog=EPILOG)
 @click.argument("dataset", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--to", metavar="FILE", type=click.Path(path_type=Path), help="The page (DIR/report.html).")
+@click.option(
+    "--to",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Path of the page.  [default: DIR/report.html]",
+)
 @click.option(
     "--snippets",
     metavar="N",
     default=12,
     type=click.IntRange(0, 100),
-    help="Worst windows shown, each with its audio (12).",
+    show_default=True,
+    help="Number of windows to show with their audio.",
 )
 def report(dataset: Path, to: Path | None, snippets: int) -> None:
-    """Write a page about DIR with plots, failed rows and the worst windows to listen to.
+    """Write an HTML page about data set DIR.
 
-    The page needs nothing but itself: no network, no script. Works on a running job, too. It holds pieces
-    of the audio: share it as you would share the recordings (or make it with --snippets 0).
+    The page has plots, failed rows and the worst windows to listen to. It is self-contained: no network, no
+    script. Works during a run. It holds snippets of the audio, so share it only as you would share the
+    recordings, or use --snippets 0.
     """
     from asr_batch.jobs.views.report import write_report
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from asr_batch.jobs.cli.options import checked, run_options
+from asr_batch.jobs.cli.options import GroupedCommand, checked, run_options
 from asr_batch.jobs.console.signals import leave, signals_blocked
 
 KEPT = (
@@ -30,18 +30,21 @@ KEPT = (
 )
 
 
-@click.command(epilog="Example:  asr-batch retry out/demo --only failed")
+@click.command(cls=GroupedCommand, epilog="Example:  asr-batch retry out/demo --only failed")
 @click.argument("folder", metavar="DIR")
 @click.option(
     "--only",
     type=click.Choice(["failed", "partial"]),
     multiple=True,
     default=["failed"],
-    help="Which rows; may be given twice.  [default: failed]",
+    help="Rows to run again; may be given twice.  [default: failed]",
 )
 @run_options(*KEPT)
 def retry(folder: str, only: tuple[str, ...], **given: Any) -> None:
-    """Run the failed or partial rows of the data set DIR again, with its own model and settings."""
+    """Run failed or partial rows of data set DIR again.
+
+    Uses the model and settings of the data set.
+    """
     from asr_batch.jobs.config import from_job
     from asr_batch.jobs.dataset.job_file import stored_manifest
     from asr_batch.jobs.dataset.tables import load_job

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from asr_batch.jobs.cli.options import checked, run_options
+from asr_batch.jobs.cli.options import GroupedCommand, checked, run_options
 from asr_batch.jobs.config import build_config
 from asr_batch.jobs.config_file import read_config
 from asr_batch.jobs.console.signals import leave, signals_blocked
@@ -18,18 +18,19 @@ Example:  asr-batch run examples/manifest.csv --out out/demo
 """
 
 
-@click.command(epilog=EPILOG)
+@click.command(cls=GroupedCommand, epilog=EPILOG)
 @click.argument("sources", metavar="SOURCE...", nargs=-1)
 @run_options()
-@click.option("--config", type=click.Path(), metavar="job.toml", help="Take these keys from a TOML file.")
+@click.option("--config", type=click.Path(), metavar="job.toml", help="Read options from a TOML file.")
 def run(sources: tuple[str, ...], config: str | None, **given: Any) -> None:
     """Transcribe SOURCE into a data set.
 
-    SOURCE is a manifest, or any number of audio files, folders and quoted globs; of these a manifest is
-    written to DIR/manifest.csv first.
+    SOURCE is a manifest, or any number of audio files, folders and quoted globs, from which a manifest is
+    written to DIR/manifest.csv.
 
-    Goes on where an earlier run of the same job into the same folder stopped. On stdout: the path of the
-    data set. Exit codes: 0 all rows done, 2 nothing was started, 3 some rows failed or are partial, 4 a gate
+    Run the same command again to resume. Prints the path of the data set to standard output.
+
+    Exit codes: 0 all rows done, 1 a bug, 2 nothing was started, 3 some rows failed or are partial, 4 a gate
     does not hold, 5 another run holds the folder, 130 and 143 stopped by a signal.
     """
     file = read_config(Path(config)) if config is not None else None

@@ -16,9 +16,9 @@ Example:
 
 @click.group(epilog=EPILOG)
 def schedule() -> None:
-    """Have a job run by itself every day, or watch a folder for ever.
+    """Run a job every day, or keep watching a folder.
 
-    A systemd user timer where systemd runs, else a line in your crontab. Two runs never overlap: the second
+    Uses a systemd user timer if systemd is available, else your crontab. Two runs never overlap: the second
     ends with code 5.
     """
 
@@ -27,11 +27,18 @@ def schedule() -> None:
 @click.argument("job", metavar="job.toml", type=click.Path(path_type=Path))
 @click.option("--at", required=True, metavar="HH:MM", help="Local time of day.")
 @click.option(
-    "--scheduler", type=click.Choice(["auto", "systemd", "cron"]), default="auto", help="Which one (auto)."
+    "--scheduler",
+    type=click.Choice(["auto", "systemd", "cron"]),
+    default="auto",
+    show_default=True,
+    help="Scheduler to use.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be written, write nothing.")
 def install(job: Path, at: str, scheduler: str, dry_run: bool) -> None:
-    """Run job.toml every day at a time; installing again changes the time. Prints what it wrote."""
+    """Run job.toml every day at a given time.
+
+    Prints what it wrote. Install again to change the time.
+    """
     from asr_batch.jobs.schedule import jobs
 
     planned = jobs.plan(job, at)
@@ -47,10 +54,10 @@ def install(job: Path, at: str, scheduler: str, dry_run: bool) -> None:
 @click.argument("job", metavar="job.toml", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Print what would be written, write nothing.")
 def watch(job: Path, dry_run: bool) -> None:
-    """Keep `asr-batch watch` running for job.toml as a systemd user service. Prints what it wrote.
+    """Run `asr-batch watch` for job.toml as a systemd service.
 
-    job.toml names the folder: sources = ["incoming"]. The service starts at once, at boot, and again after a
-    crash; `schedule remove` takes it away.
+    job.toml names the folder: sources = ["incoming"]. The service starts immediately and at boot, and
+    restarts after a crash. Prints what it wrote. `schedule remove` removes it.
     """
     from asr_batch.jobs.schedule import standing
 
@@ -73,7 +80,7 @@ def hint_lingering() -> None:
 
 @schedule.command("list", epilog="\b\nExample:\n  asr-batch schedule list")
 def list_jobs() -> None:
-    """Show the jobs that are installed, one a line: time, scheduler, file."""
+    """List installed jobs: time, scheduler, file."""
     from asr_batch.jobs.schedule.jobs import entries
 
     found = entries()
@@ -88,7 +95,10 @@ def list_jobs() -> None:
 @click.argument("job", metavar="job.toml", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Print what would be removed, remove nothing.")
 def remove(job: Path, dry_run: bool) -> None:
-    """Take job.toml out of the schedule (the file may be gone already). Results stay."""
+    """Remove job.toml from the schedule.
+
+    The file need not exist any more. Results are kept.
+    """
     from asr_batch.jobs.schedule import jobs
     from asr_batch.jobs.schedule.entry import absolute, job_name
 

@@ -10,9 +10,9 @@ import click
 
 @click.command(epilog="Example:  asr-batch status out/demo")
 @click.argument("folder", metavar="DIR")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(folder: str, as_json: bool) -> None:
-    """What the run of data set DIR has done, is doing, has failed; works while it runs."""
+    """Show the progress of data set DIR, during a run and afterwards."""
     from asr_batch.jobs.dataset.state import job_state, state_lines
 
     found = job_state(Path(folder))

@@ -17,14 +17,15 @@ SHOWN = 50
 
 @click.command(epilog="Example:  asr-batch verify out/demo --sample 5%")
 @click.argument("folder", metavar="DIR")
-@click.option("--sample", metavar="P%|N", help="Transcribe a random part again and compare.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Which random part.")
+@click.option("--sample", metavar="P%|N", help="Transcribe a random sample again and compare.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the sample.")
 @click.option("--audio/--no-audio", default=True, help="Compare the audio files with their hashes.")
 @run_options("address", "workers", "no_ray", "batch_size", "threads", "quiet")
 def verify(folder: str, sample: str | None, seed: int, audio: bool, **given: Any) -> None:
-    """Check the data set DIR: files, schema, unique rows, tiling windows, coverage, audio hashes.
+    """Check the integrity of data set DIR.
 
-    Exit code 0 when all holds, 4 when something does not.
+    Checks files, schema, unique rows, the tiling of windows, coverage and audio hashes. Exit code 0 if all
+    checks pass, 4 otherwise.
     """
     options = checked(given)
     root = Path(folder)
@@ -37,7 +38,7 @@ def verify(folder: str, sample: str | None, seed: int, audio: bool, **given: Any
     if len(found) > SHOWN:
         click.echo(f"and {len(found) - SHOWN} more")
     if not found and not options.get("quiet"):
-        click.echo(f"{folder}: all checks hold")
+        click.echo(f"{folder}: all checks passed")
     sys.exit(4 if found else 0)
 
 
@@ -58,7 +59,7 @@ def _problems(root: Path, audio: bool) -> Iterator[str]:
         try:
             places = {item.id: item.location for item in stored_manifest(job).rows()}
         except ManifestError:
-            click.echo("the manifest is not there any more: audio hashes were not compared", err=True)
+            click.echo("the manifest no longer exists: audio hashes were not compared", err=True)
             return
         yield from checks.check_audio(root, places)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from asr_batch.jobs.cli.options import checked, run_options
+from asr_batch.jobs.cli.options import GroupedCommand, checked, run_options
 from asr_batch.jobs.config import KEYS, build_config
 from asr_batch.jobs.config_file import read_config
 from asr_batch.jobs.console.signals import leave, signals_blocked
@@ -16,19 +16,24 @@ OURS = tuple(key for key in KEYS if key not in ("manifest", "sources", "fresh", 
 SECONDS = click.FloatRange(min=0.0)
 
 
-@click.command(epilog="Example:  asr-batch watch incoming/ --out out/incoming --format srt")
+@click.command(
+    cls=GroupedCommand, epilog="Example:  asr-batch watch incoming/ --out out/incoming --format srt"
+)
 @click.argument("folder", required=False)
 @run_options(*OURS)
-@click.option("--config", type=click.Path(), metavar="job.toml", help="Take these keys from a TOML file.")
-@click.option("--settle", type=SECONDS, default=5.0, help="Seconds a file must stay as it is.  [default: 5]")
-@click.option("--interval", type=SECONDS, default=2.0, help="Seconds between two looks.  [default: 2]")
+@click.option("--config", type=click.Path(), metavar="job.toml", help="Read options from a TOML file.")
+@click.option(
+    "--settle", type=SECONDS, default=5.0, help="Seconds without change before a file is taken.  [default: 5]"
+)
+@click.option("--interval", type=SECONDS, default=2.0, help="Seconds between scans of FOLDER.  [default: 2]")
 def watch(folder: str | None, config: str | None, settle: float, interval: float, **given: Any) -> None:
-    """Transcribe what arrives in FOLDER, until stopped, into a data set.
+    """Transcribe files that arrive in FOLDER, until stopped.
 
-    A file is taken once it has stopped growing; hidden files, and names that do not end as audio does, are
-    left alone. The data set is that of `run`: a stop at any moment loses nothing that was finished, the same
-    command goes on, and a file that is taken out of FOLDER later keeps its row. Exit codes: 130 and 143
-    stopped by a signal, 2 nothing was started, 5 another run holds the data set.
+    A file is taken once it has stopped growing. Hidden files and files without an audio extension are
+    ignored. The data set is the same as for `run`: stopping loses nothing that was finished, the same command
+    resumes, and a file that is later removed from FOLDER keeps its row.
+
+    Exit codes: 130 and 143 stopped by a signal, 2 nothing was started, 5 another run holds the data set.
     """
     file = read_config(Path(config)) if config is not None else None
     settings = build_config(checked({"sources": (folder,) if folder else None, **given}), file)
