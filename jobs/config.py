@@ -15,6 +15,7 @@ from datetime import datetime, time, timedelta
 from typing import Any
 
 from asr_batch.manifests.errors import ConfigError
+from asr_batch.manifests.languages import AUTO, EXPECTED, language_code
 from asr_batch.manifests.records import AudioItem
 from asr_batch.models.recognizer import LoadOptions
 from asr_batch.pipeline.options import PipelineOptions
@@ -103,8 +104,8 @@ class RunConfig:
     def pipeline(self) -> PipelineOptions:
         """The part that the pipeline gets."""
         return PipelineOptions(
-            language=self.language,
-            languages=tuple(self.languages.replace(" ", "").split(",")) if self.languages else (),
+            language=_detected_if_auto(self.language),
+            languages=tuple(language_code(one) or "" for one in (self.languages or "").split(",") if one),
             task=self.task,
             planner=self.planner,  # type: ignore[arg-type]
             window=self.window,
@@ -143,6 +144,11 @@ DECIDING = (
 """Keys that decide the text of rows, the model aside."""
 
 
+def _detected_if_auto(language: str | None) -> str | None:
+    code = language_code(language) if language else None
+    return None if code == AUTO else code
+
+
 def settings_base(config: RunConfig, second_sha256: str = "") -> dict[str, Any]:
     """Everything but the row's own that decides a transcript (not: workers, batch size, threads)."""
     load = asdict(config.load())
@@ -161,7 +167,7 @@ class Settings:
         """The fingerprint for `item`, or of the job."""
         if item is None:
             return _sha256(self.base)
-        own = (item.start, item.end, item.channel, item.language, item.task, item.prompt)
+        own = (item.start, item.end, item.channel, item.language, item.task, item.prompt, item.track)
         known = self._known.get(own)
         if known is None:
             if len(self._known) > 10_000:
@@ -171,8 +177,10 @@ class Settings:
 
     def _with(self, item: AudioItem) -> dict[str, Any]:
         settings = dict(self.base, start=item.start, end=item.end, channel=item.channel, prompt=item.prompt)
-        settings["language"] = item.language or settings["language"]
+        settings["language"] = None if item.language == AUTO else item.language or settings["language"]
         settings["task"] = item.task or settings["task"]
+        if item.track is not None:
+            settings["track"] = item.track
         return settings
 
 
@@ -226,10 +234,10 @@ def _check_meaning(name: str, value: Any) -> None:
         raise ValueError(f"one or several of {','.join(FORMATS)} with commas between")
     elif name == "webhook" and not re.fullmatch(r"https?://[^\s/]+\S*", value):
         raise ValueError("an address such as https://example.org/hook")
-    elif name == "languages" and not re.fullmatch(r"[a-z]{2,3}(\s*,\s*[a-z]{2,3})*", value):
-        raise ValueError("language codes such as en,de")
-    elif name == "language" and not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", value):
-        raise ValueError("a language code such as en")
+    elif name == "languages" and not all(language_code(one) for one in value.split(",")):
+        raise ValueError("languages such as en,de")
+    elif name == "language" and not language_code(value):
+        raise ValueError(EXPECTED)
 
 
 def formats_of(text: str | None) -> tuple[str, ...]:

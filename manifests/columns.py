@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import math
 import os
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from asr_batch.manifests.errors import Problem
+from asr_batch.manifests.languages import EXPECTED as EXPECTED_LANGUAGE
+from asr_batch.manifests.languages import language_code
 from asr_batch.manifests.location import EXPECTED, Base, printable
 from asr_batch.manifests.records import AudioItem
 
@@ -22,6 +23,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "offset": ("offset",),
     "duration": ("duration",),
     "channel": ("channel",),
+    "track": ("track",),
     "language": ("language", "lang"),
     "task": ("task",),
     "prompt": ("prompt",),
@@ -30,7 +32,6 @@ ALIASES: dict[str, tuple[str, ...]] = {
 """The names each column may have; the first one present is used."""
 
 TASKS = ("transcribe", "translate")
-_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ def build_item(line: int, values: Mapping[str, Any], layout: Layout, base: Base)
         _text(values, column("reference")),
         line,
         tuple([(name, values.get(name)) for name in layout.extra]),
+        _track(values, column("track")),
     )
 
 
@@ -204,15 +206,29 @@ def _channel(values: Mapping[str, Any], column: str | None) -> str:
     raise RowError(column, value, "a channel number from 0, mix or split")
 
 
+def _track(values: Mapping[str, Any], column: str | None) -> int | None:
+    value = None if column is None else values.get(column)
+    if column is None or value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        return None
+    text = str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+    if text.isascii() and text.isdigit() and len(text) < 5:
+        return int(text)
+    raise RowError(column, value, "the number of a track of audio, from 0")
+
+
 def _language(values: Mapping[str, Any], column: str | None) -> str | None:
     text = _text(values, column)
-    if column is None or text is None or _LANGUAGE.fullmatch(text):
-        return text
-    raise RowError(column, text, "a language code such as en")
+    if column is None or text is None or not text.strip():
+        return None
+    code = language_code(text)
+    if code is None:
+        raise RowError(column, text, EXPECTED_LANGUAGE)
+    return code
 
 
 def _task(values: Mapping[str, Any], column: str | None) -> str | None:
     text = _text(values, column)
+    text = text.strip() if text else text
     if column is None or text is None or text in TASKS:
         return text
     raise RowError(column, text, " or ".join(TASKS))

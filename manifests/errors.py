@@ -29,6 +29,7 @@ ErrorCode = Literal[
     "too_short",
     "bad_span",
     "bad_channel",
+    "bad_track",
     "bad_language",
     "unsupported_option",
     "fetch_failed",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes, urljoin
 
 SCHEMES = ("file", "s3", "http", "https")
@@ -40,13 +42,16 @@ class Base:
     def locate(self, audio: str) -> str | None:
         """The absolute path or URL of `audio`; None if it is not allowed or not understood."""
         scheme = scheme_of(audio)
+        if scheme is None and scheme_of(audio.lstrip()) in SCHEMES:
+            scheme = scheme_of(audio.lstrip())
         if self.remote:
-            return self._locate_remote(audio, scheme)
+            return self._locate_remote(audio.strip(), scheme)
         if scheme is None:
-            return self._below(audio)
+            found = self._below(audio)
+            return found if audio.isascii() and audio == audio.strip() else existing(found)
         if scheme == "file":
-            return local_path(audio)
-        return audio if scheme in SCHEMES else None
+            return local_path(audio.strip())
+        return audio.strip() if scheme in SCHEMES else None
 
     def _below(self, audio: str) -> str:
         if _PLAIN.fullmatch(audio):
@@ -70,6 +75,42 @@ def local_path(url: str) -> str | None:
     if not slash or host not in ("", "localhost"):
         return None
     return os.fsdecode(unquote_to_bytes(b"/" + os.fsencode(path)))
+
+
+def existing(path: str) -> str:
+    """The file that `path` means: itself, or the only one whose name is the same text.
+
+    A Mac and a zip archive write é as two characters where a manifest has one (NFD, NFC), and a cell may have
+    a blank at its end.
+    """
+    if os.path.lexists(path):
+        return path
+    folder, name = os.path.split(path)
+    if not name or folder == path:
+        return path
+    real = existing(folder)
+    matches = _names(real).get(_same_text(name), ())
+    return os.path.join(real, matches[0]) if len(matches) == 1 else path  # noqa: PTH118
+
+
+def _names(folder: str) -> dict[str, list[str]]:
+    """Names in a folder by their text; those of the folder looked at last are kept."""
+    try:
+        return _listed(folder, os.stat(folder).st_mtime_ns)  # noqa: PTH116
+    except OSError:
+        return {}
+
+
+@lru_cache(maxsize=8)
+def _listed(folder: str, _changed: int) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    for name in os.listdir(folder):  # noqa: PTH208
+        names.setdefault(_same_text(name), []).append(name)
+    return names
+
+
+def _same_text(name: str) -> str:
+    return unicodedata.normalize("NFC", name.strip())
 
 
 def printable(text: str) -> str:

@@ -20,8 +20,9 @@ Cut = Literal["silence", "valley", "forced", "end"]
 class AudioItem:
     """One manifest row: what to transcribe, and the settings of this row that override the job's.
 
-    `audio` is the text in the manifest, `location` the absolute path or URL it resolves to. `channel` is
-    `mix`, `split` or a channel number as text. `extra` holds the passed-through columns; it stays with the
+    `audio` is the text in the manifest, `location` the absolute path or URL (never `file://`) it resolves to.
+    `channel` is `mix`, `split` or a channel number as text, `track` a track of audio in the file (None: the
+    one to be heard). `extra` holds the passed-through columns; it stays with the
     driver and is not sent to workers. `line` is the manifest line, for messages.
     """
 
@@ -37,6 +38,7 @@ class AudioItem:
     reference: str | None = None
     line: int = 0
     extra: tuple[tuple[str, Any], ...] = ()
+    track: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,7 @@ class SpanResult:
     `start` and `end` are the exact boundaries that the windows tile. `audio_sha256` is the hash of the file,
     empty if the worker did not read all of it. `language_prob` is None if the language was not detected.
     `problem` makes the row `partial` although it has windows (a truncated file, samples that are NaN).
+    `notes` say how the audio was read (which track, which channel); they change no status.
     """
 
     key: tuple[str, int]
@@ -171,6 +174,7 @@ class SpanResult:
     decoded_seconds: float = 0.0
     failure: Failure | None = None
     problem: Failure | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,3 +202,4 @@ class Transcript:
     audio_sha256: str = ""
     model_sha256: str = ""
     windows: tuple[WindowRecord, ...] = ()
+    notes: tuple[str, ...] = ()

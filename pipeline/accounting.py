@@ -87,15 +87,17 @@ def _record(
     begin = track.stretch.start
     start = begin + window.start / SAMPLE_RATE
     end = track.end if window is track.windows[-1] else begin + window.end / SAMPLE_RATE
-    mask = window.audible(threshold)
+    heard = window.audible(threshold)
+    gone = _gone(track, start, len(heard))
+    mask = heard | gone  # what nobody could read may have been speech
     kept_mask = mask.copy()
     kept_mask[: max(0, round((part.start - start) * FRAMES_PER_SECOND))] = False
     kept_mask[max(0, round((part.end - start) * FRAMES_PER_SECOND)) :] = False
     speech = float(np.count_nonzero(kept_mask)) / FRAMES_PER_SECOND
     holes: tuple[tuple[float, float], ...] = ()
-    lost = thin or bare(window.outcome, float(np.count_nonzero(mask)) / FRAMES_PER_SECOND)
+    lost = thin or bare(window.outcome, float(np.count_nonzero(heard)) / FRAMES_PER_SECOND)
     if not track.options.plain:
-        bare_mask = kept_mask if lost else _unheard(window, kept_mask)
+        bare_mask = kept_mask if lost else _unheard(window, kept_mask & heard) | (kept_mask & gone)
         holes = tuple(
             (max(part.start, start + a / FRAMES_PER_SECOND), min(part.end, start + b / FRAMES_PER_SECOND))
             for a, b in runs(bare_mask, _JOIN)
@@ -119,6 +121,15 @@ def _record(
     if window.outcome is None:
         return replace(empty, flags=(*empty.flags, *(("uncovered",) if holes else ())))
     return _with_text(track, window, part, empty)
+
+
+def _gone(track: Track, start: float, count: int) -> Mask:
+    """Frames of a window that lie in a hole of the file."""
+    found = np.zeros(count, np.bool_)
+    for first, last in track.holes:
+        begin, end = ((second - start) * FRAMES_PER_SECOND for second in (first, last))
+        found[max(0, round(begin)) : max(0, round(end))] = True
+    return found
 
 
 def _unheard(window: DecodedWindow, speech: Mask) -> Mask:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from asr_batch.manifests.errors import ItemError
+from asr_batch.manifests.languages import AUTO
 from asr_batch.manifests.records import Unit
 from asr_batch.models.recognizer import SAMPLE_RATE, Recognizer, Samples
 from asr_batch.pipeline.audio.frames import Meter
-from asr_batch.pipeline.audio.reader import AudioInfo
+from asr_batch.pipeline.audio.reader import AudioInfo, length_of
 from asr_batch.pipeline.audio.reread import Rereader
 from asr_batch.pipeline.audio.source import Source
 from asr_batch.pipeline.decoding import Choice
@@ -51,6 +52,7 @@ class LanguageVote:
         Raises ItemError (`bad_language`) for a language that the model does not know.
         """
         given = unit.item.language or self._options.language
+        given = None if given == AUTO else given
         model = self._recognizer.info
         if given is not None:
             if model.languages and given not in model.languages:
@@ -60,7 +62,7 @@ class LanguageVote:
             return Answer(model.languages[0])
         if "language_detection" not in model.capabilities:
             return Answer(None)
-        key = (unit.item.id, unit.item.location, unit.item.start, unit.item.end, channel)
+        key = (unit.item.id, unit.item.location, unit.item.start, unit.item.end, channel, unit.item.track)
         if key not in self._answers:
             self._answers[key] = self._listen(unit, source, info, channel)
             if len(self._answers) > _KEPT:
@@ -69,26 +71,35 @@ class LanguageVote:
 
     def _listen(self, unit: Unit, source: Source, info: AudioInfo, channel: str) -> Answer:
         start = unit.item.start or 0.0
-        end = unit.item.end if unit.item.end is not None else max(info.duration, start + 1.0)
+        track = unit.item.track
+        end = unit.item.end
+        if end is None:
+            end = max(info.duration or length_of(source, track), start + 1.0)
         window = self._recognizer.info.window
         found: dict[float, float] = {}
         places = _FIRST_LOOK
         while True:
             step = (end - start) / places
             asked = {round(max(0.0, (index + 0.5) * step - window / 2), 2) for index in range(places)}
-            heard = self._hear(source, start, end, channel, sorted(asked - found.keys()))
+            heard = self._hear(source, (start, end), channel, track, sorted(asked - found.keys()))
             found |= {at: _speech(samples) for at, samples in heard}
             if sum(speech >= _ENOUGH for speech in found.values()) >= VOTERS or step <= window:
                 break
             places *= 2
         chosen = _voters(found)
-        return self._vote([samples for _, samples in self._hear(source, start, end, channel, chosen)])
+        voters = self._hear(source, (start, end), channel, track, chosen)
+        return self._vote([samples for _, samples in voters])
 
     def _hear(
-        self, source: Source, start: float, end: float, channel: str, places: list[float]
+        self,
+        source: Source,
+        stretch: tuple[float, float],
+        channel: str,
+        track: int | None,
+        places: list[float],
     ) -> Iterator[tuple[float, Samples]]:
         """The windows that start at these seconds of the row, in order of time."""
-        reader = Rereader(source, start, end, channel)
+        reader = Rereader(source, *stretch, channel, track)
         length = round(self._recognizer.info.window * SAMPLE_RATE)
         try:
             for at in places:

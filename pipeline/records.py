@@ -19,12 +19,13 @@ from asr_batch.pipeline.windows.planning import SPEECH
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """What of a file a track covers."""
+    """What of a file is decoded; `track` is one of its tracks of audio, None the one to be heard."""
 
     source: Source
     start: float
     end: float | None
     channel: str
+    track: int | None = None
 
 
 @dataclass(slots=True)

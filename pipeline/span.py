@@ -12,7 +12,7 @@ from asr_batch.models.recognizer import DecodeOptions, ModelInfo, WindowResult
 from asr_batch.pipeline.accounting import ledger
 from asr_batch.pipeline.audio.frames import Meter
 from asr_batch.pipeline.audio.reader import AudioInfo, probe
-from asr_batch.pipeline.audio.source import Source, sha256, shown
+from asr_batch.pipeline.audio.source import NamedBytes, Source, sha256, shown
 from asr_batch.pipeline.guards import DecodeRequest
 from asr_batch.pipeline.language import Answer
 from asr_batch.pipeline.options import PipelineOptions
@@ -41,7 +41,8 @@ class SpanRun:
         self._second = second
         self.failure: Failure | None = None
         self.decode_seconds = 0.0
-        self._source = source
+        # The name may be all that tells a codec.
+        self._source = NamedBytes.of(source, unit.item.location) if isinstance(source, bytes) else source
         self._model = model
         self._options = options
         self._vote = vote
@@ -52,6 +53,7 @@ class SpanRun:
         self._track: Track | None = None
         self._records: list[WindowRecord] = []
         self._problem: Failure | None = None
+        self._notes: dict[str, None] = {}
         self._asked = 0.0
         self._end_second = unit.start
         self._sha256 = ""
@@ -111,7 +113,7 @@ class SpanRun:
                 return None
 
     def _open(self) -> None:
-        unit, info = self.unit, probe(self._source)
+        unit, info = self.unit, probe(self._source, self.unit.item.track)
         self._check_span(info)
         if unit.index == 0:
             self._sha256 = sha256(self._source)
@@ -127,7 +129,7 @@ class SpanRun:
         start, end = item.start or 0.0, item.end
         if end is not None and end <= start:
             raise ItemError("bad_span", f"the row's end {end:g} s is not after its start {start:g} s")
-        if start and info.duration and start >= info.duration:
+        if start and info.seekable and start >= info.duration:
             raise ItemError("bad_span", f"the row starts at {start:g} s; the audio has {info.duration:.3f} s")
 
     def _end(self) -> float | None:
@@ -139,10 +141,11 @@ class SpanRun:
         if self._options.plain:
             window = min(self._options.window or self._model.window, self._model.window)
             return plain_boundary(nominal, self.unit.item.start or 0.0, window)
-        return quiet_boundary(self._source, nominal, self.unit.item.channel, Meter())
+        item = self.unit.item
+        return quiet_boundary(self._source, nominal, item.channel, Meter(), item.track)
 
     def _start_track(self, channel: str) -> Track:
-        stretch = Stretch(self._source, *self._boundaries, channel)
+        stretch = Stretch(self._source, *self._boundaries, channel, self.unit.item.track)
         choice = self._language.choice
         return Track(stretch, self._model, self._options, self._base(), Meter(), self._second, choice)
 
@@ -167,6 +170,7 @@ class SpanRun:
         base = len(self._records)
         self._records += [replace(record, index=base + i) for i, record in enumerate(records)]
         self._problem = self._problem or track.problem
+        self._notes |= dict.fromkeys(track.notes)
         self._asked += track.asked_seconds
         self._boundaries = (
             self._boundaries[0],
@@ -222,4 +226,5 @@ class SpanRun:
             decode_seconds=self.decode_seconds,
             decoded_seconds=self._asked,
             problem=self._problem,
+            notes=tuple(self._notes),
         )

@@ -26,6 +26,9 @@ from asr_batch.pipeline.windows.silence import is_silence
 SHORTEST = 0.02
 """Seconds of audio below which there is nothing to recognise."""
 
+MISSING = 1.0
+"""Seconds of a damaged file from which on a row says that they are missing."""
+
 
 class Track:
     """Reads, plans and decodes one channel. The caller moves requests to a recognizer and results back."""
@@ -51,7 +54,16 @@ class Track:
         self.asked_seconds = 0.0
         self.done_seconds = 0.0
         self.problem: Failure | None = None
-        self._stream = AudioStream(stretch.source, stretch.start, stretch.end, stretch.channel)
+        self.notes: tuple[str, ...] = ()
+        self.holes: list[tuple[float, float]] = []
+        self._stream = AudioStream(
+            stretch.source,
+            stretch.start,
+            stretch.end,
+            stretch.channel,
+            track=stretch.track,
+            plain=options.plain,
+        )
         self.end = stretch.start
         length = self.length = min(options.window or info.window, info.window)
         planner: PlannerName = "plain" if options.plain else options.planner
@@ -162,31 +174,47 @@ class Track:
         """The audio has ended: is it what was promised?"""
         stream, self._planned = self._stream, None
         stream.close()
-        self.end = stream.end
+        self.end, self.notes = stream.end, stream.notes
+        self.holes = stream.damage.holes if stream.damage.seconds > MISSING else []
         length = stream.end - self.stretch.start
         if length < SHORTEST:
-            raise ItemError(
-                "too_short", f"there are {max(length, 0):.4f} s of audio; expected at least {SHORTEST} s"
-            )
-        samples = self.windows[-1].end if self.windows else 0
+            self._refuse(stream, length)
         if stream.replaced and stream.replaced >= 0.99 * length * stream.info.sample_rate:
             raise ItemError("unreadable", "its samples are not numbers (NaN or infinite); expected sound")
-        if samples and stream.replaced:
-            self.problem = Failure(
-                "unreadable",
-                f"{stream.replaced} samples are not numbers (NaN or infinite) and were taken as silence",
+        self.problem = self._shortfall(stream)
+
+    def _refuse(self, stream: AudioStream, length: float) -> None:
+        start = self.stretch.start
+        if start and stream.reached <= start:
+            raise ItemError(
+                "bad_span", f"the row starts at {start:g} s; the audio has {stream.reached:.3f} s"
             )
-        if stream.short:
-            self.problem = self._shortfall(stream)
+        raise ItemError(
+            "too_short", f"there are {max(length, 0):.4f} s of audio; expected at least {SHORTEST} s"
+        )
 
     def _shortfall(self, stream: AudioStream) -> Failure | None:
-        wanted = self.stretch.end
+        """What is missing of what the row or the file promises."""
+        wanted, damage = self.stretch.end, stream.damage
         if wanted is not None and wanted - stream.end > 0.05:
             return Failure("bad_span", f"the row ends at {wanted:g} s; the audio ends at {stream.end:.3f} s")
-        if wanted is None:
+        if wanted is None and stream.short:
             return Failure(
                 "unreadable",
                 f"the file is cut short: its header promises {stream.info.promised:.3f} s, "
                 f"it holds {stream.end:.3f} s",
             )
+        if stream.replaced:
+            return Failure(
+                "unreadable",
+                f"{stream.replaced} samples are not numbers (NaN or infinite) and were taken as silence",
+            )
+        if damage.seconds > MISSING:
+            return Failure(
+                "unreadable",
+                f"the file is damaged: {damage.seconds:.1f} s cannot be decoded, "
+                f"the first of {len(damage.holes)} holes is at {damage.holes[0][0]:.1f} s",
+            )
+        if wanted is None and damage.broken_off:
+            return Failure("unreadable", f"the file breaks off at {stream.end:.3f} s, inside a frame")
         return None

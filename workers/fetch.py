@@ -17,11 +17,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import urllib3
 
 from asr_batch.manifests.errors import ItemError, RetryableError
+from asr_batch.manifests.location import is_remote
 from asr_batch.manifests.records import Unit
 
 ATTEMPTS = 3
@@ -32,7 +33,6 @@ SPACE_EVERY = 8 << 20
 """Bytes between two looks at the free space."""
 
 PREFIX = "asr-batch-fetch-"
-REMOTE = ("http", "https", "s3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Fetcher:
             return unit.payload
         location = unit.item.location
         if not is_remote(location):
-            return local_path(location)
+            return Path(location)
         if location not in self._files or _gone_wrong(self._files[location][0]):
             self._files[location] = (self._start(unit), set())
         future, users = self._files[location]
@@ -85,7 +85,10 @@ class Fetcher:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="fetch")
         assert self._pool is not None
         self._count += 1
-        return self._pool.submit(self._fetch, unit, self._folder / f"{self._count}")
+        # All that tells the codec of some files is the end of their names.
+        ending = os.path.splitext(urlsplit(unit.item.location).path)[1]  # noqa: PTH122 - a URL
+        ending = ending if ending[1:].isalnum() and len(ending) < 12 else ""
+        return self._pool.submit(self._fetch, unit, self._folder / f"{self._count}{ending}")
 
     def _fetch(self, unit: Unit, target: Path) -> Path:
         try:
@@ -150,19 +153,6 @@ def _gone_wrong(future: Future[Path]) -> bool:
 def _remove(future: Future[Path]) -> None:
     if not future.cancelled() and future.exception() is None:
         future.result().unlink(missing_ok=True)
-
-
-def is_remote(location: str) -> bool:
-    """Whether `location` must be fetched (`http://`, `https://`, `s3://`)."""
-    scheme, found, _ = location.partition("://")
-    return bool(found) and scheme.lower() in REMOTE
-
-
-def local_path(location: str) -> Path:
-    """The path of a local `location`: a path as it is, or a `file://` URL of this machine."""
-    if location[:7].lower() != "file://":
-        return Path(location)
-    return Path(unquote(urlsplit(location).path))
 
 
 def fetch(location: str, target: Path, limits: FetchLimits, stop: threading.Event | None = None) -> None:

@@ -81,6 +81,7 @@ TRANSCRIPTS = pa.schema(
         ("cer", pa.float64()),
         ("audio_bytes", pa.int64()),
         ("audio_mtime_ns", pa.int64()),
+        ("notes", _STRINGS),
         ("reference_words", pa.int32()),
         ("word_errors", pa.int32()),
         ("reference_characters", pa.int32()),
@@ -167,6 +168,7 @@ def transcript_row(transcript: Transcript, finished_at: datetime, more: Mapping[
         "attempts": t.attempts,
         "decode_seconds": t.decode_seconds,
         "finished_at": finished_at,
+        "notes": list(t.notes),
     }
     row.update(more)
     return row

@@ -19,7 +19,7 @@ from asr_batch.jobs.dataset.schema import Row
 from asr_batch.jobs.run.attempts import Attempts
 from asr_batch.jobs.run.feed import Feed, Task
 from asr_batch.jobs.run.rows import OpenRow, RowMaker, Split, failed_span, units_of
-from asr_batch.manifests.records import Unit
+from asr_batch.manifests.records import Failure, Unit
 from asr_batch.workers.pool import Pool, PoolEvent, UnitDone, UnitProgress, UnitsLost
 
 log = logging.getLogger("asr_batch")
@@ -171,9 +171,19 @@ class Driver:
             leader = self.feed.leaders.setdefault(key, task.item.id)
             if leader != task.item.id and self._follow(task, leader):
                 return
-        units = units_of(task, self._split, self._pace.hang_timeout)
+        try:
+            units = units_of(task, self._split, self._pace.hang_timeout)
+        except Exception as error:  # one row's trouble must not end the others
+            log.exception("row %s could not be planned", task.item.id)
+            self._give_up(task, Failure("internal_error", f"{type(error).__name__}: {error}"))
+            return
         self.open[task.item.id] = OpenRow(task, len(units))
         self._units.extend(units)
+
+    def _give_up(self, task: Task, failure: Failure) -> None:
+        """A row that fails before any worker has seen it."""
+        self.open[task.item.id] = OpenRow(task, 1)
+        self._take_done(UnitDone(failed_span(Unit(task.item), failure), ""))
 
     def _follow(self, task: Task, leader: str) -> bool:
         waiting = self.open.get(leader)

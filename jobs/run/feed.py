@@ -6,6 +6,7 @@ threads meanwhile.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -16,6 +17,8 @@ from asr_batch.jobs.dataset.facts import FileFacts, look_at, stat_file
 from asr_batch.jobs.dataset.index import STATUSES, Index, file_hash, work_hash
 from asr_batch.manifests.location import is_remote
 from asr_batch.manifests.records import AudioItem
+
+log = logging.getLogger("asr_batch")
 
 Looker = Callable[[str], FileFacts]
 
@@ -93,6 +96,15 @@ class Resume:
         return int(self.index.entries[position]["audio"]) == hash(sha256)
 
 
+def _result(future: Future[FileFacts]) -> FileFacts:
+    """What is known of a file; nothing where looking at it failed: its worker meets it and says why."""
+    try:
+        return future.result()
+    except Exception:
+        log.exception("a file could not be looked at")
+        return FileFacts()
+
+
 class Feed:
     """An iterator over rows to transcribe that never makes the driver wait.
 
@@ -147,7 +159,7 @@ class Feed:
             if not self._waiting or not self._waiting[0][2].done():
                 return None
             item, position, future = self._waiting.popleft()
-            facts = future.result()
+            facts = _result(future)
             if position is not None and self._resume.same_audio(position, facts.sha256):
                 self._pass_over(item, position)
                 continue
@@ -187,7 +199,7 @@ class Feed:
         if self._waiting:
             try:
                 self._waiting[0][2].result(timeout=seconds)
-            except TimeoutError:
+            except Exception:  # noqa: BLE001 - what it was is told when the row's turn comes
                 return
 
     def close(self) -> None:

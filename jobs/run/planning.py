@@ -108,7 +108,7 @@ class Planner:
 
     def _settled(self, item: AudioItem, look: Future[Look] | Look) -> tuple[AudioItem, Look]:
         if isinstance(look, Future):
-            look = look.result()
+            look = _found(look)
             if look.file is not None:
                 self._looks[look.file] = look
                 if len(self._looks) > 4096:
@@ -156,7 +156,7 @@ class Planner:
     def _is_duplicate(self, item: AudioItem, look: Look) -> bool:
         """Whether a row before has the same content and the same settings of its own."""
         content = self._content(item, look)
-        own = (item.start, item.end, item.channel, item.language, item.task, item.prompt)
+        own = (item.start, item.end, item.channel, item.language, item.task, item.prompt, item.track)
         key = hash((content, own))
         if key not in self._work:
             self._work.add(key)
@@ -184,6 +184,13 @@ class Planner:
         if known is None:
             known = self._digests[file] = hash_file(location)
         return known
+
+
+def _found(future: Future[Look]) -> Look:
+    try:
+        return future.result()
+    except Exception as error:  # noqa: BLE001 - a dry run goes on whatever a file does to a decoder
+        return Look(error="unreadable", message=repr(error))
 
 
 def _missing(location: str) -> Look:

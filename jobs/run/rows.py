@@ -12,6 +12,7 @@ from asr_batch.jobs.dataset.schema import TRANSCRIPTS, Row, transcript_row, wind
 from asr_batch.jobs.dataset.schema import output_name as _output_name
 from asr_batch.jobs.quality import COUNTS, Errors
 from asr_batch.jobs.run.feed import Task
+from asr_batch.manifests.languages import AUTO
 from asr_batch.manifests.records import AudioItem, Failure, SpanResult, Transcript, Unit
 from asr_batch.models.recognizer import ModelInfo
 
@@ -47,7 +48,9 @@ def units_of(task: Task, split: Split, hang_timeout: float) -> list[Unit]:
 
 def _with_deadline(unit: Unit, task: Task, hang_timeout: float) -> Unit:
     seconds = unit.seconds or (task.seconds if len(task.item.location) and unit.count == 1 else 0.0)
-    guess = seconds or (task.facts.size or 0) / 2000  # 16 kbit/s speech, the longest a file can be
+    longest = (task.facts.size or 0) / 2000  # 16 kbit/s speech, the longest a file can be
+    exact = task.facts.info is not None and task.facts.info.seekable
+    guess = seconds if exact and seconds else max(seconds, longest)  # else a header's length is a hint
     return replace(unit, seconds=seconds, deadline=hang_timeout + 30.0 * guess)
 
 
@@ -105,7 +108,8 @@ class RowMaker:
     def _scored(self, item: AudioItem, text: str, language: str | None) -> dict[str, Any]:
         assert self._score is not None
         try:
-            errors = self._score(item.reference or "", text, item.language or language)
+            given = item.language if item.language != AUTO else None
+            errors = self._score(item.reference or "", text, given or language)
         except Exception:  # a reference of odd characters must not cost the row
             log.exception("scoring row %s failed", item.id)
             return {}

@@ -1,229 +1,34 @@
-"""Sound files to float32 samples at 16 kHz, as a stream of blocks in constant memory.
-
-libsndfile (soundfile) reads what it can, FFmpeg (PyAV) the rest; soxr resamples. The only home of the three.
-"""
+"""Sound files to float32 samples at 16 kHz, as a stream of blocks in constant memory."""
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator
 
 import numpy as np
-import soundfile
 import soxr
-from numpy.typing import NDArray
 
 from asr_batch.manifests.errors import ItemError
 from asr_batch.models.recognizer import SAMPLE_RATE, Samples
-from asr_batch.pipeline.audio.source import Source, open_source, shown
+from asr_batch.pipeline.audio.decoders import ffmpeg, libsndfile
+from asr_batch.pipeline.audio.decoders.decoder import AudioInfo, Block, cut_short
+from asr_batch.pipeline.audio.decoders.opening import open_decoder
+from asr_batch.pipeline.audio.mixing import Mixer
+from asr_batch.pipeline.audio.rumble import HALF, without_rumble
+from asr_batch.pipeline.audio.source import Source, shown
 
-BLOCK_VALUES = 1 << 19
-"""Most values (frames times channels) that are read at once."""
+__all__ = ["AudioInfo", "AudioStream", "length_of", "probe", "read_samples"]
 
-_STEP = 256
-_ROUNDING = 0.05  # seconds by which lengths in headers may be off
-_LOUDEST = 4.0  # full scale is 1; beyond this a float file holds no sound, and squares would overflow
-_EXACT_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
-_EXACT_PLAIN = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF"})
-_EXACT_FORMATS = frozenset({"FLAC", "OGG"})
-_UNKNOWN_LENGTH = 0x7FFF0000  # writers into pipes put such a size into the header
+_ROUNDING = 0.05  # seconds by which a row may end behind the audio
+_BEFORE = 0.25  # seconds read before a stretch at least: filters and fades have settled by then
+_BEHIND = (HALF + 64) / SAMPLE_RATE  # seconds read behind it
 
 
-@dataclass(frozen=True, slots=True)
-class AudioInfo:
-    """What a sound file is. `duration` in seconds, 0.0 when only decoding it tells.
+def probe(source: Source, track: int | None = None) -> AudioInfo:
+    """What the file says about itself; decodes nothing (of several tracks, what it takes to hear one).
 
-    `codec` as the reader names it; `seekable`: any sample can be reached exactly without decoding what
-    lies before it. `promised` is the duration by the header where the file is cut short, else `duration`.
+    Raises ItemError (`not_found`, `unreadable`, `empty_file`, `unsupported_codec`, `bad_track`).
     """
-
-    duration: float
-    sample_rate: int
-    channels: int
-    codec: str
-    seekable: bool
-    promised: float = 0.0
-
-
-class _Decoder(Protocol):
-    info: AudioInfo
-
-    def read(self, frames: int) -> NDArray[np.float32]:
-        """At most about `frames` frames [n, channels]; empty at the end of the audio."""
-
-    def skip(self, frames: int) -> None:
-        """Move forward by so many frames."""
-
-    def close(self) -> None:
-        """Release the file."""
-
-
-class _Onward(soundfile.SoundFile):  # type: ignore[misc]
-    """A file that is only read onward.
-
-    The binding seeks to where it stands after each read. In an MP3 a seek drops the bits that the next
-    frames borrow from those before: clicks at every block, and complaints of libmpg123 on stderr.
-    """
-
-    def seekable(self) -> bool:
-        return False
-
-
-class _SoundFile:
-    """libsndfile."""
-
-    def __init__(self, stream: io.BufferedIOBase) -> None:
-        self._stream = stream
-        # A descriptor, not a name: names that are no UTF-8 and endings like .raw confuse it.
-        named = not isinstance(stream, io.BytesIO)
-        self._file: Any = _Onward(stream.fileno() if named else stream, closefd=False)
-        found = self._file
-        exact = found.format in _EXACT_FORMATS or (
-            found.format in _EXACT_PLAIN and found.subtype.startswith(_EXACT_SUBTYPES)
-        )
-        duration = found.frames / found.samplerate
-        self.info = AudioInfo(
-            duration,
-            int(found.samplerate),
-            int(found.channels),
-            f"{found.format}/{found.subtype}",
-            exact,
-            max(duration, self._promised()),
-        )
-
-    def _promised(self) -> float:
-        """Seconds that the header of a WAV or AIFF file promises when its data end before that."""
-        told = re.search(r"^\s*(?:data|SSND) : (\d+) \(should be (\d+)\)", self._file.extra_info, re.M)
-        if told is None or int(told[1]) >= _UNKNOWN_LENGTH or int(told[2]) == 0:
-            return 0.0
-        return float(self._file.frames / self._file.samplerate * int(told[1]) / int(told[2]))
-
-    def read(self, frames: int) -> NDArray[np.float32]:
-        place = self._file.tell()
-        try:
-            block: NDArray[np.float32] = self._file.read(frames, dtype="float32", always_2d=True)
-        except soundfile.SoundFileError:
-            return self._read_until_broken(place, frames)
-        return block
-
-    def _read_until_broken(self, place: int, frames: int) -> NDArray[np.float32]:
-        """What can be read before a damage; libsndfile drops the whole request that meets one."""
-        parts = [np.zeros((0, self.info.channels), np.float32)]
-        with suppress(soundfile.SoundFileError):
-            self._file.seek(place)
-            for _ in range(0, frames if frames > _STEP else 0, _STEP):
-                part = self._file.read(_STEP, dtype="float32", always_2d=True)
-                if not len(part):
-                    break
-                parts.append(part)
-        return np.concatenate(parts)
-
-    def skip(self, frames: int) -> None:
-        if self.info.seekable:
-            self._file.seek(frames, soundfile.SEEK_CUR)
-            return
-        while frames > 0:
-            got = len(self.read(min(frames, BLOCK_VALUES // self.info.channels)))
-            if not got:
-                return
-            frames -= got
-
-    def close(self) -> None:
-        self._file.close()
-        self._stream.close()
-
-
-class _FFmpeg:
-    """PyAV, for what libsndfile does not read (M4A, AAC, WMA, the sound of videos).
-
-    Imported with the first such file: FFmpeg's libraries are 16 MB of memory that most workers never need.
-    """
-
-    def __init__(self, stream: io.BufferedIOBase) -> None:
-        import av
-
-        self._av = av
-        self._stream = stream
-        # A playlist must not make us open other files or addresses.
-        self._container: Any = av.open(stream, options={"protocol_whitelist": "none"})
-        if not self._container.streams.audio:
-            raise ItemError("unreadable", "it holds no audio; expected a sound file")
-        self._track = self._container.streams.audio[0]
-        context = self._track.codec_context
-        self.info = AudioInfo(
-            self._duration(), int(context.sample_rate), int(context.channels), str(context.name), False
-        )
-        self._resampler = av.AudioResampler(format="fltp", layout=context.layout, rate=context.sample_rate)
-        self._frames = self._decode()
-        self._left = np.zeros((0, self.info.channels), np.float32)
-
-    def _duration(self) -> float:
-        track = self._track
-        if track.duration and track.time_base:
-            return float(track.duration * track.time_base)
-        return float(self._container.duration or 0) / self._av.time_base
-
-    def _decode(self) -> Iterator[NDArray[np.float32]]:
-        with suppress(self._av.error.EOFError):
-            for packet in self._container.demux(self._track):
-                # One broken packet costs its own milliseconds, not the rest of the file.
-                with suppress(self._av.error.InvalidDataError):
-                    for frame in packet.decode():
-                        for plain in self._resampler.resample(frame):
-                            yield np.ascontiguousarray(plain.to_ndarray().T, dtype=np.float32)
-
-    def read(self, frames: int) -> NDArray[np.float32]:
-        parts, have = [self._left], len(self._left)
-        while have < frames and (part := next(self._frames, None)) is not None:
-            parts.append(part)
-            have += len(part)
-        block = np.concatenate(parts)
-        self._left = block[frames:]
-        return block[:frames]
-
-    def skip(self, frames: int) -> None:
-        while frames > 0:
-            got = len(self.read(min(frames, BLOCK_VALUES // self.info.channels)))
-            if not got:
-                return
-            frames -= got
-
-    def close(self) -> None:
-        self._container.close()
-        self._stream.close()
-
-
-def _open(source: Source) -> _Decoder:
-    stream = open_source(source)
-    try:
-        return _SoundFile(stream)
-    except soundfile.SoundFileError:
-        stream.seek(0)
-    import av
-
-    try:
-        return _FFmpeg(stream)
-    except ItemError as error:
-        stream.close()
-        raise ItemError(error.code, f"{shown(source)}: {error.message}") from error
-    except av.error.DecoderNotFoundError as error:
-        stream.close()
-        raise ItemError("unsupported_codec", f"{shown(source)}: no decoder for its codec") from error
-    except (av.error.FFmpegError, ValueError, RuntimeError) as error:
-        stream.close()
-        raise ItemError("unreadable", f"{shown(source)} is not a sound file that can be read") from error
-
-
-def probe(source: Source) -> AudioInfo:
-    """What the file says about itself; decodes nothing.
-
-    Raises ItemError (`not_found`, `unreadable`, `empty_file`, `unsupported_codec`).
-    """
-    decoder = _open(source)
+    decoder = open_decoder(source, track)
     decoder.close()
     return decoder.info
 
@@ -231,84 +36,167 @@ def probe(source: Source) -> AudioInfo:
 class AudioStream:
     """A stretch of a file, mono at 16 kHz, as blocks of about a second.
 
-    `channel` is `mix` (the mean of all) or a channel number as text. After the last block `end` is the
-    second of the file where the audio really ended, `short` whether that is before the end that was asked
-    for (or promised by the header), `replaced` the number of samples that were NaN or infinite and became
-    0. Raises ItemError as `probe`, and `bad_channel`.
+    `channel` is `mix` or a channel number as text, `track` a track number or None for the one to be heard,
+    `plain` leaves offset and rumble in. After the last block `end` is the second of the file where the audio
+    really ended, `short` whether that is before the end that was asked for (or promised by the header),
+    `replaced` the number of samples that were NaN or infinite and became 0, `damage` what could not be read,
+    `notes` say which track and channel were taken where that was not plain. Raises ItemError as `probe`, and
+    `bad_channel`.
     """
 
     def __init__(
-        self, source: Source, start: float = 0.0, end: float | None = None, channel: str = "mix"
+        self,
+        source: Source,
+        start: float = 0.0,
+        end: float | None = None,
+        channel: str = "mix",
+        *,
+        track: int | None = None,
+        plain: bool = False,
     ) -> None:
-        self._decoder = _open(source)
+        self._source = source
+        self._decoder = open_decoder(source, track)
         self.info = self._decoder.info
+        self.damage = self._decoder.damage
         try:
-            self._channel = _channel_index(channel, self.info.channels)
+            self._mixer = Mixer(_channel_index(channel, self.info.channels))
         except ItemError:
             self.close()
             raise
-        rate = self.info.sample_rate
-        self._first = round(start * rate)
-        self._last = None if end is None else round(end * rate)
         self._asked = end
+        self._plain = plain
         self.start = start
         self.end = start
-        self.replaced = 0
+        self.reached = 0.0
         self.short = False
+
+    @property
+    def replaced(self) -> int:
+        """Samples that were no numbers."""
+        return self._mixer.replaced
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on the choice of track and channel."""
+        alone = self._mixer.alone
+        told = (
+            f"the mix of its channels is much weaker than one of them for {alone:.1f} s: that one was taken"
+        )
+        return (*self._decoder.notes, *((told,) if alone else ()))
 
     def blocks(self) -> Iterator[Samples]:
         """The samples as float32 blocks [n]; the same blocks for the same arguments, always."""
-        decoder, rate = self._decoder, self.info.sample_rate
-        size = max(1, min(rate, BLOCK_VALUES // self.info.channels))
-        resampler = (
-            None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
-        )
-        position = self._first
-        if position:
-            decoder.skip(position)
-        while self._last is None or position < self._last:
-            wanted = size if self._last is None else min(size, self._last - position)
-            block = decoder.read(wanted)
-            if not len(block):
-                self.short = self._last is not None
-                break
-            position += len(block)
-            mono = self._mono(block)
-            yield mono if resampler is None else resampler.resample_chunk(mono)
+        self._position = self._origin = 0.0
+        parts: Iterator[Samples] = self._resampled()
+        if not self._plain:
+            parts = without_rumble(parts)
+        place = 0
+        for part in parts:
+            first = round(self.start * SAMPLE_RATE) - round(self._origin * SAMPLE_RATE)
+            last = place + len(part)
+            if self._asked is not None:
+                last = min(last, round(self._asked * SAMPLE_RATE) - round(self._origin * SAMPLE_RATE))
+            wanted = part[max(0, first - place) : max(0, last - place)]
+            place += len(part)
+            if len(wanted):
+                yield wanted
+        self._judge_end()
+
+    def _judge_end(self) -> None:
+        reached = self.reached = self._position
+        if self._asked is None:
+            self.end = max(self.start, reached)
+            self.short = cut_short(reached, self.info.promised)
+            return
         # The asked border itself, not its nearest sample: the next span of the row starts there.
-        self.end = position / rate if self.short or self._asked is None else self._asked
-        if self._last is None:
-            self.short = self.end < self.info.promised - _ROUNDING
+        self.short = reached < self._asked - 1.0 / self.info.sample_rate
+        self.end = max(self.start, reached) if self.short else self._asked
+
+    def _resampled(self) -> Iterator[Samples]:
+        """Mono at 16 kHz from the second `_origin` on, in which lie some samples before the start."""
+        rate, resampler = 0, None
+        for block in self._continuous():
+            if block.rate != rate:
+                if resampler is not None:
+                    yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+                rate, resampler = block.rate, _resampler(block.rate)
+            mono = self._mixer.mono(block)
+            yield mono if resampler is None else resampler.resample_chunk(mono)
         if resampler is not None:
             yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
-    def _mono(self, block: NDArray[np.float32]) -> Samples:
-        mono = block[:, 0] if block.shape[1] == 1 else None
-        if mono is None:
-            index = self._channel
-            mono = block[:, index] if index is not None else block.mean(axis=1, dtype=np.float32)
-        finite = np.isfinite(mono)
-        if not finite.all():
-            self.replaced += int(len(mono) - np.count_nonzero(finite))
-            mono = np.where(finite, mono, np.float32(0))
-        return np.ascontiguousarray(np.clip(mono, -_LOUDEST, _LOUDEST), dtype=np.float32)
+    def _continuous(self) -> Iterator[Block]:
+        """The decoder's blocks from shortly before the start on, gaps between them as silence."""
+        begin = float(max(0, int(self.start - _BEFORE) - 1)) if self.start else 0.0
+        until = None if self._asked is None else self._asked + _BEHIND
+        started = False
+        for block in _filled(self._decoded(begin), begin if self.info.seekable else 0.0):
+            if block.end <= begin:
+                self._position = block.end
+                continue
+            if not started:
+                started, self._origin = True, block.start
+            yield block
+            self._position = block.end
+            if until is not None and self._position >= until:
+                return
+
+    def _decoded(self, begin: float) -> Iterator[Block]:
+        try:
+            yield from self._decoder.blocks(begin)
+        except (*libsndfile.Trouble, *ffmpeg.Trouble, IndexError) as error:
+            raise ItemError("unreadable", f"{shown(self._source)} cannot be decoded: {error}") from error
 
     def close(self) -> None:
         """Release the file."""
         self._decoder.close()
 
 
-def read_samples(source: Source, start: float, end: float, channel: str = "mix") -> Samples:
+def _filled(blocks: Iterable[Block], position: float) -> Iterator[Block]:
+    """The blocks with silence of up to a second each where they leave a gap behind `position`."""
+    for block in blocks:
+        missing = round((block.start - position) * block.rate)
+        while missing > 0:
+            count = min(missing, block.rate)
+            silence = np.zeros((count, block.samples.shape[1]), np.float32)
+            yield Block(position, silence, block.rate, block.layout)
+            position += count / block.rate
+            missing -= count
+        yield block
+        position = block.end
+
+
+def _resampler(rate: int) -> soxr.ResampleStream | None:
+    return None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
+
+
+def read_samples(
+    source: Source, start: float, end: float, channel: str = "mix", *, track: int | None = None
+) -> Samples:
     """The stretch [start, end) of a file in one array; for stretches of seconds, not for whole files.
 
     Raises ItemError as `AudioStream`.
     """
-    stream = AudioStream(source, start, end, channel)
+    stream = AudioStream(source, start, end, channel, track=track)
     try:
         blocks = list(stream.blocks())
     finally:
         stream.close()
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+
+
+def length_of(source: Source, track: int | None = None) -> float:
+    """Seconds of a file whose header does not tell them, by decoding it.
+
+    Raises ItemError as `AudioStream`.
+    """
+    stream = AudioStream(source, track=track, plain=True)
+    try:
+        for _ in stream.blocks():
+            pass
+    finally:
+        stream.close()
+    return stream.end
 
 
 def _channel_index(channel: str, count: int) -> int | None:

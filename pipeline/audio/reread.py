@@ -14,12 +14,15 @@ from asr_batch.pipeline.audio.source import Source
 class Rereader:
     """Samples [start, end) counted from the start of a track; starts must not decrease."""
 
-    def __init__(self, source: Source, start: float, end: float, channel: str) -> None:
+    def __init__(
+        self, source: Source, start: float, end: float, channel: str, track: int | None = None
+    ) -> None:
         self._source = source
         self._start = start
         self._end = end
         self._channel = channel
-        self._seekable = probe(source).seekable
+        self._track = track
+        self._seekable = probe(source, track).seekable
         self._stream: AudioStream | None = None
         self._blocks: Iterator[Samples] = iter(())
         self._held: Samples = np.zeros(0, np.float32)
@@ -30,12 +33,12 @@ class Rereader:
         if self._seekable:
             begin = self._start + start / SAMPLE_RATE
             until = min(self._start + end / SAMPLE_RATE, self._end)
-            return read_samples(self._source, begin, until, self._channel)[: end - start]
+            return read_samples(self._source, begin, until, self._channel, track=self._track)[: end - start]
         return self._forward(start, end)
 
     def _forward(self, start: int, end: int) -> Samples:
         if self._stream is None:
-            self._stream = AudioStream(self._source, self._start, self._end, self._channel)
+            self._stream = AudioStream(self._source, self._start, self._end, self._channel, track=self._track)
             self._blocks = self._stream.blocks()
         while self._held_from + len(self._held) < end:
             block = next(self._blocks, None)

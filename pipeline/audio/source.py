@@ -6,12 +6,40 @@ import hashlib
 import io
 import os
 import stat
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from asr_batch.manifests.errors import ErrorCode, ItemError
 
 Source = Path | bytes
 """A local file, or the compressed bytes of one."""
+
+Stream = io.BufferedIOBase | io.RawIOBase
+"""An open source, or a view of one."""
+
+ReadsAt = Callable[[int, int], bytes]
+"""Bytes of a file by first and count; fewer at its end."""
+
+
+class NamedBytes(bytes):
+    """The bytes of a file that lies elsewhere, with its name, which may be all that tells its codec."""
+
+    name: str = ""
+
+    @classmethod
+    def of(cls, data: bytes, name: str) -> NamedBytes:
+        """`data` under `name` (a path or a URL)."""
+        made = cls(data)
+        made.name = name
+        return made
+
+
+def ending(source: Source) -> str:
+    """The name's ending in lower case, with its dot; empty where there is no name."""
+    name = getattr(source, "name", "")
+    return os.path.splitext(name.partition("?")[0])[1].lower()  # noqa: PTH122 - also of URLs
+
 
 _KINDS: tuple[tuple[int, str], ...] = (
     (stat.S_IFDIR, "a directory"),
@@ -49,6 +77,68 @@ def open_source(source: Source) -> io.BufferedIOBase:
         os.close(handle)
         raise
     return os.fdopen(handle, "rb")
+
+
+class View(io.RawIOBase):
+    """The bytes [first, last) of another stream as a file of its own, some of them replaced by `patches`."""
+
+    def __init__(
+        self, stream: io.BufferedIOBase, first: int, last: int, patches: Mapping[int, bytes] | None = None
+    ) -> None:
+        super().__init__()
+        self._stream, self._first, self._length = stream, first, max(0, last - first)
+        self._patches = patches or {}
+        self._place = 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def tell(self) -> int:
+        """Bytes from the view's first one."""
+        return self._place
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Move; a place before the first byte is the first byte."""
+        base = (0, self._place, self._length)[whence]
+        self._place = max(0, base + offset)
+        return self._place
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Fill the buffer as far as there are bytes."""
+        wanted = max(0, min(len(buffer), self._length - self._place))
+        self._stream.seek(self._first + self._place)
+        data = bytearray(self._stream.read(wanted))
+        for place, patch in self._patches.items():
+            for offset, value in enumerate(patch, place - self._place):
+                if 0 <= offset < len(data):
+                    data[offset] = value
+        buffer[: len(data)] = data
+        self._place += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        """Release the stream below too."""
+        self._stream.close()
+        super().close()
+
+
+def size_of(stream: io.BufferedIOBase) -> int:
+    """Bytes of an open source."""
+    return len(stream.getvalue()) if isinstance(stream, io.BytesIO) else os.fstat(stream.fileno()).st_size
+
+
+def reads_at(stream: Stream) -> ReadsAt:
+    """Reads anywhere in an open source without moving it. (Not mmap: a file cut meanwhile would kill us.)"""
+    if isinstance(stream, io.BytesIO):
+        data = stream.getvalue()
+        return lambda first, count: data[first : first + count]
+    handle = stream.fileno()
+    return lambda first, count: os.pread(handle, count, first)
 
 
 def sha256(source: Source) -> str:

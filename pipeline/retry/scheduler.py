@@ -67,7 +67,9 @@ class Retries:
         self._requests: list[tuple[int, DecodeRequest]] = []
         stretch = track.stretch
         self._reader = (
-            Rereader(stretch.source, stretch.start, track.end, stretch.channel) if self._waiting else None
+            Rereader(stretch.source, stretch.start, track.end, stretch.channel, stretch.track)
+            if self._waiting
+            else None
         )
         self._go_on()
 

@@ -58,6 +58,7 @@ def assemble(item: AudioItem, spans: Sequence[SpanResult]) -> Transcript:
         next((span.audio_sha256 for span in spans if span.audio_sha256), ""),
         first.model_sha256,
         windows,
+        tuple(dict.fromkeys(note for span in spans for note in span.notes)),
     )
 
 

@@ -19,13 +19,16 @@ REACH = 6.0
 _SHORTEST_PAUSE = 10  # frames
 
 
-def quiet_boundary(source: Source, nominal: float, channel: str, meter: Meter) -> float:
+def quiet_boundary(
+    source: Source, nominal: float, channel: str, meter: Meter, track: int | None = None
+) -> float:
     """The second near `nominal` where the spans meet: the longest pause, else the quietest place.
 
     Raises ItemError as `read_samples`.
     """
     start = max(0.0, nominal - REACH)
-    samples = read_samples(source, start, nominal + REACH, "mix" if channel == "split" else channel)
+    one = "mix" if channel == "split" else channel
+    samples = read_samples(source, start, nominal + REACH, one, track=track)
     if len(samples) < FRAME:
         return nominal
     stretches = list(meter.measure([samples]))

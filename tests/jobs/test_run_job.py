@@ -6,6 +6,7 @@ import json
 import os
 import signal
 
+import fake_pool
 import pytest
 from fake_pool import FakePool
 
@@ -301,6 +302,33 @@ def test_a_bug_in_one_row_leaves_the_others(folder, run, rows, monkeypatch):
     assert run() == 3
     assert rows()["f1"]["error_code"] == "internal_error"
     assert rows()["f2"]["status"] == "ok"
+
+
+@pytest.mark.parametrize("trouble", [MemoryError(), OverflowError("2**63"), ValueError("a bad header")])
+def test_a_row_that_cannot_be_planned_leaves_the_others(folder, run, rows, monkeypatch, trouble):
+    good = fake_pool.split
+
+    def bad(item, info):
+        if item.id == "f1":
+            raise trouble
+        return good(item, info)
+
+    folder(3)
+    monkeypatch.setattr(fake_pool, "split", bad)
+    assert run() == 3
+    assert rows()["f1"]["error_code"] == "internal_error"
+    assert type(trouble).__name__ in rows()["f1"]["error_message"]
+    assert [rows()[name]["status"] for name in ("f0", "f2")] == ["ok", "ok"]
+
+
+def test_a_file_that_cannot_be_looked_at_goes_to_a_worker_all_the_same(folder, run, rows, monkeypatch):
+    def broken(location, **_):
+        raise MemoryError
+
+    folder(3)
+    monkeypatch.setattr("asr_batch.jobs.dataset.facts.stat_file", broken)
+    assert run() == 0
+    assert len(rows()) == 3
 
 
 def test_status_while_it_runs(folder, run):

@@ -149,7 +149,7 @@ def test_many_rows_of_one_file_without_ids(tmp_path):
         ("audio,start,end\na.wav,2,2\n", 2, "end", "2", "after the start"),
         ("audio,offset,duration\na.wav,2,0\n", 2, "duration", "0", "above 0"),
         ("audio,channel\na.wav,left\n", 2, "channel", "left", "channel number"),
-        ("audio,lang\na.wav,English\n", 2, "lang", "English", "language code"),
+        ("audio,lang\na.wav,Klingon\n", 2, "lang", "Klingon", "language as code or name"),
         ("audio,task\na.wav,sing\n", 2, "task", "sing", "transcribe or translate"),
         ("audio,id\na.wav,x\nb.wav,x\n", 3, "id", "x", "unique"),
         ("audio\n gs://b/a.wav\ngs://b/a.wav\n", 3, "audio", "gs://b/a.wav", "s3://"),

@@ -72,10 +72,10 @@ def test_a_span_is_the_same_samples(save: Callable[..., Path], clips: list, name
 
 
 def test_channels(save: Callable[..., Path]) -> None:
-    left, right = np.full(4000, 0.25, np.float32), np.full(4000, -0.75, np.float32)
-    path = save(np.stack([left, right], axis=1), subtype="FLOAT")
-    for channel, value in (("mix", -0.25), ("0", 0.25), ("1", -0.75)):
-        assert np.unique(read_samples(path, 0, 1, channel)).tolist() == [value]
+    sign = np.where(np.arange(4000) % 2, 1.0, -1.0).astype(np.float32)
+    path = save(np.stack([0.25 * sign, 0.75 * sign], axis=1), subtype="FLOAT")
+    for channel, value in (("mix", 0.5), ("0", 0.25), ("1", 0.75)):
+        np.testing.assert_array_equal(read_samples(path, 0, 1, channel), value * sign)
 
 
 def test_resampling_in_blocks_is_resampling_at_once(save: Callable[..., Path]) -> None:

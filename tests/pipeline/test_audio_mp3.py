@@ -19,5 +19,5 @@ def test_blocks_of_an_mp3_have_no_clicks(tmp_path: Path, capfd: pytest.CaptureFi
     soundfile.write(path, wave, 16000, format="MP3", subtype="MPEG_LAYER_III")
     whole, _ = soundfile.read(path, dtype="float32")
     blocks = np.concatenate(list(AudioStream(path).blocks()))
-    assert np.abs(blocks - whole).max() < 1e-6
+    assert np.abs(blocks - whole).max() < 1e-5  # another decoder than soundfile's
     assert capfd.readouterr().err == ""

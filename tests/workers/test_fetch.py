@@ -20,7 +20,7 @@ import pytest
 from worker_fakes import unit
 
 from asr_batch.manifests.errors import ItemError, RetryableError
-from asr_batch.workers.fetch import Fetcher, FetchLimits, fetch, is_remote, local_path, safe
+from asr_batch.workers.fetch import Fetcher, FetchLimits, fetch, safe
 
 BODY = random.Random(1).randbytes(900_000)
 QUICK = FetchLimits(connect=2.0, read=0.5, grace=0.3, least_rate=5000.0, keep_free=1, resumes=3)
@@ -204,22 +204,6 @@ def test_a_unit_that_has_failed_often_gets_its_failure(server):
         fetcher.source(unit("a", f"{server.url}/status-500", attempt=3)).result()
     assert caught.value.code == "fetch_failed"
     fetcher.close()
-
-
-@pytest.mark.parametrize(
-    ("location", "remote", "path"),
-    [
-        ("/a b/c.wav", False, "/a b/c.wav"),
-        ("file:///a%20b/c.wav", False, "/a b/c.wav"),
-        ("HTTPS://h/x", True, None),
-        ("s3://b/k", True, None),
-        ("ftp://h/x", False, "ftp:/h/x"),
-    ],
-)
-def test_locations(location, remote, path):
-    assert is_remote(location) is remote
-    if path is not None:
-        assert local_path(location) == Path(path)
 
 
 @pytest.fixture(scope="module")

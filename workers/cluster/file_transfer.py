@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from asr_batch.manifests.location import is_remote
 from asr_batch.manifests.records import Unit
 from asr_batch.workers.cluster.fleet import Node
-from asr_batch.workers.fetch import is_remote, local_path
 
 BUDGET = 256 << 20
 """Bytes of audio under way to nodes at a time; a single larger file goes when nothing else does."""
@@ -40,7 +40,7 @@ class Cargo:
         location = unit.item.location
         parcel = self._parcels.get(location)
         if parcel is None:
-            path = local_path(location)
+            path = Path(location)
             under_way = sum(one.size for one in self._parcels.values())
             if under_way and under_way + path.stat().st_size > self._budget:
                 return None
@@ -73,6 +73,6 @@ def must_carry(unit: Unit, node: Node) -> bool:
 
 def _is_regular(location: str) -> bool:
     try:
-        return stat.S_ISREG(local_path(location).stat().st_mode)
+        return stat.S_ISREG(Path(location).stat().st_mode)
     except (OSError, ValueError):
         return False

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from asr_batch.manifests.errors import AsrBatchError
+from asr_batch.manifests.location import is_remote
 from asr_batch.manifests.records import Unit
 from asr_batch.models.recognizer import ModelInfo
-from asr_batch.workers.fetch import is_remote, local_path
 from asr_batch.workers.pool import WorkerSpec
 from asr_batch.workers.sizing import MemoryBound
 from asr_batch.workers.worker import Advance, Worker
@@ -84,7 +84,7 @@ def witness(location: str) -> Witness | None:
     if is_remote(location):
         return None
     try:
-        found = Path(local_path(location)).stat()
+        found = Path(location).stat()
     except (OSError, ValueError):
         return None
     return found.st_size, found.st_mtime_ns

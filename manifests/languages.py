@@ -1,0 +1,55 @@
+"""Languages as people write them, in an option or in a manifest: a code, a name, a region, or `auto`."""
+
+from __future__ import annotations
+
+import re
+
+AUTO = "auto"
+"""What stands for detection where a language could stand."""
+
+EXPECTED = "a language as code or name such as en, en-US or English, or auto to have it detected"
+
+_TABLE = """
+af afr afrikaans|am amh amharic|ar ara arabic|as asm assamese|az aze azerbaijani|ba bak bashkir
+be bel belarusian|bg bul bulgarian|bn ben bengali|bo bod tib tibetan|br bre breton|bs bos bosnian
+ca cat catalan valencian|cs ces cze czech|cy cym wel welsh|da dan danish|de deu ger german|el ell gre greek
+en eng english|es spa spanish castilian|et est estonian|eu eus baq basque|fa fas per persian farsi
+fi fin finnish|fo fao faroese|fr fra fre french|gl glg galician|gu guj gujarati|ha hau hausa|haw hawaiian
+he heb hebrew iw|hi hin hindi|hr hrv croatian|ht hat haitian haitian_creole|hu hun hungarian
+hy hye arm armenian|id ind indonesian in|is isl ice icelandic|it ita italian|ja jpn japanese
+jw jv jav javanese|ka kat geo georgian|kk kaz kazakh|km khm khmer|kn kan kannada|ko kor korean
+la lat latin|lb ltz luxembourgish letzeburgesch|ln lin lingala|lo lao|lt lit lithuanian|lv lav latvian
+mg mlg malagasy|mi mri mao maori|mk mkd mac macedonian|ml mal malayalam|mn mon mongolian|mr mar marathi
+ms msa may malay|mt mlt maltese|my mya bur burmese myanmar|ne nep nepali|nl nld dut dutch flemish
+nn nno nynorsk norwegian_nynorsk|no nor norwegian nb nob bokmal norwegian_bokmal|oc oci occitan
+pa pan punjabi panjabi|pl pol polish|ps pus pashto pushto|pt por portuguese
+ro ron rum romanian moldavian moldovan|ru rus russian|sa san sanskrit|sd snd sindhi
+si sin sinhala sinhalese|sk slk slo slovak|sl slv slovenian|sn sna shona|so som somali
+sq sqi alb albanian|sr srp serbian|su sun sundanese|sv swe swedish|sw swa swahili|ta tam tamil
+te tel telugu|tg tgk tajik|th tha thai|tk tuk turkmen|tl tgl tagalog filipino fil|tr tur turkish
+tt tat tatar|uk ukr ukrainian|ur urd urdu|uz uzb uzbek|vi vie vietnamese|yi yid yiddish|yo yor yoruba
+yue cantonese|zh zho chi chinese mandarin cmn
+"""
+_CODES = {
+    name: entry.split()[0]
+    for line in _TABLE.split("\n")
+    for entry in line.split("|")
+    for name in entry.split()
+}
+_CODE = re.compile(r"[a-z]{2,3}(_[a-z]{4})?(_([a-z]{2}|[0-9]{3}))?")
+
+
+def language_code(text: str) -> str | None:
+    """The code that models know the language by; `auto` for detection; None for what is no language.
+
+    `EN`, `eng`, `English`, `en_US` and `en-GB` are `en`. Codes that are not in Whisper's list stay as they
+    are: whether a model knows them is for the model to say.
+    """
+    plain = text.strip().lower().replace("-", "_")
+    if plain in (AUTO, "detect"):
+        return AUTO
+    found = _CODES.get(plain.replace(" ", "_"))
+    if found or not _CODE.fullmatch(plain):
+        return found
+    first = plain.partition("_")[0]
+    return _CODES.get(first, first)

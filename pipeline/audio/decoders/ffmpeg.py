@@ -1,0 +1,210 @@
+"""FFmpeg (PyAV): every container and codec that libsndfile does not read sample by sample.
+
+A file is read once, from start to end. Frames lie where the container's times put them; what is damaged is
+counted and leaves a hole of its own length.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import av
+import av.logging
+import numpy as np
+from numpy.typing import NDArray
+
+from asr_batch.manifests.errors import ItemError
+from asr_batch.pipeline.audio.decoders.clock import Clock
+from asr_batch.pipeline.audio.decoders.decoder import (
+    CUT_SECONDS,
+    AudioInfo,
+    Block,
+    Damage,
+    frames_at_once,
+    plausible,
+)
+from asr_batch.pipeline.audio.decoders.length import promised_length
+from asr_batch.pipeline.audio.decoders.packets import Packets
+from asr_batch.pipeline.audio.decoders.raw import RawFormat
+from asr_batch.pipeline.audio.source import Stream
+
+Trouble = (av.error.FFmpegError, ValueError, RuntimeError)
+"""What PyAV raises for a file that it does not read."""
+
+_RATES = range(100, 6_144_001)
+_ABSOLUTE = ("mov", "matroska", "flv", "avi", "asf")  # times that count from the start of the recording
+_PATIENCE = 120.0  # seconds
+_LATEST = 600.0  # a first packet later than this comes from a clock that was already running
+_KINDS = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
+_SCALES = {"u8": 128.0, "s16": 32768.0, "s32": 2147483648.0, "s64": 9223372036854775808.0}
+
+# What is damaged is told nowhere else, and again by each reading of the same file.
+av.logging.set_level(av.logging.ERROR)
+av.logging.set_skip_repeated(False)
+logging.getLogger("libav").addHandler(logging.NullHandler())
+logging.getLogger("libav").propagate = False
+
+
+class FFmpeg:
+    """A file that FFmpeg reads. Raises ItemError, and av.error.FFmpegError for a file that it does not."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        size: int,
+        track: int | None = None,
+        raw: RawFormat | None = None,
+        damaged: bool = False,
+    ) -> None:
+        self._stream, self._size, self._damaged = stream, size, damaged
+        self.damage = Damage()
+        self.notes: tuple[str, ...] = ()
+        self._container = _opened(stream, raw)
+        streams = [found for found in self._container.streams.audio if found.codec_context is not None]
+        if not streams:
+            self._refuse("unsupported_codec" if self._container.streams.audio else "unreadable")
+        self.default = default_track(streams)
+        index = self.default if track is None else track
+        if index >= len(streams):
+            self._container.close()
+            raise ItemError("bad_track", f"track {index} is not in this file; it has 0 to {len(streams) - 1}")
+        self._track: Any = streams[index]
+        context = self._track.codec_context
+        if context.sample_rate not in _RATES or not 0 < context.layout.nb_channels <= 1024:
+            self._refuse("unreadable")
+        context.options = {"err_detect": "crccheck"}
+        promised = plausible(promised_length(self._container, self._track, stream, size), size)
+        self.info = AudioInfo(
+            self._duration(promised),
+            int(context.sample_rate),
+            int(context.layout.nb_channels),
+            str(context.name),
+            False,
+            promised,
+            "FFmpeg",
+            len(streams),
+        )
+
+    def _refuse(self, code: Any) -> None:
+        self._container.close()
+        raise ItemError(
+            code, {"unreadable": "it holds no audio; expected a sound file"}.get(code, "no decoder")
+        )
+
+    def _duration(self, promised: float) -> float:
+        """The length that the header vouches for, or nearly that where the container knows it better."""
+        told = plausible(self._told(), self._size)
+        return told if not promised or abs(told - promised) < CUT_SECONDS else promised
+
+    def _told(self) -> float:
+        """Seconds by the container, or as it estimates them from the bit rate."""
+        track = self._track
+        if track.duration and track.time_base:
+            return float(track.duration * track.time_base)
+        return float(self._container.duration or 0) / av.time_base
+
+    def _zero(self, first: float | None) -> float:
+        """The container's time of second 0; `first` is the time of the first frame."""
+        start = (self._container.start_time or 0) / av.time_base
+        if self._container.format.name.startswith(_ABSOLUTE) and -1.0 < start <= _LATEST:
+            return 0.0
+        return start if len(self._container.streams) > 1 else first or 0.0
+
+    def blocks(self, start: float) -> Iterator[Block]:
+        """Blocks from the first on: nothing is sought in."""
+        parts: list[NDArray[np.float32]] = []
+        have, begin, form = 0, 0.0, (0, "", 0)
+        for at, samples, kind in self._placed():
+            if parts and (kind != form or abs(at - begin - have / form[0]) > 1e-4):
+                yield Block(begin, np.concatenate(parts), form[0], form[1])
+                parts, have = [], 0
+            if not parts:
+                begin, form = at, kind
+            parts.append(samples)
+            have += len(samples)
+            if have >= frames_at_once(kind[0], kind[2]):
+                yield Block(begin, np.concatenate(parts), form[0], form[1])
+                parts, have = [], 0
+        if parts:
+            yield Block(begin, np.concatenate(parts), form[0], form[1])
+
+    def _placed(self) -> Iterator[tuple[float, NDArray[np.float32], tuple[int, str, int]]]:
+        """Frames [n, channels] with their second and their form: rate, layout, channels."""
+        clock: Clock | None = None
+        packets = Packets(self._container, self._track, self._stream, self._size)
+        for packet in packets:
+            if clock is not None and packet.before:
+                clock.lose(packet.before)
+            for frame in packet.frames:
+                rate, time = frame.sample_rate, _seconds(frame.pts, frame.time_base)
+                if not frame.samples or rate not in _RATES:
+                    continue
+                if clock is None:
+                    clock = Clock(self._zero(time), self.info.promised, self.damage, self._damaged)
+                samples = _floats(frame)
+                at = clock.place(time, len(samples) / rate, packets.damaged)
+                packets.damaged = False
+                yield at, samples, (rate, frame.layout.name, samples.shape[1])
+            packets.damaged = packets.damaged or packet.complained
+            if clock is not None and packet.lost:
+                begin = clock.second(packet.time)
+                self.damage.add(begin, begin + packet.lost)
+            if clock is not None and packet.behind:
+                clock.lose(packet.behind)
+        self.damage.broken_off = packets.broken_off
+
+    def close(self) -> None:
+        """Release the file."""
+        self._container.close()
+        self._stream.close()
+
+
+def default_track(streams: list[Any]) -> int:
+    """The track that a player takes: the first one marked as default, else the first."""
+    marked = av.stream.Disposition.default
+    return next((index for index, found in enumerate(streams) if found.disposition & marked), 0)
+
+
+def _opened(stream: Stream, raw: RawFormat | None) -> Any:
+    # A playlist must not make us open other files or addresses; tags may be in any encoding.
+    options = {"protocol_whitelist": "none", **(raw.options if raw else {})}
+    try:
+        with av.logging.Capture(local=True):
+            return av.open(
+                stream,
+                format=raw.name if raw else None,
+                options=options,
+                metadata_errors="ignore",
+                timeout=(_PATIENCE, _PATIENCE),
+            )
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # it sought before the file's first byte
+            raise ValueError(str(error)) from error
+        raise
+
+
+def _seconds(time: int | None, base: Any) -> float | None:
+    return None if time is None or not base else float(time * base)
+
+
+def _floats(frame: Any) -> NDArray[np.float32]:
+    """The frame's samples [n, channels], full scale at 1.
+
+    Not by PyAV's `to_ndarray`: of 8 channels and more it reads planes that are not there.
+    """
+    name, channels = frame.format.name.rstrip("p"), frame.layout.nb_channels
+    kind, planes = np.dtype(_KINDS[name]), frame.planes
+    if frame.format.is_planar:
+        columns = [np.frombuffer(planes[index], kind, frame.samples) for index in range(channels)]
+        values = np.stack(columns, axis=1)
+    else:
+        values = np.frombuffer(planes[0], kind, frame.samples * channels).reshape(-1, channels).copy()
+    if name == "flt":
+        return values
+    scaled: NDArray[Any] = values.astype(np.float64 if kind.itemsize > 2 else np.float32)
+    if name in _SCALES:
+        scaled = (scaled - (128 if name == "u8" else 0)) / _SCALES[name]
+    return scaled.astype(np.float32, copy=False)

@@ -1,0 +1,147 @@
+"""Which decoder reads a file, and which of its tracks."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar, cast
+
+import av
+
+from asr_batch.manifests.errors import ItemError
+from asr_batch.pipeline.audio.decoders import ffmpeg, libsndfile
+from asr_batch.pipeline.audio.decoders.chain import Chain, Mended
+from asr_batch.pipeline.audio.decoders.decoder import Decoder
+from asr_batch.pipeline.audio.decoders.ogg import OggPages, is_ogg, scan
+from asr_batch.pipeline.audio.decoders.raw import raw_format
+from asr_batch.pipeline.audio.decoders.tracks import chosen_track
+from asr_batch.pipeline.audio.source import Source, View, ending, open_source, reads_at, shown, size_of
+
+T = TypeVar("T")
+_KEPT = 64
+_known: OrderedDict[object, object] = OrderedDict()
+
+
+def open_decoder(source: Source, track: int | None = None) -> Decoder:
+    """The file, open before its first block; `track` None: the one that a player takes, if it is heard.
+
+    Raises ItemError (`not_found`, `unreadable`, `empty_file`, `unsupported_codec`, `bad_track`, `timeout`).
+    """
+    try:
+        return _opened(source, track)
+    except ItemError as error:
+        name = shown(source)
+        message = error.message if name in error.message else f"{name}: {error.message}"
+        raise ItemError(error.code, message) from error
+    except av.error.DecoderNotFoundError as error:
+        raise ItemError("unsupported_codec", f"{shown(source)}: no decoder for its codec") from error
+    except (*ffmpeg.Trouble, *libsndfile.Trouble, OverflowError) as error:
+        raise ItemError("unreadable", f"{shown(source)} is not a sound file that can be read") from error
+
+
+def _opened(source: Source, track: int | None) -> Decoder:
+    with open_source(source) as stream:
+        reads, size = reads_at(stream), size_of(stream)
+        head = reads(0, 16)
+        raw = raw_format(ending(source), head)
+        pages = _remembered(source, "pages", lambda: scan(reads, size)) if is_ogg(head) else None
+        patches = libsndfile.unclosed(reads, size) if head[:4] in (b"RIFF", b"RF64") else {}
+        exact_format = libsndfile.exact_format(reads, size)
+    if raw is not None:
+        return _ffmpeg(source, track, raw=raw)
+    if pages is not None and (len(pages.links) > 1 or not pages.whole):
+        return _chain(source, pages)
+    exact = _sound_file(source, patches) if exact_format else None
+    if exact is not None and exact.exact and not exact.empty:
+        if track:
+            exact.close()
+            raise ItemError("bad_track", f"track {track} is not in this file; it has one track")
+        return Mended(exact, partial(_ffmpeg, source))
+    try:
+        return _heard(source, track)
+    except (*ffmpeg.Trouble, ItemError):
+        rest = exact or _sound_file(source, patches)
+        if rest is None:
+            raise
+        return rest
+
+
+def _sound_file(source: Source, patches: dict[int, bytes]) -> libsndfile.SoundFile | None:
+    """The file in libsndfile, None where that does not read it."""
+    try:
+        found = _in_libsndfile(source, {})
+        if patches and found.empty:
+            found.close()
+            found = _in_libsndfile(source, patches)
+        if not found.reaches_end():
+            found.close()
+            found = _in_libsndfile(source, {}, whole=False)
+    except libsndfile.Trouble:
+        return None
+    return found
+
+
+def _in_libsndfile(source: Source, patches: dict[int, bytes], whole: bool = True) -> libsndfile.SoundFile:
+    stream = open_source(source)
+    reads, size = reads_at(stream), size_of(stream)
+    try:
+        return libsndfile.SoundFile(View(stream, 0, size, patches) if patches else stream, reads, size, whole)
+    except BaseException:
+        stream.close()
+        raise
+
+
+def _ffmpeg(source: Source, track: int | None = None, **how: object) -> ffmpeg.FFmpeg:
+    stream = open_source(source)
+    try:
+        return ffmpeg.FFmpeg(stream, size_of(stream), track, **how)  # type: ignore[arg-type]
+    except BaseException:
+        stream.close()
+        raise
+
+
+def _heard(source: Source, track: int | None) -> Decoder:
+    """FFmpeg on the track that is asked for, or on the one to take."""
+    found = _ffmpeg(source, track)
+    if track is not None or found.info.tracks < 2:
+        return found
+    default, count = found.default, found.info.tracks
+    index = _remembered(source, "track", lambda: chosen_track(partial(_ffmpeg, source), default, count))
+    if index == default:
+        return found
+    found.close()
+    other = _ffmpeg(source, index)
+    other.notes = (f"track {default}, the default one, is silent: track {index} was taken",)
+    return other
+
+
+def _chain(source: Source, pages: OggPages) -> Decoder:
+    def link(first: int, last: int) -> Decoder:
+        stream = open_source(source)
+        try:
+            return ffmpeg.FFmpeg(View(stream, first, last), last - first, damaged=not pages.whole)
+        except BaseException:
+            stream.close()
+            raise
+
+    return Chain([partial(link, *ends) for ends in pages.links], pages.broken_off)
+
+
+def _remembered(source: Source, what: str, find: Callable[[], T]) -> T:
+    """What was found out about this very file before, or is now."""
+    key = (what, _identity(source))
+    found = _known.get(key)
+    if found is None:
+        found = _known[key] = find()
+        if len(_known) > _KEPT:
+            _known.popitem(last=False)
+    return cast(T, found)
+
+
+def _identity(source: Source) -> object:
+    if isinstance(source, bytes):
+        return hash(source), len(source)
+    found = os.stat(source)  # noqa: PTH116
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

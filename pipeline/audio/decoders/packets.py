@@ -1,0 +1,209 @@
+"""The packets of one track, decoded, with what is damaged in them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import av
+import av.logging
+
+from asr_batch.manifests.errors import ItemError
+from asr_batch.pipeline.audio.decoders import mpeg
+from asr_batch.pipeline.audio.decoders.decoder import cut_short
+from asr_batch.pipeline.audio.decoders.length import share_held
+from asr_batch.pipeline.audio.source import ReadsAt, Stream, View, reads_at
+
+PATIENCE = 60.0
+"""Seconds of processor time that a decoder may spend without a packet or a frame."""
+
+_FRAMED = frozenset({"mp3", "aac", "ac3", "eac3", "dts"})
+"""Formats of bare frames: their times count what was read, so bytes have to tell what was not."""
+
+_COUNTED = ("mov", "avi", "wav", "flac", "tta", "wv", "ape", "caf", "aiff", "au", "w64", "ogg", "mp3")
+_ZEROS_ARE_SOUND = ("pcm_", "adpcm_", "g722", "g726", "dsd")
+_MOST_FAILURES = 64
+_LEAST_HUGE = 4096
+_CHUNK_HEAD = 8
+_TS_PACKETS = (188, 192, 204)  # bytes, by flavour
+_TELLING = 64  # bytes by which a packet is found in its file
+_STEP, _FARTHEST = 1 << 20, 1 << 26
+_MANY = 4  # times the usual size: the packet holds what lies between two frames
+
+
+@dataclass(slots=True)
+class Packet:
+    """Frames of a packet. `time` of the container; seconds `lost` in it, skipped `before` and `behind` it.
+
+    `complained`: the decoder did while it made the frames.
+    """
+
+    frames: list[Any]
+    time: float | None = None
+    lost: float = 0.0
+    before: float = 0.0
+    behind: float = 0.0
+    complained: bool = False
+
+
+class Packets:
+    """Reads and decodes packet by packet.
+
+    `damaged` is set when something was lost and reset by the caller; at the end `broken_off` tells whether
+    the file ends inside a packet. Raises ItemError (`timeout`) when the decoder makes no headway.
+    """
+
+    def __init__(self, container: Any, track: Any, stream: Stream, size: int) -> None:
+        self._container, self._track, self._stream, self._size = container, track, stream, size
+        self._format = container.format.name
+        name = str(track.codec_context.name)
+        self._zeros_count = not name.startswith(_ZEROS_ARE_SOUND)
+        self.damaged = False
+        self.broken_off = False
+        self._bytes = self._count = 0
+        self._seconds = 0.0
+        self._complained = False
+        self._last = b""
+        self._end: int | None = None
+        self._last_size = self._place = 0
+        seen = self._format == "aac" and not isinstance(stream, View)
+        self._reads = reads_at(stream) if seen else None
+        self._alone = self._format == "avi" and len(container.streams) == 1
+        self._lengthless = not self._format.startswith(_COUNTED) or (
+            self._format.startswith("mov") and not track.frames  # fragments, written one by one
+        )
+
+    def __iter__(self) -> Iterator[Packet]:
+        began = time.thread_time()
+        for packet in self._demuxed():
+            made = self._decoded(packet)
+            if time.thread_time() - began > PATIENCE:
+                raise ItemError("timeout", f"its decoder makes no headway for {PATIENCE:g} s")
+            yield made
+            began = time.thread_time()
+        self.broken_off = self._breaks_off()
+
+    def _demuxed(self) -> Iterator[Any]:
+        failures, packets = 0, self._container.demux(self._track)
+        while failures < _MOST_FAILURES:
+            try:
+                with av.logging.Capture(local=True) as said:
+                    packet = next(packets, None)
+            except av.error.EOFError:
+                return
+            except (av.error.FFmpegError, IndexError):  # the latter: of a stream that no header named
+                failures, self.damaged = failures + 1, True
+                packets = self._container.demux(self._track)
+                continue
+            self.damaged = self.damaged or bool(said)
+            if packet is None:
+                return
+            if packet.size:
+                failures = 0
+            yield packet
+
+    def _decoded(self, packet: Any) -> Packet:
+        base = packet.time_base
+        made = Packet([], None if packet.pts is None or not base else float(packet.pts * base))
+        seconds = float((packet.duration or 0) * base) if base else 0.0
+        failed = bool(packet.size) and self._zeros_count and _all_zero(packet)
+        if not failed:
+            failed = self._decode(packet, made) and bool(packet.size)
+        if made.frames:
+            seconds = seconds or made.frames[0].samples / made.frames[0].sample_rate
+        if failed or made.complained:
+            made.lost = seconds
+            self.damaged = self.damaged or failed
+        if packet.size:
+            made.before, made.behind = self._skipped(packet), self._swallowed(packet)
+            self._note(packet, seconds)
+        return made
+
+    def _decode(self, packet: Any, made: Packet) -> bool:
+        """Decode into `made.frames`; whether the decoder complains that it cannot."""
+        try:
+            with av.logging.Capture(local=True) as said:
+                made.frames = packet.decode()
+        except av.error.EOFError:
+            return False
+        except av.error.FFmpegError:
+            return True
+        made.complained = bool(said)
+        if packet.size:
+            self._complained = bool(said) or (packet.is_corrupt and self._zeros_count)
+        return bool(said) and not made.frames
+
+    def _swallowed(self, packet: Any) -> float:
+        """Seconds in a packet of bare frames that has everything up to the next frame in it."""
+        if self._format not in _FRAMED or not self._huge(packet):
+            return 0.0
+        self.damaged = True
+        return float((packet.size - self._bytes / self._count) / self._bytes * self._seconds)
+
+    def _skipped(self, packet: Any) -> float:
+        """Seconds that a demuxer without times passes over in silence to find the next frame."""
+        if self._reads is not None:
+            place = _found(self._reads, bytes(memoryview(packet)[:_TELLING]), self._place)
+        elif self._alone and packet.pos is not None:
+            place = packet.pos
+        else:
+            return 0.0
+        gap = place - self._place - (_CHUNK_HEAD if self._alone else 0)
+        tag = self._reads is not None and self._reads(self._place, 3) in (b"ID3", b"TAG", b"APE")
+        self._place = place + packet.size
+        if gap <= 0 or tag or self._count < 2 or (self._alone and gap < _LEAST_HUGE):
+            return 0.0
+        self.damaged = True
+        return float(gap / self._bytes * self._seconds)
+
+    def _huge(self, packet: Any) -> bool:
+        return bool(
+            self._count > 1 and packet.size >= _LEAST_HUGE and packet.size > _MANY * self._bytes / self._count
+        )
+
+    def _note(self, packet: Any, seconds: float) -> None:
+        if not self._huge(packet):
+            self._bytes += packet.size
+            self._count += 1
+            self._seconds += seconds
+        self._last_size = packet.size
+        if self._format == "mp3":
+            self._last = bytes(memoryview(packet)[:4])
+            self._end = None if packet.pos is None else packet.pos + packet.size
+
+    def _breaks_off(self) -> bool:
+        """Whether the file ends where its container or its last frame does not let it end."""
+        if self._format == "mp3":
+            return self._torn_frame()
+        if self._format == "mpegts" and all(self._size % size for size in _TS_PACKETS):
+            return True
+        share = share_held(self._format, self._stream, self._size)
+        if cut_short(self._seconds, self._seconds / share):
+            return True
+        return (self.damaged or self._complained) and self._lengthless
+
+    def _torn_frame(self) -> bool:
+        """Whether an MP3 file's last frame, or what is left behind it, lacks its end."""
+        if 4 <= self._last_size < mpeg.frame_bytes(self._last):
+            return True
+        if isinstance(self._stream, View) or self._end is None:
+            return False
+        return self._size - self._end < mpeg.frame_bytes(reads_at(self._stream)(self._end, 4))
+
+
+def _all_zero(packet: Any) -> bool:
+    data = bytes(packet)
+    return len(data) > 8 and data.count(0) == len(data)
+
+
+def _found(reads: ReadsAt, head: bytes, place: int) -> int:
+    """Where `head` stands from `place` on; `place` where it does not."""
+    if reads(place, len(head)) == head:
+        return place
+    for step in range(0, _FARTHEST, _STEP):
+        found = reads(place + step, _STEP + len(head)).find(head)
+        if found >= 0:
+            return place + step + found
+    return place

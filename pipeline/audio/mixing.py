@@ -1,0 +1,128 @@
+"""Several channels to one, so that what is said in any of them is heard.
+
+Each block is mixed by itself, so a span that begins anywhere mixes as the whole file does. The usual layouts
+have weights: the centre carries speech and counts in full, left and right as much together, the rest less,
+and the effects channel not at all. Where the mix is much weaker than a channel (out of phase, or one of many
+microphones) that channel is taken.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr_batch.models.recognizer import Samples
+from asr_batch.pipeline.audio.decoders.decoder import Block
+
+_SIDE, _CENTRE, _REAR, _EFFECTS = 0.5, 1.0, 0.35, 0.0
+_WEIGHTS = {"L": _SIDE, "R": _SIDE, "C": _CENTRE, "E": _EFFECTS, "S": _REAR}
+_LAYOUTS = {
+    "2.1": "LRE",
+    "3.0": "LRC",
+    "3.0(back)": "LRS",
+    "3.1": "LRCE",
+    "4.0": "LRCS",
+    "quad": "LRSS",
+    "quad(side)": "LRSS",
+    "4.1": "LRCES",
+    "5.0": "LRCSS",
+    "5.0(side)": "LRCSS",
+    "5.1": "LRCESS",
+    "5.1(side)": "LRCESS",
+    "6.0": "LRCSSS",
+    "6.1": "LRCESSS",
+    "6.1(back)": "LRCESSS",
+    "7.0": "LRCSSSS",
+    "7.1": "LRCESSSS",
+    "7.1(wide)": "LRCESSLR",
+}
+_WEAK = 0.1  # power of the mix against the louder channel's: -10 dB
+_HEARD = 1e-7  # power of a channel that can be heard: -70 dBFS
+_AS_LOUD = 0.5  # power: the first of channels that are about as loud is taken
+_FADE = 0.01  # seconds from one mix to the next
+_LOUDEST = 4.0  # full scale is 1; beyond this a float file holds no sound, and squares would overflow
+
+Float32 = NDArray[np.float32]
+
+
+class Mixer:
+    """Blocks to mono. `channel` None mixes; a channel that a later block lacks is silent there.
+
+    `replaced` counts samples that were NaN or infinite and became 0, `alone` the seconds that one channel
+    stands for all.
+    """
+
+    def __init__(self, channel: int | None) -> None:
+        self.replaced = 0
+        self.alone = 0.0
+        self._channel = channel
+        self._weights: Float32 | None = None
+
+    def mono(self, block: Block) -> Samples:
+        """The block's samples [n] for the ear of a model."""
+        samples = block.samples
+        count = samples.shape[1]
+        if self._channel is not None or count == 1:
+            index = self._channel or 0
+            mono = samples[:, index] if index < count else np.zeros(len(samples), np.float32)
+            if not np.isfinite(mono).all():
+                mono = self._numbers(mono[:, None])[:, 0]
+        else:
+            if not np.isfinite(samples).all():
+                samples = self._numbers(samples)
+            mono = self._mixed(samples, block)
+        return np.ascontiguousarray(np.clip(mono, -_LOUDEST, _LOUDEST), dtype=np.float32)
+
+    def _numbers(self, samples: Float32) -> Float32:
+        good = np.isfinite(samples)
+        self.replaced += int(np.count_nonzero(~good.all(axis=1)))
+        return np.where(good, samples, np.float32(0))
+
+    def _mixed(self, samples: Float32, block: Block) -> Float32:
+        weights = usual_weights(samples.shape[1], block.layout)
+        mono: Float32 = samples @ weights
+        louder = _drowned(samples, mono, weights)
+        if louder is not None:
+            weights = np.zeros_like(weights)
+            weights[louder] = 1.0
+            mono = samples[:, louder].copy()
+            self.alone += len(mono) / block.rate
+        before, self._weights = self._weights, weights
+        if before is not None and before.shape == weights.shape and not np.array_equal(before, weights):
+            count = min(len(mono), round(_FADE * block.rate))
+            share = np.linspace(0, 1, count, dtype=np.float32)
+            mono[:count] = share * mono[:count] + (1 - share) * (samples[:count] @ before)
+        return mono
+
+
+def usual_weights(count: int, layout: str) -> Float32:
+    """What each channel counts for in a mix."""
+    known = _LAYOUTS.get(layout, "")
+    if len(known) == count:
+        return np.array([_WEIGHTS[role] for role in known], np.float32)
+    return np.full(count, 1 / count, np.float32)
+
+
+def _drowned(samples: Float32, mono: Float32, weights: Float32) -> int | None:
+    """The channel to take where the mix is much weaker than it, else None."""
+    powers = _power(samples)
+    heard = np.where(weights > 0, powers, 0.0)
+    if heard.max() < _HEARD:
+        heard = powers
+    loudest = float(heard.max())
+    if loudest < _HEARD or float(_power(mono[:, None])[0]) >= _WEAK * loudest:
+        return None
+    return int(np.argmax(heard >= _AS_LOUD * loudest))
+
+
+def _power(samples: Float32) -> NDArray[np.float64]:
+    """Mean power of each channel without its offset."""
+    mean = samples.mean(axis=0, dtype=np.float64) if samples.shape[1] > 2 else _means(samples)
+    square = np.einsum("ij,ij->j", samples, samples, dtype=np.float64) / len(samples)
+    power: NDArray[np.float64] = np.maximum(square - mean * mean, 0.0)
+    return power
+
+
+def _means(samples: Float32) -> NDArray[np.float64]:
+    """Means of columns; the columns' own sums are faster than a sum along the short axis."""
+    return np.array([samples[:, index].mean(dtype=np.float64) for index in range(samples.shape[1])])
