@@ -1,1 +1,1 @@
-"""Silero's voice activity network."""
+"""Silero's voice activity network: weights under the MIT licence (README.md)."""

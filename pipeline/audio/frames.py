@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr_batch.models.recognizer import SAMPLE_RATE, Samples
-from asr_batch.models.silero.graph import CHUNK
-from asr_batch.models.silero.network import SileroNetwork, weights_file
+from asr_batch.models.silero.network import CHUNK, SileroNetwork
 
 FRAME = SAMPLE_RATE // 100
 """Samples of one frame."""
@@ -52,33 +51,22 @@ class Meter:
     """Turns blocks of any length into measured stretches of 4 s (the last one shorter)."""
 
     def __init__(self) -> None:
-        path = weights_file()
-        self._network = SileroNetwork(path) if path else None
+        self._network = SileroNetwork()
 
     def measure(self, blocks: Iterable[Samples]) -> Iterator[Measured]:
         """Measured stretches of one recording (or one span of it), in order."""
-        if self._network is not None:
-            self._network.reset()
+        self._network.reset()
         for block in regular(blocks, BLOCK):
             level = levels(block)
-            yield Measured(block, level, self._probabilities(block, level))
+            yield Measured(block, level, self._probabilities(block, len(level)))
 
-    def _probabilities(self, block: Samples, level: Float32) -> Float32:
-        if self._network is None:
-            return _by_energy(level)
+    def _probabilities(self, block: Samples, frames: int) -> Float32:
         count = -(-len(block) // CHUNK)
         padded = np.zeros(count * CHUNK, np.float32)
         padded[: len(block)] = block
         chances = self._network(padded.reshape(count, CHUNK))
-        middles = (np.arange(len(level)) * FRAME + FRAME // 2) // CHUNK
+        middles = (np.arange(frames) * FRAME + FRAME // 2) // CHUNK
         return chances[np.minimum(middles, count - 1)]
-
-
-def _by_energy(level: Float32) -> Float32:
-    """A stand-in for Silero from level alone: loud against the quietest of the block."""
-    floor = percentile(level, 10)
-    out: Float32 = np.clip((level - floor - 6) / 12, 0, 1).astype(np.float32)
-    return np.where(level < -60, np.float32(0), out)
 
 
 def regular(blocks: Iterable[Samples], size: int) -> Iterator[Samples]:

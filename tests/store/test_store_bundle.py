@@ -58,7 +58,7 @@ def change(bundle: Path, **values: object) -> None:
         {"format": 99},
         {"family": "other"},
         {"window": "long"},
-        {"positions": None},
+        {"window": None},
     ],
     ids=str,
 )

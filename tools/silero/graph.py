@@ -1,4 +1,4 @@
-"""Silero's voice activity network (v6, 16 kHz) as one ONNX graph over many chunks, written in memory.
+"""Silero's voice activity network (v6, 16 kHz) as one ONNX graph over many chunks.
 
 The mathematics is that of ggml's Silero graph: the chunk reflected by 64 samples at both ends, a Fourier
 basis of 256 by steps of 128, four convolutions, one LSTM cell over the chunks, a sigmoid. Inputs of matrix
@@ -20,14 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr_batch.models.onnx import writer as wire
+from asr_batch.models.silero.network import CHUNK, WIDTH
 
 Float32 = NDArray[np.float32]
-
-CHUNK = 512
-"""Samples of one probability: 32 ms."""
-
-WIDTH = 128
-"""Numbers in the LSTM's hidden state, and in its cell."""
 
 _EDGE, _HALF, _BINS = 64, 128, 129
 _OPSET = 17
