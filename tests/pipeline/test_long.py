@@ -13,7 +13,6 @@ import pytest
 from pipeline_lab import RATE, FakeRecognizer, check_tiling, joined, row
 
 from asr_batch.models.recognizer import Recognizer, WindowRequest, WindowResult
-from asr_batch.pipeline.audio import frames
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.text.words import normal_words
 
@@ -34,18 +33,6 @@ def test_hard_joins_lose_no_clip_unsaid(nano: Recognizer, save: Save, clips: Cli
         said = [word in words for word in normal_words(text)]
         assert told or sum(said) >= len(said) / 2, text
         at = end + gap
-
-
-def test_speech_is_found_by_its_level_where_the_detector_is_missing(
-    nano: Recognizer, save: Save, clips: Clips, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(frames, "weights_file", lambda: None)
-    samples = np.concatenate([np.zeros(12 * RATE, np.float32), joined(clips[3:7], 0.8)])
-    transcript = row(save(samples), nano)
-    assert normal_words(transcript.text) == [word for text, _ in clips[3:7] for word in normal_words(text)]
-    assert transcript.status == "ok"
-    assert "silence" in transcript.windows[0].flags
-    check_tiling(transcript, 0.0, len(samples) / RATE)
 
 
 def test_a_window_that_says_far_less_than_the_others_is_uncovered(save: Save, clips: Clips) -> None:
