@@ -12,7 +12,7 @@ from asr_batch.models.features import FRAMES_PER_SECOND
 from asr_batch.models.hailo.bundle import HefEntry, Role, add_hef
 from asr_batch.models.onnx.options import Cores
 from asr_batch.models.recognizer import LoadOptions, ModelInfo
-from asr_batch.models.whisper.bundle import Bundle
+from asr_batch.models.whisper.bundle import Bundle, read_bundle
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.engine.encoder import CpuEncoder
 
@@ -29,15 +29,14 @@ def choose_encoder(
     read: Callable[[Float32], str] | None = None,
 ) -> Encoder:
     """The NPU's encoder when asked for, or with `auto` when the bundle has one for it; else the CPU's."""
-    if not wants_npu(bundle, options):
+    if not _wants_npu(bundle, options):
         return cpu()
     from asr_batch.models.hailo.api import open_encoder
 
     return open_encoder(bundle.folder, cpu, options, read=read)
 
 
-def wants_npu(bundle: Bundle, options: LoadOptions) -> bool:
-    """Whether the encoder runs on the NPU: asked for, or with `auto` where the bundle has a network for one."""
+def _wants_npu(bundle: Bundle, options: LoadOptions) -> bool:
     has_hef = any(bundle.folder.glob("*.hef")) or any(bundle.folder.glob("hailo/*.hef"))
     return options.encoder == "hailo" or (options.encoder == "auto" and has_hef)
 
@@ -78,6 +77,19 @@ def describe(
         provider=getattr(encoder, "provider", "cpu"),
         batch=slots,
     )
+
+
+def foresee(folder: Path, options: LoadOptions) -> ModelInfo | None:
+    """What a bundle will be once it is loaded, told by its files; None where only loading tells.
+
+    Raises ModelError.
+    """
+    if not (folder / "bundle.json").is_file():
+        return None
+    bundle = read_bundle(folder)
+    if _wants_npu(bundle, options) or options.decoder == "npu":
+        return None
+    return describe(bundle, WhisperConfig.from_folder(folder), None, options, options.batch_size or SLOTS)
 
 
 def take_hef(folder: Path, hef: Path, role: Role | None = None) -> HefEntry:

@@ -39,7 +39,7 @@ from asr_batch.models.whisper.engine.feed import EncoderFeed, Ready
 from asr_batch.models.whisper.engine.read import read_text
 from asr_batch.models.whisper.engine.slots import DecoderEngine, Slot
 from asr_batch.models.whisper.engine.words import WordAligner
-from asr_batch.models.whisper.opening import SLOTS, choose_encoder, describe, wants_npu, window_of
+from asr_batch.models.whisper.opening import SLOTS, choose_encoder, describe, window_of
 from asr_batch.models.whisper.outcome import window_result
 from asr_batch.models.whisper.rules import Decoding
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
@@ -68,19 +68,6 @@ def load(path: Path, options: LoadOptions) -> Recognizer:
 
         return load_npu(bundle, config, options)
     return CompiledWhisper(bundle, config, options)
-
-
-def foresee(folder: Path, options: LoadOptions) -> ModelInfo | None:
-    """What a bundle will be once it is loaded, told by its files; None where only loading tells.
-
-    Raises ModelError.
-    """
-    if not (folder / "bundle.json").is_file():
-        return None
-    bundle = read_bundle(folder)
-    if wants_npu(bundle, options) or options.decoder == "npu":
-        return None
-    return describe(bundle, WhisperConfig.from_folder(folder), None, options, options.batch_size or SLOTS)
 
 
 @dataclass(slots=True)
