@@ -76,7 +76,6 @@ class RunConfig:
     on_finish: str | None = _key("Command to run at the end, with summary.json on its standard input.")
     webhook: str | None = _key("URL to send summary.json to at the end.")
     fresh: bool = _key("Require an empty output folder; deletes nothing.", False)
-    redo: bool = _key("Continue in a folder that holds another job, replacing its rows one by one.", False)
     min_coverage: float | None = _key(
         "Gate: minimum share of speech with text, from 0 to 1.", least=0.0, most=1.0
     )
@@ -98,8 +97,6 @@ class RunConfig:
     )
     quiet: bool = _key("Print nothing unless something is wrong.", False)
     verbose: bool = _key("Log in more detail.", False)
-    told: frozenset[str] = frozenset()
-    """The keys that the user set, on the command line or in job.toml; not a key itself."""
 
     def pipeline(self) -> PipelineOptions:
         """The part that the pipeline gets."""
@@ -133,15 +130,8 @@ class RunConfig:
 
 
 FORMATS = ("srt", "vtt", "txt", "json", "tsv", "jsonl", "csv")
-KEYS = {entry.name: entry for entry in fields(RunConfig) if "help" in entry.metadata}
+KEYS = {entry.name: entry for entry in fields(RunConfig)}
 _SETTINGS = ("precision", "provider", "encoder", "decoder")
-
-DECIDING = (
-    *_SETTINGS,
-    "second_model",
-    *(entry.name for entry in fields(PipelineOptions) if entry.name in KEYS),
-)
-"""Keys that decide the text of rows, the model aside."""
 
 
 def _detected_if_auto(language: str | None) -> str | None:
@@ -277,7 +267,7 @@ def build_config(given: Mapping[str, Any], file: Mapping[str, Any] | None = None
         raise ConfigError("job.toml has both manifest and sources; expected one of them")
     if told.keys() & {"manifest", "sources"}:
         kept = {name: value for name, value in kept.items() if name not in ("manifest", "sources")}
-    config = _with_manifest(RunConfig(**{**kept, **told}, told=frozenset(kept) | frozenset(told)))
+    config = _with_manifest(RunConfig(**{**kept, **told}))
     if not config.manifest and not config.sources:
         raise ConfigError(
             "SOURCE is missing: give a manifest, or audio files, folders and globs, on the command line "

@@ -9,7 +9,7 @@ from typing import cast
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.onnx.safety import broken_values
-from asr_batch.models.recognizer import LoadOptions, ModelInfo, Recognizer
+from asr_batch.models.recognizer import LoadOptions, Recognizer
 
 FAMILIES: tuple[str, ...] = (
     "asr_batch.models.whisper.recognizer",
@@ -18,26 +18,7 @@ FAMILIES: tuple[str, ...] = (
 )
 """Modules of the known layouts, asked in this order. Each has
 `matches(path: Path) -> bool` (looks at file names only) and
-`load(path: Path, options: LoadOptions) -> Recognizer` (raises ModelError), and may have
-`foresee(path: Path, options: LoadOptions) -> ModelInfo | None`."""
-
-
-def foresee(path: str | Path, options: LoadOptions) -> ModelInfo | None:
-    """What the model in folder `path` will be once it is loaded; None where only loading tells.
-
-    Raises ModelError.
-    """
-    folder = Path(path)
-    if not folder.is_dir():
-        return None
-    with broken_values(folder):
-        family = next((one for one in map(import_module, FAMILIES) if one.matches(folder)), None)
-        tell = cast(Callable[[Path, LoadOptions], ModelInfo | None], getattr(family, "foresee", _unknown))
-        return tell(folder, options)
-
-
-def _unknown(folder: Path, options: LoadOptions) -> None:
-    """A family whose files do not tell."""
+`load(path: Path, options: LoadOptions) -> Recognizer` (raises ModelError)."""
 
 
 def load_recognizer(path: str | Path, options: LoadOptions | None = None) -> Recognizer:

@@ -52,8 +52,10 @@ def line_of(view: View) -> str:
     """One line for a person."""
     failed = f", {view.failed} failed" if view.failed else ""
     partial = f", {view.partial} partial" if view.partial else ""
-    speed = f", {view.rtfx:.1f}x real time, ETA {hms(view.eta)}" if view.rtfx else ""
-    return f"{view.done}/{view.rows} files{failed}{partial}, {hms(view.audio_seconds)} of audio{speed}"
+    return (
+        f"{view.done}/{view.rows} files{failed}{partial}, {hms(view.audio_seconds)} of audio, "
+        f"{view.rtfx:.1f}x real time, ETA {hms(view.eta)}"
+    )
 
 
 class Nothing:

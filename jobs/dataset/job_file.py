@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from asr_batch.jobs.config import KEYS, RunConfig, Settings
+from asr_batch.jobs.config import RunConfig, Settings
 from asr_batch.jobs.dataset.json_files import read_json, write_json
 from asr_batch.jobs.dataset.schema import SCHEMA_VERSION
 from asr_batch.jobs.dataset.tables import JOB
@@ -48,7 +48,6 @@ def write_job(
 ) -> None:
     """Write job.json; a resumed job keeps the time at which it was first started."""
     created = read_json(root / JOB).get("created_at") or datetime.now(UTC).isoformat(timespec="seconds")
-    options = {name: value for name, value in asdict(config).items() if name in KEYS}
     description = {
         "version": version("asr-batch"),
         "schema": int(SCHEMA_VERSION),
@@ -62,7 +61,7 @@ def write_job(
             "rows": found.rows,
             "sha256": found.sha256,
         },
-        "options": {**options, **dict.fromkeys(SECRET)},
+        "options": {**asdict(config), **dict.fromkeys(SECRET)},
         "settings": settings.base,
         "settings_sha256": settings.sha256(),
         "model": {"name": model.name, "path": model.path, "sha256": model.sha256, "family": model.family},

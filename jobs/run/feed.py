@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from asr_batch.jobs.config import Settings
@@ -134,21 +134,6 @@ class Feed:
         """Whether no further row will come."""
         return self._ended and not self._waiting
 
-    def idle(self) -> bool:
-        """Whether every row is done. Reads the manifest on to the first one that may not be."""
-        while not self._ended and not self._waiting:
-            self._read_ahead()
-        return self.exhausted
-
-    def seconds_to_do(self, patience: float = 2.0) -> float | None:
-        """Audio seconds of all rows that are to be done; None when they are too many to tell within
-        `patience` seconds.
-        """
-        if not self._ended:
-            return None
-        done, late = wait([future for _, _, future in self._waiting], timeout=patience)
-        return None if late else sum(_length(future.result()) for future in done)
-
     def poll(self, budget: int = 2000) -> Task | None:
         """The next row, or None when its facts are not there yet (or none is left).
 
@@ -209,8 +194,3 @@ class Feed:
             future.cancel()
         self._waiting.clear()
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _length(facts: FileFacts) -> float:
-    """Seconds of a file, at most; of one that does not tell, as much as its size can hold at 16 kbit/s."""
-    return facts.seconds or (facts.size or 0) / 2000

@@ -9,9 +9,8 @@ from typing import cast
 
 from asr_batch.jobs.config import RunConfig
 from asr_batch.jobs.model_choice import choose_model
-from asr_batch.manifests.records import Unit
 from asr_batch.models.recognizer import ModelInfo
-from asr_batch.workers.pool import NodeStatus, Pool, PoolEvent, WorkerSpec
+from asr_batch.workers.pool import Pool, WorkerSpec
 
 
 def start_pool(config: RunConfig, model: Path) -> Pool:
@@ -33,36 +32,6 @@ def start_pool(config: RunConfig, model: Path) -> Pool:
             insecure_cluster=config.insecure_cluster,
         ),
     )
-
-
-class IdlePool:
-    """The pool of a run with nothing to do: it loads no model and starts no worker."""
-
-    def __init__(self, info: ModelInfo) -> None:
-        self.info = info
-
-    def room(self) -> int:
-        """One, so that the driver looks for a unit, and finds none."""
-        return 1
-
-    def submit(self, unit: Unit) -> None:
-        """Not called: there is no unit."""
-        raise AssertionError(unit.key)
-
-    def open_units(self) -> tuple[Unit, ...]:
-        """None."""
-        return ()
-
-    def wait(self, timeout: float) -> list[PoolEvent]:
-        """No events."""
-        return []
-
-    def nodes(self) -> list[NodeStatus]:
-        """None."""
-        return []
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 class KeptPool:

@@ -36,9 +36,8 @@ from asr_batch.jobs.run.ending import ending_text, failures_text, shown_rows
 from asr_batch.jobs.run.feed import Feed, Looker, Resume
 from asr_batch.jobs.run.files import FileBook
 from asr_batch.jobs.run.guard import check_manifest_place, deadline, held_for
-from asr_batch.jobs.run.kept import KeptJob, died, kept_job
 from asr_batch.jobs.run.notices import Notices
-from asr_batch.jobs.run.pools import IdlePool, start_pool
+from asr_batch.jobs.run.pools import start_pool
 from asr_batch.jobs.run.rows import Assemble, RowMaker, Split
 from asr_batch.jobs.run.summary import Clock, Figures, exit_code, judge_gates
 from asr_batch.jobs.run.totals import Totals
@@ -48,7 +47,6 @@ from asr_batch.jobs.views.row_files import RowFiles
 from asr_batch.manifests.errors import (
     AsrBatchError,
     ConfigError,
-    ModelError,
     OutputError,
     OutputHeldError,
     WorkerFatalError,
@@ -57,16 +55,11 @@ from asr_batch.manifests.location import is_remote
 from asr_batch.manifests.reader import Manifest, open_manifest
 from asr_batch.manifests.sources import FILE, open_sources
 from asr_batch.manifests.survey import Survey, survey
-from asr_batch.models.load import foresee
-from asr_batch.models.recognizer import ModelInfo
 from asr_batch.pipeline.text.assembling import assemble
 from asr_batch.pipeline.windows.spans import split_item
 from asr_batch.workers.pool import Pool
 
 log = logging.getLogger("asr_batch")
-
-SHORT = 300.0
-"""Seconds of audio up to which a job runs in this process without being asked to."""
 
 PoolStarter = Callable[[RunConfig, Path], Pool]
 
@@ -150,14 +143,9 @@ class _Session:
         with self.stack as stack:
             if self.root.exists():
                 stack.enter_context(self.parts.hold(self.root, self.config))
-            kept = kept_job(self.root)
-            if kept is not None:
-                self.config = kept.settled(self.config)
-            choice = self._choose(kept)
+            choice = choose_model(self.config.model)
             manifest = manifest or self._open_manifest()
             found = survey(manifest)
-            if kept is not None and not self.redo:
-                kept.check_manifest(manifest, found, self.config)
             self._warn_of_columns(found)
             if self.stop.exit_code is not None:
                 self.voice.complain("asr-batch: stopped before any work")
@@ -167,21 +155,13 @@ class _Session:
             stack.enter_context(log_to(self.root, verbose=self.config.verbose))
             stack.enter_context(native_stderr_to(self.root / "stderr.log"))
             try:
-                return self._work(choice, self._kept(manifest), found, kept)
+                return self._work(choice, self._kept(manifest), found)
             except AsrBatchError as error:
                 log.error("%s", error)
                 raise
             except Exception:
                 log.exception("unexpected error")
                 raise
-
-    def _choose(self, kept: KeptJob | None) -> Choice:
-        try:
-            return choose_model(self.config.model)
-        except ModelError as error:
-            if kept is None or "model" in self.config.told:
-                raise
-            raise kept.model_gone() from error
 
     def _warn_of_columns(self, found: Survey) -> None:
         for name, meant in found.misspelt.items():
@@ -213,30 +193,27 @@ class _Session:
                 copy_file(manifest.path, kept)
         return Manifest(manifest.name, kept, manifest.base, manifest.format)
 
-    def _work(self, choice: Choice, manifest: Manifest, found: Survey, kept: KeptJob | None) -> int:
+    def _work(self, choice: Choice, manifest: Manifest, found: Survey) -> int:
         config = self.config
         if choice.warning:
             self.voice.complain(choice.warning)
         if choice.note:
             self.voice.say(choice.note)
-        started = None
-        info = foresee(choice.path, config.load())
-        if info is None:
-            started = self._start(config, choice)
-            info = started.info
-        if kept is not None:
-            kept.check_model(info, config)
+        with self.stop.starting():
+            pool = self.parts.start_pool(config, choice.path)
+        self.stack.callback(pool.close)
         second = folder_sha256(choose_model(config.second_model).path) if config.second_model else ""
         settings = Settings(settings_base(config, second))
-        ledger = Ledger(self.root, found.extra, part_metadata(info, settings), Limits(rows=config.part_rows))
+        ledger = Ledger(
+            self.root, found.extra, part_metadata(pool.info, settings), Limits(rows=config.part_rows)
+        )
         for note in ledger.notes:
             log.warning(note)
-        resume = Resume(ledger.index, info.sha256, settings, self.redo)
-        feed = Feed(manifest.rows(), resume, looker=self.parts.looker)
-        self.stack.callback(feed.close)
-        pool = started or self._pool(feed, choice, info)
         with output_errors(self.root):
             write_job(self.root, config, manifest, found, pool.info, settings)
+        resume = Resume(ledger.index, pool.info.sha256, settings, self.redo)
+        feed = Feed(manifest.rows(), resume, looker=self.parts.looker)
+        self.stack.callback(feed.close)
         watch = self._watch(found, ledger, pool, choice)
         maker = RowMaker(pool.info, self.parts.assemble, compare)
         driver = Driver(
@@ -252,26 +229,6 @@ class _Session:
         )
         log.info("run started", extra={"data": {"rows": found.rows, "in_data_set": watch.totals.rows}})
         return self._drive(driver, watch, found)
-
-    def _pool(self, feed: Feed, choice: Choice, info: ModelInfo) -> Pool:
-        """The pool that the rows of `feed` need: none, this process for a short job, else what was asked for.
-
-        Embedded Ray takes seconds to start, in which one process transcribes minutes of audio. A job whose
-        last run died gets Ray's isolation all the same: one of its files may kill its worker.
-        """
-        if feed.idle():
-            return IdlePool(info)
-        config = self.config
-        if config.address == "local" and config.workers is None and not died(self.root):
-            seconds = feed.seconds_to_do()
-            config = replace(config, no_ray=config.no_ray or (seconds is not None and seconds <= SHORT))
-        return self._start(config, choice)
-
-    def _start(self, config: RunConfig, choice: Choice) -> Pool:
-        with self.stop.starting():
-            pool = self.parts.start_pool(config, choice.path)
-        self.stack.callback(pool.close)
-        return pool
 
     def _with_files(self, ledger: Ledger, manifest: Manifest, found: Survey) -> Book:
         """The ledger, which also writes the files of `--format` if there are any."""
@@ -346,15 +303,11 @@ class _Session:
         rows = summary["rows"]
         assert isinstance(rows, dict)
         quiet_words = self.voice.say if code == 0 else self.voice.complain
-        run = summary["run"]
-        assert isinstance(run, dict)
-        audio = f"{hms(float(str(summary['audio_seconds'])))} of audio"
-        if not run["rows"] and ending == "finished":
-            quiet_words(f"nothing to do: {counts_line(rows)} of {rows['total']} rows; {audio}")
-        else:
-            self.voice.table(*shown_rows(self.root, found))
-            speed = f"{run['rtfx']:.0f}x real time; {ending_text(ending, code)}"
-            quiet_words(f"{counts_line(rows)} of {rows['total']} rows; {audio} at {speed}")
+        self.voice.table(*shown_rows(self.root, found))
+        quiet_words(
+            f"{counts_line(rows)} of {rows['total']} rows; {hms(float(str(summary['audio_seconds'])))} of "
+            f"audio at {summary['rtfx']}x real time; {ending_text(ending, code)}"
+        )
         if self.files is not None:
             self.voice.say(self.files.text())
         if code in (3, 4):

@@ -93,9 +93,7 @@ class Figures:
 
     def summary(self, now: float, code: int | None, ending: str) -> dict[str, Any]:
         """The content of summary.json; `code` None while the job runs."""
-        totals = self.totals
-        # A run that had nothing to do does not slow the job down.
-        wall = self.clock.wall(now) if self.run_rows or not self.clock.before else self.clock.before
+        totals, wall = self.totals, self.clock.wall(now)
         counts = {status: totals.status[status] for status in ("ok", "empty", "partial", "failed")}
         found: dict[str, Any] = {
             "version": version("asr-batch"),

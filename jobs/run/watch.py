@@ -25,8 +25,6 @@ class Watch:
 
     show_every = 0.5
     write_every = 2.0
-    settled = 3.0
-    """Seconds of work before which a speed says nothing."""
 
     def __init__(
         self,
@@ -37,7 +35,7 @@ class Watch:
     ) -> None:
         self.figures, self._progress, self._entry_at, self._now = figures, progress, entry_at, now
         self._shown = self._written = -1e9
-        self._begun = now()
+        self._begun: float | None = None
         self.latest: dict[str, Any] = {}
 
     @property
@@ -63,6 +61,8 @@ class Watch:
     def tick(self, driver: Driver) -> None:
         """Show and write what is due."""
         now = self._now()
+        if self._begun is None:
+            self._begun = now
         if now - self._shown >= self.show_every:
             self._shown = now
             self._progress.show(self._view(driver, now))
@@ -82,11 +82,11 @@ class Watch:
         mean = feed.known_seconds / feed.known_rows if feed.known_rows else 0.0
         unseen = max(0, figures.rows - feed.passed - feed.known_rows)
         left = max(0.0, feed.known_seconds - decoded) + unseen * mean
-        speed = decoded / (now - self._begun) if now - self._begun >= self.settled else 0.0
+        speed = decoded / max(now - (self._begun or now), 1e-3)
         total = self.totals.audio_seconds + partial + left
         return View(
             rows=figures.rows,
-            done=feed.passed + figures.run_rows - driver.ledger.waiting(),
+            done=feed.passed + figures.run_rows,
             failed=self.totals.status["failed"],
             partial=self.totals.status["partial"],
             audio_seconds=self.totals.audio_seconds + partial,

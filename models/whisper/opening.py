@@ -12,14 +12,9 @@ from asr_batch.models.features import FRAMES_PER_SECOND
 from asr_batch.models.hailo.bundle import HefEntry, Role, add_hef
 from asr_batch.models.onnx.options import Cores
 from asr_batch.models.recognizer import LoadOptions, ModelInfo
-from asr_batch.models.whisper.bundle import Bundle, read_bundle
+from asr_batch.models.whisper.bundle import Bundle
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.engine.encoder import CpuEncoder
-
-SLOTS = 16
-"""Windows that decode together unless asked otherwise. Weights are read once per step for all of them: with
-24 a window costs 7 % less in the decoder, 2 % in all, and every slot takes 3 MB at Whisper-tiny's size.
-"""
 
 
 def choose_encoder(
@@ -52,11 +47,11 @@ def window_of(bundle: Bundle, config: WhisperConfig, options: LoadOptions) -> fl
 
 
 def describe(
-    bundle: Bundle, config: WhisperConfig, encoder: Encoder | None, options: LoadOptions, slots: int
+    bundle: Bundle, config: WhisperConfig, encoder: Encoder, options: LoadOptions, slots: int
 ) -> ModelInfo:
-    """What a bundle with this encoder (None: one on the CPU) is and can do."""
+    """What a bundle with this encoder is and can do."""
     window = window_of(bundle, config, options)
-    if encoder is not None and encoder.frames is not None:
+    if encoder.frames is not None:
         window = min(options.window or window, encoder.frames / FRAMES_PER_SECOND)
     can = {"temperature", "beam", "word_timestamps"}
     can |= {"prompt"} if config.previous is not None else set()
@@ -73,23 +68,10 @@ def describe(
         window=window,
         languages=tuple(sorted(config.languages)) if config.multilingual else ("en",),
         capabilities=frozenset(can),
-        encoder_backend=encoder.backend if encoder is not None else "cpu",
+        encoder_backend=encoder.backend,
         provider=getattr(encoder, "provider", "cpu"),
         batch=slots,
     )
-
-
-def foresee(folder: Path, options: LoadOptions) -> ModelInfo | None:
-    """What a bundle will be once it is loaded, told by its files; None where only loading tells.
-
-    Raises ModelError.
-    """
-    if not (folder / "bundle.json").is_file():
-        return None
-    bundle = read_bundle(folder)
-    if _wants_npu(bundle, options) or options.decoder == "npu":
-        return None
-    return describe(bundle, WhisperConfig.from_folder(folder), None, options, options.batch_size or SLOTS)
 
 
 def take_hef(folder: Path, hef: Path, role: Role | None = None) -> HefEntry:

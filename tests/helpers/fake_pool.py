@@ -90,7 +90,6 @@ class FakePool:
         poison: Callable[[Unit], str | None] = lambda unit: None,
         on_wait: Callable[[FakePool], None] = lambda pool: None,
     ) -> None:
-        self.model = INFO
         self.slots, self.depth, self.poison, self.on_wait = slots, depth, poison, on_wait
         self.workers: list[list[Unit]] = [[] for _ in range(slots)]
         self.queued: deque[Unit] = deque()
@@ -99,7 +98,7 @@ class FakePool:
 
     @property
     def info(self) -> ModelInfo:
-        return self.model
+        return INFO
 
     def room(self) -> int:
         return max(0, self.slots * self.depth - len(self.open_units()))

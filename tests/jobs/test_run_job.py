@@ -74,7 +74,7 @@ def test_changed_audio_and_changed_settings_redo_what_they_must(folder, run, row
     os.utime(root / "2.wav", ns=(1, 1))  # touched, same content
     assert run() == 0
     assert [unit.item.id for unit in run.pool.submitted] == ["f1"]
-    assert run(language="fr", go_on=True) == 0
+    assert run(language="fr") == 0
     assert [unit.item.id for unit in run.pool.submitted] == ["f0", "f1", "f2"]  # f3 has its own language
     assert run(language="fr", workers=3, batch_size=7) == 0
     assert run.pool.submitted == []
