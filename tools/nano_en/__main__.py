@@ -47,7 +47,7 @@ def run(step: str, work: Path, workers: int, factor: float) -> None:
     elif step == "compile":
         from asr_batch.models.whisper.compile.bundle import compile_bundle
 
-        compile_bundle(work / "nano.en", work / "bundle")
+        compile_bundle(work / "nano.en", work / "bundle", window=10.0)
     elif step == "published":
         from nano_en.published import export_published
 

@@ -188,9 +188,7 @@ def remove(name: str, root: Path | None) -> None:
 @click.option(
     "--window",
     type=click.FloatRange(1.0, 30.0),
-    default=10.0,
-    show_default=True,
-    help="Default window length in seconds.",
+    help="Default window length in seconds (unless given: the model's 30; 10 for an NPU).",
 )
 @click.option(
     "--precision",
@@ -211,7 +209,7 @@ def compile_(
     src: str,
     dst: Path,
     root: Path | None,
-    window: float,
+    window: float | None,
     precision: str,
     target: str,
     calibration_audio: Path | None,

@@ -36,6 +36,9 @@ from asr_batch.models.whisper.silence import FILE as SILENCE
 FORMAT = 3
 """Version of the bundle layout; a bundle of another version is refused."""
 
+NPU_WINDOW = 10.0
+"""Seconds of a window that the encoder of a small Whisper fits into on a Hailo chip."""
+
 PRECISIONS: Mapping[str, tuple[Style, Style]] = {
     "fp32": ("fp32", "fp32"),
     "int8": ("tensor", "row"),
@@ -48,12 +51,14 @@ def compile_bundle(
     src: Path,
     dst: Path,
     *,
-    window: float = 10.0,
+    window: float | None = None,
     precision: str = "int8",
     target: str = "cpu",
     calibration: Iterable[Path | Samples] | None = None,
 ) -> None:
     """Build the bundle `dst` from the weights at `src`; windows have `window` seconds unless asked otherwise.
+
+    None: as many as the model was trained on, for an NPU :data:`NPU_WINDOW` at most.
 
     Silence is measured behind the recordings of `calibration` (16 kHz WAV files or arrays of mono 16 kHz
     samples, read twice; None: the packaged clips). `target` other than `cpu` also writes the kit for the
@@ -70,9 +75,11 @@ def compile_bundle(
         folder = Path(work) / "bundle"
         folder.mkdir()
         clips = packaged_clips() if calibration is None else clips_of(read_recordings(calibration))
-        _write(source, folder, window, precision, clips)
+        config = _write_texts(source, folder)
+        seconds = _window(config, window, target)
+        _write(source, folder, config, seconds, precision, clips)
         if target != "cpu":
-            _add_kit(src, folder, window, target, calibration)
+            _add_kit(src, folder, seconds, target, calibration)
         if dst.exists():
             dst.rmdir()
         shutil.move(folder, dst)
@@ -86,11 +93,32 @@ def _add_kit(
     export_kit(src, folder / "hailo", window, target, audio)
 
 
-def _write(source: Source, folder: Path, window: float, precision: str, clips: Sequence[Samples]) -> None:
+def _write_texts(source: Source, folder: Path) -> WhisperConfig:
     for name, content in source.files.items():
         (folder / name).write_bytes(content)
-    config = WhisperConfig.from_folder(folder)
-    _check_window(config, window)
+    return WhisperConfig.from_folder(folder)
+
+
+def _window(config: WhisperConfig, asked: float | None, target: str) -> float:
+    if asked is None:
+        return config.trained_seconds if target == "cpu" else min(NPU_WINDOW, config.trained_seconds)
+    positions = round(asked * 50)
+    if not 1 <= positions <= config.max_source_positions or abs(positions - asked * 50) > 1e-6:
+        raise ModelError(
+            f"a window of {asked} s is impossible for this model; expected a multiple of 0.02 s up to "
+            f"{config.trained_seconds:g} s"
+        )
+    return asked
+
+
+def _write(
+    source: Source,
+    folder: Path,
+    config: WhisperConfig,
+    window: float,
+    precision: str,
+    clips: Sequence[Samples],
+) -> None:
     _check_numbers(source)
     measured = measure(source, config, recordings(clips))
     np.save(folder / SILENCE, measured.silence)
@@ -98,15 +126,6 @@ def _write(source: Source, folder: Path, window: float, precision: str, clips: S
     described = _describe(config, window, precision)
     described["files"] = {path.name: _fingerprint(path) for path in sorted(folder.iterdir())}
     (folder / "bundle.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
-
-
-def _check_window(config: WhisperConfig, window: float) -> None:
-    positions = round(window * 50)
-    if not 1 <= positions <= config.max_source_positions or abs(positions - window * 50) > 1e-6:
-        raise ModelError(
-            f"a window of {window} s is impossible for this model; expected a multiple of 0.02 s up to "
-            f"{config.trained_seconds:g} s"
-        )
 
 
 def _check_numbers(source: Source) -> None:
