@@ -68,10 +68,11 @@ bench: $(VENV)/dev.stamp $(VENV)/bench/stamp ## speed and error rate beside othe
 	$(BIN)/python -m bench.speed $(BENCH)
 
 .PHONY: lint
-lint: $(VENV)/dev.stamp ## formatting, lint, import rules
+lint: $(VENV)/dev.stamp ## formatting, lint, spelling, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -q tests/test_imports.py
+	$(BIN)/codespell *.md docs examples jobs workers pipeline models manifests tools bench deploy
+	$(BIN)/python -m pytest -q tests/test_imports.py tests/docs/test_words.py
 
 .PHONY: types
 types: $(VENV)/dev.stamp ## mypy, strict

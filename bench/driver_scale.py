@@ -1,4 +1,4 @@
-"""How the driver scales: many rows against a recogniser that answers at once.
+"""How the driver scales: many rows against a recognizer that answers at once.
 
 `python bench/driver_scale.py --rows 1000000` writes a manifest of that many rows over 1000 small files
 (every row another span), plans it, runs it, resumes it, and prints seconds, rows a second and the largest

@@ -1,4 +1,4 @@
-"""One run of another recogniser over a list of recordings, as a program of its own.
+"""One run of another recognizer over a list of recordings, as a program of its own.
 
     python bench/peers.py TOOL --model DIR --list FILES.json --to TEXTS.json [--threads 2]
 

@@ -173,7 +173,7 @@ def decoder_weights(shape: Shape, rng: np.random.Generator) -> dict[str, np.ndar
     out["norm"] = scale(s.hidden)
     kind = np.float16 if s.embed == "float16" else np.float32
     out["embed"] = matrix(s.vocab, s.hidden, np.sqrt(s.vocab)).astype(kind).astype(np.float32)
-    out["head"] = matrix(s.hidden, s.vocab, 4)  # not tied: random tied weights repeat their input for ever
+    out["head"] = matrix(s.hidden, s.vocab, 4)  # not tied: random tied weights repeat their input forever
     return out
 
 

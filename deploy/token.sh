@@ -1,10 +1,10 @@
 #!/bin/sh
-# Makes the cluster's token, once, on the machine that you provision from. Usage: deploy/token.sh FILE
-# Whoever reads this file can run code on every machine of the cluster.
+# Makes the cluster's token. Run it once, on the machine that you provision from: deploy/token.sh FILE
+# Anyone who can read this file can run code on every machine of the cluster.
 set -eu
 file=${1:?usage: token.sh FILE}
 if [ -s "$file" ]; then
-  echo "$file: there is a token already; remove it first if you want a new one" >&2
+  echo "$file: already holds a token; remove it first to make a new one" >&2
   exit 1
 fi
 umask 077

@@ -221,7 +221,7 @@ def _check_meaning(name: str, value: Any) -> None:
     elif name == "stop_at":
         time_of_day(value)
     elif name == "format" and not set(formats_of(value)) <= set(FORMATS):
-        raise ValueError(f"one or several of {','.join(FORMATS)} with commas between")
+        raise ValueError(f"one or more of {','.join(FORMATS)}, separated by commas")
     elif name == "webhook" and not re.fullmatch(r"https?://[^\s/]+\S*", value):
         raise ValueError("an address such as https://example.org/hook")
     elif name == "languages" and not all(language_code(one) for one in value.split(",")):

@@ -11,10 +11,10 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class PipelineOptions:
-    """How rows are cut, decoded, guarded and repaired. Times in seconds.
+    """How rows are cut, decoded, checked and repaired. Times in seconds.
 
-    `window` None: the model's own. `plain` switches everything off that a reference implementation does
-    not have (contract: cli.md). `languages` restricts detection.
+    `window` None: the model's own. `plain` turns off everything that a reference implementation lacks:
+    voice activity detection, guards, fallback and repair. `languages` restricts language detection.
     """
 
     language: str | None = None

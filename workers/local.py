@@ -19,7 +19,7 @@ SLICE = 1.0
 """Longest time in seconds that one `wait` decodes, so that signals and the bar are served."""
 
 RELOADS = 3
-"""How often a worker that gave up is loaded anew before the pool gives up too."""
+"""How often a failed worker is loaded again before the pool gives up."""
 
 
 class LocalPool:

@@ -54,7 +54,7 @@ class Advance:
 
     `progress` are audio seconds decoded of each unit that is still open; `room` is how many units the worker
     wants next; `slots` are slot-steps used and available since loading, `npu` its NPU's counters and
-    readings. With `fatal` the worker is of no more use.
+    readings. With `fatal` the worker cannot go on.
     """
 
     results: tuple[SpanResult, ...] = ()
@@ -231,12 +231,12 @@ class Worker:
     # -- faults ---------------------------------------------------------------------------------------
 
     def _recover(self, error: Exception, tally: _Tally) -> None:
-        """Start the engine anew and settle the units that were open when it raised.
+        """Restart the engine and return or fail the units that were open when it raised.
 
         A lone unit is to blame for anything but a retryable error and gets its failure; among several
         nobody can tell, so they go back to be run alone.
         """
-        log.warning("%s: the engine raised %r and is started anew", self.node, error, exc_info=error)
+        log.warning("%s: the engine raised %r and is restarted", self.node, error, exc_info=error)
         traceback.clear_frames(error.__traceback__)  # what the engine held goes before it is loaded again
         elsewhere = {unit.key for unit in self._backlog} | set(self._fetching) | set(self._held)
         elsewhere.update(result.key for result in tally.results)

@@ -72,7 +72,7 @@ def real_stderr() -> Iterator[TextIO]:
 
 @contextmanager
 def native_stderr_to(path: Path, most: int = 10 * 1024 * 1024) -> Iterator[None]:
-    """Send what libraries write to file descriptor 2 (MP3 decoders grumble there) to a file meanwhile."""
+    """Redirect file descriptor 2, to which libraries such as MP3 decoders print, to a file."""
     before = os.dup(2)
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC

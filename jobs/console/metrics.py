@@ -1,7 +1,7 @@
 """The figures of summary.json as Prometheus metrics: a textfile, and a small endpoint on 127.0.0.1.
 
 Names follow prometheus.io/docs/practices/naming: base units, `_ratio` for shares, `_info` for texts. All
-are gauges: they tell the state of one data set, which a resumed run carries on and a new one begins anew.
+are gauges: they describe the state of one data set, which a resumed run continues.
 The label `dataset` keeps the files of several jobs apart in one node_exporter folder.
 """
 
@@ -26,7 +26,7 @@ Summary = Mapping[str, Any]
 PLAIN = (
     ("audio_seconds", "audio_seconds", "Seconds of audio in the rows done."),
     ("speech_seconds", "speech_seconds", "Seconds of the rows done that the audit holds to be speech."),
-    ("decoded_seconds", "decoded_seconds", "Seconds of audio that went through the recogniser."),
+    ("decoded_seconds", "decoded_seconds", "Seconds of audio that went through the recognizer."),
     ("wall_seconds", "wall_seconds", "Wall time of all runs of the job, in seconds."),
     ("rtfx", "realtime_factor", "Seconds of audio done per second of wall time, over all runs of the job."),
     ("coverage", "coverage_ratio", "Share of the speech that lies in windows with an accepted transcript."),
@@ -145,7 +145,7 @@ def _table(
 
 
 def _npus(nodes: Iterable[Mapping[str, Any]] | None, dataset: str) -> Iterator[Metric]:
-    """Counters and readings of the nodes' NPUs, one family, labelled with what is told."""
+    """Counters and readings of the nodes' NPUs, one family, labelled by name."""
     unique = {str(node.get("node") or ""): node.get("npu") or {} for node in nodes or ()}
     samples = [((dataset, node, what), value) for node, npu in unique.items() for what, value in npu.items()]
     text = "Counters and readings of the node's NPU: windows, retries, configurations, temperature, clock."

@@ -28,7 +28,7 @@ Ending = Literal["finished", "stopped", "out of time"]
 
 
 class Watcher(Protocol):
-    """Who is told what happens (progress, summary)."""
+    """Receives the events of a run, for progress and summary."""
 
     def row_done(self, row: Row, before: int | None) -> None:
         """A row is finished; `before` is its position in the index when it replaces one."""

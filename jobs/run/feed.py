@@ -184,7 +184,7 @@ class Feed:
         if self._waiting:
             try:
                 self._waiting[0][2].result(timeout=seconds)
-            except Exception:  # noqa: BLE001 - what it was is told when the row's turn comes
+            except Exception:  # noqa: BLE001 - reported when it is the turn of the row
                 return
 
     def close(self) -> None:

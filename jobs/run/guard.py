@@ -46,7 +46,7 @@ def check_manifest_place(root: Path) -> None:
     """Raise ConfigError for a manifest.csv in `root` that no run has made there of audio sources."""
     if (root / FILE).exists() and not (read_json(root / JOB).get("options") or {}).get("sources"):
         raise ConfigError(
-            f"{root / FILE} was not made by `run`, which would write it anew; "
+            f"{root / FILE} was not written by `run`, which would overwrite it; "
             f"give that manifest instead of audio, or another --out"
         )
 

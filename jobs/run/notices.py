@@ -60,7 +60,7 @@ class Notices:
         thread.start()
 
     def wait(self, stop: StopRequest) -> None:
-        """Wait until all are sent: not for ever, and shortly once the job was told to stop."""
+        """Wait until all are sent, but only so long, and briefly after a stop signal."""
         asked = stop.count
         begun = time.monotonic()
         for thread in self._threads:

@@ -41,7 +41,7 @@ def judge_gates(config: RunConfig, totals: Totals, rows: int) -> list[Gate]:
 
 
 def exit_code(totals: Totals, gates: list[Gate], stopped_by: int | None) -> int:
-    """The exit code of the contract: a signal's, else 4 for a gate, else 3 for rows, else 0."""
+    """The exit code: a signal's, else 4 for a gate, else 3 for rows, else 0 (docs/index.md)."""
     if stopped_by is not None:
         return stopped_by
     if not all(gate.held for gate in gates):

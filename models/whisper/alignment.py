@@ -23,7 +23,7 @@ _UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 """Languages written without spaces: every complete character is a word of its own."""
 
 GROUP = 4
-"""Positions of 20 ms whose attention is told as one figure: finer ones find the same lost words."""
+"""Positions of 20 ms whose attention is summed to one figure: finer ones find the same lost words."""
 
 
 def alignment_heads(config: WhisperConfig) -> list[tuple[int, int]]:

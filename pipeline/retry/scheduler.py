@@ -74,7 +74,7 @@ class Retries:
         self._go_on()
 
     def requests(self) -> list[tuple[int, DecodeRequest]]:
-        """Decodings that can start now, each with the index of its window; every one is told once."""
+        """Decodings that can start now, each with the index of its window; each is returned once."""
         requests, self._requests = self._requests, []
         return requests
 

@@ -56,7 +56,7 @@ class Session:
         self._watchdog = watchdog
 
     def abandon(self) -> None:
-        """Leave a cluster whose head is gone: to say good-bye to it would take for ever."""
+        """Leave a cluster whose head is gone; a clean disconnect would hang."""
         atexit.unregister(self.ray.shutdown)
         atexit.register(_end_at_once)
 

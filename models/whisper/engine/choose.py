@@ -20,7 +20,7 @@ from asr_batch.models.whisper.rules import Decoding, TokenRules, logsumexp
 Float32 = NDArray[np.float32]
 Ids = slice | NDArray[np.int64]
 _RUN = 16  # ids
-_LEFT = 1e-3  # share of the mass outside the suppressed ids below which it is summed anew
+_LEFT = 1e-3  # share of the mass outside the suppressed ids below which it is summed again
 
 
 def side_by_side(ids: Sequence[int]) -> list[Ids]:

@@ -1,4 +1,4 @@
-"""Whisper in the published ONNX layouts, as they come from the hub (seeds 000, 001).
+"""Whisper in the published ONNX layouts, as they come from the hub.
 
 A folder with `config.json`, `generation_config.json`, `tokenizer.json` and, in `onnx/` or beside them,
 `encoder_model*.onnx` with either `decoder_model_merged*.onnx` (one graph with `use_cache_branch`) or

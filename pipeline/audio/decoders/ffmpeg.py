@@ -41,7 +41,7 @@ _LATEST = 600.0  # a first packet later than this comes from a clock that was al
 _KINDS = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 _SCALES = {"u8": 128.0, "s16": 32768.0, "s32": 2147483648.0, "s64": 9223372036854775808.0}
 
-# What is damaged is told nowhere else, and again by each reading of the same file.
+# Damage is reported nowhere else, and again by each reading of the same file.
 av.logging.set_level(av.logging.ERROR)
 av.logging.set_skip_repeated(False)
 logging.getLogger("libav").addHandler(logging.NullHandler())

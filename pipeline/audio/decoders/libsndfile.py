@@ -70,7 +70,7 @@ class SoundFile:
     def reaches_end(self) -> bool:
         """Whether a long compressed file holds the last sample that its header names.
 
-        Where it does not, the file has to be opened anew: libFLAC reads nothing more.
+        Where it does not, the file must be reopened: libFLAC reads nothing more.
         """
         found = self._file
         if found.format not in _INDEXED or self.info.duration < _VERIFIED_FROM:

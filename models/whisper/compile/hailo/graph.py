@@ -1,10 +1,11 @@
-"""Whisper as the Hailo compiler wants it: static shapes, plain operators, no cache, no dynamic axes.
+"""Whisper in the form that Hailo's compiler needs: static shapes, plain operators, no cache, no dynamic axes.
 
-Written after the seed's conversion notes and the contract (hailo.md, section 8). Encoder, opset 17: the two
-Conv1d become Conv2d with kernel (1, 3) over [1, n_mels, 1, frames] (the compiler turns NCHW into the NHWC of
-the device), explicit attention, the first positions of the table. Decoder, opset 13: a fixed number of
-tokens, the whole sequence each step, the vocabulary projection in four parts, and a reshape after the
-embedding that the parser looks for. Nodes at the decoder's borders have the names that the scripts use.
+Follows the conversions in github.com/hailocs/hailo-whisper and
+github.com/ktomanek/huggingface_whisper_to_hailo_conversion. Encoder, opset 17: the two Conv1d become Conv2d
+with kernel (1, 3) over [1, n_mels, 1, frames] (the compiler turns NCHW into the device's NHWC), explicit
+attention, the first positions of the table. Decoder, opset 13: a fixed number of tokens, the whole sequence
+at each step, the vocabulary projection in four parts, and a reshape after the embedding that the parser looks
+for. Nodes at the decoder's boundaries have the names that the scripts use.
 """
 
 from __future__ import annotations

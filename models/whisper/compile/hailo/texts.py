@@ -1,7 +1,7 @@
 """Texts of the compiler kit: model scripts, convert.py, README.md.
 
-Commands of the model scripts as Hailo's conversion of Whisper uses them (contract hailo.md, section 8); the
-layer numbers hold for the graph of tiny only and are left out for other sizes.
+The commands of the model scripts are those of Hailo's own conversion (github.com/hailocs/hailo-whisper).
+Layer numbers are valid for the graph of tiny only and are left out for other sizes.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ enum {
     LANES = 16,   /* numbers of a vector */
     TILE = 6,     /* rows that are multiplied together */
     BLOCK = 48,   /* rows that go through linear layers together */
-    GROUP = 4,    /* positions whose attention is told together: alignment.GROUP */
+    GROUP = 4,    /* positions whose attention is summed: alignment.GROUP */
     COLUMNS = 64, /* logits that are summed up together: whole panels of every set */
 };
 
