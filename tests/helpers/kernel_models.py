@@ -50,10 +50,10 @@ def random_table(tokens: int, d: int) -> tuple[Arrays, np.ndarray]:
     return arrays, columns.T.astype(np.float64) * scale[:, None]
 
 
-def decoder_config(heads: int, width: int, ffn: int) -> SimpleNamespace:
+def decoder_config(heads: int, width: int, ffn: int, layers: int = 2) -> SimpleNamespace:
     """What the kernel asks of a WhisperConfig."""
     return SimpleNamespace(
-        decoder_layers=2,
+        decoder_layers=layers,
         decoder_heads=heads,
         d_model=heads * width,
         decoder_ffn=ffn,
@@ -64,7 +64,7 @@ def decoder_config(heads: int, width: int, ffn: int) -> SimpleNamespace:
     )
 
 
-def random_decoder(heads: int, width: int, ffn: int) -> Arrays:
+def random_decoder(heads: int, width: int, ffn: int, layers: int = 2) -> Arrays:
     """Named constants of `decoder.onnx` and `cross.onnx`: 50 tokens, 20 positions."""
     rng, d, found = np.random.default_rng(width), heads * width, {}
 
@@ -82,7 +82,7 @@ def random_decoder(heads: int, width: int, ffn: int) -> Arrays:
     found["decoder.embed_tokens.int8"] = np.ascontiguousarray(table.T)
     found["decoder.embed_tokens.scale"] = scale
     found["decoder.embed_positions.weight"] = rng.standard_normal((20, d), np.float32)
-    for name in (f"decoder.layers.{i}" for i in range(2)):
+    for name in (f"decoder.layers.{i}" for i in range(layers)):
         norm(f"{name}.self_attn_layer_norm")
         linear(f"{name}.self_attn.qkv_proj", d, 3 * d)
         linear(f"{name}.self_attn.out_proj", d, d)

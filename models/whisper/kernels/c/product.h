@@ -45,7 +45,7 @@ static void strip_of_one(long columns, Rows a, long k, Linear with, float *out, 
     strip(1, columns, a, k, with, out, ldo);
 }
 
-/* `rows` rows of k bytes times `with` [k, n] into out [rows, ldo]; k is a multiple of DEPTH, n of LANES. A
+/* `rows` rows of k bytes times `with` [k, n] into out [rows, ldo]; k and n are multiples of LANES. A
    panel stays in the cache while all rows pass it. */
 static void product(Rows a, long rows, long k, long n, Linear with, float *out, long ldo) {
     for (long c = 0; c < n; c += PANEL) {

@@ -6,7 +6,7 @@ typedef float32x4x4_t floats;
 typedef int32x4x4_t ints;
 
 enum {
-    VECTORS = 1, /* 24 sums, 4 vectors of weights and one of a row fit into 32 registers */
+    VECTORS = 1, /* sums, weights and rows fit into 32 registers */
 #ifdef I8MM
     DEPTH = 8,
     SIGNED = 0,
@@ -132,35 +132,51 @@ INLINE void dots(const int height, const int vectors, const uint8_t *rows, long 
 
 #else
 
-/* sum + four products in each of four columns. */
-INLINE int32x4_t dot(int32x4_t sum, int8x16_t row, int8x16_t weights) {
+/* sum + four products in each of four columns: of `weights` and bytes 4 * lane and on of `row`. */
 #ifdef DOT
-    return vdotq_s32(sum, weights, row);
+#define DOTS(sum, weights, row, lane) vdotq_laneq_s32(sum, weights, row, lane)
 #else
+#define DOTS(sum, weights, row, lane)                                                                          \
+    dot(sum, weights, vreinterpretq_s8_s32(vdupq_laneq_s32(vreinterpretq_s32_s8(row), lane)))
+
+INLINE int32x4_t dot(int32x4_t sum, int8x16_t weights, int8x16_t row) {
     int16x8_t low = vmull_s8(vget_low_s8(weights), vget_low_s8(row));
     int16x8_t high = vmull_s8(vget_high_s8(weights), vget_high_s8(row));
     return vaddq_s32(sum, vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high)));
+}
 #endif
+
+#define STEP(lane)                                                                                             \
+    UNROLL for (int j = 0; j < 4; j++) {                                                                       \
+        int8x16_t weights = vld1q_s8(panel + 64 * lane + 16 * j);                                              \
+        UNROLL for (int r = 0; r < height; r++) sums[r][j] = DOTS(sums[r][j], weights, row[r], lane);          \
+    }
+
+/* At most four rows: with sixteen bytes of each at hand no product waits for a load. */
+INLINE void few_dots(const int height, const uint8_t *rows, long stride, const int8_t *panel, long groups,
+                     const ints *start, ints sum[][VECTORS]) {
+    int32x4_t sums[4][4];
+    UNROLL for (int r = 0; r < height; r++)
+        UNROLL for (int j = 0; j < 4; j++)
+            sums[r][j] = start->val[j];
+    for (long k = 0; k < groups; k += 4, panel += 256) {
+        int8x16_t row[4];
+        UNROLL for (int r = 0; r < height; r++)
+            row[r] = vreinterpretq_s8_u8(vld1q_u8(rows + r * stride + 4 * k));
+        STEP(0) STEP(1) STEP(2) STEP(3)
+    }
+    UNROLL for (int r = 0; r < height; r++)
+        UNROLL for (int j = 0; j < 4; j++)
+            sum[r][0].val[j] = sums[r][j];
 }
 
 INLINE void dots(const int height, const int vectors, const uint8_t *rows, long stride, const int8_t *panel,
                  long groups, const ints *start, ints sum[][VECTORS]) {
     (void)vectors;
-    int32x4_t sums[TILE][4];
-    UNROLL for (int r = 0; r < height; r++)
-        UNROLL for (int j = 0; j < 4; j++)
-            sums[r][j] = start->val[j];
-    for (long k = 0; k < groups; k++, panel += 64) {
-        int8x16_t weights[4];
-        UNROLL for (int j = 0; j < 4; j++) weights[j] = vld1q_s8(panel + 16 * j);
-        UNROLL for (int r = 0; r < height; r++) {
-            int8x16_t row = vreinterpretq_s8_s32(vdupq_n_s32(four_bytes(rows + r * stride + 4 * k)));
-            UNROLL for (int j = 0; j < 4; j++) sums[r][j] = dot(sums[r][j], row, weights[j]);
-        }
-    }
-    UNROLL for (int r = 0; r < height; r++)
-        UNROLL for (int j = 0; j < 4; j++)
-            sum[r][0].val[j] = sums[r][j];
+    const int first = height > 4 ? height / 2 : height;
+    few_dots(first, rows, stride, panel, groups, start, sum);
+    if (height > first)
+        few_dots(height - first, rows + first * stride, stride, panel, groups, start, sum + first);
 }
 
 #endif
