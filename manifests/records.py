@@ -115,6 +115,7 @@ class WindowRecord:
     `segments` are the window's pieces of text (by timestamp tokens, or else one piece) and `words` its words,
     both in file time and already cut to [keep_start, keep_end). `speech` is how many seconds the audit counts
     as speech, `uncovered` the stretches of speech without accepted text. `channel` is -1 for a mix.
+    `arithmetic` is `kernels` (the same numbers on every processor), `graphs` (others) or empty.
     """
 
     index: int
@@ -141,6 +142,7 @@ class WindowRecord:
     segments: tuple[Segment, ...] = ()
     words: tuple[Word, ...] | None = None
     hypotheses: tuple[Hypothesis, ...] = ()
+    arithmetic: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,7 @@ class WindowResult:
     the time in which the decoder listened to each, for the audit: rough (0.1 s) but free; the last ends where
     end-of-text was decided; empty where the engine does not tell. `truncated`: the token cap ended
     it. `error` is set, and the text empty, when the engine gave NaN or failed on this window alone.
+    `arithmetic`: `kernels` give the same numbers on every processor, `graphs` (of ONNX Runtime) others.
     """
 
     key: Hashable
@@ -128,6 +129,7 @@ class WindowResult:
     batch: int = 0
     flags: tuple[str, ...] = ()
     error: str | None = None
+    arithmetic: str = "graphs"
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,6 +167,7 @@ def _with_text(track: Track, window: DecodedWindow, part: Kept, empty: WindowRec
         temperature=result.temperature,
         words_per_second=density,
         encoder_backend=result.encoder_backend,
+        arithmetic=result.arithmetic,
         batch=result.batch,
         language=result.language or empty.language,
         hypotheses=others,

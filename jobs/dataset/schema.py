@@ -114,6 +114,7 @@ WINDOWS = pa.schema(
         ("language", pa.string()),
         ("uncovered", _SPANS),
         ("hypotheses", _HYPOTHESES),
+        ("arithmetic", pa.string()),
     ]
 )
 

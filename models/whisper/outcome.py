@@ -27,6 +27,7 @@ def window_result(
     backend: str = "cpu",
     batch: int = 0,
     flags: tuple[str, ...] = (),
+    arithmetic: str = "graphs",
 ) -> WindowResult:
     """The result of `request` from its decoding `state`; with an `error` there is no text.
 
@@ -53,4 +54,5 @@ def window_result(
         batch=batch,
         flags=flags,
         error=error,
+        arithmetic=arithmetic,
     )

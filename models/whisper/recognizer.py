@@ -104,6 +104,8 @@ class CompiledWhisper:
             partial(read_text, self._engine, self._rules, config, self._tokenizer),
         )
         self._feed: EncoderFeed[_Job] = EncoderFeed(self._encoder, config.max_source_positions)
+        ways = {self._engine.decoder.arithmetic, getattr(self._encoder, "arithmetic", "kernels")}
+        self._arithmetic = "graphs" if "graphs" in ways else "kernels"
         self._fallback = self._engine.fallback or getattr(self._encoder, "fallback", False)
         self._info = describe(bundle, config, self._encoder, options, slots)
         self._finished: list[WindowResult] = []
@@ -211,6 +213,7 @@ class CompiledWhisper:
             backend=job.backend,
             batch=job.number,
             flags=(*job.flags, *(("fallback_provider",) if self._fallback else ())),
+            arithmetic=self._arithmetic,
         )
 
     def detect_language(self, windows: Sequence[Samples]) -> list[dict[str, float]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def _again(root: Path, sample: str, seed: int, options: dict[str, Any]) -> Itera
         try:
             items = sampled_items(stored_manifest(job), chosen)
             again = transcribe_again(items, pool, Settings(job["settings"]), config, stop)
-            yield from compare(root, again, pool.info.sha256)
+            yield from compare(root, again, pool.info.sha256, partial(click.echo, err=True))
         finally:
             pool.close()
         if stop.exit_code is not None:

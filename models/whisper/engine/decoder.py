@@ -89,6 +89,7 @@ class Decoder(Protocol):
     """The decoder of a bundle."""
 
     fallback: bool
+    arithmetic: str
     projector: Projector
 
     def steps(self, slots: int, capacity: int, states: Array) -> Steps:
@@ -109,6 +110,8 @@ def open_decoder(folder: Path, config: WhisperConfig, vocabulary: VocabularyGrap
 
 class _Graphs:
     """`decoder.onnx`, `cross.onnx` and `decoder_words.onnx`."""
+
+    arithmetic = "graphs"
 
     def __init__(self, folder: Path, silence: Silence, provider: str) -> None:
         opened = open_session(folder / "decoder.onnx", provider=provider, options=graph_options(1))
@@ -136,6 +139,7 @@ class _Kernels:
     """The functions of `kernels/c`."""
 
     fallback = False
+    arithmetic = "kernels"
 
     def __init__(self, kernel: DecoderKernel, vocabulary: VocabularyGraphs, silence: Silence) -> None:
         self._kernel, self._vocabulary = kernel, vocabulary

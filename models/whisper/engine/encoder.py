@@ -62,6 +62,7 @@ class CpuEncoder:
         self.depth = AHEAD
         self.provider, self.fallback = "cpu", False
         kernel = open_encoder_kernel(folder, provider)
+        self.arithmetic = "graphs" if kernel is None else "kernels"
         self._run: Callable[[Float32], Float32]
         if kernel is not None:
             self._run, self.n_mels = kernel, kernel.n_mels

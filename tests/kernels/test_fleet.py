@@ -1,0 +1,46 @@
+"""A job on one kind of machine, verified on another: sets of kernels hidden from the program."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asr_batch.models.whisper.kernels import library
+
+AUDIO = Path(__file__).parents[1] / "data" / "audio"
+SETS = [one.name for one in library.all_sets()]
+pytestmark = pytest.mark.skipif(not SETS, reason="no compiler at installation")
+
+
+def asr_batch(kernels: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-c", "from asr_batch.jobs.cli.main import main; main()", *map(str, arguments)]
+    environment = os.environ | {"ASR_BATCH_KERNELS": kernels}
+    return subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
+
+
+def job(folder: Path, kernels: str) -> Path:
+    clips = sorted(AUDIO.glob("dev-*.flac"))
+    done = asr_batch(kernels, "run", *clips, "--out", folder, "--model", "nano.en", "--no-ray")
+    assert done.returncode in (0, 3), done.stderr
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kernels", SETS)
+def test_every_set_writes_the_same_rows(kernels: str, tmp_path: Path) -> None:
+    folder = job(tmp_path / "out", kernels)
+    done = asr_batch(SETS[0], "verify", folder, "--sample", "100%", "--no-ray")
+    assert (done.returncode, "rows were made" in done.stderr) == (0, False), done.stdout + done.stderr
+
+
+def test_rows_of_a_machine_without_kernels_are_no_error(tmp_path: Path) -> None:
+    folder = job(tmp_path / "out", "none")
+    done = asr_batch(SETS[0], "verify", folder, "--sample", "100%", "--no-ray")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "rows were made by kernels once and by ONNX Runtime's graphs the other time" in done.stderr
+    done = asr_batch("none", "verify", folder, "--sample", "100%", "--no-ray")
+    assert (done.returncode, "rows were made" in done.stderr) == (0, False), done.stdout + done.stderr
