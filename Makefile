@@ -98,6 +98,10 @@ IMAGE ?= asr-batch
 image: ## build the container image for this kind of machine (docker or podman)
 	$(or $(shell command -v docker),podman) build --tag $(IMAGE) .
 
+.PHONY: pictures
+pictures: $(VENV)/dev.stamp real-models ## draw the pictures of README and docs anew from a run (needs Chromium)
+	$(BIN)/python tools/pictures.py
+
 .PHONY: docs
 docs: $(VENV)/run.stamp ## build the documentation into site/
 	$(PIP) install 'mkdocs-material>=9.5,<10'

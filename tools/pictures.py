@@ -23,15 +23,15 @@ import termios
 from pathlib import Path
 
 COLUMNS, LINES = 120, 200
-RUN = ["run", "examples/manifest.csv", "--out", "out/demo"]
+RUN = ["run", "examples/manifest.csv", "--out", "out/demo", "--model", "tiny.en"]
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def on_terminal(arguments: list[str], cwd: Path) -> bytes:
-    """All that a command of asr-batch writes to a terminal."""
+    """All that a command of asr-batch writes to a terminal, in a home of its own."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS)}
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "HOME": str(cwd)}
     command = [sys.executable, "-m", "asr_batch.jobs", *arguments]
     process = subprocess.Popen(command, cwd=cwd, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
@@ -60,7 +60,10 @@ def screen_lines(written: bytes) -> list[list[tuple[str, str]]]:
         pieces: list[tuple[str, str]] = []
         for column in range(COLUMNS):
             char = screen.buffer[row][column]
-            style = " ".join(filter(None, (char.bold and "bold", "" if char.fg == "default" else char.fg)))
+            colour = {"default": "", "brown": "yellow"}.get(
+                char.fg, char.fg
+            )  # brown: as VT terminals call it
+            style = " ".join(filter(None, (char.bold and "bold", colour)))
             if pieces and pieces[-1][1] == style:
                 pieces[-1] = (pieces[-1][0] + char.data, style)
             else:
@@ -71,9 +74,12 @@ def screen_lines(written: bytes) -> list[list[tuple[str, str]]]:
     return lines
 
 
-def demo_on_terminal(work: Path) -> list[list[tuple[str, str]]]:
-    """The README's first command in a fresh folder, with its prompt."""
+def demo_on_terminal(work: Path, store: Path) -> list[list[tuple[str, str]]]:
+    """The demo in the fresh folder `work`, with the models of `store`, and its prompt."""
     shutil.copytree(ROOT / "examples", work / "examples")
+    models = work / ".cache" / "asr-batch" / "models"
+    models.parent.mkdir(parents=True)
+    models.symlink_to(store.resolve())
     prompt = [("$ ", "bold green"), (f"asr-batch {' '.join(RUN)}", "bold")]
     return [prompt, *screen_lines(on_terminal(RUN, work))]
 
@@ -112,11 +118,14 @@ def report_picture(target: Path, work: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--only", choices=["terminal", "report"])
+    parser.add_argument(
+        "--store", type=Path, default=ROOT / ".cache" / "real", help="models (make real-models)"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="pictures-") as folder:
         work = Path(folder)
-        lines = demo_on_terminal(work)
+        lines = demo_on_terminal(work, args.store)
         if args.only != "report":
             terminal_picture(args.out / "demo.svg", lines)
         if args.only != "terminal":
