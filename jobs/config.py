@@ -12,8 +12,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, time, timedelta
+from pathlib import Path
 from typing import Any
 
+from asr_batch.jobs.glossary import read_glossary
 from asr_batch.manifests.errors import ConfigError
 from asr_batch.manifests.languages import AUTO, EXPECTED, language_code
 from asr_batch.manifests.records import AudioItem
@@ -51,6 +53,8 @@ class RunConfig:
     language: str | None = _key("Language of rows that name none, such as en; default: detect.")
     languages: str | None = _key("Languages that detection may choose from, separated by commas.")
     task: str = _key("Task of rows that name none.", "transcribe", choices=("transcribe", "translate"))
+    prompt: str | None = _key("Text before every window, for rows that name no prompt.")
+    glossary: str | None = _key("File of names and terms that may come up, one a line.")
     batch_size: int | None = _key("Windows to decode together; default: the engine's choice.", least=1)
     threads: int | None = _key("Threads per worker; default: by cores.", least=1)
     window: float | None = _key("Longest window in seconds; default: the model's.", least=1.0, most=1200.0)
@@ -104,6 +108,8 @@ class RunConfig:
             language=_detected_if_auto(self.language),
             languages=tuple(language_code(one) or "" for one in (self.languages or "").split(",") if one),
             task=self.task,
+            prompt=self.prompt,
+            glossary=self.terms(),
             planner=self.planner,  # type: ignore[arg-type]
             window=self.window,
             plain=self.plain,
@@ -114,6 +120,10 @@ class RunConfig:
             repair_budget=self.repair_budget,
             drop_hallucinations=self.drop_hallucinations,
         )
+
+    def terms(self) -> tuple[str, ...]:
+        """The terms of the glossary. Raises ConfigError."""
+        return read_glossary(Path(self.glossary)) if self.glossary else ()
 
     def load(self) -> LoadOptions:
         """The part that loading a model gets."""
@@ -131,6 +141,7 @@ class RunConfig:
 
 FORMATS = ("srt", "vtt", "txt", "json", "tsv", "jsonl", "csv")
 KEYS = {entry.name: entry for entry in fields(RunConfig)}
+LATER = ("prompt", "glossary")
 _SETTINGS = ("precision", "provider", "encoder", "decoder")
 
 
@@ -143,7 +154,9 @@ def settings_base(config: RunConfig, second_sha256: str = "") -> dict[str, Any]:
     """Everything but the row's own that decides a transcript (not: workers, batch size, threads)."""
     load = asdict(config.load())
     settings = {name: load[name] for name in _SETTINGS}
-    return {**settings, **asdict(config.pipeline()), "second_model": second_sha256}
+    told = {**settings, **asdict(config.pipeline()), "second_model": second_sha256}
+    # Keys that came later are left out where they say nothing, so that older data sets stay as they are.
+    return {name: value for name, value in told.items() if value or name not in LATER}
 
 
 class Settings:
@@ -166,7 +179,8 @@ class Settings:
         return known
 
     def _with(self, item: AudioItem) -> dict[str, Any]:
-        settings = dict(self.base, start=item.start, end=item.end, channel=item.channel, prompt=item.prompt)
+        settings = dict(self.base, start=item.start, end=item.end, channel=item.channel)
+        settings["prompt"] = item.prompt or settings.get("prompt")
         settings["language"] = None if item.language == AUTO else item.language or settings["language"]
         settings["task"] = item.task or settings["task"]
         if item.track is not None:
@@ -273,6 +287,9 @@ def build_config(given: Mapping[str, Any], file: Mapping[str, Any] | None = None
             "SOURCE is missing: give a manifest, or audio files, folders and globs, on the command line "
             "or in job.toml as manifest or sources"
         )
+    if config.glossary:
+        config = replace(config, glossary=str(Path(config.glossary).absolute()))
+        config.terms()
     if config.beside_audio and not config.format:
         raise ConfigError("--beside-audio needs --format, such as --format srt,txt")
     if not config.out:

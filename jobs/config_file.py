@@ -12,7 +12,7 @@ from asr_batch.jobs.config import KEYS, check_value
 from asr_batch.manifests.errors import ConfigError
 from asr_batch.manifests.location import scheme_of
 
-PATHS = ("manifest", "source", "out", "model", "second_model")
+PATHS = ("manifest", "source", "glossary", "out", "model", "second_model")
 
 
 def read_config(path: Path) -> dict[str, Any]:

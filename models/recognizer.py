@@ -52,7 +52,8 @@ class DecodeOptions:
 
     `seed` makes a draw at `temperature` > 0 depend on the window alone, never on the order of work.
     `suppress_first_eot` forbids end-of-text as first token (for windows that hold speech); `None` follows
-    the model's own generation config. `max_new_tokens` None: as many as the model's context allows.
+    the model's own generation config. `glossary` are terms that may come up, the weightiest first.
+    `max_new_tokens` None: as many as the model's context allows.
     `cpu_encoder` has the window encoded on the CPU where an NPU is the encoder. `plain` decodes exactly as
     `transformers.generate` does (greedy, `<|notimestamps|>`, only the ids suppressed that generation_config
     names).
@@ -61,6 +62,7 @@ class DecodeOptions:
     language: str | None = None
     task: str | None = None
     prompt: str | None = None
+    glossary: tuple[str, ...] = ()
     timestamps: bool = False
     word_timestamps: bool = False
     temperature: float = 0.0

@@ -15,11 +15,15 @@ class PipelineOptions:
 
     `window` None: the model's own. `plain` turns off everything that a reference implementation lacks:
     voice activity detection, guards, fallback and repair. `languages` restricts language detection.
+    `prompt` and `glossary` (terms, the most important first) go before every window's text; a row's own
+    prompt replaces `prompt`.
     """
 
     language: str | None = None
     languages: tuple[str, ...] = ()
     task: str = "transcribe"
+    prompt: str | None = None
+    glossary: tuple[str, ...] = ()
     planner: Literal["silence", "stride"] = "silence"
     window: float | None = None
     plain: bool = False

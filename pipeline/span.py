@@ -154,7 +154,7 @@ class SpanRun:
         return DecodeOptions(
             language=self._language.language,
             task=item.task or options.task,
-            prompt=item.prompt,
+            prompt=item.prompt or options.prompt,
             timestamps=options.timestamps,
             word_timestamps=options.word_timestamps and "word_timestamps" in self._model.capabilities,
             beam_size=options.beam_size,

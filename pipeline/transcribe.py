@@ -12,6 +12,7 @@ from asr_batch.manifests.errors import ItemError
 from asr_batch.manifests.records import SpanResult, Unit
 from asr_batch.models.recognizer import SAMPLE_RATE, Recognizer, WindowRequest, WindowResult
 from asr_batch.pipeline.audio.source import Source
+from asr_batch.pipeline.biasing import Biased
 from asr_batch.pipeline.guards import DecodeRequest
 from asr_batch.pipeline.language import LanguageVote
 from asr_batch.pipeline.options import PipelineOptions
@@ -34,7 +35,8 @@ class Transcriber:
         second: Callable[[], Recognizer] | None = None,
         node: str = "",
     ) -> None:
-        self._recognizer = recognizer
+        biased = bool(options.glossary) and not options.plain and "prompt" in recognizer.info.capabilities
+        self._recognizer = Biased(recognizer, options.glossary) if biased else recognizer
         self._options = options
         self._second = second
         self._second_model: Recognizer | None = None

@@ -26,6 +26,8 @@ _METAVARS = {
     "stop_at": "HH:MM",
     "format": "FORMAT,FORMAT",
     "on_finish": "COMMAND",
+    "prompt": "TEXT",
+    "glossary": "FILE",
     "webhook": "URL",
 }
 

@@ -86,6 +86,7 @@ TRANSCRIPTS = pa.schema(
         ("word_errors", pa.int32()),
         ("reference_characters", pa.int32()),
         ("character_errors", pa.int32()),
+        ("glossary", pa.list_(pa.struct([("term", pa.string()), ("count", pa.int32())]))),
     ]
 )
 

@@ -15,6 +15,7 @@ from asr_batch.jobs.run.feed import Task
 from asr_batch.manifests.languages import AUTO
 from asr_batch.manifests.records import AudioItem, Failure, SpanResult, Transcript, Unit
 from asr_batch.models.recognizer import ModelInfo
+from asr_batch.pipeline.text.terms import Terms
 
 log = logging.getLogger("asr_batch")
 
@@ -57,8 +58,10 @@ def _with_deadline(unit: Unit, task: Task, hang_timeout: float) -> Unit:
 class RowMaker:
     """Makes rows of the data set from what workers returned."""
 
-    def __init__(self, model: ModelInfo, assemble: Assemble, score: Score | None) -> None:
-        self._model, self._assemble, self._score = model, assemble, score
+    def __init__(
+        self, model: ModelInfo, assemble: Assemble, score: Score | None, terms: Terms | None = None
+    ) -> None:
+        self._model, self._assemble, self._score, self._terms = model, assemble, score, terms
 
     def make(self, row: OpenRow) -> tuple[Row, list[Row]]:
         """The finished row and its windows."""
@@ -100,10 +103,16 @@ class RowMaker:
     def _own(self, item: AudioItem, text: str, language: str | None, status: str) -> dict[str, Any]:
         own: dict[str, Any] = {_output_name(name): value for name, value in item.extra}
         own["reference"] = item.reference
+        own["glossary"] = self._heard(text) if status != "failed" else None
         own.update(dict.fromkeys(("wer", "cer", *COUNTS)))
         if item.reference is not None and self._score is not None:
             own.update(self._scored(item, "" if status == "failed" else text, language))
         return own
+
+    def _heard(self, text: str) -> list[dict[str, Any]] | None:
+        """The glossary's terms in the text with their counts; None without a glossary."""
+        found = self._terms.heard(text) if self._terms else None
+        return None if found is None else [{"term": term, "count": count} for term, count in found.items()]
 
     def _scored(self, item: AudioItem, text: str, language: str | None) -> dict[str, Any]:
         assert self._score is not None

@@ -56,6 +56,7 @@ from asr_batch.manifests.reader import Manifest, open_manifest
 from asr_batch.manifests.sources import FILE, open_sources
 from asr_batch.manifests.survey import Survey, survey
 from asr_batch.pipeline.text.assembling import assemble
+from asr_batch.pipeline.text.terms import Terms
 from asr_batch.pipeline.windows.spans import split_item
 from asr_batch.workers.pool import Pool
 
@@ -215,7 +216,8 @@ class _Session:
         feed = Feed(manifest.rows(), resume, looker=self.parts.looker)
         self.stack.callback(feed.close)
         watch = self._watch(found, ledger, pool, choice)
-        maker = RowMaker(pool.info, self.parts.assemble, compare)
+        terms = config.terms()
+        maker = RowMaker(pool.info, self.parts.assemble, compare, Terms(terms) if terms else None)
         driver = Driver(
             feed,
             pool,

@@ -50,6 +50,8 @@ def render(found: Gathered, dataset: Path) -> str:
         **_head(found),
         plots=plots(found),
         slices=slices(found),
+        heard=sorted(((t, h) for t, h in found.terms.items() if h.count), key=lambda pair: -pair[1].count),
+        unheard=[term for term, heard in found.terms.items() if not heard.count],
         worst=_worst(found),
         mistaken=[{**row, "marks": marks(row["reference"], row["text"] or "")} for row in found.mistaken],
     )

@@ -56,7 +56,7 @@ WEIGHTS = {
 
 TRANSCRIPT_COLUMNS = (
     *("id", "audio", "status", "error_code", "error_message", "language", "duration", "speech", "coverage"),
-    *("encoder_backend", "node", "decode_seconds", "finished_at"),
+    *("encoder_backend", "node", "decode_seconds", "finished_at", "glossary"),
 )
 WINDOW_COLUMNS = ("id", "index", "text", "avg_logprob", "speech", "flags", "uncovered")
 DETAILS = ("id", "index", "start", "end", "text", "channel", "avg_logprob", "flags", "uncovered", "speech")
@@ -85,6 +85,14 @@ class NodeSums:
 
 
 @dataclass(slots=True)
+class Heard:
+    """How often a term of the glossary was heard, and in how many rows."""
+
+    count: int = 0
+    rows: int = 0
+
+
+@dataclass(slots=True)
 class Gathered:
     """All figures of a report."""
 
@@ -105,6 +113,7 @@ class Gathered:
     windows: int = 0
     troubled: list[Row] = field(default_factory=list)
     slices: Slices = field(default_factory=Slices)
+    terms: dict[str, Heard] = field(default_factory=dict)
     worst: list[dict[str, Any]] = field(default_factory=list)
     mistaken: list[dict[str, Any]] = field(default_factory=list)
 
@@ -124,6 +133,9 @@ def gather(folder: Path, worst: int = 12) -> Gathered:
     running = held(folder)
     summary = load_status(folder) if running else load_summary(folder)
     found = Gathered(load_job(folder), summary or load_status(folder), running)
+    settings = found.job.get("settings")
+    glossary = settings.get("glossary") or () if isinstance(settings, Mapping) else ()
+    found.terms = {term: Heard() for term in glossary}
     transcripts, windows = open_transcripts(folder), open_windows(folder)
     _rows(found, transcripts)
     found.worst = _worst(found, windows, worst)
@@ -172,6 +184,9 @@ def _row(found: Gathered, row: Row) -> None:
         found.codes[row.get("error_code") or "unknown"] += 1
         if len(found.troubled) < ROWS_LISTED:
             found.troubled.append(row)
+    for term in row.get("glossary") or ():
+        heard = found.terms.setdefault(term["term"], Heard())
+        heard.count, heard.rows = heard.count + term["count"], heard.rows + 1
     if status != "failed":
         found.durations.add(duration)
         _node(found, row, duration)

@@ -117,7 +117,8 @@ class QwenRecognizer:
         features = self._features(request.samples)
         options = request.options
         language = language_code(options.language) if options.language else None
-        prompt = self._writer.write(features.shape[1], options.prompt or "", language)
+        context = " ".join(filter(None, (", ".join(options.glossary), options.prompt)))
+        prompt = self._writer.write(features.shape[1], context, language)
         return self._graphs.prefill(prompt, features)
 
     def _language_of(self, samples: Samples) -> dict[str, float]:

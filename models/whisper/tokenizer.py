@@ -65,7 +65,7 @@ def prompt_ids(config: WhisperConfig, tokenizer: WhisperTokenizer, options: Deco
 
     Raises ItemError for a language or a task the model does not know.
     """
-    ids = _context_ids(config, tokenizer, options.prompt)
+    ids = _context_ids(config, tokenizer, options)
     ids.append(config.sot)
     if config.multilingual:
         ids += [_language_id(config, options.language), _task_id(config, options.task)]
@@ -81,11 +81,26 @@ def sot_index(config: WhisperConfig, ids: Sequence[int]) -> int:
     return list(ids).index(config.sot)
 
 
-def _context_ids(config: WhisperConfig, tokenizer: WhisperTokenizer, prompt: str | None) -> list[int]:
-    if not prompt or not prompt.strip() or config.previous is None:
+def _context_ids(config: WhisperConfig, tokenizer: WhisperTokenizer, options: DecodeOptions) -> list[int]:
+    """What the model is told went before: the terms that fit, then the prompt's end."""
+    if config.previous is None:
         return []
     keep = config.max_target_positions // 2 - 1  # as transformers and openai/whisper: the end of it counts
-    return [config.previous, *tokenizer.encode(" " + prompt.strip())[-keep:]]
+    prompt = (options.prompt or "").strip()
+    text = tokenizer.encode(f" {prompt}")[-keep:] if prompt else []
+    terms = _fitting(tokenizer, options.glossary, keep - len(text))
+    return [config.previous, *terms, *text] if terms or text else []
+
+
+def _fitting(tokenizer: WhisperTokenizer, terms: Sequence[str], room: int) -> list[int]:
+    """The ids of a list of the first terms, as many as there is room for."""
+    ids: list[int] = []
+    for number, term in enumerate(terms):
+        more = tokenizer.encode(f" {term}," if number + 1 < len(terms) else f" {term}.")
+        if len(ids) + len(more) > room:
+            break
+        ids += more
+    return ids
 
 
 def _language_id(config: WhisperConfig, language: str | None) -> int:

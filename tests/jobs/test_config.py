@@ -118,3 +118,18 @@ def test_help_of_run_lists_every_option_once():
     for name in set(KEYS) - {"manifest", "sources"} | {"config"}:
         option = f"--{name.replace('_', '-')}"
         assert len(re.findall(rf"^  (?:-\w, )?{option}\b(?!-)", shown, flags=re.M)) == 1, option
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("# none\n\n", "holds no terms"),
+        ("\n".join(f"t{n}" for n in range(1001)), "1001 terms"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_glossary_that_cannot_be_used_stops_before_work(tmp_path, text, said):
+    if text is not None:
+        (tmp_path / "terms.txt").write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        build_config({"manifest": "m.csv", "out": "o", "glossary": str(tmp_path / "terms.txt")})

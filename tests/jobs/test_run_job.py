@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -494,3 +495,28 @@ def test_one_data_set_has_one_error_rate(run, rows, tmp_path):
     assert {first["wer"], again["wer"], found.slices.total.wer, _head(found)["wer"]} == {wer}
     assert {same.errors_a.wer, same.errors_b.wer} == {wer}
     assert {first["cer"], again["cer"], found.slices.total.cer, same.errors_b.cer} == {cer}
+
+
+def test_terms_that_were_heard_are_counted_by_row_and_in_the_report(run, folder, rows, tmp_path):
+    from asr_batch.jobs.views.report import write_report
+
+    folder(2)
+    first = hashlib.sha256(b"audio 0").hexdigest()[:6]
+    (tmp_path / "terms.txt").write_text(f"# names\n{first}\n\nNobody <b>\n{first}  # again\n")
+    assert run(glossary=str(tmp_path / "terms.txt")) == 0
+    assert rows()["f0"]["glossary"] == [{"term": first, "count": 2}]
+    assert rows()["f1"]["glossary"] == []
+    job = json.loads((tmp_path / "out/job.json").read_text())
+    assert job["settings"]["glossary"] == [first, "Nobody <b>"]
+    page = write_report(tmp_path / "out").read_text()
+    assert "1 of 2 terms were heard" in page
+    assert "Not heard: <bdi>Nobody &lt;b&gt;</bdi>" in page
+
+
+def test_prompt_and_glossary_make_rows_anew_and_none_leaves_them(run, folder, rows, tmp_path):
+    folder(1)
+    run()
+    before = rows()["f0"]["settings_sha256"]
+    assert "prompt" not in json.loads((tmp_path / "out/job.json").read_text())["settings"]
+    run(out="other", prompt="About telephones.")
+    assert rows(out="other")["f0"]["settings_sha256"] != before

@@ -1,0 +1,28 @@
+"""`--glossary FILE`: the terms of a job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from asr_batch.manifests.errors import ConfigError
+from asr_batch.pipeline.text.words import normal
+
+MOST = 1000
+"""Most terms of a glossary; far fewer fit into a prompt."""
+
+
+def read_glossary(path: Path) -> tuple[str, ...]:
+    """The terms of a text file, one a line, each once; `#` begins a comment. Raises ConfigError."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--glossary {path}: cannot be read ({error}); expected a term a line") from error
+    terms = (" ".join(line.partition("#")[0].split()) for line in lines)
+    found = tuple(dict.fromkeys(term for term in terms if normal(term)))
+    if not found:
+        raise ConfigError(f"--glossary {path}: holds no terms; expected a term a line")
+    if len(found) > MOST:
+        raise ConfigError(
+            f"--glossary {path}: {len(found)} terms; expected at most {MOST}, the weightiest first"
+        )
+    return found
