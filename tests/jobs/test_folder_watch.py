@@ -80,11 +80,15 @@ def watching(monkeypatch, tmp_path):
             try:
                 steps()
             finally:
-                os.kill(os.getpid(), signal.SIGTERM)
+                if not over.is_set():
+                    os.kill(os.getpid(), signal.SIGTERM)
 
-        thread = threading.Thread(target=act)
+        over, thread = threading.Event(), threading.Thread(target=act)
         thread.start()
-        code = watch_folder(build_config(given), Pace(settle=0.05, interval=0.02), parts)
+        try:
+            code = watch_folder(build_config(given), Pace(settle=0.05, interval=0.02), parts)
+        finally:
+            over.set()
         thread.join()
         return code, pools
 
