@@ -51,9 +51,9 @@ def here(audio: Sequence[str] = ()) -> Iterator[Check]:
 
 
 def _python() -> Check:
-    fits = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    fits = (3, 11) <= sys.version_info[:2] <= (3, 14)
     text = f"{sys.version.split()[0]} in {sys.prefix}"
-    return Check("python", "ok" if fits else "bad", text + ("" if fits else "; 3.11 to 3.13 are supported"))
+    return Check("python", "ok" if fits else "bad", text + ("" if fits else "; 3.11 to 3.14 are supported"))
 
 
 def _package(name: str) -> Check:

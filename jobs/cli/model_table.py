@@ -55,7 +55,7 @@ def found_row(model: FoundModel) -> dict[str, Any]:
         "megabytes": round(model.megabytes, 1),
         "window": None,
         "languages": known.languages if known else None,
-        "note": "of another program, used without a download",
+        "note": "of another program",
         "path": str(model.path),
     }
 

@@ -1,8 +1,9 @@
 """Downloading from a model hub through huggingface_hub: listing, resume, hash check, errors in words.
 
 huggingface_hub reads its own settings (`HF_ENDPOINT`, `HF_HUB_OFFLINE`, `HF_TOKEN`). The whole-file helpers
-of its 2.x series throw a partial file away when the process ends, so the bytes go through its `http_get`
-into a `.part` file of ours, which the next `pull` continues.
+of its 2.x series throw a partial file away when the process ends, so the bytes come through urllib3 into a
+`.part` file of ours, which the next `pull` continues. A login is not sent on when the hub redirects to
+another host.
 """
 
 from __future__ import annotations
@@ -10,11 +11,18 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.onnx.safety import safe_name
 from asr_batch.models.store.errors import HubUnreachableError, hub_errors
 from asr_batch.models.store.record import sha256_of
+
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,23 +112,45 @@ def _size(path: Path) -> int:
 
 
 def _download(model: HubModel, file: HubFile, part: Path) -> None:
-    from huggingface_hub import hf_hub_url
-    from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils._headers import build_hf_headers
+    from huggingface_hub import get_token, hf_hub_url
 
     have = _size(part)
     if file.size is not None and have > file.size:
         part.unlink()
         have = 0
-    with part.open("ab") as stream:
-        http_get(
-            hf_hub_url(model.repository, file.name, revision=model.revision),
-            stream,
-            resume_size=have,
-            headers=build_hf_headers(),
-            expected_size=file.size,
-            displayed_filename=file.name,
-        )
+    url = hf_hub_url(model.repository, file.name, revision=model.revision)
+    place = f"{model.repository}: {file.name}"
+    headers = {"User-Agent": "asr-batch", "Accept-Encoding": "identity"}
+    headers |= {"Authorization": f"Bearer {token}"} if (token := get_token()) else {}
+    headers |= {"Range": f"bytes={have}-"} if have else {}
+    try:
+        reply = _http(url).request("GET", url, headers=headers, preload_content=False)
+        with reply, part.open("r+b" if have else "wb") as stream:
+            _receive(place, reply, have, stream)
+    except urllib3.exceptions.HTTPError as error:
+        raise HubUnreachableError(f"{place}: the hub cannot be reached ({error})") from error
+
+
+def _receive(place: str, reply: urllib3.BaseHTTPResponse, have: int, stream: IO[bytes]) -> None:
+    """Write the body behind the `have` bytes that the file has; over them when all of it comes again."""
+    if reply.status not in (200, 206):
+        raise HubUnreachableError(f"{place}: the hub answered {reply.status} {reply.reason or ''}".rstrip())
+    continued = reply.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+    stream.seek(have if reply.status == 206 and continued else 0)
+    stream.truncate()
+    while block := reply.read(_BLOCK):
+        stream.write(block)
+
+
+def _http(url: str) -> urllib3.PoolManager:
+    """Through the proxy that the environment names for this URL, if any."""
+    parts = urlsplit(url)
+    proxy = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
+    retries = urllib3.Retry(connect=2, read=0, redirect=10, status=0, other=0, backoff_factor=0.5)
+    timeout = urllib3.Timeout(connect=10, read=60)
+    if proxy:
+        return urllib3.ProxyManager(proxy, retries=retries, timeout=timeout)
+    return urllib3.PoolManager(retries=retries, timeout=timeout)
 
 
 def _mismatch(path: Path, file: HubFile) -> str | None:

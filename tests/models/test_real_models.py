@@ -12,6 +12,7 @@ from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import DecodeOptions, WindowRequest
 from asr_batch.models.store.store import Store
 from asr_batch.models.whisper.compile.sources.merges import merges_of
+from asr_batch.models.whisper.compile.sources.vocabularies import text_files
 from asr_batch.models.whisper.compile.weights import read_source
 from asr_batch.pipeline.audio.reader import read_samples
 
@@ -46,3 +47,27 @@ def test_a_clip_becomes_its_words(real_models: Store, name: str, language: str |
     recognizer.close()
     assert not results[0].error
     assert "in the heavy castle, please." in results[0].text
+
+
+@pytest.mark.parametrize("name", ["tiny.en", "base"])
+def test_the_packaged_vocabulary_is_the_models_own(real_models: Store, name: str) -> None:
+    own = read_source(real_models.weights(name)).files
+    size = json.loads(own["config.json"])["vocab_size"]
+    packaged = text_files(size)
+    assert packaged
+    ours, theirs = (json.loads(files["tokenizer.json"]) for files in (packaged, own))
+    kept = {token: i for token, i in theirs["model"]["vocab"].items() if token in ours["model"]["vocab"]}
+    assert ours["model"]["vocab"] == kept
+    names = {"<|nospeech|>": "<|nocaptions|>", "<|iw|>": "<|he|>"}  # two spellings
+    special = [
+        {
+            names.get(one["content"], one["content"]): one["id"]
+            for one in side["added_tokens"]
+            if one["content"]
+        }
+        for side in (ours, theirs)
+    ]
+    assert special[0] == special[1]
+    one, other = (json.loads(files["generation_config.json"]) for files in (packaged, own))
+    for key in ("suppress_tokens", "begin_suppress_tokens", "is_multilingual"):
+        assert one[key] == other[key]

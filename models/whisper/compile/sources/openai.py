@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.whisper.compile.sources.checkpoint import read_checkpoint
-from asr_batch.models.whisper.config import INITIAL_TIMESTAMP, VOCABULARIES, read_text_files
+from asr_batch.models.whisper.compile.sources.vocabularies import text_files
+from asr_batch.models.whisper.config import read_text_files
 
 _OPENAI_NAMES = (
     (r"\.blocks\.", ".layers."),
@@ -45,16 +46,14 @@ def read_openai(path: Path) -> tuple[Mapping[str, NDArray[Any]], dict[str, bytes
     """Tensors by Hugging Face's names, and the text files of a Hugging Face folder. Raises ModelError."""
     dims, state = read_checkpoint(path)
     tensors = {hugging_face_name(name): value for name, value in state.items()}
-    files = {k: v for k, v in read_text_files(path.parent).items() if k != "preprocessor_config.json"}
+    given = {k: v for k, v in read_text_files(path.parent).items() if k != "preprocessor_config.json"}
+    files = (text_files(dims.get("n_vocab", 0)) or {}) | given
     if "tokenizer.json" not in files and "vocab.json" not in files:
         raise ModelError(
-            f"{path}: an OpenAI checkpoint has no tokenizer; put tokenizer.json of the same model (from "
-            "Hugging Face, openai/whisper-…) beside it"
+            f"{path}: a vocabulary of {dims.get('n_vocab')} words is none of OpenAI's; put tokenizer.json of "
+            "the same model beside the checkpoint"
         )
     files["config.json"] = json.dumps(_config(path, dims), indent=1).encode()
-    if dims["n_vocab"] in VOCABULARIES:
-        known = INITIAL_TIMESTAMP | {"is_multilingual": VOCABULARIES[dims["n_vocab"]]}
-        files.setdefault("generation_config.json", json.dumps(known).encode())
     return tensors, files
 
 
