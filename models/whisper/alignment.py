@@ -2,7 +2,7 @@
 
 The method is that of openai/whisper's timing.py: the heads that follow the audio (`alignment_heads` of the
 model's generation config, else all heads of the later half of the decoder) are normalised over the tokens,
-smoothed over time and averaged; the cheapest monotone path through them says when each token begins.
+smoothed over time and averaged; the cheapest monotone path through them gives the start of each token.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ GROUP = 4
 
 
 def alignment_heads(config: WhisperConfig) -> list[tuple[int, int]]:
-    """(layer, head) pairs to align with: the model's own, else all heads of the later half of its layers."""
+    """(layer, head) pairs to align with: the model's own, or all heads of the later half of its layers."""
     known = [
         (layer, head)
         for layer, head in config.alignment_heads
@@ -49,9 +49,9 @@ def word_times(
 ) -> tuple[TimedWord, ...]:
     """Words of the generated `tokens` with times in seconds from the window's start.
 
-    `attention` [heads, len(tokens) + 1, positions] are the weights of each token and of end-of-text as they
-    are predicted; positions behind `seconds` are ignored. `probs` are the tokens' probabilities. Special
-    tokens and time stamps among `tokens` belong to no word. Times are monotone and inside the window.
+    `attention` [heads, len(tokens) + 1, positions] are the weights with which each token and end-of-text were
+    predicted; positions after `seconds` are ignored. `probs` are the token probabilities. Special tokens and
+    timestamps among `tokens` belong to no word. Times are monotone and inside the window.
     """
     positions = max(1, min(attention.shape[2], round(seconds / _SECONDS)))
     if not tokens:
@@ -74,7 +74,7 @@ def token_starts(attention: Float32, filter_width: int) -> NDArray[np.int64]:
 
 
 def median_filter(values: Float32, width: int) -> Float32:
-    """Median over `width` neighbours along the last axis, edges reflected."""
+    """Median over `width` neighbours along the last axis, with reflected edges."""
     half = min(width // 2, values.shape[-1] - 1)
     if half < 1:
         return values
@@ -85,7 +85,7 @@ def median_filter(values: Float32, width: int) -> Float32:
 
 
 def warp(cost: Float32) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Cheapest monotone path from the first to the last corner of `cost` [rows, columns]."""
+    """The cheapest monotone path through `cost` [rows, columns], from the first to the last cell."""
     rows, columns = cost.shape
     total = np.full((rows + 1, columns + 1), np.inf)
     total[0, 0] = 0.0
@@ -111,10 +111,10 @@ def _trace(total: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.in
 def group_words(
     tokens: Sequence[int], tokenizer: WhisperTokenizer, language: str | None
 ) -> list[tuple[str, int, int]]:
-    """(text, first token, token behind the last) of each word.
+    """(text, first token, token after the last) of each word.
 
-    A word begins at a token whose text begins with a space (or at every complete character where a language
-    writes none); punctuation belongs to the word before it.
+    A word begins at a token whose text begins with a space, or at every complete character in languages
+    without spaces; punctuation belongs to the word before it.
     """
     groups: list[list[int]] = []
     pending: list[int] = []

@@ -1,4 +1,4 @@
-"""Arrays that several graphs and kernels share: one block, each on a cache line."""
+"""Allocates arrays that graphs and kernels share: in one block, each on a cache line."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ _LINE = 64  # bytes: arrays begin on a cache line
 
 
 def zeros_in_one(shapes: Mapping[str, Shape]) -> dict[str, Array]:
-    """Arrays of zeros in one block, each on a cache line: numpy asks for huge pages for large ones, which
-    saves a decoder step, that reads all of it once, a part of its cache misses.
+    """Arrays of zeros in one block, each on a cache line.
+
+    numpy requests huge pages for large blocks, which saves TLB misses in a decoder step that reads all of it.
     """
     sizes = [math.prod(shape) * np.dtype(kind).itemsize for kind, shape in shapes.values()]
     ends = list(accumulate(-(-size // _LINE) * _LINE for size in sizes))

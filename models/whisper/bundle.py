@@ -1,4 +1,4 @@
-"""Reading `bundle.json`: what a compiled model is, and whether its files are the ones it was made with."""
+"""Reads `bundle.json`, which describes a compiled model and lists its files with hashes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ FORMATS = frozenset({3})
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What `bundle.json` says.
+    """The content of `bundle.json`.
 
-    `window`: seconds of a window unless asked otherwise; `sha256` covers the hashes of all files that decide
-    the text.
+    `window`: default length of a window in seconds; `sha256` covers the hashes of all files that affect the
+    text.
     """
 
     folder: Path
@@ -28,7 +28,7 @@ class Bundle:
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """Read `folder`/bundle.json and compare names and sizes of the files; `models verify` checks hashes.
+    """Read `folder`/bundle.json and check names and sizes of its files; `models verify` also checks hashes.
 
     Raises ModelError.
     """
@@ -63,9 +63,9 @@ def _check_file(folder: Path, path: Path, name: str, about: object) -> None:
     if Path(name).name != name:
         raise ModelError(f"{path}: {name!r} is not a file name inside the bundle")
     if not isinstance(about, dict) or "sha256" not in about or "size" not in about:
-        raise ModelError(f"{path}: says nothing about size and sha256 of {name}")
+        raise ModelError(f"{path}: size and sha256 of {name} are missing")
     file = folder / name
     if not file.is_file():
         raise ModelError(f"{file}: missing; {path.name} lists it")
     if file.stat().st_size != about["size"]:
-        raise ModelError(f"{file}: {file.stat().st_size} bytes; {path.name} says {about['size']}")
+        raise ModelError(f"{file}: {file.stat().st_size} bytes; expected {about['size']}, by {path.name}")

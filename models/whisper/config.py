@@ -1,8 +1,8 @@
-"""What a Whisper model's JSON files say: sizes, special token ids, suppressed ids, languages.
+"""Reads a Whisper model's JSON files: sizes, special token ids, suppressed ids, languages.
 
-Nothing is assumed of a particular size: every number comes from `config.json`, `generation_config.json`,
-`preprocessor_config.json` and `tokenizer.json` as `transformers` writes them. Where a file is silent the
-value follows from another file in the order that `transformers.generate` has.
+Nothing is assumed about a particular size: every number comes from `config.json`, `generation_config.json`,
+`preprocessor_config.json` and `tokenizer.json` as `transformers` writes them. A value missing from one file
+is taken from the next, in the order of `transformers.generate`.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ TEXT_FILES = (
     "special_tokens_map.json",
     "normalizer.json",
 )
-"""The small files beside the weights: what a bundle takes over and what the store pulls, where they exist."""
+"""The small files beside the weights, which a bundle copies and the store downloads if they exist."""
 
 VOCABULARIES = {51864: False, 51865: True, 51866: True}
-"""Sizes of OpenAI's vocabularies, and whether they are multilingual: the tokenizer's files do not tell."""
+"""Sizes of OpenAI's vocabularies, and whether they are multilingual, which the tokenizer files do not say."""
 
 INITIAL_TIMESTAMP = {"max_initial_timestamp_index": 50}
 """A second: what openai/whisper, faster-whisper and every published generation_config.json have."""
 
-_MAX_JSON = 64 << 20  # a tokenizer.json of large-v3 has 2.5 MB; more is no model's
+_MAX_JSON = 64 << 20  # the tokenizer.json of large-v3 has 2.5 MB
 _MOST_WIDE = 1 << 20
 _MOST = {
     "encoder_layers": 256,
@@ -48,15 +48,15 @@ _MOST = {
     "max_source_positions": 1 << 13,
     "max_target_positions": 1 << 13,
 }
-"""Largest sizes believed: far above any Whisper (32 layers, 20 heads, 1500 and 448 positions), and small
-enough that buffers made from them fit into memory."""
+"""Largest accepted sizes: far above any Whisper (32 layers, 20 heads, 1500 and 448 positions), but so small
+that buffers of these sizes fit into memory."""
 _LANGUAGE = re.compile(r"<\|([a-z]{2,3}|jw|yue)\|>")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`; ModelError when it is missing, too large or no object."""
+    """The JSON object in `path`. Raises ModelError when it is missing, too large or not an object."""
     if not path.is_file():
-        raise ModelError(f"{path}: missing; a Whisper model folder needs it")
+        raise ModelError(f"{path}: missing from the Whisper model folder")
     if path.stat().st_size > _MAX_JSON:
         raise ModelError(f"{path}: {path.stat().st_size} bytes; expected at most {_MAX_JSON}")
     try:
@@ -73,7 +73,7 @@ def _optional_json(path: Path) -> dict[str, Any]:
 
 
 def read_text_files(folder: Path) -> dict[str, bytes]:
-    """Content of those of the small files that `folder` has, by name."""
+    """The content of the small files that `folder` has, by name."""
     return {name: (folder / name).read_bytes() for name in TEXT_FILES if (folder / name).is_file()}
 
 
@@ -83,7 +83,7 @@ class WhisperConfig:
 
     `max_source_positions` are the encoder positions the decoder was trained on (50 a second),
     `max_target_positions` the decoder's context in tokens. `languages` maps a code (`en`) to its token.
-    `suppress` and `begin_suppress` are the ids that generation_config forbids always and as first token.
+    `suppress` and `begin_suppress` are the ids that generation_config suppresses always and as first token.
     `alignment_heads` are (layer, head) pairs whose cross-attention follows the audio, if the model has them.
     """
 
@@ -122,7 +122,7 @@ class WhisperConfig:
 
     @property
     def timestamp_begin(self) -> int | None:
-        """Id of `<|0.00|>`; None for a vocabulary without time stamps."""
+        """Id of `<|0.00|>`; None for a vocabulary without timestamps."""
         first = None if self.no_timestamps is None else self.no_timestamps + 1
         return first if first is not None and first < self.vocab_size else None
 
@@ -133,7 +133,7 @@ class WhisperConfig:
 
     @classmethod
     def from_folder(cls, folder: Path) -> WhisperConfig:
-        """Read the JSON files of `folder`. Raises ModelError naming file, key and what was expected."""
+        """Read the JSON files of `folder`. Raises ModelError with file, key and what was expected."""
         with broken_values(folder):
             return cls._read(folder)
 
@@ -179,12 +179,12 @@ def _sizes(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         sizes[name] = value
     for heads in ("encoder_heads", "decoder_heads"):
         if sizes["d_model"] % sizes[heads]:
-            raise ModelError(f"{path}: d_model {sizes['d_model']} is no multiple of {sizes[heads]} heads")
+            raise ModelError(f"{path}: d_model {sizes['d_model']} is not a multiple of {sizes[heads]} heads")
     return sizes
 
 
 def _added_tokens(folder: Path) -> dict[str, int]:
-    """Special tokens by content, from tokenizer.json or added_tokens.json ({} if there are neither)."""
+    """Special tokens by content, from tokenizer.json or added_tokens.json ({} without either)."""
     tokens = {
         str(token["content"]): int(token["id"])
         for token in _optional_json(folder / "tokenizer.json").get("added_tokens", [])
@@ -248,6 +248,6 @@ def _languages(generation: Mapping[str, Any], added: Mapping[str, int]) -> dict[
 
 
 def _forced_last(generation: Mapping[str, Any]) -> int | None:
-    """`<|notimestamps|>` from an old English-only config, which forces it as first token."""
+    """`<|notimestamps|>` from an old English-only config, which forces it as the first token."""
     forced = generation.get("forced_decoder_ids") or []
     return int(forced[-1][1]) if forced and forced[-1][1] is not None else None

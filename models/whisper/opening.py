@@ -1,4 +1,4 @@
-"""Opening a compiled bundle: which encoder it gets, and what it can do."""
+"""Opens a compiled bundle: chooses its encoder and describes its capabilities."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def choose_encoder(
     cpu: Callable[[], Encoder],
     read: Callable[[Float32], str] | None = None,
 ) -> Encoder:
-    """The NPU's encoder when asked for, or with `auto` when the bundle has one for it; else the CPU's."""
+    """The NPU's encoder if requested, or with `auto` if the bundle has one; else the CPU's."""
     if not _wants_npu(bundle, options):
         return cpu()
     from asr_batch.models.hailo.api import open_encoder
@@ -41,7 +41,8 @@ def window_of(bundle: Bundle, config: WhisperConfig, options: LoadOptions) -> fl
     asked = options.window
     if asked is not None and not 0 < asked <= config.trained_seconds:
         raise ModelError(
-            f"{bundle.folder}: the model hears {config.trained_seconds:g} s at once, not {asked:g} s"
+            f"{bundle.folder}: a window of {asked:g} s is too long; expected at most "
+            f"{config.trained_seconds:g} s"
         )
     return asked or bundle.window
 
@@ -49,7 +50,7 @@ def window_of(bundle: Bundle, config: WhisperConfig, options: LoadOptions) -> fl
 def describe(
     bundle: Bundle, config: WhisperConfig, encoder: Encoder, options: LoadOptions, slots: int
 ) -> ModelInfo:
-    """What a bundle with this encoder is and can do."""
+    """The `ModelInfo` of a bundle with this encoder."""
     window = window_of(bundle, config, options)
     if encoder.frames is not None:
         window = min(options.window or window, encoder.frames / FRAMES_PER_SECOND)
@@ -75,5 +76,5 @@ def describe(
 
 
 def take_hef(folder: Path, hef: Path, role: Role | None = None) -> HefEntry:
-    """Take a network compiled for a Hailo chip into the bundle at `folder`. Raises ModelError."""
+    """Add a network compiled for a Hailo chip to the bundle at `folder`. Raises ModelError."""
     return add_hef(folder, hef, role=role, cpu=lambda: CpuEncoder(folder, Cores(os.cpu_count() or 1), "cpu"))

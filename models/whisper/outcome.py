@@ -1,4 +1,4 @@
-"""From a finished decoding to the result that leaves a Whisper recognizer, whatever decoded it."""
+"""Turns a finished decoding into a `WindowResult`, for every Whisper recognizer."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def window_result(
     flags: tuple[str, ...] = (),
     arithmetic: str = "graphs",
 ) -> WindowResult:
-    """The result of `request` from its decoding `state`; with an `error` there is no text.
+    """The result of `request` from its decoding `state`; with an `error` it has no text.
 
-    `listened`: where in the window the decoder listened for each token and end-of-text (:mod:`places`).
+    `listened`: the attention over the window for each token and end-of-text (:mod:`places`).
     """
     begin, samples = config.timestamp_begin, len(request.samples)
     places: tuple[TimedText, ...] = ()

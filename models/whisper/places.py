@@ -1,10 +1,10 @@
-"""Where each word of a window was heard, from the attention of its own decoding.
+"""Locates each word of a window by the attention of its own decoding.
 
-A decoder that skips a sentence is as sure of the rest as ever; but it never listened to the skipped part.
-Every step tells how much attention each 80 ms of the window got, [tokens + 1, groups] at the end. The path
-that gives each moment to one token, in order, with the most attention in all, says where each word begins,
-and where end-of-text was decided. Unlike word times (:mod:`engine_words`) this costs no second run of the
-decoder, and is rougher: attention is neither normalised over tokens nor smoothed over time.
+A decoder that skips a sentence is as confident as ever, but it never attended to the skipped part. Every step
+yields the attention on each 80 ms of the window, [tokens + 1, groups] in total. The monotone path that
+assigns each moment to one token, in order, with the most attention in total, gives the start of each word and
+of end-of-text. Unlike word times (:mod:`asr_batch.models.whisper.engine.words`) this needs no second run of
+the decoder, but it is coarser: attention is neither normalised over tokens nor smoothed over time.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ def word_places(
     samples: int,
     language: str | None,
 ) -> tuple[TimedText, ...]:
-    """The words of `tokens` with the seconds at which they were heard, in a window of so many `samples`.
+    """The words of `tokens` with their times in seconds, in a window of `samples` samples.
 
-    `listened`: attention per token and for end-of-text (a decoding that was cut off has none: its last
-    token's place ends the last word). Nothing where that is not told, or where the heads do not follow the
-    audio: nano.en keeps 0.4 to 0.8 of its attention in a token's own time, random weights 0.01.
+    `listened`: attention per token and for end-of-text (missing after a truncated decoding, where the last
+    token ends the last word). Empty without attention, or if the heads do not follow the audio: nano.en has
+    0.4 to 0.8 of its attention in a token's own time, random weights 0.01.
     """
     if len(listened) < len(tokens) or not tokens:
         return ()
@@ -51,8 +51,8 @@ def word_places(
 
 
 def path_starts(weights: Float32) -> tuple[NDArray[np.int64], float]:
-    """The group [rows] at which each row of `weights` [rows, groups] begins, on the monotone path with the
-    largest sum, and that sum per row; a row that gets no group begins where the next one does.
+    """The first group of each row of `weights` [rows, groups] on the best monotone path, and the
+    sum of each row; a row without a group begins where the next one does.
     """
     rows, groups = weights.shape
     sums = np.zeros((rows, groups + 1))

@@ -1,8 +1,8 @@
-"""From logits to tokens: suppression, time-stamp rules, sampling and log-probabilities.
+"""From logits to tokens: suppression, timestamp rules, sampling and log-probabilities.
 
-The rules are those of openai/whisper's decoding.py and of `transformers.generate`, written over numpy rows
-so that windows with different options share one running batch. One :class:`Decoding` is the state of one
-window; :meth:`TokenRules.step` takes the logits of all running windows and gives each its next token.
+The rules are those of openai/whisper's decoding.py and of `transformers.generate`, written over numpy rows so
+that windows with different options share one running batch. A :class:`Decoding` is the state of one window;
+:meth:`TokenRules.step` takes the logits of all running windows and chooses the next token of each.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ _BLOCKED = np.float32(-np.inf)
 
 @dataclass(slots=True)
 class Decoding:
-    """One window's decoding: what it was asked for and what it has so far.
+    """The decoding of one window: its options and its state.
 
-    `tokens` are the generated ids without prompt and end-of-text, `logprobs` their natural
-    log-probabilities, `logprob` the sum of them and of end-of-text's. `broken` says that the logits held
-    NaN: the text so far stands.
+    `tokens` are the generated ids without prompt and end-of-text, `logprobs` their natural log-probabilities,
+    `logprob` their sum including end-of-text. `broken`: the logits held NaN; the text so far is kept.
     """
 
     options: DecodeOptions
@@ -42,7 +41,7 @@ class Decoding:
 
     @property
     def last(self) -> int:
-        """The id that the next decoder step is fed with."""
+        """The input id of the next decoder step."""
         return self.tokens[-1] if self.tokens else self.prompt[-1]
 
     @property
@@ -60,20 +59,20 @@ class TokenRules:
         self._begin = np.array([i for i in config.begin_suppress if 0 <= i < config.vocab_size], np.int64)
 
     def start(self, options: DecodeOptions, prompt: Sequence[int]) -> Decoding:
-        """State of a window that starts with `prompt`; the model's context and the cap asked for limit it."""
+        """The state of a window that starts with `prompt`, limited by model context and token cap."""
         context = self._config.max_target_positions - len(prompt)
         asked = options.max_new_tokens
         return Decoding(options, tuple(prompt), context if asked is None else max(1, min(asked, context)))
 
     def no_speech_prob(self, logits: Float32) -> float:
-        """Probability of `<|nospeech|>` from the logits [vocab] of start-of-transcript; NaN without one."""
+        """Probability of `<|nospeech|>`, from the logits [vocab] of start-of-transcript; NaN without one."""
         token = self._config.no_speech
         return float("nan") if token is None else float(np.exp(logits[token] - logsumexp(logits[None])[0]))
 
     def step(self, running: Sequence[Decoding], logits: Float32) -> None:
-        """Give each of the `running` windows its next token from `logits` [len(running), vocab].
+        """Choose the next token of each of the `running` windows from `logits` [len(running), vocab].
 
-        The rows of `logits` are overwritten. A window that ends is marked `done`.
+        Overwrites `logits`. A window that ends is marked `done`.
         """
         if self._always.size:
             logits[:, self._always] = _BLOCKED
@@ -108,8 +107,8 @@ class TokenRules:
             self._timestamp_rules(row, window.tokens, self._config.timestamp_begin)
 
     def _forbid_first(self, row: Float32, options: DecodeOptions) -> None:
-        # Stock Whisper forbids end-of-text as first token, which forces text onto silence; a window that
-        # is known to hold speech must not end before it began (both from windows.md).
+        # Stock Whisper suppresses end-of-text as the first token, which forces text onto silence. A window
+        # that is known to hold speech must not end before it began (docs/windows.md).
         allowed = row[self._config.eot]
         row[self._begin] = _BLOCKED
         if options.plain or options.suppress_first_eot is None:
@@ -141,7 +140,7 @@ class TokenRules:
             row[begin + self._config.max_initial_timestamp + 1 :] = _BLOCKED
 
     def _prefer_timestamps(self, row: Float32, begin: int) -> None:
-        """When all time stamps together are more likely than any word, one of them is due."""
+        """Force a timestamp if all timestamps together are more likely than any word."""
         if logsumexp(row[None, begin:])[0] > row[:begin].max():
             row[:begin] = _BLOCKED
 
@@ -162,7 +161,7 @@ def _row_logsumexp(row: Float32) -> float:
 
 
 def _draw(row: Float32, window: Decoding) -> int:
-    """A token drawn at the window's temperature; the draw depends on its seed and position alone."""
+    """Sample a token at the window's temperature; depends only on its seed and position."""
     scaled = (row.astype(np.float64) - row.max()) / window.options.temperature
     cumulative = np.cumsum(np.exp(scaled))
     point = np.random.default_rng([window.options.seed, len(window.tokens)]).random() * cumulative[-1]

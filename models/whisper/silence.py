@@ -1,8 +1,8 @@
-"""What stands behind a window that is shorter than the 30 s a Whisper was trained on: measured silence.
+"""Pads windows shorter than the 30 s that a Whisper was trained on with measured silence.
 
-Whatever is shorter was padded with silence before the encoder in training, and the decoder knows what the
-encoder makes of that silence: that the speech is over, and more. So a window is encoded with a margin of
-silence, and behind it stand states that were measured when the model was compiled
+In training, shorter audio was padded with silence before the encoder, and the decoder learnt what the encoder
+makes of that silence: that the speech is over, and more. So a window is encoded with a margin of silence,
+followed by states that were measured when the model was compiled
 (:mod:`asr_batch.models.whisper.compile.measuring`): the means of :data:`STEP` neighbouring positions each, to
 which the cross-attention adds ln(how many they stand for).
 """
@@ -24,9 +24,9 @@ Float32 = NDArray[np.float32]
 FILE = "silence.npy"
 """Name in a bundle of the table [groups, d_model], float32."""
 STEP = 20
-"""Neighbouring positions (of 20 ms) that one state of silence stands for."""
+"""Neighbouring positions (of 20 ms) that one state of silence represents."""
 MARGIN = 20
-"""Positions of silence that are encoded behind a window: with none last words are lost, with these none."""
+"""Positions of silence encoded after a window; without them, last words are lost."""
 BLOCK = 96
 """What is stored of a window comes in multiples of this; int8 keys lie together in chunks of it. ONNX
 Runtime's matrix-vector kernel walks through the rows of a matrix in strips: rows of 512 bytes that are not in

@@ -1,4 +1,4 @@
-"""Time-stamp tokens to timed pieces of text."""
+"""Timestamp tokens to timed pieces of text."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from asr_batch.models.recognizer import TimedText
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer
 
-_STEP = 0.02  # seconds between two time-stamp tokens, in every Whisper
-_SLACK = 0.5  # seconds an end may lie behind the audio: the model rounds up over trailing silence
+_STEP = 0.02  # seconds between two timestamp tokens, in every Whisper
+_SLACK = 0.5  # seconds an end may lie beyond the audio: the model rounds up over trailing silence
 
 
 def timed_segments(
     tokens: Sequence[int], tokenizer: WhisperTokenizer, begin: int, duration: float
 ) -> tuple[TimedText, ...]:
-    """Pieces of text between time stamps, in seconds from the window's start.
+    """Pieces of text between timestamps, in seconds from the window's start.
 
-    `begin` is the id of `<|0.00|>`, `duration` the window's seconds. Returns () when the stamps are not
-    consistent: text outside a pair, time running backwards or past the end; the caller then has the plan.
+    `begin` is the id of `<|0.00|>`, `duration` the window's length in seconds. Returns () if the timestamps
+    are inconsistent: text outside a pair, or times that run backwards or past the end.
     """
     pieces: list[TimedText] = []
     start: float | None = None

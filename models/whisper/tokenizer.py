@@ -1,4 +1,4 @@
-"""Text to ids and back for Whisper, and the ids that a decoding starts with."""
+"""Whisper's tokenizer, and the prompt ids that a decoding starts with."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def _load(folder: Path) -> Tokenizer:
 
 
 class WhisperTokenizer:
-    """Byte-level BPE of one model.
+    """The byte-level BPE of one model.
 
-    Special tokens and time stamps never become text; ids that the tokenizer does not know become nothing.
+    Special tokens, timestamps and unknown ids never become text.
     """
 
     def __init__(self, folder: Path, config: WhisperConfig) -> None:
@@ -39,11 +39,11 @@ class WhisperTokenizer:
         self._timestamp_begin = config.timestamp_begin
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of `ids` without special tokens and time stamps."""
+        """Text of `ids`, without special tokens and timestamps."""
         return str(self._tokenizer.decode(self.text_ids(ids), skip_special_tokens=False))
 
     def text_ids(self, ids: Sequence[int]) -> list[int]:
-        """`ids` without special tokens and time stamps."""
+        """`ids` without special tokens and timestamps."""
         last = self._timestamp_begin
         return [i for i in ids if i not in self._special and (last is None or i < last)]
 
@@ -61,9 +61,9 @@ def _special_ids(folder: Path, tokenizer: Tokenizer) -> set[int]:
 
 
 def prompt_ids(config: WhisperConfig, tokenizer: WhisperTokenizer, options: DecodeOptions) -> list[int]:
-    """The ids a window's decoding starts with: context, start of transcript, language, task, time stamps.
+    """The ids that a window's decoding starts with: context, start of transcript, language, task, timestamps.
 
-    Raises ItemError for a language or a task the model does not know.
+    Raises ItemError for a language or task that the model does not know.
     """
     ids = _context_ids(config, tokenizer, options)
     ids.append(config.sot)
@@ -77,7 +77,7 @@ def prompt_ids(config: WhisperConfig, tokenizer: WhisperTokenizer, options: Deco
 
 
 def sot_index(config: WhisperConfig, ids: Sequence[int]) -> int:
-    """Where `<|startoftranscript|>` stands in a prompt (its logits give the no-speech probability)."""
+    """Index of `<|startoftranscript|>` in a prompt (its logits give the no-speech probability)."""
     return list(ids).index(config.sot)
 
 

@@ -180,7 +180,7 @@ def test_memory_of_the_graphs_follows_the_longest_window(
 
 
 def test_a_window_longer_than_the_model_is_refused() -> None:
-    with pytest.raises(ModelError, match="30 s at once, not 31 s"):
+    with pytest.raises(ModelError, match="window of 31 s is too long; expected at most 30 s"):
         load_recognizer(MODEL, LoadOptions(window=31))
     assert load_recognizer(MODEL, LoadOptions(window=7.5)).info.window == 7.5
 
