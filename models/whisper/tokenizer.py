@@ -82,7 +82,7 @@ def sot_index(config: WhisperConfig, ids: Sequence[int]) -> int:
 
 
 def _context_ids(config: WhisperConfig, tokenizer: WhisperTokenizer, options: DecodeOptions) -> list[int]:
-    """What the model is told went before: the terms that fit, then the prompt's end."""
+    """The context before the window: as many terms as fit, then the end of the prompt."""
     if config.previous is None:
         return []
     keep = config.max_target_positions // 2 - 1  # as transformers and openai/whisper: the end of it counts

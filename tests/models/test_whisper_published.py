@@ -225,7 +225,7 @@ def test_input_that_nothing_feeds_is_named(tmp_path: Path) -> None:
     ("key", "value", "says"),
     [
         ("d_model", None, "d_model is None"),
-        ("d_model", 33, "no multiple of 2 heads"),
+        ("d_model", 33, "not a multiple of 2 heads"),
         ("vocab_size", -1, "vocab_size is -1"),
         ("model_type", "bert", "model_type is 'bert'"),
     ],
