@@ -80,9 +80,9 @@ AT_ONCE = 8
 LEAST_WINDOWS = 3
 """Windows that the repair budget allows to even the shortest row."""
 
-# Text where nobody speaks. Human clips at -45 and -70 dBFS and in noise as loud as they are: Silero hears at
-# least 1.3 s in each, `no_speech_prob` is at most 0.41. Ten kinds of sound without speech: Silero hears at
-# most 0.04 s, `no_speech_prob` is at least 0.32.
+# Text where nobody speaks. Human clips at -45 and -70 dBFS and in noise as loud as they are: Silero
+# hears at least 1.3 s, `no_speech_prob` is at most 0.41. Ten kinds of sound without speech: Silero hears
+# 0.04 s or less, `no_speech_prob` is at least 0.32.
 HARDLY = 0.3
 """Seconds of speech (Silero) under which a window's text needs another witness."""
 
