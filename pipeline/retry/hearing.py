@@ -17,6 +17,7 @@ from asr_batch.models.recognizer import (
     WindowResult,
 )
 from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Float32, Mask
+from asr_batch.pipeline.decoding import Choice, decode
 from asr_batch.pipeline.guards import DecodeRequest, judge, request
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.text.spoken import total_letters
@@ -34,11 +35,15 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """What every second hearing of a track needs; `second`: there is a second model."""
+    """What every second hearing of a track needs.
+
+    `second`: there is a second model; `choice`: several languages may be spoken.
+    """
 
     base: DecodeOptions
     options: PipelineOptions
     second: bool
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,11 @@ def hear(
     for start, end in pairwise(edges):
         part = samples[start * FRAME : end * FRAME]
         spoken = float(np.count_nonzero(speech[start:end])) / FRAMES_PER_SECOND
-        result = yield request(part, base, listener.options, spoken, second)
+        if listener.choice is not None and not second:
+            outcome = yield from decode(part, base, listener.options, spoken, listener.choice)
+            result = outcome.result
+        else:
+            result = yield request(part, base, listener.options, spoken, second)
         results.append(result)
         faults |= judge(result, spoken)
         words += words_heard(result, start / FRAMES_PER_SECOND, speech[start:end])
