@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Meter
-from asr_batch.pipeline.windows.cuts import _LEAST, _WEIGHTS, _dips, _loudness, features, smoothed
+from asr_batch.pipeline.windows.cuts import _LEAST, WEIGHTS, _dips, _loudness, features, smoothed
 from bench.speech.clips import Recording, joined, load
 
 PAUSES = ((0.0, 0.0), (0.04, 0.04), (0.0, 0.08), (0.3, 1.5))
@@ -40,7 +41,7 @@ def samples_of(recording: Recording) -> tuple[Floats, NDArray[np.bool_]]:
     seconds = at / FRAMES_PER_SECOND
     said = recording.said
     between = np.zeros(len(at), bool)
-    for left, right in zip(said, said[1:], strict=False):
+    for left, right in pairwise(said):
         between |= (seconds >= left.end - NEAR) & (seconds <= right.start + NEAR)
     return features(level, speech, loud, at), between
 
@@ -89,7 +90,7 @@ def main() -> None:
     print(f"{len(truth)} dips, {truth.sum()} between clips")
     print("weights", np.array2string(weights, precision=2, separator=", "))
     table, truth = tables(args.clips, "odd" if args.half == "even" else "even", args.minutes, 21)
-    now, used = loss(table, truth, weights), loss(table, truth, _WEIGHTS)
+    now, used = loss(table, truth, weights), loss(table, truth, WEIGHTS)
     print(f"other half: loss {now:.4f}, of the weights in use {used:.4f}")
 
 

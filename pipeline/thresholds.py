@@ -77,6 +77,9 @@ MARGINS = ((0.0, 0.2), (0.6, 0.6), (0.0, 0.0), (1.0, 1.0), (0.3, 0.3), (0.15, 0.
 AT_ONCE = 8
 """Windows of a recording tried again at once."""
 
+SECONDS_TURN = 0.5
+"""Share of the repair budget that is kept for the second model where there is one."""
+
 LEAST_WINDOWS = 3
 """Windows that the repair budget allows to even the shortest row."""
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from asr_batch.models.recognizer import Samples, WindowResult
-from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND
+from asr_batch.models.recognizer import SAMPLE_RATE, Samples, WindowResult
 from asr_batch.pipeline.audio.reread import Rereader
 from asr_batch.pipeline.guards import DecodeRequest, prepared
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import DecodedWindow, Stretch
 from asr_batch.pipeline.retry.hearing import Listener
 from asr_batch.pipeline.retry.rates import thin_windows
-from asr_batch.pipeline.retry.strategies import STRATEGIES, Doubtful, unheard
-from asr_batch.pipeline.thresholds import AT_ONCE, LEAST_WINDOWS
+from asr_batch.pipeline.retry.strategies import STRATEGIES, Doubtful, Strategy
+from asr_batch.pipeline.thresholds import AT_ONCE, LEAST_WINDOWS, SECONDS_TURN
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,41 +39,32 @@ def budget_of(options: PipelineOptions, seconds: float, window: float) -> float:
     return max(options.repair_budget * seconds, LEAST_WINDOWS * window)
 
 
-@dataclass(frozen=True, slots=True)
-class _Planned:
-    """A window to hear again, for at most `allowed` seconds of audio."""
-
-    window: Doubtful
-    allowed: float
-
-
 Running = Generator[DecodeRequest, WindowResult, Doubtful]
 
 
 class Retries:
-    """Hears the doubtful windows of a track again, several at once.
+    """Hears the doubtful windows of a track again: one strategy after the other, of each all windows at once.
 
-    Who gets how much of the budget is settled before the first one starts, so results may come back in any
-    order.
+    Who takes part in a round is settled when the round before has ended, by what that one left of the budget.
+    So results may come back in any order.
     """
 
     def __init__(self, track: DecodedTrack, listener: Listener) -> None:
         self.finished = False
         self._track = track
         self._listener = listener
-        self._waiting = deque(_planned(_doubtful(track), track.budget, listener))
+        self._left = track.budget
+        self._windows = {window.index: window for window in _doubtful(track)}
+        self._rounds = iter(STRATEGIES)
+        self._strategy = STRATEGIES[0]
+        self._waiting: deque[int] = deque()
         self._running: dict[int, Running] = {}
         self._requests: list[tuple[int, DecodeRequest]] = []
-        stretch = track.stretch
-        self._reader = (
-            Rereader(stretch.source, stretch.start, track.end, stretch.channel, stretch.track)
-            if self._waiting
-            else None
-        )
+        self._reader: Rereader | None = None
         self._go_on()
 
     def requests(self) -> list[tuple[int, DecodeRequest]]:
-        """Decodings that can start now, each with the index of its window; each is returned once."""
+        """Decodings that can start now, each with the index of its window; every one is told once."""
         requests, self._requests = self._requests, []
         return requests
 
@@ -89,35 +79,55 @@ class Retries:
             running.close()
         if self._reader is not None:
             self._reader.close()
+            self._reader = None
 
     def _go_on(self) -> None:
-        while self._waiting and len(self._running) < AT_ONCE:
-            planned = self._waiting.popleft()
-            self._running[planned.window.index] = self._again(planned)
-            self._send(planned.window.index, None)
-        if not self._waiting and not self._running and not self.finished:
-            self.close()
-            self.finished = True
+        """Start what can; when a round has ended, the next one."""
+        while not self.finished:
+            while self._waiting and len(self._running) < AT_ONCE:
+                self._start(self._waiting.popleft())
+            if not self._running and not self._waiting:
+                self._next_round()
+            elif len(self._running) == AT_ONCE or not self._waiting:
+                return
+
+    def _next_round(self) -> None:
+        self.close()
+        strategy = next(self._rounds, None)
+        if strategy is None:
+            self._finish()
+            return
+        self._strategy = strategy
+        kept = SECONDS_TURN if self._listener.second and strategy is not STRATEGIES[-1] else 0.0
+        allowed = self._left - kept * self._track.budget
+        self._waiting = deque(_chosen(self._windows.values(), strategy, self._listener, allowed))
+        if self._waiting:
+            stretch = self._track.stretch
+            self._reader = Rereader(stretch.source, stretch.start, self._track.end, stretch.channel)
+
+    def _finish(self) -> None:
+        for index, heard in self._windows.items():
+            window = self._track.windows[index]
+            window.outcome, window.confirmed = heard.outcome, heard.confirmed
+        self.finished = True
+
+    def _start(self, index: int) -> None:
+        window = self._windows[index]
+        self._running[index] = self._strategy.attempt(
+            window, self._samples(index), self._in_its_language(window)
+        )
+        self._send(index, None)
 
     def _send(self, index: int, result: WindowResult | None) -> None:
         running = self._running[index]
         try:
-            self._requests.append((index, next(running) if result is None else running.send(result)))
+            request = next(running) if result is None else running.send(result)
         except StopIteration as stop:
             del self._running[index]
-            heard: Doubtful = stop.value
-            window = self._track.windows[index]
-            window.outcome, window.confirmed = heard.outcome, heard.confirmed
-
-    def _again(self, planned: _Planned) -> Running:
-        """All strategies that the window wants and its share of the budget allows."""
-        window, left = planned.window, planned.allowed
-        samples, listener = self._samples(window.index), self._in_its_language(window)
-        for strategy in STRATEGIES:
-            if strategy.wanted(window, listener) and strategy.cost(window) <= left:
-                left -= strategy.cost(window)
-                window = yield from strategy.attempt(window, samples, listener)
-        return window
+            self._windows[index] = stop.value
+            return
+        self._left -= len(request.samples) / SAMPLE_RATE
+        self._requests.append((index, request))
 
     def _in_its_language(self, window: Doubtful) -> Listener:
         base = self._listener.base
@@ -146,27 +156,21 @@ def _doubtful(track: DecodedTrack) -> list[Doubtful]:
     ]
 
 
-def _planned(windows: Sequence[Doubtful], budget: float, listener: Listener) -> list[_Planned]:
-    """The windows that the budget (seconds of audio) allows to be heard again, in order of time.
+def _chosen(windows: Iterable[Doubtful], strategy: Strategy, listener: Listener, budget: float) -> list[int]:
+    """The windows that want the strategy and that the budget (seconds of audio) allows, in order of time.
 
-    Those with most speech to win for a second decoded come first into the budget; of equals the earliest.
+    Those with most speech to win for a second decoded come first; of equals the earliest.
     """
-    wanted = [(window, *_worth(window, listener)) for window in windows]
-    picked: list[_Planned] = []
-    for window, _, cost in sorted(
-        (one for one in wanted if one[2] > 0), key=lambda one: (-one[1] / one[2], one[0].index)
-    ):
-        allowed = min(cost, budget)
-        if allowed <= 0:
-            break
-        picked.append(_Planned(window, allowed))
-        budget -= allowed
-    return sorted(picked, key=lambda one: one.window.index)
+    wanting = [window for window in windows if strategy.wanted(window, listener)]
+    picked: list[int] = []
+    for window in sorted(wanting, key=lambda one: (-_gain(one) / strategy.cost(one), one.index)):
+        cost = strategy.cost(window)
+        if cost <= budget:
+            picked.append(window.index)
+            budget -= cost
+    return sorted(picked)
 
 
-def _worth(window: Doubtful, listener: Listener) -> tuple[float, float]:
-    """Seconds of speech to win, and seconds of audio that all strategies wanted now decode at most."""
-    costs = [s.cost(window) for s in STRATEGIES if s.wanted(window, listener)]
-    whole = unheard(window) or bool(window.outcome.flags)
-    gain = window.spoken if whole else sum(gap.missing for gap in window.gaps)
-    return max(gain, 1 / FRAMES_PER_SECOND), sum(costs)
+def _gain(window: Doubtful) -> float:
+    """Seconds of speech to win."""
+    return window.spoken if window.faulty or window.outcome.flags else sum(gap.missing for gap in window.gaps)

@@ -64,8 +64,7 @@ class Doubtful:
     """A window to hear again: its outcome so far and what is heard in it, frame by frame.
 
     `speech` is the audit's; `thin`: it says far less than this recording usually does in the time;
-    `confirmed`: stretches [start, end) in frames that a second hearing found complete; `refused`: those for
-    which it gave nothing that could be used.
+    `confirmed`: stretches [start, end) in frames that a second hearing found complete.
     """
 
     index: int
@@ -74,7 +73,6 @@ class Doubtful:
     speech: Mask
     thin: bool = False
     confirmed: tuple[tuple[int, int], ...] = ()
-    refused: tuple[tuple[int, int], ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -87,13 +85,23 @@ class Doubtful:
         return float(np.count_nonzero(self.speech)) / FRAMES_PER_SECOND
 
     @property
+    def unheard(self) -> bool:
+        """Whether the window as a whole has no text that its speech asks for."""
+        return "failed" in self.outcome.flags or self.thin or bare(self.outcome, self.spoken)
+
+    @property
+    def faulty(self) -> bool:
+        """Whether something is wrong with the window as a whole."""
+        return self.unheard or bool(self.outcome.flags & _USELESS)
+
+    @property
     def gaps(self) -> list[Gap]:
-        """Stretches without words that nobody has heard again."""
+        """Stretches of speech without words that no second hearing has confirmed."""
         places = self.outcome.result.places
         if not places or [place.text for place in places] != words_of(self.outcome.result.text):
             return []
         speech = self.speech.copy()
-        for start, end in self.confirmed + self.refused:
+        for start, end in self.confirmed:
             speech[start:end] = False
         return find_gaps(places, speech, self.level, GAP)
 
@@ -121,15 +129,6 @@ def bare(outcome: Outcome | None, speech: float) -> bool:
     if not words:
         return speech >= LEAST_SPEECH
     return speech >= ENOUGH_SPEECH and words / speech < SPARSE_WORDS and not outcome.result.places
-
-
-def unheard(window: Doubtful) -> bool:
-    """Whether the window as a whole has no text that its speech asks for."""
-    return "failed" in window.outcome.flags or window.thin or bare(window.outcome, window.spoken)
-
-
-def _faulty(window: Doubtful) -> bool:
-    return unheard(window) or bool(window.outcome.flags & _USELESS)
 
 
 def _without_prompt(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
@@ -166,38 +165,42 @@ def _cut_off(window: Doubtful) -> Doubtful:
 
 
 def _fill_gaps(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
-    """Each stretch of speech without words, from the pause before it to the pause behind it."""
+    """Each stretch of speech without words, from the pause before it to the pause behind it, in one piece."""
     for gap in reversed(window.gaps):  # from the last one: the words before it keep their places
-        hearing = yield from _stretch(window, gap, samples, listener)
-        standing = words_heard(window.outcome.result, 0.0, window.speech)
-        inside = standing[gap.first : gap.last]
-        both = merged(inside, hearing.words)
-        heard, said, stood = (_letters(words) for words in (hearing.words, both, inside))
-        news = said - stood >= max(NEWS, ASKED_FOR * gap.missing / LETTER_SECONDS)
-        if news and not hearing.faults & _USELESS:
-            words = [*standing[: gap.first], *both, *standing[gap.last :]]
-            window = _replaced(window, with_words(window.outcome.result, words, hearing.result))
-        elif not news and stood and heard >= SAME * stood:
-            window = replace(window, confirmed=(*window.confirmed, (gap.start, gap.end)))
-        else:
-            window = _kept(window, "gap", hearing)
-            window = replace(window, refused=(*window.refused, (gap.start, gap.end)))
+        hearing = yield from hear(samples, [gap.start, gap.end], window.speech, listener)
+        window = _filled(window, gap, hearing, sure=not _left_over(window, gap, hearing))
     return window
 
 
-def _stretch(
-    window: Doubtful, gap: Gap, samples: Samples, listener: Listener
-) -> Generator[DecodeRequest, WindowResult, Hearing]:
-    """The stretch in one piece; where speech is left over again, utterance by utterance."""
-    whole = yield from hear(samples, [gap.start, gap.end], window.speech, listener)
-    edges = utterances(window.level, window.speech, PAUSE, gap.start, gap.end)
+def _fill_by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
+    """The stretches that are left, each utterance alone: what is said twice is heard twice."""
+    for gap in reversed(window.gaps):
+        edges = utterances(window.level, window.speech, PAUSE, gap.start, gap.end)
+        hearing = yield from hear(samples, edges, window.speech, listener)
+        window = _filled(window, gap, hearing, sure=True)
+    return window
+
+
+def _left_over(window: Doubtful, gap: Gap, hearing: Hearing) -> bool:
+    """Whether the second hearing has a gap too."""
     speech = np.zeros_like(window.speech)
     speech[gap.start : gap.end] = window.speech[gap.start : gap.end]
-    if len(edges) == 2 or missing([word.place for word in whole.words], speech) < GAP:
-        return whole
-    parts = yield from hear(samples, edges, window.speech, listener)
-    more = _letters(parts.words) >= NEWS + _letters(whole.words)
-    return parts if more and not parts.faults & _USELESS else whole
+    return missing([word.place for word in hearing.words], speech) >= GAP
+
+
+def _filled(window: Doubtful, gap: Gap, hearing: Hearing, *, sure: bool) -> Doubtful:
+    """The window with what is new in a hearing, or with the stretch confirmed; `sure`: it heard all of it."""
+    standing = words_heard(window.outcome.result, 0.0, window.speech)
+    inside = standing[gap.first : gap.last]
+    both = merged(inside, hearing.words)
+    heard, said, stood = (_letters(words) for words in (hearing.words, both, inside))
+    news = said - stood >= max(NEWS, ASKED_FOR * gap.missing / LETTER_SECONDS)
+    if news and not hearing.faults & _USELESS:
+        words = [*standing[: gap.first], *both, *standing[gap.last :]]
+        return _replaced(window, with_words(window.outcome.result, words, hearing.result))
+    if sure and not news and stood and heard >= SAME * stood:
+        return replace(window, confirmed=(*window.confirmed, (gap.start, gap.end)))
+    return _kept(window, "gap", hearing)
 
 
 def _letters(words: Iterable[Word]) -> int:
@@ -267,7 +270,7 @@ def _says_more(window: Doubtful, hearing: Hearing) -> bool:
     before, now = window.outcome.result, hearing.result
     if window.outcome.flags & WHOLE:
         return True
-    if "low_logprob" in window.outcome.flags and not unheard(window):
+    if "low_logprob" in window.outcome.flags and not window.unheard:
         return now.avg_logprob >= before.avg_logprob + WORSE
     return letters(now.text) >= letters(before.text) + NEWS
 
@@ -304,12 +307,13 @@ def _length(window: Doubtful) -> float:
     return window.seconds
 
 
-_GAPS = Strategy(
-    "gaps",
-    lambda window, _: not _faulty(window) and bool(window.gaps),
-    lambda window: 2 * sum(gap.end - gap.start for gap in window.gaps) / FRAMES_PER_SECOND,
-    _fill_gaps,
-)
+def _in_gaps(window: Doubtful) -> float:
+    return sum(gap.end - gap.start for gap in window.gaps) / FRAMES_PER_SECOND
+
+
+def _has_gaps(window: Doubtful, _: Listener) -> bool:
+    return not window.faulty and bool(window.gaps)
+
 
 STRATEGIES: tuple[Strategy, ...] = (
     Strategy(
@@ -324,8 +328,8 @@ STRATEGIES: tuple[Strategy, ...] = (
         _length,
         _by_utterance,
     ),
-    _GAPS,
-    _GAPS,  # what was put in may show that more is missing
+    Strategy("gaps", _has_gaps, _in_gaps, _fill_gaps),
+    Strategy("gaps by utterance", _has_gaps, _in_gaps, _fill_by_utterance),
     Strategy(
         "other silences",
         lambda window, _: window.outcome.flags == {"too_dense"},
@@ -334,16 +338,16 @@ STRATEGIES: tuple[Strategy, ...] = (
         ),
         _between_other_silences,
     ),
-    Strategy("halves", lambda window, _: _faulty(window), _length, _in_halves),
+    Strategy("halves", lambda window, _: window.faulty, _length, _in_halves),
     Strategy(
         "CPU encoder",
-        lambda window, _: _faulty(window) and window.outcome.result.encoder_backend == "hailo",
+        lambda window, _: window.faulty and window.outcome.result.encoder_backend == "hailo",
         _length,
         _by_cpu,
     ),
     Strategy(
         "second model",
-        lambda window, listener: _faulty(window) and listener.second,
+        lambda window, listener: window.faulty and listener.second,
         _length,
         _by_second_model,
     ),

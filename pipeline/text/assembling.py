@@ -36,6 +36,7 @@ def assemble(item: AudioItem, spans: Sequence[SpanResult]) -> Transcript:
     text = join_texts(segment.text for segment in segments)
     status, code, message = _verdict(spans, windows, text, speech, bare)
     first = next(span for span in spans if span.failure is None)
+    language = _common_language(windows) or first.language
     return Transcript(
         item.id,
         item.audio,
@@ -45,8 +46,8 @@ def assemble(item: AudioItem, spans: Sequence[SpanResult]) -> Transcript:
         text,
         segments,
         _words(windows),
-        _common_language(windows) or first.language,
-        first.language_prob,
+        language,
+        first.language_prob if language == first.language else None,
         spans[-1].end - spans[0].start,
         speech,
         coverage(speech, bare),

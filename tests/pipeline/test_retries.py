@@ -26,7 +26,7 @@ from asr_batch.pipeline.retry.scheduler import DecodedTrack, Retries
 from asr_batch.pipeline.thresholds import AT_ONCE
 from asr_batch.pipeline.track import Track
 
-BARE, UNLIKELY, EARLY = {1, 4, 5, 6, 12, 13, 16}, {3, 8, 9}, {10, 15}
+BARE, UNLIKELY, EARLY = {1, 4, 5, 6, 12, 13}, {3, 8, 9}, {10, 15}
 OPTIONS = PipelineOptions(repair_budget=0.0)
 LISTENER = Listener(DecodeOptions(), OPTIONS, second=False)
 

@@ -12,6 +12,7 @@ import pytest
 from pipeline_lab import RATE, FakeRecognizer, check_tiling, joined, row, run_units, speech_seconds
 
 from asr_batch.manifests.records import AudioItem, Failure, SpanResult, Unit, WindowRecord
+from asr_batch.models.recognizer import WindowRequest, WindowResult
 from asr_batch.pipeline.audio.reader import AudioInfo, probe
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.text.assembling import assemble
@@ -121,6 +122,54 @@ def test_the_language_is_voted_by_windows_that_speak(save: Save, clips: Clips) -
     assert transcript.language_prob == pytest.approx(0.7)
     assert {request.options.language for request in recognizer.requests} == {"de"}
     assert row(path, linguist(), PipelineOptions(languages=("nl", "fr"))).language == "nl"
+
+
+class Polyglot(FakeRecognizer):
+    """Loud windows are Spanish, which it is not sure of, faint ones French; its texts are likelier so."""
+
+    spanish = 0.35
+
+    def detect_language(self, windows: Sequence[np.ndarray]) -> list[dict[str, float]]:
+        es = self.spanish
+        return [{"it": 0.9 - es, "es": es, "fr": 0.1} if loud(w) else {"fr": 0.8, "es": 0.2} for w in windows]
+
+
+def loud(samples: np.ndarray) -> bool:
+    return bool(np.abs(samples).max() > 0.2)
+
+
+def in_its_language(request: WindowRequest, result: WindowResult) -> WindowResult:
+    spoken = "es" if loud(request.samples) else "fr"
+    language = request.options.language
+    return replace(result, language=language, avg_logprob=-0.2 if language == spoken else -0.7)
+
+
+def polyglot() -> Polyglot:
+    return Polyglot(in_its_language, languages=("es", "fr", "it"))
+
+
+def test_where_the_language_is_unsure_the_likelier_text_stands(save: Save, clips: Clips) -> None:
+    transcript = row(save(0.9 * clips[0][1] / np.abs(clips[0][1]).max()), polyglot())
+    assert (transcript.language, transcript.language_prob) == ("es", None)
+    (window,) = transcript.windows
+    assert window.language == "es"
+    assert "in it" in [other.source for other in window.hypotheses]
+
+
+def test_a_row_that_changes_its_language_is_written_in_both(save: Save, clips: Clips) -> None:
+    spoken = joined(clips, 0.4)
+    spoken *= 0.9 / np.abs(spoken).max()
+    recognizer = polyglot()
+    recognizer.spanish = 0.6
+    transcript = row(save(np.concatenate([spoken, spoken, 0.1 * spoken])), recognizer)
+    boundary = 2 * len(spoken) / RATE
+    for window in transcript.windows:
+        if window.text and window.end < boundary:
+            assert window.language == "es"
+        elif window.text and window.start > boundary + 1:
+            assert window.language == "fr"
+    assert transcript.language == "es"
+    assert row(save(spoken), recognizer, language="it").language == "it"
 
 
 def test_a_given_language_is_taken_and_an_unknown_one_refused(save: Save, clips: Clips) -> None:
