@@ -64,7 +64,7 @@ class Retries:
         self._go_on()
 
     def requests(self) -> list[tuple[int, DecodeRequest]]:
-        """Decodings that can start now, each with the index of its window; every one is told once."""
+        """Decodings that can start now, each with the index of its window; each is returned once."""
         requests, self._requests = self._requests, []
         return requests
 
@@ -103,7 +103,9 @@ class Retries:
         self._waiting = deque(_chosen(self._windows.values(), strategy, self._listener, allowed))
         if self._waiting:
             stretch = self._track.stretch
-            self._reader = Rereader(stretch.source, stretch.start, self._track.end, stretch.channel)
+            self._reader = Rereader(
+                stretch.source, stretch.start, self._track.end, stretch.channel, stretch.track
+            )
 
     def _finish(self) -> None:
         for index, heard in self._windows.items():

@@ -135,7 +135,7 @@ class Polyglot(FakeRecognizer):
 
 
 def loud(samples: np.ndarray) -> bool:
-    return bool(np.abs(samples).max() > 0.33)
+    return bool(np.abs(samples).max() > 0.25)
 
 
 def in_its_language(request: WindowRequest, result: WindowResult) -> WindowResult:
@@ -161,7 +161,7 @@ def test_a_row_that_changes_its_language_is_written_in_both(save: Save, clips: C
     spoken *= 0.9 / np.abs(spoken).max()
     recognizer = polyglot()
     recognizer.spanish = 0.6
-    transcript = row(save(np.concatenate([spoken, spoken, 0.35 * spoken])), recognizer)
+    transcript = row(save(np.concatenate([spoken, spoken, 0.27 * spoken])), recognizer)
     boundary = 2 * len(spoken) / RATE
     for window in transcript.windows:
         if window.text and window.end < boundary:
