@@ -1,9 +1,9 @@
-"""Merging part files, so that no reader sees a row twice or misses one.
+"""Merges part files so that no reader sees a row twice or misses one.
 
-The new contents of `transcripts/` and `windows/` are built as whole folders beside the old ones (parts that
-stay are hard links) and swapped in by one atomic exchange each. A journal holds that a crash in between is
-finished by whoever opens the data set next. Only a query that listed the old names and opens them after the
-swap has to be repeated.
+The new contents of `transcripts/` and `windows/` are built as folders next to the old ones (unchanged parts
+are hard links) and swapped in by one atomic exchange each. After a crash in between, a journal lets whoever
+opens the data set next finish the swap. Only a query that listed the old names and opens them after the swap
+has to be repeated.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _groups(root: Path, names: Sequence[str], rows: int, size: int) -> list[list
 
 
 def _build(root: Path, folder: str, groups: Sequence[Sequence[str]], token: str) -> None:
-    """The new folder, complete and durable; a merged part bears the last name, which is never reused."""
+    """Build the new folder, durably; a merged part gets the last of the old names."""
     new = root / f".{folder}.{token}"
     new.mkdir()
     for group in groups:

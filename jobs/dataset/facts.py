@@ -1,4 +1,4 @@
-"""Facts of a local audio file before it is dispatched: size, time, content hash, length."""
+"""Facts about a local audio file before it is dispatched: size, time, content hash, length."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Probe = Callable[[Path], "AudioInfo"]
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """What is known of a row's audio; everything None or empty for a remote or unreadable file."""
+    """What is known about a row's audio; all None or empty for a remote or unreadable file."""
 
     size: int | None = None
     mtime_ns: int | None = None
@@ -34,7 +34,7 @@ class FileFacts:
 
 
 def stat_file(location: str) -> os.stat_result | None:
-    """The state of a local regular file, None for anything else."""
+    """Size and time of a local regular file; None for anything else."""
     if is_remote(location):
         return None
     try:
@@ -61,7 +61,7 @@ def probe(path: Path) -> AudioInfo:
 
 
 def look_at(location: str, *, prober: Probe = probe) -> FileFacts:
-    """Facts of the file at `location`; what is wrong with it is for the worker to say."""
+    """Facts about the file at `location`; errors are left for the worker to report."""
     found = stat_file(location)
     if found is None:
         return FileFacts()

@@ -1,4 +1,4 @@
-"""Files and folders of a data set: written in one step, swapped in one step, errors in words."""
+"""Writes and swaps files and folders of a data set atomically, with readable errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pyarrow as pa
 from asr_batch.manifests.errors import OutputError
 
 FOLDERS = ("windows", "transcripts")
-"""In the order in which their parts are renamed: a transcript is never visible before its windows."""
+"""In the order of renaming: a transcript is never visible before its windows."""
 
 
 SWAP = ".swap.json"
@@ -27,7 +27,7 @@ HIDDEN = ".tmp"
 
 
 def fsync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable."""
+    """Sync the names in `folder` to disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -39,7 +39,7 @@ def fsync_folder(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str, *, durable: bool = True) -> None:
-    """Replace the file at `path` in one step."""
+    """Replace the file at `path` atomically."""
     hidden = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{HIDDEN}")
     try:
         with hidden.open("w", encoding="utf-8") as stream:
@@ -56,7 +56,7 @@ def write_text(path: Path, text: str, *, durable: bool = True) -> None:
 
 
 def copy_file(source: Path, path: Path) -> None:
-    """Replace the file at `path` by a copy of `source` in one step."""
+    """Replace the file at `path` with a copy of `source`, atomically."""
     hidden = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{HIDDEN}")
     try:
         shutil.copyfile(source, hidden)
@@ -67,7 +67,7 @@ def copy_file(source: Path, path: Path) -> None:
 
 @contextmanager
 def output_errors(root: Path) -> Iterator[None]:
-    """Turn the system's errors while writing below `root` into one sentence."""
+    """Turn OS errors while writing below `root` into OutputError."""
     try:
         yield
     except OSError as error:
@@ -77,7 +77,7 @@ def output_errors(root: Path) -> Iterator[None]:
 
 
 def _sentence(root: Path, error: OSError) -> str:
-    again = "everything committed is safe, and the same command goes on from there"
+    again = "everything committed is safe, and the same command resumes"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{root}: the disk is full; free some space: {again}"
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
@@ -86,7 +86,7 @@ def _sentence(root: Path, error: OSError) -> str:
 
 
 def finish_swap(root: Path) -> bool:
-    """Make the exchange that the journal asks for, however far it got; whether there was one."""
+    """Finish the exchange of the journal, however far it got; returns whether there was one."""
     journal = root / SWAP
     if not journal.exists():
         return False
@@ -112,7 +112,7 @@ def drop_unfinished(root: Path) -> None:
 
 
 def _exchange(new: Path, current: Path) -> None:
-    """Swap two folders in one step; where the system cannot, in two (readers see no part in between)."""
+    """Swap two folders atomically, or in two steps if the system cannot (readers see no part in between)."""
     at_cwd, exchange = -100, 2
     libc = ctypes.CDLL(None, use_errno=True)
     try:

@@ -1,4 +1,4 @@
-"""What the data set holds, in 90 bytes a row: enough to decide what is done and to add up the totals."""
+"""An index of the data set in 90 bytes per row: enough to decide what is done and to sum up."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def entry_of(row: Mapping[str, Any], part: int) -> tuple[Any, ...]:
 
 
 def _errors(row: Mapping[str, Any]) -> Errors:
-    """The row's counts; of a part from before they were columns, nearly: from its rates."""
+    """The row's counts, or for older parts without these columns an estimate from its rates."""
     if row.get("wer") is None or row.get("reference") is None:
         return Errors()
     if row.get(COUNTS[0]) is not None:
@@ -117,7 +117,7 @@ class Index:
 
     @classmethod
     def load(cls, root: Path, names: Sequence[str]) -> Index:
-        """Read the few columns that are needed from the parts called `names`."""
+        """Read the necessary columns of the parts `names`."""
         chunks: list[Entries] = []
         for part, name in enumerate(names):
             file = pq.ParquetFile(root / "transcripts" / name)

@@ -1,4 +1,4 @@
-"""The JSON files of a data set: replaced in one step, read as far as they can be."""
+"""The JSON files of a data set: replaced atomically, read leniently."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STATUS = ".status.json"
 
 
 def write_json(path: Path, value: dict[str, Any], *, durable: bool = True) -> None:
-    """Replace a JSON file in one step; numbers that JSON has not become null."""
+    """Replace a JSON file atomically; NaN and infinity become null."""
     write_text(path, json.dumps(_plain(value), indent=2) + "\n", durable=durable)
 
 
@@ -31,7 +31,7 @@ def _plain(value: Any) -> Any:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file, empty when there is none that can be read."""
+    """The JSON object in a file; empty if it cannot be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,8 +1,8 @@
 """The ledger: the one writer of a data set. A row is done when `commit` has returned, and not before.
 
-New rows go into an open part that grows by being replaced, until it is full; a row that is done again is
-replaced inside the part it stands in. So a reader that lists the parts at any moment sees each row once,
-no name it listed disappears during a run, and there is nothing to merge afterwards.
+New rows go into an open part, which is replaced by a larger one until it is full. A row that is redone is
+replaced inside its part. So a reader that lists the parts at any moment sees each row once, no listed name
+disappears during a run, and there is nothing to merge afterwards.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Ledger:
         return len(self._rows)
 
     def commit(self) -> int:
-        """Write the waiting rows; returns how many. Raises OutputError, and they keep waiting."""
+        """Write the waiting rows; returns how many. After an OutputError they keep waiting."""
         if not self._rows:
             return 0
         by_part = self._group()
@@ -97,7 +97,7 @@ class Ledger:
         return self._committed(pairs)
 
     def _group(self) -> dict[int, list[Row]]:
-        """The waiting rows by the number of the part they belong into."""
+        """The waiting rows by the number of their part."""
         groups: dict[int, list[Row]] = {}
         last = len(self.names) - 1 if self._open_part is not None else len(self.names)
         for row in self._rows:
@@ -126,7 +126,7 @@ class Ledger:
         return self._read(self.names[part])
 
     def _committed(self, pairs: Mapping[int, Pair]) -> int:
-        """Book a commit that was made."""
+        """Update the state after a commit."""
         if len(self.names) in pairs:
             self.names.append(self._name(len(self.names)))
         last = len(self.names) - 1
@@ -164,10 +164,10 @@ class Ledger:
         return None if self._full(pair) else pair
 
     def _adopt_columns(self) -> None:
-        """Give all parts the same columns: the manifest's of now and those that it had before.
+        """Give all parts the same columns: those of the current manifest and of earlier ones.
 
-        A reader takes the columns of a data set from one part; a column that the manifest gained since
-        must therefore be in all of them.
+        Readers take the columns of a data set from a single part, so a new column of the manifest must be in
+        all.
         """
         known = {name: read_part_schema(self.root, name) for name in self.names}
         target = self.schemas[1]

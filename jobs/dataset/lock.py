@@ -1,4 +1,4 @@
-"""One run at a time in an output folder: a lock that dies with its process."""
+"""One run at a time per output folder: a lock that is released when its process ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOCK = ".lock"
 
 @contextmanager
 def hold(root: Path) -> Iterator[None]:
-    """Hold the folder for writing. Raises OutputHeldError naming who has it since when, or OutputError."""
+    """Lock the folder for writing. Raises OutputHeldError with the holder and since when, or OutputError."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -78,5 +78,5 @@ def holder(root: Path) -> dict[str, Any]:
 
 def _describe(who: dict[str, Any]) -> str:
     if not who:
-        return "by a process that left no name; wait for its end"
+        return "by an unknown process; wait until it ends"
     return f"process {who.get('pid')} on {who.get('host')} since {who.get('since')}"

@@ -1,12 +1,12 @@
-"""Part files that are there whole or not at all, several of them in one step.
+"""Atomic transactions over part files.
 
-A :class:`Transaction` writes every new part under a hidden name without the ending `.parquet` and fsyncs
-it. Then it writes a journal with the renames to be made; the moment that journal has its final name is the
-commit point. The renames follow (windows before transcripts), then the journal goes. Whoever opens the
-folder for writing first calls :func:`recover`, which makes the renames of a journal that is still there and
-drops hidden files that no journal names. So a crash at any instruction leaves the old or the new state.
+A :class:`Transaction` writes every new part under a hidden name without the extension `.parquet` and syncs
+it. Then it writes a journal of the renames; the rename of the journal itself is the commit point. The renames
+follow (windows before transcripts), and the journal is deleted. Whoever opens the folder for writing first
+calls :func:`recover`, which completes the renames of a remaining journal and drops hidden files that no
+journal names. So a crash at any point leaves the old or the new state.
 
-A name once given to a part is never given to another part, which makes repeating a journal harmless.
+The name of a part is never reused for another part, which makes repeating a journal harmless.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ JOURNAL = ".commit.json"
 
 
 class Transaction:
-    """New contents of part files under `root`, and parts to remove, all in one step."""
+    """New part files under `root`, and parts to remove, as one transaction."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -56,7 +56,7 @@ class Transaction:
         self._removes.append(final)
 
     def commit(self) -> None:
-        """Make all changes. Raises OutputError; the old state stands then."""
+        """Make all changes. After an OutputError the old state remains."""
         order = {folder: number for number, folder in enumerate(FOLDERS)}
         self._moves.sort(key=lambda move: order.get(move[1].partition("/")[0], 0))
         journal = {"moves": self._moves, "removes": self._removes}
@@ -108,7 +108,7 @@ def recover(root: Path) -> list[str]:
 
 
 def _set_lone_parts_aside(root: Path) -> Iterator[str]:
-    """A part without its twin (another program's doing) is kept, under a name that no glob matches."""
+    """Rename parts without a twin (lost to other programs), so that no glob matches them."""
     names = {folder: {path.name for path in (root / folder).glob("*.parquet")} for folder in FOLDERS}
     for folder, other in (FOLDERS, FOLDERS[::-1]):
         for name in sorted(names[folder] - names[other]):

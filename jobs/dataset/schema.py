@@ -1,7 +1,6 @@
 """The columns of the data set (schema version 1) and rows as Arrow tables.
 
-The contract's columns come first, in its order; columns added since stand behind them, then the manifest's
-own columns, passed through.
+The columns of docs/outputs.md come first, then columns added later, then the manifest's own columns.
 """
 
 from __future__ import annotations
@@ -127,12 +126,12 @@ _WINDOW_FIELDS = tuple(
 
 
 def output_name(column: str) -> str:
-    """The output's name of a manifest column: its own, behind `manifest_` where the schema has that name."""
+    """The output name of a manifest column: its own, or with `manifest_` if the schema has that name."""
     return f"manifest_{column}" if column in TRANSCRIPTS.names else column
 
 
 def transcripts_schema(extra: Iterable[tuple[str, pa.DataType]], metadata: Mapping[str, str]) -> pa.Schema:
-    """The transcripts' columns with the manifest's own behind them."""
+    """The columns of transcripts, followed by the manifest's own."""
     schema = TRANSCRIPTS
     for name, kind in extra:
         if output_name(name) not in schema.names:
@@ -211,7 +210,7 @@ def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
 
 
 def _fitted(value: Any, kind: pa.DataType) -> Any:
-    """The value where it fits its column, as JSON text in a text column, else null: a row is never lost."""
+    """The value if it fits its column, as JSON in a text column, else null: a row is never lost."""
     try:
         return pa.scalar(value, kind).as_py()
     except (pa.ArrowException, UnicodeError, TypeError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""Does a data set hold what it promises? Files, schema, uniqueness, the tiling of windows, the arithmetic."""
+"""Checks a data set: files, schema, unique rows, the tiling of windows, the arithmetic of coverage."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from asr_batch.jobs.dataset.schema import SCHEMA_VERSION, TRANSCRIPTS, WINDOWS
 
 Row = Mapping[str, Any]
 STEP = 1e-3
-"""Seconds within which two borders are the same."""
+"""Tolerance in seconds for equal boundaries."""
 
 
 def check_dataset_files(root: Path) -> Iterator[str]:
-    """Sentences about what is wrong with the files and their columns."""
+    """Problems of the files and their columns, as sentences."""
     names = {folder: {path.name for path in (root / folder).glob("*.parquet")} for folder in FOLDERS}
     for folder, other in (FOLDERS, FOLDERS[::-1]):
         for name in sorted(names[folder] - names[other]):

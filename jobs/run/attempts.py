@@ -1,8 +1,8 @@
-"""What becomes of units that a pool lost: tried again, run alone, or given up.
+"""Decides about units that a pool lost: retry, run alone, or give up.
 
-A crash is charged to a unit only when that unit was the only one in the process that died. If several were
-in it, each is suspect and runs again on a worker of its own. Two such kills and the unit is given up.
-A lost node is nobody's fault; a unit is put back then however often it takes, within reason.
+A crash is blamed on a unit only if it was the only one in the process that died. If there were several, each
+is suspect and runs again on a worker of its own. After two such crashes the unit is given up. A lost node is
+not the fault of a unit, which is queued again, up to a generous limit.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Attempts:
         return given_up
 
     def forget(self, key: tuple[str, int]) -> None:
-        """A unit came back well."""
+        """A unit finished: drop its history."""
         self._histories.pop(key, None)
 
     def _judge(self, unit: Unit, event: UnitsLost) -> Failure | None:
@@ -75,7 +75,7 @@ class Attempts:
 
 def _sentence(unit: Unit, event: UnitsLost, history: _History) -> str:
     if event.reason == "hung":
-        return f"No end within {unit.deadline:.0f} s, twice, with no other file on the worker."
+        return f"Not finished within {unit.deadline:.0f} s, twice, with no other file on the worker."
     if event.culpable:
         return f"The worker's process died {history.kills} times with only this file on it: {event.message}"
     return f"Given up after {unit.attempt} attempts: {event.message}"

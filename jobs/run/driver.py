@@ -1,7 +1,7 @@
 """The driver: the only scheduler, the only one that retries, the only one that commits.
 
-One loop: keep the pool full, take its events, finish rows, commit now and then. It knows pools, feeds and
-ledgers by their protocols only and never looks at what a transcript says.
+One loop keeps the pool full, handles its events, finishes rows and commits. It knows pools, feeds and ledgers
+only by their protocols, and never looks at the text of a transcript.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Watcher(Protocol):
         """A row is finished; `before` is its position in the index when it replaces one."""
 
     def span_done(self, decoded_seconds: float) -> None:
-        """A unit came back with so many decoded seconds of audio."""
+        """A unit finished, with this many decoded seconds of audio."""
 
     def tick(self, driver: Driver) -> None:
         """Called several times a second."""
@@ -49,7 +49,7 @@ class Book(Protocol):
         """Take a finished row with its windows."""
 
     def commit(self) -> int:
-        """Make all rows taken so far last; returns how many."""
+        """Make all rows taken so far durable; returns how many."""
 
     def waiting(self) -> int:
         """Rows taken that are not committed yet."""
@@ -60,7 +60,7 @@ class Book(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How the driver spends its time, in seconds; so many finished rows are committed at once at most."""
+    """Intervals of the driver in seconds, and the most rows of one commit."""
 
     wait: float = 0.25
     commit_every: float = 1.0
@@ -131,7 +131,7 @@ class Driver:
             self._watcher.tick(self)
 
     def _wait(self) -> None:
-        """Wait for the pool, also while it holds nothing but has to get ready for what waits for it."""
+        """Wait for the pool, also while it starts up."""
         if self.pool.open_units() or self._units or self.attempts.again:
             events = self.pool.wait(self._pace.wait)
             for event in events:
@@ -181,7 +181,7 @@ class Driver:
         self._units.extend(units)
 
     def _give_up(self, task: Task, failure: Failure) -> None:
-        """A row that fails before any worker has seen it."""
+        """Fail a row before any worker has seen it."""
         self.open[task.item.id] = OpenRow(task, 1)
         self._take_done(UnitDone(failed_span(Unit(task.item), failure), ""))
 
@@ -209,7 +209,7 @@ class Driver:
         self.partial.pop(event.result.key, None)
         row = self.open.get(row_id)
         if row is None or index in row.results:
-            return  # a late twin of a unit that was run elsewhere meanwhile
+            return  # a late duplicate of a unit that has run elsewhere
         self.attempts.forget(event.result.key)
         row.results[index] = event.result
         self._watcher.span_done(event.result.decoded_seconds)
@@ -263,8 +263,8 @@ class Driver:
             log.debug("committed", extra={"data": {"rows": rows, "seconds": round(self._commit_cost, 3)}})
 
     def _rescue(self) -> None:
-        """Commit what is finished before an error goes on its way, if that is possible."""
+        """Commit finished rows, if possible, before an error propagates."""
         try:
             self.ledger.commit()
-        except Exception:  # the first error is the one to tell
+        except Exception:  # report the first error
             log.exception("the finished rows could not be committed")

@@ -11,7 +11,7 @@ from asr_batch.jobs.views.row_files import RowFiles
 
 
 class FileBook:
-    """Hands everything on to `book` and writes the files of what it has committed."""
+    """Forwards to `book`, and writes the files of committed rows."""
 
     def __init__(self, book: Book, files: RowFiles) -> None:
         self._book, self._files = book, files
@@ -24,7 +24,7 @@ class FileBook:
         self._book.add(row, windows)
 
     def commit(self) -> int:
-        """Commit, then write files. Raises OutputError; rows that were committed stay so."""
+        """Commit, then write files. Raises OutputError; committed rows stay committed."""
         count = self._book.commit()
         rows, self._rows = self._rows, []
         with output_errors(self._files.root):

@@ -1,4 +1,4 @@
-"""The dry run: every file looked at, nothing transcribed."""
+"""The dry run: checks every file, transcribes nothing."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from asr_batch.manifests.records import AudioItem
 
 KEPT = 200
 ASSUMED_RTFX = 10.0
-"""Speed that is assumed before any run has shown one."""
+"""The assumed speed before any run has measured one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What probing found: seconds, or why there are none; `file` is equal for equal files."""
+    """The result of probing: seconds, or an error; `file` is equal for equal files."""
 
     seconds: float = 0.0
     error: str = ""
@@ -39,7 +39,7 @@ class Look:
 
 @dataclass(slots=True)
 class Plan:
-    """The outcome; of the rows only the first 200 of each kind are kept by name."""
+    """The outcome, with the first 200 rows of each kind."""
 
     rows: int = 0
     done: int = 0
@@ -62,7 +62,7 @@ class Plan:
 
 
 class Planner:
-    """Looks at the rows of a manifest with a few threads, a bounded number of rows ahead."""
+    """Probes the rows of a manifest on a few threads, a bounded number of rows ahead."""
 
     ahead = 512
 
@@ -95,7 +95,7 @@ class Planner:
             yield self._settled(*waiting.popleft())
 
     def _look(self, item: AudioItem) -> Future[Look] | Look:
-        """Look at a file, in a thread unless it is known from another row."""
+        """Probe a file on a thread, unless it is known from another row."""
         if is_remote(item.location):
             return Look(error="remote")
         found = stat_file(item.location)
@@ -154,7 +154,7 @@ class Planner:
         return self._resume.same_audio(position, hash_file(item.location)) if same is None else same
 
     def _is_duplicate(self, item: AudioItem, look: Look) -> bool:
-        """Whether a row before has the same content and the same settings of its own."""
+        """Whether an earlier row has the same content and the same settings."""
         content = self._content(item, look)
         own = (item.start, item.end, item.channel, item.language, item.task, item.prompt, item.track)
         key = hash((content, own))
@@ -167,7 +167,7 @@ class Planner:
         return True
 
     def _content(self, item: AudioItem, look: Look) -> object:
-        """Something equal for equal contents: files are hashed only when two have the same size."""
+        """A key that is equal for equal contents; files are hashed only if two have the same size."""
         found = stat_file(item.location)
         if found is None or look.file is None:
             return item.location

@@ -1,4 +1,4 @@
-"""Rows on their way: units of a row that are out, and the finished row for the ledger."""
+"""Rows in progress: the units of a row, and the finished row for the ledger."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Score = Callable[[str, str, str | None], Errors]
 
 @dataclass(slots=True)
 class OpenRow:
-    """A row with units out: what came back so far, and the rows that wait for the same transcript."""
+    """A row in progress: the spans finished so far, and the rows that wait for the same transcript."""
 
     task: Task
     count: int
@@ -36,12 +36,12 @@ class OpenRow:
 
     @property
     def complete(self) -> bool:
-        """Whether all units came back."""
+        """Whether all units are finished."""
         return len(self.results) == self.count
 
 
 def units_of(task: Task, split: Split, hang_timeout: float) -> list[Unit]:
-    """The units of a row, each with its deadline; the manifest's own columns stay here."""
+    """The units of a row, each with its deadline, without passed-through columns."""
     light = replace(task.item, extra=(), reference=None)
     units = split(light, task.facts.info)
     return [_with_deadline(unit, task, hang_timeout) for unit in units]
@@ -56,7 +56,7 @@ def _with_deadline(unit: Unit, task: Task, hang_timeout: float) -> Unit:
 
 
 class RowMaker:
-    """Makes rows of the data set from what workers returned."""
+    """Makes rows of the data set from the results of workers."""
 
     def __init__(
         self, model: ModelInfo, assemble: Assemble, score: Score | None, terms: Terms | None = None
@@ -95,7 +95,7 @@ class RowMaker:
             return self._assemble(item, results)
         except Exception:  # a bug in assembling one row must not lose the others
             log.exception("assembling row %s failed", item.id)
-            message = "The row's parts could not be put together; log.jsonl has the traceback."
+            message = "The row could not be assembled; log.jsonl has the traceback."
             return Transcript(
                 item.id, item.audio, "failed", error_code="internal_error", error_message=message
             )

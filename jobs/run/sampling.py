@@ -1,4 +1,4 @@
-"""`verify --sample`: a random part of a data set transcribed again and compared, value by value."""
+"""`verify --sample`: transcribes a random sample of a data set again and compares, value by value."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from asr_batch.workers.pool import Pool
 
 
 def sample_size(text: str, rows: int) -> int:
-    """How many rows `--sample` means: `5%` of them (at least one), or a number. Raises ConfigError."""
+    """The size of a sample: `5%` of the rows (at least one), or a number. Raises ConfigError."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%?)", text.strip())
     if match is None or (match[2] and float(match[1]) > 100):
         raise ConfigError(f"--sample {text!r} is not usable; expected a share such as 5% or a number of rows")
@@ -37,12 +37,12 @@ def sample_size(text: str, rows: int) -> int:
 
 
 def choose(ids: Sequence[str], count: int, seed: int) -> list[str]:
-    """A random sample that depends on the ids and the seed only."""
+    """A random sample that depends only on the ids and the seed."""
     return sorted(random.Random(seed).sample(sorted(ids), count))  # noqa: S311 - no secret
 
 
 class _Collector:
-    """Takes finished rows where a driver expects a ledger."""
+    """Collects finished rows in place of a ledger."""
 
     def __init__(self) -> None:
         self.index = Index(np.empty(0, dtype=ENTRY))

@@ -1,4 +1,4 @@
-"""Sums over the rows of a data set, kept up to date in constant time a row."""
+"""Sums over the rows of a data set, updated in constant time per row."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Totals:
         self._count(entry_of(row, 0), 1)
 
     def remove(self, entry: np.void) -> None:
-        """Take an index entry out again (its row was replaced)."""
+        """Subtract an index entry whose row was replaced."""
         self._count(entry.tolist(), -1)
 
     def _count(self, entry: Sequence[Any], sign: int) -> None:

@@ -192,3 +192,10 @@ def test_blocks_marked_as_runnable_run(page: Path, number: int, place: Path) -> 
         ]
         done = shell(place, "set -e\n" + "\n".join(lines))
     assert done.returncode == expected, done.stdout + done.stderr
+
+
+def test_the_page_on_architecture_names_every_package() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    rooms = ("jobs", "workers", "pipeline", "models", "manifests")
+    folders = {path.parent.relative_to(ROOT) for room in rooms for path in (ROOT / room).rglob("__init__.py")}
+    assert [str(folder) for folder in sorted(folders) if f"{folder.name}/" not in text] == []
