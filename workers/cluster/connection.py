@@ -31,6 +31,7 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # silences a FutureWarning
     "RAY_LOG_TO_DRIVER": "0",
     "RAY_SCHEDULER_EVENTS": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # else `uv run` packs the folder and installs it for every worker
 }
 
 EMBEDDED = QUIET | {
