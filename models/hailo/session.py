@@ -25,25 +25,52 @@ from asr_batch.models.hailo.device import Hold, acquire, release
 from asr_batch.models.hailo.faults import INVALID_OPERATION, SAME_IN_NUMPY_2, NpuError, Rung, explain
 from asr_batch.models.hailo.hef import HefHeader, read_header, runs_on
 from asr_batch.models.hailo.layout import MEMORY_AXES
+from asr_batch.models.hailo.quantised import Quantisation
 
 log = logging.getLogger(__name__)
+INTEGERS_ONLY = ("hailo10h",)
+"""Devices on which InferModel takes no FLOAT32 streams."""
+
 BURST = 4
 """Frames per context switch, for networks that do not fit on the chip as a whole."""
 
 
 class Slot:
-    """Buffers and bindings of one frame; reused once the frame has returned."""
+    """Buffers and bindings of one frame; reused when the frame is back.
+
+    `inputs` and `outputs` hold real values; where the device takes integers only, `quantised` names the
+    streams, and buffers of integers stand between.
+    """
 
     def __init__(
-        self, configured: Any, inputs: Mapping[str, Float32], outputs: Mapping[str, Float32]
+        self,
+        configured: Any,
+        inputs: Mapping[str, Float32],
+        outputs: Mapping[str, Float32],
+        quantised: Mapping[str, Quantisation] | None = None,
     ) -> None:
         self.inputs = dict(inputs)
         self.outputs = dict(outputs)
+        self._quantised = dict(quantised or {})
+        arrays = {**self.inputs, **self.outputs}
+        self._stored = {name: np.zeros(arrays[name].shape, q.dtype) for name, q in self._quantised.items()}
         self.bindings: Any = configured.create_bindings()
         for name, array in self.inputs.items():
-            self.bindings.input(name).set_buffer(_checked(array))
+            self.bindings.input(name).set_buffer(self._stored.get(name, _checked(array)))
         for name, array in self.outputs.items():
-            self.bindings.output(name).set_buffer(_checked(array))
+            self.bindings.output(name).set_buffer(self._stored.get(name, _checked(array)))
+
+    def send(self) -> None:
+        """Bring the inputs into the form that the device takes."""
+        for name, stored in self._stored.items():
+            if name in self.inputs:
+                self._quantised[name].store(self.inputs[name], stored)
+
+    def receive(self) -> None:
+        """Bring the outputs back to real values."""
+        for name, stored in self._stored.items():
+            if name in self.outputs:
+                self._quantised[name].restore(stored, self.outputs[name])
 
 
 def _checked(array: Float32) -> Float32:
@@ -88,19 +115,33 @@ class Frame:
             raise NpuError(Rung.MODEL, text, 4)
         if self.error is not None:
             raise explain(self.error, "encoding", Rung.JOB)
+        self.slot.receive()
 
 
 class Stream:
-    """Name, shape without batch and memory order of one input or output of the HEF."""
+    """Name, shape without batch and memory order of one input or output of the HEF.
 
-    def __init__(self, hrt: Any, native: Any) -> None:
-        native.set_format_type(hrt.FormatType.FLOAT32)
+    `integers`: the device takes and gives stored values only, so `quantisation` is set.
+    """
+
+    def __init__(self, hrt: Any, native: Any, integers: bool) -> None:
         self.name = str(native.name)
+        self.quantisation = _integers(hrt, native) if integers else None
+        if not integers:
+            native.set_format_type(hrt.FormatType.FLOAT32)
         self.order = _order(native)
         if self.order not in MEMORY_AXES and self.order != "NC":
             native.set_format_order(hrt.FormatOrder.NHWC)
             self.order = "NHWC"
         self.shape = [int(size) for size in native.shape]
+
+
+def _integers(hrt: Any, native: Any) -> Quantisation:
+    """Set the stream to what the HEF stores: uint16 where it does, else uint8."""
+    kind = native.format.type
+    wide = str(getattr(kind, "name", kind)).rsplit(".", 1)[-1] == "UINT16"
+    native.set_format_type(hrt.FormatType.UINT16 if wide else hrt.FormatType.UINT8)
+    return Quantisation.of(native, np.uint16 if wide else np.uint8)
 
 
 def _order(native: Any) -> str:
@@ -184,8 +225,10 @@ class Session:
 
     def _prepare(self, vdevice: Any) -> Any:
         model = vdevice.create_infer_model(str(self._hef))
-        self.inputs = [Stream(self._hrt, one) for one in model.inputs]
-        self.outputs = [Stream(self._hrt, one) for one in model.outputs]
+        device = (self._hold.arch if self._hold is not None else "") or self.header.arch
+        integers = device in INTEGERS_ONLY
+        self.inputs = [Stream(self._hrt, one, integers) for one in model.inputs]
+        self.outputs = [Stream(self._hrt, one, integers) for one in model.outputs]
         return model
 
     def slot(self, inputs: Mapping[str, Float32], outputs: Mapping[str, Float32]) -> Slot:
@@ -193,7 +236,9 @@ class Session:
         if self._configured is None:
             raise NpuError(Rung.MODEL, "the network is not configured")
         try:
-            slot = Slot(self._configured, inputs, outputs)
+            streams = {one.name: one.quantisation for one in (*self.inputs, *self.outputs)}
+            quantised = {name: q for name, q in streams.items() if q is not None}
+            slot = Slot(self._configured, inputs, outputs, quantised)
         except AssertionError:
             raise
         except Exception as exc:
@@ -207,6 +252,7 @@ class Session:
             raise NpuError(Rung.MODEL, "the network is not configured")
         frame = Frame(slot, self.generation)
         try:
+            slot.send()
             self._configured.wait_for_async_ready(timeout_ms=int(seconds * 1000), frames_count=1)
             frame.job = self._configured.run_async([slot.bindings], callback=frame.returned)
         except Exception as exc:

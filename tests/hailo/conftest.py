@@ -142,8 +142,9 @@ def hef_file(tmp_path: Path, encoder_onnx: bytes) -> Any:
     def write(name: str = "enc.hef", **changes: Any) -> Path:
         shape = changes.pop("shape", [1, 200, 80])
         order = changes.pop("order", "NHWC")
-        outputs = changes.pop("outputs", [{"name": "tiny/ew_add9", "shape": [1, 100, 32], "order": order}])
-        inputs = [{"name": "tiny/input_layer1", "shape": shape, "order": order}]
+        out = {"name": "tiny/ew_add9", "shape": [1, 100, 32], "order": order, "scale": 0.05}
+        outputs = changes.pop("outputs", [out])
+        inputs = [{"name": "tiny/input_layer1", "shape": shape, "order": order, "scale": 0.016, "zp": 90}]
         return heffile.write(tmp_path / name, inputs=inputs, outputs=outputs, onnx=encoder_onnx, **changes)
 
     return write

@@ -33,8 +33,11 @@ def stream_format(stream: dict[str, Any]) -> SimpleNamespace:
     return SimpleNamespace(type=kind, order=order, flags=_pyhailort.FormatFlags.NONE)
 
 
-def quant() -> SimpleNamespace:
-    return SimpleNamespace(qp_zp=128.0, qp_scale=0.14, limvals_min=-18.0, limvals_max=18.0)
+def quant(stream: dict[str, Any]) -> SimpleNamespace:
+    zero, scale = float(stream.get("zp", 128.0)), float(stream.get("scale", 0.14))
+    return SimpleNamespace(
+        qp_zp=zero, qp_scale=scale, limvals_min=-zero * scale, limvals_max=(255 - zero) * scale
+    )
 
 
 class HEF:
@@ -57,7 +60,7 @@ class HEF:
                 shape=tuple(stream["shape"]),
                 nms_shape=None,
                 format=stream_format(stream),
-                quant_info=quant(),
+                quant_info=quant(stream),
                 direction=_pyhailort.StreamDirection[direction],
             )
             for stream in streams

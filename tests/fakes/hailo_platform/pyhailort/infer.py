@@ -56,7 +56,7 @@ class InferModel:
 
         @property
         def quant_infos(self) -> list[Any]:
-            return [quant()]
+            return [quant(self._stream)]
 
         @property
         def is_nms(self) -> bool:
@@ -107,6 +107,9 @@ class InferModel:
             if self._parsed.arch not in ACCEPTS.get(device["arch"], set()):
                 old = double.version() < (4, 21, 0)
                 raise _pyhailort.fail("HAILO_INVALID_HEF" if old else "HAILO_HEF_NOT_COMPATIBLE_WITH_DEVICE")
+            types = {stream.format.type.name for stream in (*self._inputs, *self._outputs)}
+            if device["arch"] == "HAILO10H" and "FLOAT32" in types:
+                raise _pyhailort.fail("HAILO_NOT_IMPLEMENTED")  # integer buffers only, as users report
             if status := double.settings()["configure_status"]:
                 raise _pyhailort.HailoRTStatusException(str(status))
             if self._batch > 64:
@@ -278,13 +281,25 @@ class ConfiguredInferModel:
                 raise _pyhailort.fail("HAILO_INVALID_OPERATION")
 
         def read(self) -> dict[str, np.ndarray]:
-            return {
-                name: one._buffer.reshape(-1).view(np.float32).copy() for name, one in self._inputs.items()
-            }
+            return {name: self._real(one) for name, one in self._inputs.items()}
+
+        @staticmethod
+        def _real(one: Any) -> np.ndarray:
+            kind = one._stream.format.type.name
+            if kind == "FLOAT32":
+                return one._buffer.reshape(-1).view(np.float32).copy()
+            info = one._stream.quant_infos[0]
+            stored = one._buffer.reshape(-1).view(np.dtype(kind.lower())).astype(np.float32)
+            return (stored - np.float32(info.qp_zp)) * np.float32(info.qp_scale)
 
         def write(self, values: dict[str, np.ndarray]) -> None:
             for name, one in self._outputs.items():
-                one._buffer.reshape(-1).view(np.uint8)[:] = values[name].view(np.uint8)
+                kind, value = one._stream.format.type.name, values[name]
+                if kind != "FLOAT32":
+                    info, dtype = one._stream.quant_infos[0], np.dtype(kind.lower())
+                    value = np.rint(np.nan_to_num(value) / info.qp_scale + info.qp_zp)
+                    value = np.clip(value, 0, np.iinfo(dtype).max).astype(dtype)
+                one._buffer.reshape(-1).view(np.uint8)[:] = value.view(np.uint8)
 
     def __init__(self, configured_infer_model: Any, infer_model: Any) -> None:
         self._configured_infer_model: Any = configured_infer_model
