@@ -32,8 +32,8 @@ class Check:
     text: str
 
 
-def here(audio: Sequence[str] = ()) -> Iterator[Check]:
-    """The checks of this machine; `audio` are files or folders that it should read."""
+def here(audio: Sequence[str] = (), bundle: Path | None = None) -> Iterator[Check]:
+    """The checks of this machine: `audio` it should read, of `bundle` it should have a HEF for its chip."""
     found = facts.gather()
     pages = f"pages of {found.page_size} bytes"
     yield Check("machine", "ok", f"{found.host}: {found.arch}, {found.cores} cores, {pages}")
@@ -46,7 +46,7 @@ def here(audio: Sequence[str] = ()) -> Iterator[Check]:
     if found.temperature is not None:
         hot = found.temperature >= HOT
         yield Check("temperature", "note" if hot else "ok", f"{found.temperature:.0f} °C" + ", hot" * hot)
-    yield from npu()
+    yield from npu(bundle)
     yield from (_audio(path) for path in audio)
 
 
@@ -95,9 +95,9 @@ def _shm() -> Check:
 STATES: dict[str, State] = {"ok": "ok", "skipped": "ok", "warning": "note", "failed": "bad"}
 
 
-def npu() -> Iterator[Check]:
+def npu(bundle: Path | None = None) -> Iterator[Check]:
     """What `models.hailo_doctor` finds out about the NPU; one line where there is none."""
-    findings = diagnose()
+    findings = diagnose(bundle)
     if findings[0].name != "NPU":  # there is a device or its software
         findings += tools()
     for finding in findings:

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,19 +18,11 @@ from asr_batch.models.hailo.api import is_double, vendor
 from asr_batch.models.hailo.bundle import choose_hef
 from asr_batch.models.hailo.device import acquire, release, scan
 from asr_batch.models.hailo.faults import ABSENT, NpuError, explain
+from asr_batch.models.hailo.hef import read_header
+from asr_batch.models.hailo.machine import Check, checks, family, holders
 
 HOT, THROTTLED = 85.0, 104.0
 """Degrees Celsius: above the first, cooling is poor; above the second, the chip halves its clock."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One check: `result` in a few words, and a `remedy` unless there is nothing to do."""
-
-    name: str
-    state: Literal["ok", "warning", "failed", "skipped"]
-    result: str
-    remedy: str = ""
 
 
 def diagnose(bundle: Path | None = None) -> list[Check]:
@@ -39,22 +30,24 @@ def diagnose(bundle: Path | None = None) -> list[Check]:
 
     Opens the device for a moment, so a device that another program uses is reported as busy.
     """
-    checks = [_device_node(), _link()]
+    seen = [_device_node(), _link()]
     try:
         hrt = vendor()
     except ModelError as error:
-        if checks[0].state == "skipped" and importlib.util.find_spec("hailo_platform") is None:
+        absent = seen[0].state == "skipped" and family() is None
+        if absent and importlib.util.find_spec("hailo_platform") is None:
             return [Check("NPU", "skipped", "no Hailo device and no HailoRT on this machine")]
-        return [*checks, Check("hailo_platform", "failed", "cannot be imported", str(error))]
-    checks += [_package(hrt), _numpy(hrt)]
+        failed = Check("hailo_platform", "failed", "cannot be imported", str(error))
+        return [*seen, *checks(None), failed]
+    seen += [_package(hrt), _numpy(hrt), *checks(str(getattr(hrt, "__version__", "")) or None)]
     try:
         found = scan(hrt)
     except NpuError as error:
-        return [*checks, Check("scan", "failed", "the scan failed", str(error))]
+        return [*seen, Check("scan", "failed", "the scan failed", str(error))]
     if not found:
-        return [*checks, Check("scan", "failed", "no device", ABSENT)]
-    checks.append(Check("scan", "ok", ", ".join(found)))
-    return [*checks, *_identity(hrt, found[0]), *_opening(hrt, bundle)]
+        return [*seen, Check("scan", "failed", "no device", ABSENT)]
+    seen.append(Check("scan", "ok", ", ".join(found)))
+    return [*seen, *_identity(hrt, found[0]), *_opening(hrt, bundle)]
 
 
 def _device_node() -> Check:
@@ -152,16 +145,27 @@ def _opening(hrt: Any, bundle: Path | None) -> Iterator[Check]:
     try:
         hold = acquire(hrt, False)
     except NpuError as error:
-        yield Check("open", "failed", "the device cannot be opened", str(error))
+        others = "; ".join(f"{name} is running: {remedy}" for name, remedy in holders().items())
+        remedy = f"{error}; {others}" if others else str(error)
+        yield Check("open", "failed", "the device cannot be opened", remedy)
         return
     yield Check("open", "ok", "free")
     try:
         if bundle is not None:
-            yield Check("HEF", "ok", str(choose_hef(bundle, hold.arch)))
+            yield _hef(choose_hef(bundle, hold.arch), hold.arch)
     except ModelError as error:
         yield Check("HEF", "failed", "no HEF for this chip", str(error))
     finally:
         release(hold)
+
+
+def _hef(path: Path, arch: str) -> Check:
+    """The HEF that this chip gets."""
+    header = read_header(path)
+    told = f"{path}: for {header.arch}" + (f", by DFC {header.compiler}" if header.compiler else "")
+    if arch and header.arch != arch:
+        return Check("HEF", "warning", told, f"it runs on a {arch}, slower than one compiled for it")
+    return Check("HEF", "ok", told)
 
 
 def tools() -> list[Check]:

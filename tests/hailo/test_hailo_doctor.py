@@ -82,5 +82,5 @@ def test_doctor_asks_the_vendors_command_line(
 
 
 def test_doctor_of_a_machine_without_npu_has_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "diagnose", lambda: [Check("NPU", "skipped", "none here")])
+    monkeypatch.setattr(doctor, "diagnose", lambda bundle: [Check("NPU", "skipped", "none here")])
     assert [(check.name, check.state) for check in doctor.npu()] == [("NPU", "ok")]

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -21,26 +22,34 @@ MARKS = {"ok": "ok  ", "note": "note", "bad": "BAD "}
 )
 @click.option("--address", metavar="ADDRESS", help="Check a Ray cluster: auto or HOST:PORT.")
 @click.option("--audio", multiple=True, metavar="PATH", help="File or folder that must be readable.")
+@click.option(
+    "--model",
+    metavar="FOLDER",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Bundle that should have a HEF for this NPU.",
+)
 @click.option("--insecure-cluster", is_flag=True, help="Accept a Ray cluster without authentication.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
-def doctor(address: str | None, audio: tuple[str, ...], insecure_cluster: bool, as_json: bool) -> None:
+def doctor(
+    address: str | None, audio: tuple[str, ...], model: Path | None, insecure_cluster: bool, as_json: bool
+) -> None:
     """Check this machine, or a cluster, for problems.
 
     With --address, checks every node of a Ray cluster. Exit code 0 if a job could run, 3 if not.
     """
     if address in (None, "local"):
-        good = _machine(audio, as_json)
+        good = _machine(audio, model, as_json)
     else:
         assert address is not None
         good = _cluster(address, audio, insecure_cluster, as_json)
     sys.exit(0 if good else 3)
 
 
-def _machine(audio: Sequence[str], as_json: bool) -> bool:
+def _machine(audio: Sequence[str], model: Path | None, as_json: bool) -> bool:
     from asr_batch.workers.doctor import here
 
     checks = []
-    for check in here(audio):
+    for check in here(audio, model):
         checks.append(check)
         click.echo(json.dumps(asdict(check)) if as_json else _row(check))
     return all(check.state != "bad" for check in checks)
