@@ -430,7 +430,7 @@ def test_a_manifest_of_the_users_own_is_not_written_over(run, folder, capfd):
     made = folder(1)
     before = (made / "manifest.csv").read_bytes()
     assert run(manifest="", sources=(str(made),), out=".") == 2
-    assert "was not made by `run`" in capfd.readouterr().err
+    assert "was not written by `run`" in capfd.readouterr().err
     assert (made / "manifest.csv").read_bytes() == before
 
 
