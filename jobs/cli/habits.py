@@ -41,7 +41,6 @@ HABITS: dict[str, str] = {
     **dict.fromkeys(("--translate",), "use --task translate"),
     **dict.fromkeys(("--initial-prompt",), "use --prompt TEXT"),
     **dict.fromkeys(("--hotwords", "--keywords", "--vocabulary"), "use --glossary FILE, one term a line"),
-    **dict.fromkeys(("--overwrite", "--force"), "use --redo"),
     **dict.fromkeys(("--dry-run",), "use `asr-batch plan SOURCE`"),
 }
 """Keys have dashes; underscores in an option are read as dashes."""
