@@ -37,7 +37,8 @@ ENDINGS = frozenset(
             "mka",
         ),
         *("webm", "avi", "aif", "aiff", "aifc", "au", "snd", "caf", "wma", "amr", "3gp", "w64", "rf64"),
-        *("mpga", "mpeg", "ac3"),
+        *("mpga", "mpeg", "ac3", "mp2", "ts", "mts", "flv", "wmv", "wv", "tta", "ape", "spx"),
+        *("g722", "gsm", "al", "alaw", "ul", "ulaw", "sln", "dss"),
     )
 )
 """Extensions that count as audio in a folder; a file named on the command line may have any."""

@@ -215,6 +215,10 @@ class Track:
                 f"the file is damaged: {damage.seconds:.1f} s cannot be decoded, "
                 f"the first of {len(damage.holes)} holes is at {damage.holes[0][0]:.1f} s",
             )
+        if damage.disordered:
+            return Failure(
+                "unreadable", "the file is damaged: its times go back, so those of the text may be off"
+            )
         if wanted is None and damage.broken_off:
             return Failure("unreadable", f"the file breaks off at {stream.end:.3f} s, inside a frame")
         return None

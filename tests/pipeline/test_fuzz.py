@@ -5,6 +5,7 @@ The long one takes minutes: `pytest tests/pipeline/test_fuzz.py -m slow -s` (set
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections import Counter
@@ -18,7 +19,7 @@ from asr_batch.pipeline.track import MISSING
 
 SECONDS = 20
 WAYS = ("cut", "zero", "flip")
-FILES = 2000
+FILES = int(os.environ.get("FUZZ_FILES", "2000"))
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,8 @@ def judged(data: bytes, expected: list[float]) -> tuple[str, int]:
         samples, stream = heard(data)
     except ItemError as error:
         return error.code, SECONDS
-    wrong = stream.short or stream.damage.seconds > MISSING or stream.damage.broken_off
+    wrong = stream.short or stream.damage.seconds > MISSING
+    wrong = wrong or stream.damage.broken_off or stream.damage.disordered
     if stream.end < 0.02:
         return "too_short", SECONDS
     return ("partial" if wrong else "ok"), lost(samples, expected)
@@ -80,5 +82,6 @@ def test_two_thousand_damaged_files(good: dict[str, bytes]) -> None:
         cells = [(how, {s: n for (a, h, s), n in table.items() if (a, h) == (name, how)}) for how in WAYS]
         print(name, *(f"{how}: {found}" for how, found in cells), sep="  ")
     print(f"{FILES} files, slowest {slowest:.1f} s")
+    print(*silent, sep="\n")
     assert not silent
-    assert slowest < 20
+    assert slowest < 60

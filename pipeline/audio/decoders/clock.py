@@ -22,6 +22,7 @@ class Clock:
 
     def __init__(self, zero: float, length: float, damage: Damage, damaged: bool = False) -> None:
         self.position = 0.0
+        self.restarts = 0
         self._zero, self._length, self._damage, self._damaged = zero, length, damage, damaged
 
     def second(self, time: float | None) -> float:
@@ -42,6 +43,7 @@ class Clock:
         jump = time - self._zero - self.position
         if jump < _RESTART or (jump > LONGEST_GAP and self.position + jump > self._length + 1.0):
             self._zero += jump
+            self.restarts += 1
             return self.position
         return self.position + jump if jump > tolerance else self.position
 

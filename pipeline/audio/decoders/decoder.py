@@ -59,11 +59,13 @@ class Block:
 class Damage:
     """What a decoder could not read: stretches [start, end) in seconds, and how the file ends.
 
-    `broken_off`: the end lies inside a frame, a page or a sample.
+    `broken_off`: the end lies inside a frame, a page or a sample. `disordered`: times go back where the
+    container has them in order.
     """
 
     holes: list[tuple[float, float]] = field(default_factory=list)
     broken_off: bool = False
+    disordered: bool = False
 
     @property
     def seconds(self) -> float:

@@ -155,6 +155,8 @@ class FFmpeg:
             if clock is not None and packet.behind:
                 clock.lose(packet.behind)
         self.damage.broken_off = packets.broken_off
+        ordered = self._container.format.name.startswith(_ABSOLUTE)
+        self.damage.disordered = ordered and clock is not None and clock.restarts > 0
 
     def close(self) -> None:
         """Release the file."""

@@ -28,6 +28,8 @@ def promised_length(container: Any, track: Any, stream: Stream, size: int) -> fl
     if name == "mp3":
         return mpeg.promised_seconds(_head(stream, size))
     alone = len(container.streams) == 1
+    if name.startswith("asf") and alone:
+        return _asf_seconds(_head(stream, size))
     if name.startswith("matroska"):
         tagged = _tagged(track.metadata.get("DURATION", ""))
         return tagged or (float(container.duration or 0) / 1e6 if alone else 0.0)
@@ -45,6 +47,15 @@ def share_held(name: str, stream: Stream, size: int) -> float:
     elif name.startswith("avi") and head[:4] == b"RIFF":
         told = 8 + int.from_bytes(head[4:8], "little")
     return size / told if told > size else 1.0
+
+
+def _asf_seconds(head: bytes) -> float:
+    """Play time of an ASF file without its preroll, which counts in milliseconds."""
+    place = head.find(_ASF_FILE)
+    if place < 0 or len(head) < place + 88:
+        return 0.0
+    played, preroll = (int.from_bytes(head[place + at : place + at + 8], "little") for at in (64, 80))
+    return max(0.0, played / 1e7 - preroll / 1e3)
 
 
 def _head(stream: Stream, size: int) -> bytes:

@@ -46,7 +46,7 @@ def scan(reads: ReadsAt, end: int) -> OggPages:
             after = not numbers  # behind the last page of a stream that says so nothing is missed
             place = _next_page(reads, place + 1, end)
             whole = whole and after
-            broken_off = not after and place >= end and wanted > len(page)
+            broken_off = not after and place >= end
             continue
         _, _, flags, _, serial, number, _, _ = _HEAD.unpack_from(page)
         if flags & _BEGINS:

@@ -169,7 +169,7 @@ class Packets:
             self._count += 1
             self._seconds += seconds
         self._last_size = packet.size
-        if self._format == "mp3":
+        if self._format in _FRAMED:
             self._last = bytes(memoryview(packet)[:4])
             self._end = None if packet.pos is None else packet.pos + packet.size
 
@@ -177,6 +177,10 @@ class Packets:
         """Whether the file ends where its container or its last frame does not let it end."""
         if self._format == "mp3":
             return self._torn_frame()
+        if self._format in _FRAMED and self._end is not None and self._count:
+            left = self._size - (self._place if self._reads is not None else self._end)
+            if 0 < left < self._bytes / self._count:
+                return True
         if self._format == "mpegts" and all(self._size % size for size in _TS_PACKETS):
             return True
         share = share_held(self._format, self._stream, self._size)
