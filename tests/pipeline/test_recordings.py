@@ -151,6 +151,16 @@ def test_cut_short_means_a_second_and_a_hundredth(save: Callable[..., Path], tun
     assert heard(data[: -RATE * 2 * 11 // 10])[1].short
 
 
+@pytest.mark.parametrize("name", ["a.wav", "a.aiff", "a.au", "a.w64", "a.rf64", "a.caf"])
+def test_half_of_an_uncompressed_file(save: Callable[..., Path], tune: np.ndarray, name: str) -> None:
+    kind = {"a.rf64": "RF64", "a.w64": "W64"}.get(name)
+    data = save(tune, name, **({"format": kind} if kind else {})).read_bytes()
+    samples, stream = heard(data[: len(data) // 2])
+    times_hold(samples, [1, 2, 3])
+    assert stream.short
+    assert not heard(data)[1].short
+
+
 @pytest.mark.parametrize(("subtype", "exact"), [("GSM610", False), ("IMA_ADPCM", False), ("ULAW", True)])
 def test_telephony_in_wav(save: Callable[..., Path], tune: np.ndarray, subtype: str, exact: bool) -> None:
     path = save(tune[::2], rate=8000, subtype=subtype)

@@ -31,6 +31,7 @@ _EXACT_HEADS = (b"fLaC", b"OggS", b"FORM", b"RIFX", b"riff", b".snd", b"dns.", b
 _PLAIN = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF"})
 _INDEXED = frozenset({"FLAC", "OGG"})
 _UNKNOWN_LENGTH = 0x7F000000  # writers into pipes put such a size into the header
+_UNKNOWN_LONG = 1 << 62
 _USUAL = {6: "5.1", 8: "7.1"}  # FLAC, Ogg and WAV without a mask: the order of their specifications
 _CHUNKS = frozenset(
     {b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"fact", b"PEAK", b"smpl", b"iXML", b"afsp", b"JUNK"}
@@ -63,7 +64,7 @@ class SoundFile:
             int(found.channels),
             codec,
             self.exact and duration > 0 and whole,
-            max(duration, self._promised()) if self.exact else 0.0,
+            max(duration, self._promised(), _counted(reads, size) / found.samplerate) if self.exact else 0.0,
         )
         self._torn = found.format in _PLAIN and self.exact and _torn(reads, size)
 
@@ -179,6 +180,32 @@ def unclosed(reads: ReadsAt, size: int) -> dict[int, bytes]:
     if found[1] == 0 and name in _CHUNKS and found[0] + 8 + length <= size:
         return {}  # a chunk follows: there really is no sound
     return {0: b"RIFF", found[0] - 4: b"\xff\xff\xff\xff"}
+
+
+def _counted(reads: ReadsAt, size: int) -> float:
+    """Frames by the header of a file of 64-bit sizes (RF64, W64); 0.0 for others, and where it tells none."""
+    head = reads(0, 4)
+    if head == b"RF64" and reads(12, 4) == b"ds64":
+        length = int.from_bytes(reads(28, 8), "little")
+        unit = (_riff_data(reads, size) or (0, 0, 0))[2]
+    elif head == b"riff":
+        length, unit = _w64_data(reads, size)
+    else:
+        return 0.0
+    return length / unit if unit and 0 < length < _UNKNOWN_LONG else 0.0
+
+
+def _w64_data(reads: ReadsAt, size: int) -> tuple[int, int]:
+    """Length of a W64 file's data and bytes a frame: chunks of 16 bytes of name and 8 of size, with both."""
+    place, unit = 40, 0
+    while place + 24 <= size:
+        name, length = reads(place, 4), int.from_bytes(reads(place + 16, 8), "little")
+        if name == b"data":
+            return length - 24, unit
+        if name == b"fmt ":
+            unit = int.from_bytes(reads(place + 36, 2), "little")
+        place += max(24, (length + 7) & ~7)
+    return 0, unit
 
 
 def _riff_data(reads: ReadsAt, size: int) -> tuple[int, int, int] | None:

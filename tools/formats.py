@@ -1,0 +1,175 @@
+"""`python tools/formats.py > docs/formats.md`: the table of formats, from files that ffmpeg makes just now.
+
+Needs the commands `ffmpeg` and `sox`. Each file holds 12 s with a burst of a tone at every second, and is
+read as a row would be: by which decoder, whether it can be sought in, what it is held to, what is told of it
+cut in half.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from asr_batch.manifests.errors import ItemError
+from asr_batch.pipeline.audio.reader import AudioStream
+
+SECONDS, RATE = 12, 16_000
+FFMPEG: dict[str, tuple[str, ...]] = {
+    "wav": (),
+    "wav-float": ("-c:a", "pcm_f32le", "{}.wav"),
+    "wav-alaw": ("-ar", "8000", "-c:a", "pcm_alaw", "{}.wav"),
+    "wav-adpcm": ("-c:a", "adpcm_ima_wav", "{}.wav"),
+    "wav-gsm": ("sox", "-r", "8000", "-e", "gsm-full-rate", "{}.wav"),
+    "wav-mp3": ("-c:a", "libmp3lame", "{}.wav"),
+    "w64": (),
+    "rf64": ("-rf64", "always", "{}.wav"),
+    "aiff": (),
+    "au": (),
+    "caf": ("-c:a", "pcm_s16le"),
+    "flac": (),
+    "mp3": (),
+    "mp3-headless": ("-q:a", "4", "-write_xing", "0", "-id3v2_version", "0", "{}.mp3"),
+    "mp2": (),
+    "ogg": ("-c:a", "libvorbis"),
+    "opus": ("-c:a", "libopus"),
+    "spx": ("-c:a", "libspeex"),
+    "m4a": ("-c:a", "aac", "-movflags", "+faststart"),
+    "m4a-alac": ("-c:a", "alac", "-movflags", "+faststart", "{}.m4a"),
+    "mp4-fragments": (
+        "-c:a",
+        "aac",
+        "-movflags",
+        "+frag_keyframe+empty_moov",
+        "-frag_duration",
+        "1000000",
+        "{}.mp4",
+    ),
+    "3gp": ("-c:a", "aac", "-movflags", "+faststart"),
+    "aac": ("-c:a", "aac"),
+    "ac3": (),
+    "mkv": ("-c:a", "aac"),
+    "webm": ("-c:a", "libopus"),
+    "wma": ("-c:a", "wmav2"),
+    "ts": ("-c:a", "aac"),
+    "flv": ("-ar", "44100", "-c:a", "aac"),
+    "avi": ("-c:a", "libmp3lame"),
+    "wv": ("-c:a", "wavpack"),
+    "tta": (),
+    "g722": ("-c:a", "g722"),
+    "al": ("-ar", "8000", "-f", "alaw"),
+    "ul": ("-ar", "8000", "-f", "mulaw"),
+    "gsm": ("sox", "-r", "8000"),
+    "sln": ("-ar", "8000", "-f", "s16le"),
+}
+"""Name, and what ffmpeg (or sox) is told to write it."""
+
+HEAD = """# Formats
+
+What `asr-batch` reads, by `python tools/formats.py`: files of {seconds} s, made with {version},
+read with libsndfile {sndfile} and FFmpeg's libraries {libraries} in PyAV {pyav}.
+
+*Seeking*: `exact` where any sample can be reached without decoding what lies before it; several workers
+share a long file of this kind. *Held to*: the length that the row is measured against. It is a hint: what
+the decoder gives counts. A file is cut short when more than a second and more than 1 % of it is missing.
+Without such a length, a row is `partial` where the file ends inside a frame, a page or a sample. *Off by*:
+how far the burst of a tone at 5 s is from its place.
+
+| file | codec | decoder | seeking | held to | off by | cut in half |
+|---|---|---|---|---|---|---|
+"""
+TAIL = """
+AMR, DSS, Monkey's Audio, Musepack, DTS and what else FFmpeg's libraries decode are read the same way; a
+codec that they lack is a row with `unsupported_codec`. `.g722`, `.g726`, `.g729`, `.gsm`, `.al`, `.alaw`,
+`.ul`, `.ulaw`, `.sln` (8 kHz) and `.sln12` to `.sln48` have no header: they are read as what their names
+say. Codecs of one byte a sample can be cut anywhere, and nothing tells. A `.raw` or `.pcm` file says nothing
+of its rate and is `unreadable`.
+"""
+
+
+def main() -> int:
+    """Print the page."""
+    import av
+
+    version = _run(["ffmpeg", "-version"]).split("\n")[0].split(" Copyright")[0]
+    libraries = ".".join(map(str, av.library_versions["libavcodec"]))
+    head = HEAD.format(
+        seconds=SECONDS,
+        version=version,
+        sndfile=soundfile.__libsndfile_version__,
+        libraries=f"(libavcodec {libraries})",
+        pyav=av.__version__,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "source.wav"
+        soundfile.write(source, bursts(), RATE)
+        rows = [row(name, made(source, name, how)) for name, how in FFMPEG.items()]
+    print(head + "\n".join(rows) + "\n" + TAIL, end="")
+    return 0
+
+
+def bursts() -> np.ndarray:
+    """A burst of a tone at every second, over faint noise."""
+    time = np.arange(SECONDS * RATE) / RATE
+    noise = np.random.default_rng(0).normal(0, 1e-3, len(time))
+    return (0.5 * np.sin(2 * np.pi * 800 * time) * (time % 1 < 0.1) + noise).astype(np.float32)
+
+
+def made(source: Path, name: str, how: tuple[str, ...]) -> Path:
+    """The file, written by ffmpeg or sox."""
+    *options, last = how or ("",)
+    if "{}" not in last:
+        options, last = list(how), "{}." + name
+    target = source.with_name(last.format(name))
+    if options[:1] == ["sox"]:
+        _run(["sox", str(source), *options[1:], str(target)])
+    else:
+        _run(["ffmpeg", "-loglevel", "error", "-y", "-i", str(source), *options, str(target)])
+    return target
+
+
+def _run(command: list[str]) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def row(name: str, path: Path) -> str:
+    """One line of the table."""
+    samples, stream = read(path)
+    info = stream.info
+    held = f"{info.promised:.2f} s" if info.promised else "the last frame"
+    cells = (name, info.codec, info.decoder, "exact" if info.seekable else "no", held, offset(samples))
+    return f"| {' | '.join((*cells, half(path)))} |"
+
+
+def read(path: Path) -> tuple[np.ndarray, AudioStream]:
+    """All samples."""
+    stream = AudioStream(path)
+    blocks = list(stream.blocks())
+    stream.close()
+    return np.concatenate(blocks), stream
+
+
+def offset(samples: np.ndarray) -> str:
+    """Milliseconds between the burst at 5 s and its place."""
+    loud = np.convolve(np.abs(samples[int(4.5 * RATE) : int(5.5 * RATE)]), np.ones(80) / 80, "same") > 0.1
+    return f"{(int(np.argmax(loud)) / RATE - 0.5) * 1000:.0f} ms"
+
+
+def half(path: Path) -> str:
+    """What is told of the first half of the file."""
+    target = path.with_name(f"half-{path.name}")
+    target.write_bytes(path.read_bytes()[: path.stat().st_size // 2 - 7])
+    try:
+        _, stream = read(target)
+    except (ItemError, ValueError):
+        return "failed"
+    wrong = stream.short or stream.damage.broken_off or stream.damage.seconds > 1
+    return "partial" if wrong else "ok"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
