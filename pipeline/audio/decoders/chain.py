@@ -15,14 +15,16 @@ Opener = Callable[[], Decoder]
 class Chain:
     """Parts that follow each other, each with times of its own. Raises what the first one raises."""
 
-    def __init__(self, parts: Sequence[Opener], broken_off: bool) -> None:
+    def __init__(self, parts: Sequence[Opener], broken_off: bool, whole: bool = True) -> None:
         self.damage = Damage(broken_off=broken_off)
         self.notes: tuple[str, ...] = ()
         self._parts = list(parts)
         self._open: Decoder | None = self._parts[0]()
         infos = [self._open.info, *(_info(part) for part in self._parts[1:])]
         duration = sum(info.duration for info in infos if info is not None)
-        self.info: AudioInfo = replace(self._open.info, duration=duration, promised=0.0, seekable=False)
+        self.info: AudioInfo = replace(
+            self._open.info, duration=duration, promised=0.0 if whole else duration, seekable=False
+        )
 
     def blocks(self, start: float) -> Iterator[Block]:
         """All parts from the first on."""

@@ -32,7 +32,7 @@ class Clock:
     def place(self, time: float | None, seconds: float, damaged: bool) -> float:
         """Where the next frame, `seconds` long, begins; `damaged`: something was lost before it."""
         at = self._believed(time, _EXACT if damaged else JITTER)
-        if damaged or self._damaged:
+        if damaged or (self._damaged and self.position):
             self._damage.add(self.position, at)
         self.position = at + seconds
         return at

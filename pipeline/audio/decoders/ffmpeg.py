@@ -23,6 +23,7 @@ from asr_batch.pipeline.audio.decoders.decoder import (
     AudioInfo,
     Block,
     Damage,
+    cut_short,
     frames_at_once,
     plausible,
 )
@@ -59,7 +60,7 @@ class FFmpeg:
         raw: RawFormat | None = None,
         damaged: bool = False,
     ) -> None:
-        self._stream, self._size, self._damaged = stream, size, damaged
+        self._stream, self._size = stream, size
         self.damage = Damage()
         self.notes: tuple[str, ...] = ()
         self._container = _opened(stream, raw)
@@ -72,6 +73,9 @@ class FFmpeg:
             self._container.close()
             raise ItemError("bad_track", f"track {index} is not in this file; it has 0 to {len(streams) - 1}")
         self._track: Any = streams[index]
+        # Packets of ASF have one size and follow each other without a gap.
+        asf = self._container.format.name.startswith("asf") and len(self._container.streams) == 1
+        self._damaged = damaged or asf
         context = self._track.codec_context
         if context.sample_rate not in _RATES or not 0 < context.layout.nb_channels <= 1024:
             self._refuse("unreadable")
@@ -155,8 +159,10 @@ class FFmpeg:
             if clock is not None and packet.behind:
                 clock.lose(packet.behind)
         self.damage.broken_off = packets.broken_off
-        ordered = self._container.format.name.startswith(_ABSOLUTE)
-        self.damage.disordered = ordered and clock is not None and clock.restarts > 0
+        if clock is not None and self._container.format.name.startswith(_ABSOLUTE):
+            promised = self.info.promised
+            too_long = promised > 0 and cut_short(promised, clock.position)
+            self.damage.disordered = clock.restarts > 0 or too_long
 
     def close(self) -> None:
         """Release the file."""

@@ -30,6 +30,8 @@ def promised_length(container: Any, track: Any, stream: Stream, size: int) -> fl
     alone = len(container.streams) == 1
     if name.startswith("asf") and alone:
         return _asf_seconds(_head(stream, size))
+    if name == "flv":
+        return float(container.duration or 0) / 1e6 if alone else 0.0
     if name.startswith("matroska"):
         tagged = _tagged(track.metadata.get("DURATION", ""))
         return tagged or (float(container.duration or 0) / 1e6 if alone else 0.0)

@@ -126,7 +126,7 @@ def _chain(source: Source, pages: OggPages) -> Decoder:
             stream.close()
             raise
 
-    return Chain([partial(link, *ends) for ends in pages.links], pages.broken_off)
+    return Chain([partial(link, *ends) for ends in pages.links], pages.broken_off, pages.whole)
 
 
 def _remembered(source: Source, what: str, find: Callable[[], T]) -> T:

@@ -27,6 +27,7 @@ _ZEROS_ARE_SOUND = ("pcm_", "adpcm_", "g722", "g726", "dsd")
 _MOST_FAILURES = 64
 _LEAST_HUGE = 4096
 _CHUNK_HEAD = 8
+_TAGS = (b"ID3", b"TAG", b"APE", b"LYR")
 _TS_PACKETS = (188, 192, 204)  # bytes, by flavour
 _TELLING = 64  # bytes by which a packet is found in its file
 _STEP, _FARTHEST = 1 << 20, 1 << 26
@@ -67,7 +68,7 @@ class Packets:
         self._complained = False
         self._last = b""
         self._end: int | None = None
-        self._last_size = self._place = 0
+        self._last_size = self._place = self._even = 0
         seen = self._format == "aac" and not isinstance(stream, View)
         self._reads = reads_at(stream) if seen else None
         self._alone = self._format == "avi" and len(container.streams) == 1
@@ -137,10 +138,23 @@ class Packets:
 
     def _swallowed(self, packet: Any) -> float:
         """Seconds in a packet of bare frames that has everything up to the next frame in it."""
-        if self._format not in _FRAMED or not self._huge(packet):
+        if self._format == "mp3":
+            surplus = float(self._surplus(packet))
+        else:
+            huge = self._format in _FRAMED and self._huge(packet)
+            surplus = packet.size - self._bytes / self._count if huge else 0.0
+        if not surplus or not self._bytes:
             return 0.0
         self.damaged = True
-        return float((packet.size - self._bytes / self._count) / self._bytes * self._seconds)
+        return float(surplus / self._bytes * self._seconds)
+
+    def _surplus(self, packet: Any) -> int:
+        """Bytes of an MP3 packet behind its frame that are no tag."""
+        frame = mpeg.frame_bytes(bytes(memoryview(packet)[:4]))
+        if not 24 < frame < packet.size - 24:
+            return 0
+        behind = bytes(memoryview(packet)[frame : frame + 3])
+        return 0 if behind in _TAGS else int(packet.size - frame)
 
     def _skipped(self, packet: Any) -> float:
         """Seconds that a demuxer without times passes over in silence to find the next frame."""
@@ -151,7 +165,7 @@ class Packets:
         else:
             return 0.0
         gap = place - self._place - (_CHUNK_HEAD if self._alone else 0)
-        tag = self._reads is not None and self._reads(self._place, 3) in (b"ID3", b"TAG", b"APE")
+        tag = self._reads is not None and self._reads(self._place, 3) in _TAGS
         self._place = place + packet.size
         if gap <= 0 or tag or self._count < 2 or (self._alone and gap < _LEAST_HUGE):
             return 0.0
@@ -164,10 +178,14 @@ class Packets:
         )
 
     def _note(self, packet: Any, seconds: float) -> None:
+        """Keep count; `_even` is the size of all packets but the last, 0 where they differ."""
+        if self._even and self._last_size and self._last_size != self._even:
+            self._even = 0
         if not self._huge(packet):
             self._bytes += packet.size
             self._count += 1
             self._seconds += seconds
+        self._even = self._even if self._last_size else packet.size
         self._last_size = packet.size
         if self._format in _FRAMED:
             self._last = bytes(memoryview(packet)[:4])
@@ -179,7 +197,7 @@ class Packets:
             return self._torn_frame()
         if self._format in _FRAMED and self._end is not None and self._count:
             left = self._size - (self._place if self._reads is not None else self._end)
-            if 0 < left < self._bytes / self._count:
+            if 0 < left < self._bytes / self._count or (self._even and self._last_size != self._even):
                 return True
         if self._format == "mpegts" and all(self._size % size for size in _TS_PACKETS):
             return True
