@@ -151,7 +151,9 @@ class Packets:
     def _surplus(self, packet: Any) -> int:
         """Bytes of an MP3 packet behind its frame that are no tag."""
         frame = mpeg.frame_bytes(bytes(memoryview(packet)[:4]))
-        if not 24 < frame < packet.size - 24:
+        if frame <= 24:
+            return int(packet.size) if self._huge(packet) else 0
+        if frame >= packet.size - 24:
             return 0
         behind = bytes(memoryview(packet)[frame : frame + 3])
         return 0 if behind in _TAGS else int(packet.size - frame)
