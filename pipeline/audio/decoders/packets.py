@@ -109,6 +109,7 @@ class Packets:
         base = packet.time_base
         made = Packet([], None if packet.pts is None or not base else float(packet.pts * base))
         seconds = float((packet.duration or 0) * base) if base else 0.0
+        self.damaged = self.damaged or bool(packet.is_corrupt and self._zeros_count)
         failed = bool(packet.size) and self._zeros_count and _all_zero(packet)
         if not failed:
             failed = self._decode(packet, made) and bool(packet.size)
