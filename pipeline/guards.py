@@ -17,6 +17,7 @@ from asr_batch.pipeline.text.words import LATIN, normal, normal_words, words_bet
 from asr_batch.pipeline.thresholds import (
     COMPRESSION,
     DENSEST,
+    DENSEST_TWICE,
     DIGIT_TIMES,
     ECHO,
     LEAST_SPEECH,
@@ -85,6 +86,13 @@ def loops(text: str) -> bool:
     return loop_start([word for word in words_of(text) if normal(word)]) is not None
 
 
+def doubled(text: str) -> bool:
+    """Whether the text says one thing twice and nothing else."""
+    words = normal_words(text)
+    half = len(words) // 2
+    return half > 0 and words[:half] == words[half:]
+
+
 def echoes(text: str, prompt: str | None) -> bool:
     """Whether the text has words in a row from its prompt: it may only repeat what it was shown."""
     if not prompt:
@@ -117,7 +125,8 @@ def judge(result: WindowResult, speech: float, prompt: str | None = None) -> fro
         faults.add("low_logprob")
     if result.truncated:
         faults.add("truncated")
-    if speech >= LEAST_SPEECH / 2 and letters(result.text) / speech > DENSEST:
+    most = DENSEST_TWICE if doubled(result.text) else DENSEST
+    if speech >= LEAST_SPEECH / 2 and letters(result.text) / speech > most:
         faults.add("too_dense")
     if echoes(result.text, prompt):
         faults.add("prompt_echo")

@@ -13,7 +13,15 @@ from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask
 from asr_batch.pipeline.audio.source import Source
 from asr_batch.pipeline.audit import HINT, audible_speech
 from asr_batch.pipeline.guards import Outcome
-from asr_batch.pipeline.thresholds import HARDLY, LOGPROB, NO_SPEECH, SILENT_MODEL, SILENT_SECONDS
+from asr_batch.pipeline.thresholds import (
+    DOUBTED,
+    HARDLY,
+    LOGPROB,
+    NO_SPEECH,
+    NOTHING,
+    SILENT_MODEL,
+    SILENT_SECONDS,
+)
 from asr_batch.pipeline.windows.planning import SPEECH
 
 
@@ -73,7 +81,9 @@ class DecodedWindow:
         unlikely = result.avg_logprob < LOGPROB
         if self.heard_seconds < HARDLY:
             silent = math.isnan(result.no_speech_prob) and not (self.speech >= HINT).any()
-            return unlikely or silent or result.no_speech_prob >= NO_SPEECH
+            doubted = result.avg_logprob < DOUBTED or bool(self.outcome.flags & {"repetition", "truncated"})
+            denied = result.no_speech_prob >= NO_SPEECH and (doubted or self.heard_seconds < NOTHING)
+            return unlikely or silent or denied
         return unlikely and result.no_speech_prob > SILENT_MODEL and self.heard_seconds < SILENT_SECONDS
 
     def audible(self, threshold: float) -> Mask:

@@ -22,6 +22,9 @@ LOOP_SPAN, LOOP_TIMES, DIGIT_TIMES = 6, 4, 8
 DENSEST = 24
 """Letters a second of speech that nobody exceeds; the fastest human clip has 21."""
 
+DENSEST_TWICE = 16
+"""The same for one thing written twice, as decoders do with a short word said once."""
+
 ECHO = 4
 """Words in a row that a text shares with its prompt from which it is heard again without the prompt."""
 
@@ -84,13 +87,21 @@ LEAST_WINDOWS = 3
 """Windows that the repair budget allows to even the shortest row."""
 
 # Text where nobody speaks. Human clips at -45 and -70 dBFS and in noise as loud as they are: Silero
-# hears at least 1.3 s, `no_speech_prob` is at most 0.41. Ten kinds of sound without speech: Silero hears
-# 0.04 s or less, `no_speech_prob` is at least 0.32.
+# hears at least 1.3 s, `no_speech_prob` is at most 0.41. Ten kinds of sound without speech: Silero
+# hears 0.04 s or less, `no_speech_prob` is at least 0.32, the log-probability under -0.9 or the text a
+# loop. Lone synthetic digits: Silero hears 0.13 s or more, nano.en's `no_speech_prob` goes up to 0.57,
+# its log-probability is above -0.2.
 HARDLY = 0.3
 """Seconds of speech (Silero) under which a window's text needs another witness."""
 
+NOTHING = 0.05
+"""Seconds of speech (Silero) that are none."""
+
 NO_SPEECH = 0.3
-"""The model's no-speech probability from which it is none."""
+"""The model's no-speech probability from which it denies that somebody speaks."""
+
+DOUBTED = -0.5
+"""Log-probability under which it doubts what it wrote."""
 
 SILENT_MODEL, SILENT_SECONDS = 0.6, 1.0
 """No-speech probability that, with an unlikely text, outweighs so many seconds of Silero. Whisper's rule."""
