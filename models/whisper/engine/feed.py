@@ -111,9 +111,12 @@ class EncoderFeed(Generic[T]):
     def _start(self, items: Sequence[_Queued[Any]], log_mel: Float32) -> EncoderJob:
         return self._encoder.start(log_mel, cpu=any(one.cpu for one in items))
 
-    def encode(self, samples: Samples) -> Float32:
-        """Hidden states [positions, d_model] of one window, beside the queue."""
-        one = [_Queued(None, samples, cpu=False, whole=False)]
+    def encode(self, samples: Samples, *, whole: bool = False) -> Float32:
+        """Hidden states [positions, d_model] of one window, beside the queue.
+
+        `whole` as in :meth:`put`, where the encoder can.
+        """
+        one = [_Queued(None, samples, cpu=False, whole=whole and self._encoder.frames is None)]
         hidden: Float32 = self._start(one, self._features(one)).result()[0]
         return hidden
 
