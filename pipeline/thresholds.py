@@ -90,7 +90,7 @@ LEAST_WINDOWS = 3
 # hears at least 1.3 s, `no_speech_prob` is at most 0.41. Ten kinds of sound without speech: Silero
 # hears 0.04 s or less, `no_speech_prob` is at least 0.32, the log-probability under -0.9 or the text a
 # loop. Lone synthetic digits: Silero hears 0.13 s or more, nano.en's `no_speech_prob` goes up to 0.57,
-# its log-probability is above -0.2.
+# its log-probability is above -0.6.
 HARDLY = 0.3
 """Seconds of speech (Silero) under which a window's text needs another witness."""
 
@@ -100,7 +100,7 @@ NOTHING = 0.05
 NO_SPEECH = 0.3
 """The model's no-speech probability from which it denies that somebody speaks."""
 
-DOUBTED = -0.5
+DOUBTED = -0.7
 """Log-probability under which it doubts what it wrote."""
 
 SILENT_MODEL, SILENT_SECONDS = 0.6, 1.0
