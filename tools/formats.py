@@ -1,8 +1,8 @@
 """`python tools/formats.py > docs/formats.md`: the table of formats, from files that ffmpeg makes just now.
 
 Needs the commands `ffmpeg` and `sox`. Each file holds 12 s with a burst of a tone at every second, and is
-read as a row would be: by which decoder, whether it can be sought in, what it is held to, what is told of it
-cut in half.
+read as a row would be: by which decoder, whether it can be sought in, what it is held to, what is reported
+when it is cut in half.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def offset(samples: np.ndarray) -> str:
 
 
 def half(path: Path) -> str:
-    """What is told of the first half of the file."""
+    """What is reported for the first half of the file."""
     target = path.with_name(f"half-{path.name}")
     target.write_bytes(path.read_bytes()[: path.stat().st_size // 2 - 7])
     try:
