@@ -9,7 +9,7 @@ from typing import Any
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.inspect.about import about_model
 from asr_batch.models.inspect.run import Verdict, judge, loading_providers
-from asr_batch.models.onnx.graph import Graph
+from asr_batch.models.onnx.facts import GraphFacts
 from asr_batch.models.onnx.safety import check_graph
 from asr_batch.models.onnx.tensors import Value
 from asr_batch.models.safetensors import read_header
@@ -148,7 +148,7 @@ def _graph(folder: Path, name: str, run: bool) -> GraphReport:
     )
 
 
-def precision_of(graph: Graph, types: dict[str, int]) -> str:
+def precision_of(graph: GraphFacts, types: dict[str, int]) -> str:
     """What the weights are multiplied in, told by the operators: `fp32`, `fp16`, `int8 dynamic`, …"""
     operators = set(graph.operators)
     if "MatMulNBits" in operators:

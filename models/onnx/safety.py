@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from asr_batch.manifests.errors import ModelError
-from asr_batch.models.onnx.graph import Graph, read_graph
+from asr_batch.models.onnx.facts import GraphFacts, read_graph
 from asr_batch.models.onnx.tensors import Weight
 
 
@@ -69,7 +69,7 @@ def _in_hub_cache(real: Path, base: Path) -> bool:
     return False
 
 
-def check_graph(path: Path) -> Graph:
+def check_graph(path: Path) -> GraphFacts:
     """Walk the ONNX file at `path` and check its tensors; returns what it holds.
 
     Raises ModelError: no ONNX file, external data outside the folder or cut short, a size without bytes.

@@ -10,10 +10,10 @@ from asr_batch.manifests.errors import ModelError
 from asr_batch.models.onnx import fields
 from asr_batch.models.onnx.sessions import session_options
 from asr_batch.models.onnx.tensors import type_number
-from asr_batch.models.onnx.writer import Graph, make_value, text
+from asr_batch.models.onnx.writer import GraphParts, make_value, text
 
 
-def static_shapes(graph: Graph) -> list[bytes]:
+def static_shapes(graph: GraphParts) -> list[bytes]:
     """A ValueInfoProto for every output of every node. Raises ModelError for a size that is open."""
     made = [name for node in graph.nodes for name in node.outputs]
     asked = replace(graph, outputs=[text(fields.VALUE_NAME, name) for name in made])

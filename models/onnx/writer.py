@@ -79,7 +79,7 @@ class Node:
 
 
 @dataclass(slots=True)
-class Graph:
+class GraphParts:
     """A graph in pieces: nodes in order, tensors and everything else as raw messages.
 
     `values` are types and shapes of inner values; those of a graph that was read are left behind.
@@ -110,10 +110,10 @@ class Graph:
         return head + text(fields.MODEL_GRAPH, b"".join(parts)) + opsets
 
 
-def read_graph(path: Path) -> Graph:
+def read_graph(path: Path) -> GraphParts:
     """The graph of an ONNX file whose large tensors lie outside of it. Raises ModelError for broken bytes."""
     data = path.read_bytes()
-    graph = Graph()
+    graph = GraphParts()
     for one in Message(data, 0, len(data)).fields():
         if one.number == fields.MODEL_IR:
             graph.ir_version = one.value
@@ -124,7 +124,7 @@ def read_graph(path: Path) -> Graph:
     return graph
 
 
-def _read_parts(graph: Graph, message: Message) -> None:
+def _read_parts(graph: GraphParts, message: Message) -> None:
     for one in message.fields():
         if one.number == fields.GRAPH_NODE:
             graph.nodes.append(Node.parse(one.message()))

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr_batch.models.onnx import writer as wire
-from asr_batch.models.onnx.writer import Graph, Node
+from asr_batch.models.onnx.writer import GraphParts, Node
 from asr_batch.models.qwen3.config import QwenConfig
 from asr_batch.models.qwen3.trace import LINEAR, DecoderWeights, LayerWeights, NotTracedError, trace
 
 CONTRIB = "com.microsoft"
 
 
-def last_position(graph: Graph) -> Graph:
+def last_position(graph: GraphParts) -> GraphParts:
     """Return decoder_init with logits of the last position only. Raises NotTracedError."""
     at, head = next(
         ((place, node) for place, node in enumerate(graph.nodes) if "logits" in node.outputs), (0, None)
@@ -35,7 +35,7 @@ def last_position(graph: Graph) -> Graph:
     moved = Node(head.op, (picked, *head.inputs[1:]), head.outputs, head.domain, head.attributes)
     nodes = [*graph.nodes[:at], gather, moved, *graph.nodes[at + 1 :]]
     outputs = [_without_shape(raw) for raw in graph.outputs]
-    return Graph(
+    return GraphParts(
         nodes, {**graph.tensors, index: tensor}, graph.inputs, outputs, graph.opsets, graph.ir_version
     )
 
@@ -47,7 +47,7 @@ def _without_shape(raw: bytes) -> bytes:
     return wire.make_value("logits", wire.FLOAT_TYPE, ["batch", 1, "vocabulary"])
 
 
-def batched_step(graph: Graph, config: QwenConfig) -> Graph:
+def batched_step(graph: GraphParts, config: QwenConfig) -> GraphParts:
     """Return a decoder_step for many windows, with caches updated in place. Raises NotTracedError.
 
     Inputs: `input_embeds` f32 [rows, 1, hidden], `lengths` i32 [rows] (positions in the cache before this
@@ -61,7 +61,7 @@ def batched_step(graph: Graph, config: QwenConfig) -> Graph:
     return _StepWriter(graph, config).write(weights)
 
 
-def frequencies(graph: Graph, config: QwenConfig) -> NDArray[np.float32]:
+def frequencies(graph: GraphParts, config: QwenConfig) -> NDArray[np.float32]:
     """The rotary frequencies [head_dim / 2]: the graph's own constants, else by the formula.
 
     The last digit matters: at position 400 it is an angle of 0.00005, and prefill and step must agree.
@@ -78,13 +78,13 @@ def frequencies(graph: Graph, config: QwenConfig) -> NDArray[np.float32]:
 
 
 class _StepWriter:
-    def __init__(self, source: Graph, config: QwenConfig) -> None:
+    def __init__(self, source: GraphParts, config: QwenConfig) -> None:
         self._source = source
         self._config = config
         opsets = [wire.make_opset("", 18), wire.make_opset(CONTRIB, 1)]
-        self._graph = Graph(opsets=list(opsets), ir_version=source.ir_version)
+        self._graph = GraphParts(opsets=list(opsets), ir_version=source.ir_version)
 
-    def write(self, weights: DecoderWeights) -> Graph:
+    def write(self, weights: DecoderWeights) -> GraphParts:
         c, graph = self._config, self._graph
         self._constants()
         state = "input_embeds"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.onnx import writer as wire
-from asr_batch.models.onnx.graph import Graph as Inspected
+from asr_batch.models.onnx.facts import GraphFacts
 from asr_batch.models.onnx.safety import check_graph
 from asr_batch.models.onnx.sessions import Tensor, check_tensors, open_session, session_options
 from asr_batch.models.qwen3.config import QwenConfig
@@ -29,7 +29,7 @@ def open_published(path: Path, threads: int, prepack: bool = True) -> ort.Infere
 
 
 def open_rewritten(
-    path: Path, threads: int, rewrite: Callable[[wire.Graph], wire.Graph], prepack: bool = True
+    path: Path, threads: int, rewrite: Callable[[wire.GraphParts], wire.GraphParts], prepack: bool = True
 ) -> ort.InferenceSession:
     """Open the graph at `path`, transformed by `rewrite`, over the memory-mapped weights of its data file.
 
@@ -81,7 +81,7 @@ def _options(threads: int, prepack: bool) -> ort.SessionOptions:
     return options
 
 
-def data_files(graph: Inspected) -> set[str]:
+def data_files(graph: GraphFacts) -> set[str]:
     """Names of a graph's external data files."""
     return {one.location for one in (*graph.weights, *graph.constants) if one.location is not None}
 

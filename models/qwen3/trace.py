@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from asr_batch.models.onnx.writer import Graph, Node
+from asr_batch.models.onnx.writer import GraphParts, Node
 
 LINEAR = frozenset({"MatMul", "MatMulNBits"})
 NORM = frozenset({"SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization", "RMSNormalization"})
@@ -45,13 +45,13 @@ class DecoderWeights:
     head: Node
 
 
-def trace(graph: Graph) -> DecoderWeights:
+def trace(graph: GraphParts) -> DecoderWeights:
     """Follow `input_embeds` to `logits`. Raises NotTracedError."""
     return _Tracer(graph).decoder()
 
 
 class _Tracer:
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: GraphParts) -> None:
         self._tensors = graph.tensors
         self._users: dict[str, list[Node]] = {}
         for node in graph.nodes:

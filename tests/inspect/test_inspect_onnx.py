@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from asr_batch.manifests.errors import ModelError
-from asr_batch.models.onnx.graph import read_graph
+from asr_batch.models.onnx.facts import read_graph
 from asr_batch.models.onnx.safety import check_graph, inside
 
 QWEN = Path(__file__).resolve().parents[1] / "data" / "qwen3_asr_tiny"

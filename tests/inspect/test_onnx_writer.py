@@ -67,7 +67,7 @@ def test_attributes_of_every_kind() -> None:
 
 
 def test_shapes_of_inner_values() -> None:
-    graph = writer.Graph(
+    graph = writer.GraphParts(
         nodes=[writer.Node("Relu", ("x",), ("y",)), writer.Node("Transpose", ("y",), ("z",))],
         inputs=[writer.make_value("x", writer.FLOAT_TYPE, [2, 3])],
         outputs=[writer.make_value("z", writer.FLOAT_TYPE, [3, 2])],

@@ -248,5 +248,5 @@ def test_rotary_frequencies_are_those_of_the_graph() -> None:
     found = rewrite.frequencies(graph, config)
     assert found[0] == 1.0
     assert any(found.tobytes() in tensor for tensor in graph.tensors.values())
-    formula = rewrite.frequencies(wire.Graph(), config)
+    formula = rewrite.frequencies(wire.GraphParts(), config)
     np.testing.assert_allclose(found, formula, rtol=1e-6)

@@ -56,7 +56,7 @@ class _Writer:
     """Appends nodes and constants to a graph; values are referred to by name."""
 
     def __init__(self) -> None:
-        self.graph = wire.Graph(opsets=[wire.make_opset("", _OPSET)])
+        self.graph = wire.GraphParts(opsets=[wire.make_opset("", _OPSET)])
 
     def constant(self, array: Float32) -> str:
         """Name of a new constant float32 tensor."""

@@ -69,7 +69,7 @@ class Graph:
     """An ONNX graph under construction; values are referred to by name."""
 
     def __init__(self, name: str) -> None:
-        self._parts = writer.Graph(name=name)
+        self._parts = writer.GraphParts(name=name)
         self._weights: dict[str, Array] = {}
         self._names: dict[int, str] = {}
 

@@ -44,7 +44,7 @@ class StaticGraph:
     def __init__(self, weights: Weights, opset: int) -> None:
         self._weights = weights
         self.opset = opset
-        self._parts = writer.Graph()
+        self._parts = writer.GraphParts()
 
     def op(self, kind: str, *inputs: str, name: str = "", out: str = "", **attributes: Any) -> str:
         """Append a node with one output; returns the output's name."""

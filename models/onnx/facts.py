@@ -17,7 +17,7 @@ MAX_DEPTH = 16
 
 
 @dataclass(slots=True)
-class Graph:
+class GraphFacts:
     """All that a file holds; `operators` counts over all subgraphs, `top` in the outer graph alone.
 
     `weights` are the initializers of all graphs, `constants` the tensors of Constant nodes. `bits` are the
@@ -42,7 +42,7 @@ class Graph:
         return sum(weight.elements for weight in self.weights)
 
 
-def read_graph(path: Path) -> Graph:
+def read_graph(path: Path) -> GraphFacts:
     """Walk the ONNX file at `path`. Raises ModelError when it is none."""
     try:
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
@@ -56,8 +56,8 @@ def read_graph(path: Path) -> Graph:
     return graph
 
 
-def _model(message: Message) -> Graph:
-    found = Graph()
+def _model(message: Message) -> GraphFacts:
+    found = GraphFacts()
     producer = {fields.MODEL_PRODUCER: "", fields.MODEL_PRODUCER_VERSION: ""}
     for item in message.fields():
         if item.number == fields.MODEL_IR:
@@ -83,7 +83,7 @@ def _opset(message: Message) -> tuple[str, int]:
     return domain, version
 
 
-def _graph(message: Message, found: Graph, depth: int) -> None:
+def _graph(message: Message, found: GraphFacts, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise ModelError(f"subgraphs nested deeper than {MAX_DEPTH}; no speech model needs that")
     found.depth = max(found.depth, depth)
@@ -102,7 +102,7 @@ def _graph(message: Message, found: Graph, depth: int) -> None:
     found.inputs += [value for value in inputs if value.name not in names]  # old files list weights too
 
 
-def _node(message: Message, found: Graph, depth: int) -> None:
+def _node(message: Message, found: GraphFacts, depth: int) -> None:
     operator = ""
     attributes = []
     for item in message.fields():
@@ -117,7 +117,7 @@ def _node(message: Message, found: Graph, depth: int) -> None:
         _attribute(attribute, operator, found, depth)
 
 
-def _attribute(message: Message, operator: str, found: Graph, depth: int) -> None:
+def _attribute(message: Message, operator: str, found: GraphFacts, depth: int) -> None:
     name, number = "", 0
     for item in message.fields():
         if item.number == fields.ATTRIBUTE_NAME:
