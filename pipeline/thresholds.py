@@ -64,6 +64,9 @@ WORSE = 0.1
 SAME = 0.6
 """Of the letters that stand in a stretch: a second hearing with as many, and nothing new, confirms it."""
 
+ALIKE = 0.8
+"""Of the letters of the longer one of two hearings: the shorter one confirms what is said again and again."""
+
 NEWS = 3
 """Letters that a second hearing must add to count as more."""
 
@@ -83,7 +86,7 @@ AT_ONCE = 8
 SECONDS_TURN = 0.5
 """Share of the repair budget that is kept for the second model where there is one."""
 
-LEAST_WINDOWS = 3
+LEAST_WINDOWS = 6
 """Windows that the repair budget allows to even the shortest row."""
 
 # Text where nobody speaks. Human clips at -45 and -70 dBFS and in noise as loud as they are: Silero

@@ -22,6 +22,7 @@ from asr_batch.pipeline.guards import DecodeRequest, judge, request
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.text.spoken import total_letters
 from asr_batch.pipeline.text.words import join_texts, normal, words_of
+from asr_batch.pipeline.thresholds import LOGPROB
 from asr_batch.pipeline.windows.planning import pauses, quietest, runs
 
 
@@ -84,9 +85,12 @@ def hear(
         else:
             result = yield request(part, base, listener.options, spoken, second)
         results.append(result)
-        faults |= judge(result, spoken)
+        faults |= judge(result, spoken) - {"low_logprob"}
         words += words_heard(result, start / FRAMES_PER_SECOND, speech[start:end])
-    return Hearing(_joined(results), tuple(words), frozenset(faults))
+    joined = _joined(results)
+    if not joined.avg_logprob >= LOGPROB:  # of all together: a short piece may be less likely
+        faults.add("low_logprob")
+    return Hearing(joined, tuple(words), frozenset(faults))
 
 
 def words_heard(result: WindowResult, offset: float, speech: Mask) -> list[Word]:

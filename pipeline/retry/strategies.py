@@ -39,6 +39,7 @@ from asr_batch.pipeline.retry.hearing import (
 from asr_batch.pipeline.text.spoken import total_letters
 from asr_batch.pipeline.text.words import words_of
 from asr_batch.pipeline.thresholds import (
+    ALIKE,
     ASKED_FOR,
     ENOUGH_SPEECH,
     GAP,
@@ -149,9 +150,18 @@ def _by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Att
         if not hearing.faults & WHOLE and _believable(window, hearing) and _as_likely(window, hearing):
             return _taken(window, hearing)
         window = _kept(window, "utterances", hearing)
+        if not hearing.faults & WHOLE and _says_as_much(window, hearing):
+            kept = replace(window.outcome, flags=window.outcome.flags - {"repetition"})
+            return replace(window, outcome=kept, confirmed=((0, len(window.level)),))
     if window.outcome.flags & {"truncated", "too_dense"}:
         return _cut_off(window)
     return window
+
+
+def _says_as_much(window: Doubtful, hearing: Hearing) -> bool:
+    """Whether both hearings are equally long: what is repeated was said so often."""
+    stood = total_letters(words_of(window.outcome.result.text))
+    return ALIKE * stood <= _letters(hearing.words) <= stood / ALIKE
 
 
 def _cut_off(window: Doubtful) -> Doubtful:
