@@ -13,14 +13,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, time, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asr_batch.jobs.glossary import read_glossary
 from asr_batch.manifests.errors import ConfigError
 from asr_batch.manifests.languages import AUTO, EXPECTED, language_code
-from asr_batch.manifests.records import AudioItem
-from asr_batch.models.recognizer import LoadOptions
-from asr_batch.pipeline.options import PipelineOptions
+
+if TYPE_CHECKING:  # for `--help` in a tenth of a second, without NumPy
+    from asr_batch.manifests.records import AudioItem
+    from asr_batch.models.recognizer import LoadOptions
+    from asr_batch.pipeline.options import PipelineOptions
 
 
 def _key(text: str, default: Any = None, **limits: Any) -> Any:
@@ -80,6 +82,7 @@ class RunConfig:
     on_finish: str | None = _key("Command to run at the end, with summary.json on its standard input.")
     webhook: str | None = _key("URL to send summary.json to at the end.")
     fresh: bool = _key("Require an empty output folder; deletes nothing.", False)
+    redo: bool = _key("Go on in a folder of another job, or with another model or settings.", False)
     min_coverage: float | None = _key(
         "Gate: minimum share of speech with text, from 0 to 1.", least=0.0, most=1.0
     )
@@ -101,9 +104,13 @@ class RunConfig:
     )
     quiet: bool = _key("Print nothing unless something is wrong.", False)
     verbose: bool = _key("Log in more detail.", False)
+    named: frozenset[str] = frozenset()
+    """Keys that the command line or job.toml gave; not a key itself."""
 
     def pipeline(self) -> PipelineOptions:
         """The part that the pipeline gets."""
+        from asr_batch.pipeline.options import PipelineOptions
+
         return PipelineOptions(
             language=_detected_if_auto(self.language),
             languages=tuple(language_code(one) or "" for one in (self.languages or "").split(",") if one),
@@ -127,6 +134,8 @@ class RunConfig:
 
     def load(self) -> LoadOptions:
         """The part that loading a model gets."""
+        from asr_batch.models.recognizer import LoadOptions
+
         return LoadOptions(
             precision=self.precision,  # type: ignore[arg-type]
             provider=self.provider,
@@ -140,9 +149,9 @@ class RunConfig:
 
 
 FORMATS = ("srt", "vtt", "txt", "json", "tsv", "jsonl", "csv")
-KEYS = {entry.name: entry for entry in fields(RunConfig)}
+KEYS = {entry.name: entry for entry in fields(RunConfig) if entry.metadata}
 LATER = ("prompt", "glossary")
-_SETTINGS = ("precision", "provider", "encoder", "decoder")
+LOAD_SETTINGS = ("precision", "provider", "encoder", "decoder")
 
 
 def _detected_if_auto(language: str | None) -> str | None:
@@ -153,7 +162,7 @@ def _detected_if_auto(language: str | None) -> str | None:
 def settings_base(config: RunConfig, second_sha256: str = "") -> dict[str, Any]:
     """Everything but the row's own that decides a transcript (not: workers, batch size, threads)."""
     load = asdict(config.load())
-    settings = {name: load[name] for name in _SETTINGS}
+    settings = {name: load[name] for name in LOAD_SETTINGS}
     told = {**settings, **asdict(config.pipeline()), "second_model": second_sha256}
     # Keys that came later are left out where they say nothing, so that older data sets stay as they are.
     return {name: value for name, value in told.items() if value or name not in LATER}
@@ -281,7 +290,8 @@ def build_config(given: Mapping[str, Any], file: Mapping[str, Any] | None = None
         raise ConfigError("job.toml has both manifest and sources; expected one of them")
     if told.keys() & {"manifest", "sources"}:
         kept = {name: value for name, value in kept.items() if name not in ("manifest", "sources")}
-    config = _with_manifest(RunConfig(**{**kept, **told}))
+    values = {**kept, **told}
+    config = _with_manifest(RunConfig(**values, named=frozenset(values)))
     if not config.manifest and not config.sources:
         raise ConfigError(
             "SOURCE is missing: give a manifest, or audio files, folders and globs, on the command line "

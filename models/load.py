@@ -9,7 +9,7 @@ from typing import cast
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.onnx.safety import broken_values
-from asr_batch.models.recognizer import LoadOptions, Recognizer
+from asr_batch.models.recognizer import LoadOptions, ModelInfo, Recognizer
 
 FAMILIES: tuple[str, ...] = (
     "asr_batch.models.whisper.recognizer",
@@ -39,4 +39,22 @@ def load_recognizer(path: str | Path, options: LoadOptions | None = None) -> Rec
     raise ModelError(
         f"{folder}: not a model folder of a known layout (found {found}); expected bundle.json, a Whisper "
         "ONNX folder as on the hub, or encoder.onnx with decoder_init.onnx and decoder_step.onnx"
+    )
+
+
+def identify(path: str | Path) -> ModelInfo | None:
+    """What a compiled bundle says of itself, without loading it; None for other folders.
+
+    Raises ModelError for a bundle that is not whole.
+    """
+    folder = Path(path)
+    if not (folder / "bundle.json").is_file():
+        return None
+    from asr_batch.models.whisper.bundle import read_bundle
+    from asr_batch.models.whisper.config import WhisperConfig
+
+    bundle, config = read_bundle(folder), WhisperConfig.from_folder(folder)
+    known = tuple(sorted(config.languages)) if config.multilingual else ("en",)
+    return ModelInfo(
+        folder.name, "whisper", str(folder), bundle.sha256, bundle.precision, bundle.window, known
     )

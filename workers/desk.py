@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from asr_batch.manifests.records import Unit
@@ -102,3 +102,17 @@ class Desk:
     def units(self) -> tuple[Unit, ...]:
         """All its units."""
         return (*self.held.values(), *self.queued)
+
+
+def late_units(desk: Desk, moved: Mapping[Key, float], called: float | None, now: float) -> list[Key]:
+    """Keys of units that count as hung: those that did not move for as long as they may take.
+
+    Units share the worker, so each may wait for all the others as well. `moved` is when each last moved on,
+    `called` when the call that runs was made.
+    """
+    if not desk.held:
+        return []
+    patience = sum(unit.deadline for unit in desk.held.values())
+    late = [key for key, since in moved.items() if key in desk.held and now - since > patience]
+    limit = max(unit.deadline for unit in desk.held.values())
+    return late or (list(desk.held) if called is not None and now - called > limit else [])

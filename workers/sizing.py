@@ -48,6 +48,16 @@ def worker_count(cpus: int, memory: int, model: int) -> int:
     return max(1, min(round(cpus / THREADS), fitting))
 
 
+def ray_pays(audio_seconds: float, workers: int, model: int) -> bool:
+    """Whether `workers` under Ray end a job of so much audio sooner than one process does.
+
+    Ray takes about 5 s to start and to end. One process is taken to do 2.4e9 / `model` seconds of audio a
+    second, a rough figure (60 for a tiny model of 40 MB; work grows with the bytes of the weights) that need
+    only be right within a few times. Ray's gain is the share that the other workers take off it.
+    """
+    return workers > 1 and audio_seconds * (1 - 1 / workers) > 5.0 * 2.4e9 / max(model, 1)
+
+
 def memory_share(free: int, workers: int) -> int:
     """Bytes by which each of `workers` may grow on a machine with `free` bytes."""
     return max(LEAST_SHARE, int(0.8 * free / workers))

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
-from importlib.metadata import version
+from importlib.abc import MetaPathFinder
 from typing import Any
 
 import click
 
 from asr_batch.jobs.cli.habits import answer
 from asr_batch.manifests.errors import AsrBatchError, ConfigError, OutputHeldError
+
+SUMMARIES: dict[str, str] = {
+    "run": "Transcribe SOURCE into a data set.",
+    "watch": "Transcribe files that arrive in FOLDER, until stopped.",
+    "plan": "Check every file of SOURCE without transcribing.",
+    "status": "Show the progress of data set DIR, during a run and afterwards.",
+    "retry": "Run failed or partial rows of data set DIR again.",
+    "verify": "Check the integrity of data set DIR.",
+    "export": "Write each row of data set DIR to a file in DIR2.",
+    "report": "Write an HTML page about data set DIR.",
+    "diff": "Compare two data sets: changed rows, and the WER of both.",
+    "compact": "Merge the part files of data set DIR into fewer, larger ones.",
+    "manifest": "Build manifests.",
+    "models": "Manage, inspect and compile models.",
+    "schedule": "Run a job every day, or keep watching a folder.",
+    "bench": "Measure the speed of this machine.",
+    "doctor": "Check this machine, or a cluster, for problems.",
+}
+"""One line for each in `asr-batch --help`, which imports no command."""
 
 COMMANDS: dict[str, str] = {
     "run": "asr_batch.jobs.cli.commands.run:run",
@@ -30,6 +50,15 @@ COMMANDS: dict[str, str] = {
 }
 
 
+class _NoPandas(MetaPathFinder):
+    """pyarrow loads pandas at the first conversion where it is installed: a second for nothing."""
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        """Tell that there is no pandas; say nothing of other modules."""
+        if fullname == "pandas":
+            raise ModuleNotFoundError("asr-batch does without pandas", name=fullname)
+
+
 class LazyGroup(click.Group):
     """A group that imports its commands on use, so `--help` and cron lines start fast."""
 
@@ -45,6 +74,11 @@ class LazyGroup(click.Group):
         module, _, attribute = target.partition(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(SUMMARIES.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error for the user becomes one sentence on stderr and its exit code."""
@@ -64,6 +98,8 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("asr-batch"), prog_name="asr-batch")
+@click.version_option(package_name="asr-batch", prog_name="asr-batch")
 def main() -> None:
     """Transcribe audio files into one Parquet data set that accounts for every second."""
+    if not any(isinstance(finder, _NoPandas) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _NoPandas())

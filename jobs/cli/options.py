@@ -32,7 +32,7 @@ _METAVARS = {
 }
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "Output": ("out", "format", "beside_audio", "word_timestamps", "fresh", "part_rows"),
+    "Output": ("out", "format", "beside_audio", "word_timestamps", "fresh", "redo", "part_rows"),
     "Model": ("model", "second_model", "precision", "encoder", "decoder", "provider", "npu_service"),
     "Recognition": (
         *("language", "languages", "task", "prompt", "glossary", "window", "planner", "beam_size"),

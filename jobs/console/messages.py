@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -92,6 +94,14 @@ def native_stderr_to(path: Path, most: int = 10 * 1024 * 1024) -> Iterator[None]
         with suppress(OSError):
             if path.stat().st_size == 0:
                 path.unlink()
+
+
+def program() -> str:
+    """The command as it can be typed again: by its name where that is on the PATH, else as it was called."""
+    called, found = Path(sys.argv[0]), shutil.which("asr-batch")
+    if called.name != "asr-batch":
+        return "asr-batch" if found else f"{shlex.quote(sys.executable)} -m asr_batch.jobs"
+    return "asr-batch" if found and called.exists() and called.samefile(found) else shlex.quote(str(called))
 
 
 def hms_short(seconds: float | None) -> str:

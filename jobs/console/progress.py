@@ -16,7 +16,10 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How far a job is. Seconds are audio seconds except `eta`; `share` is of all audio, 0 to 1."""
+    """How far a job is. Seconds are audio seconds except `eta`; `share` is of all audio, 0 to 1.
+
+    `done` are committed rows; `rtfx` is None until a speed can be told.
+    """
 
     rows: int
     done: int
@@ -24,7 +27,7 @@ class View:
     partial: int
     audio_seconds: float
     share: float
-    rtfx: float
+    rtfx: float | None
     eta: float | None
     nodes: tuple[dict[str, Any], ...] = ()
     state: str = "running"
@@ -51,11 +54,9 @@ def hms(seconds: float | None) -> str:
 def line_of(view: View) -> str:
     """One line for a person."""
     failed = f", {view.failed} failed" if view.failed else ""
+    speed = f"{view.rtfx:.1f}x real time, ETA {hms(view.eta)}" if view.rtfx else "speed not known yet"
     partial = f", {view.partial} partial" if view.partial else ""
-    return (
-        f"{view.done}/{view.rows} files{failed}{partial}, {hms(view.audio_seconds)} of audio, "
-        f"{view.rtfx:.1f}x real time, ETA {hms(view.eta)}"
-    )
+    return f"{view.done}/{view.rows} files{failed}{partial}, {hms(view.audio_seconds)} of audio, {speed}"
 
 
 class Nothing:

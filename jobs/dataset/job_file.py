@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import platform
 import sys
-from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from asr_batch.jobs.config import RunConfig, Settings
+from asr_batch.jobs.config import KEYS, RunConfig, Settings
 from asr_batch.jobs.dataset.json_files import read_json, write_json
 from asr_batch.jobs.dataset.schema import SCHEMA_VERSION
 from asr_batch.jobs.dataset.tables import JOB
@@ -61,7 +60,7 @@ def write_job(
             "rows": found.rows,
             "sha256": found.sha256,
         },
-        "options": {**asdict(config), **dict.fromkeys(SECRET)},
+        "options": {**{name: getattr(config, name) for name in KEYS}, **dict.fromkeys(SECRET)},
         "settings": settings.base,
         "settings_sha256": settings.sha256(),
         "model": {"name": model.name, "path": model.path, "sha256": model.sha256, "family": model.family},

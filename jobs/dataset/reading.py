@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from asr_batch.manifests.errors import ConfigError
+
+if TYPE_CHECKING:  # importing it imports pandas where that is installed, for a second
+    import pyarrow.dataset as ds
 
 BATCH = 128
 """Rows turned into Python objects at a time; a row of an hour's audio takes a few megabytes with words."""

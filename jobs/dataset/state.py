@@ -9,7 +9,7 @@ from typing import Any
 from asr_batch.jobs.console.messages import counts_line
 from asr_batch.jobs.console.progress import hms
 from asr_batch.jobs.dataset.lock import held, holder
-from asr_batch.jobs.dataset.tables import JOB, load_job, load_status, open_transcripts
+from asr_batch.jobs.dataset.tables import JOB, load_job, load_status, read_rows
 
 SHOWN = 10
 
@@ -24,13 +24,12 @@ def job_state(root: Path) -> dict[str, Any]:
     errors: Counter[str] = Counter()
     failed: list[dict[str, Any]] = []
     seconds = 0.0
-    for batch in open_transcripts(root).to_batches(columns=columns):
-        counts.update(batch.column("status").to_pylist())
-        errors.update(code for code in batch.column("error_code").to_pylist() if code)
-        seconds += sum(value or 0.0 for value in batch.column("duration").to_pylist())
-        if len(failed) < SHOWN:
-            rows = (row for row in batch.to_pylist() if row["status"] in ("failed", "partial"))
-            failed.extend(row for row, _ in zip(rows, range(SHOWN - len(failed)), strict=False))
+    for row in read_rows(root, columns):
+        counts[row["status"]] += 1
+        errors.update([row["error_code"]] if row["error_code"] else [])
+        seconds += row["duration"] or 0.0
+        if row["status"] in ("failed", "partial") and len(failed) < SHOWN:
+            failed.append(row)
     running = held(root)
     total = int(job["manifest"]["rows"])
     return {
@@ -66,7 +65,7 @@ def state_lines(found: dict[str, Any]) -> list[str]:
         return lines
     rows, view = found["rows"], found["view"] or {}
     lines.append(f"{counts_line(rows)} of {rows['total']} rows; {hms(found['audio_seconds'])} of audio done")
-    if view:
+    if view.get("rtfx"):
         lines.append(f"{view['rtfx']:.1f}x real time, ETA {hms(view['eta'])}")
     lines += [f"  under way: {unit['id']} ({unit['seconds']:.1f} s)" for unit in found["in_flight"][:SHOWN]]
     lines += [f"  {node['node']}: {npu_text(node['npu'])}" for node in found["nodes"] if node.get("npu")]

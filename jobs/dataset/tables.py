@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from asr_batch.jobs.dataset.json_files import STATUS, SUMMARY, read_json
 from asr_batch.jobs.dataset.schema import TRANSCRIPTS, WINDOWS
 from asr_batch.manifests.errors import ConfigError
+
+if TYPE_CHECKING:  # importing it imports pandas where that is installed, for a second
+    import pyarrow.dataset as ds
 
 JOB = "job.json"
 
@@ -26,11 +30,22 @@ def open_windows(root: str | Path) -> ds.Dataset:
 
 
 def _open(root: Path, folder: str, empty: pa.Schema) -> ds.Dataset:
+    import pyarrow.dataset as ds
+
     check_dataset(root)
     parts = sorted((root / folder).glob("*.parquet"))
     if not parts:
         return ds.dataset(pa.Table.from_pylist([], schema=empty))
     return ds.dataset([str(part) for part in parts], format="parquet")
+
+
+def read_rows(root: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Some columns of all committed rows, a part at a time. Raises ConfigError without a data set."""
+    check_dataset(root)
+    for part in sorted((root / "transcripts").glob("*.parquet")):
+        with pq.ParquetFile(part) as file:
+            for batch in file.iter_batches(columns=list(columns)):
+                yield from batch.to_pylist()
 
 
 def check_dataset(root: Path) -> None:

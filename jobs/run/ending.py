@@ -6,10 +6,9 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import pyarrow.dataset as ds
-
-from asr_batch.jobs.console.messages import TABLE_ROWS
-from asr_batch.jobs.dataset.tables import open_transcripts
+from asr_batch.jobs.console.messages import TABLE_ROWS, counts_line, program
+from asr_batch.jobs.console.progress import hms
+from asr_batch.jobs.dataset.tables import read_rows
 from asr_batch.jobs.run.driver import Ending
 from asr_batch.manifests.survey import Survey
 
@@ -23,19 +22,37 @@ def ending_text(ending: Ending, code: int) -> str:
     return "stopped; the same command goes on"
 
 
-def failures_text(summary: dict[str, object], root: Path) -> str:
-    """Why rows failed and which gates do not hold, with the command that tries again."""
+def summary_text(summary: dict[str, Any], ending: Ending, code: int) -> str:
+    """What the data set holds, how fast this run was, how it ended."""
+    rows, run = summary["rows"], summary["run"]
+    head = f"{counts_line(rows)} of {rows['total']} rows; {hms(summary['audio_seconds'])} of audio"
+    if not run["rows"] and ending == "finished":
+        return f"{head}; nothing to do: all rows are done"
+    speed = f" at {run['rtfx']:.1f}x real time" if run["rows"] else ""
+    return f"{head}{speed}; {ending_text(ending, code)}"
+
+
+PASSING = ("fetch_failed", "out_of_memory", "worker_crashed", "timeout", "internal_error")
+"""Errors that may be gone the next time."""
+
+MENDED = ("not_found", "unreadable", "unsupported_codec", "empty_file", "decode_failed")
+"""Errors that go when somebody mends the file."""
+
+
+def failures_text(summary: dict[str, Any], root: Path) -> str:
+    """Why rows failed and which gates do not hold, with the command that tries again where that can help."""
     lines = []
-    errors, gates = summary["errors"], summary["gates"]
-    assert isinstance(errors, dict)
-    assert isinstance(gates, list)
+    errors = summary["errors"]
     if errors:
         lines.append("Reasons: " + ", ".join(f"{count} {code}" for code, count in errors.items()) + ".")
-        command = f"asr-batch retry {shlex.quote(str(root))} --only failed"
-        lines.append(f"Try them again with `{command}` (or partial).")
+    command = f"{program()} retry {shlex.quote(str(root))} --only failed"
+    if any(code in PASSING for code in errors):
+        lines.append(f"Try them again with `{command}`.")
+    elif any(code in MENDED for code in errors):
+        lines.append(f"Once the files are there and whole: `{command}`.")
     lines += [
         f"Gate {gate['name']}: {gate['value']:g} against a limit of {gate['limit']:g}."
-        for gate in gates
+        for gate in summary["gates"]
         if not gate["held"]
     ]
     return "\n".join(lines)
@@ -48,9 +65,7 @@ def shown_rows(root: Path, found: Survey) -> tuple[list[dict[str, Any]], int]:
     """
     columns = ["id", "audio", "status", "error_message", "duration", "text"]
     if found.rows <= TABLE_ROWS:
-        rows = {row["id"]: row for row in open_transcripts(root).to_table(columns=columns).to_pylist()}
+        rows = {row["id"]: row for row in read_rows(root, columns)}
         return [rows[row_id] for row_id in found.first if row_id in rows], 0
-    wrong = ds.field("status").isin(["failed", "partial"])
-    table = open_transcripts(root).scanner(columns=columns, filter=wrong).head(TABLE_ROWS)
-    count = open_transcripts(root).count_rows(filter=wrong)
-    return table.to_pylist(), count - table.num_rows
+    wrong = [row for row in read_rows(root, columns) if row["status"] in ("failed", "partial")]
+    return wrong[:TABLE_ROWS], len(wrong) - TABLE_ROWS

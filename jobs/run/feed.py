@@ -7,6 +7,7 @@ threads meanwhile.
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -178,6 +179,19 @@ class Feed:
         key = self._resume.done_key(position, item)
         if key is not None:
             self.leaders.setdefault(key, item.id)
+
+    def audio_ahead(self, enough: float) -> float:
+        """Seconds of audio in the rows to transcribe: all of them, or those read ahead up to `enough`.
+
+        Infinite when more rows follow than are read ahead.
+        """
+        total = self.known_seconds
+        self._read_ahead()
+        for item, _, future in self._waiting:
+            if total > enough:
+                return total
+            total += Task(item, "", future.result()).seconds
+        return total if self._ended else math.inf
 
     def wait(self, seconds: float) -> None:
         """Wait for the facts of the next row."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
 from asr_batch.jobs.config import RunConfig, next_occurrence, time_of_day
-from asr_batch.jobs.dataset.json_files import read_json
+from asr_batch.jobs.dataset.files import FOLDERS
+from asr_batch.jobs.dataset.json_files import STATUS, SUMMARY, read_json
 from asr_batch.jobs.dataset.lock import hold
 from asr_batch.jobs.dataset.tables import JOB
 from asr_batch.manifests.errors import ConfigError, OutputError
 from asr_batch.manifests.sources import FILE
+from asr_batch.models.recognizer import ModelInfo
 
 
 @contextmanager
@@ -49,6 +51,42 @@ def check_manifest_place(root: Path) -> None:
             f"{root / FILE} was not written by `run`, which would overwrite it; "
             f"give that manifest instead of audio, or another --out"
         )
+
+
+def check_languages(codes: str | None, model: ModelInfo) -> None:
+    """Raise ConfigError for codes of `--languages` that the model does not know."""
+    unknown = [code for code in (codes or "").replace(" ", "").split(",") if code]
+    unknown = [code for code in unknown if code not in model.languages] if model.languages else []
+    if unknown:
+        known = ", ".join(model.languages)
+        raise ConfigError(
+            f"--languages: {model.name} does not know {', '.join(unknown)}; expected of {known}"
+        )
+
+
+OURS = (
+    *(".lock", "log.jsonl", "stderr.log", "job.json", "manifest.csv", "manifest.kept"),
+    *(STATUS, SUMMARY, "metrics.prom", *FOLDERS),
+)
+"""What a run makes before its first row."""
+
+
+def contents(root: Path) -> frozenset[str] | None:
+    """Names in the folder; None where there is none."""
+    try:
+        return frozenset(path.name for path in root.iterdir())
+    except OSError:
+        return None
+
+
+def leave_as_it_was(root: Path, before: frozenset[str] | None) -> None:
+    """Remove what a run that never began has made in the folder, and the folder if it was not there."""
+    for path in [root / name for name in OURS if name not in (before or ())]:
+        with suppress(OSError):  # a folder with parts in it stays
+            path.rmdir() if path.is_dir() else path.unlink()
+    if before is None:
+        with suppress(OSError):
+            root.rmdir()
 
 
 def deadline(config: RunConfig) -> Callable[[], bool]:

@@ -11,8 +11,6 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-import urllib3
-
 from asr_batch.jobs.config import RunConfig
 from asr_batch.jobs.console.signals import StopRequest, signals_for_children
 from asr_batch.jobs.dataset.json_files import SUMMARY
@@ -21,7 +19,7 @@ TRIES = 5
 FIRST_PAUSE = 1.0
 """Seconds before the second try; each later pause is twice as long."""
 
-TIMEOUT = urllib3.Timeout(connect=10, read=20)
+CONNECT, READ = 10.0, 20.0
 LONGEST = 300.0
 """Seconds for which the end of a run waits for its notices."""
 
@@ -88,6 +86,8 @@ class Notices:
             self._say(f"asr-batch: --on-finish {shlex.quote(command)} could not be started: {error}")
 
     def _post(self, url: str, summary: bytes) -> None:
+        import urllib3  # only a job with a webhook pays for its import
+
         retry = urllib3.Retry(
             total=TRIES - 1,
             backoff_factor=self._pause,
@@ -99,7 +99,8 @@ class Notices:
         headers = {"Content-Type": "application/json", "User-Agent": f"asr-batch/{version('asr-batch')}"}
         shown = urllib3.util.parse_url(url).host
         try:
-            with urllib3.PoolManager(retries=retry, timeout=TIMEOUT) as pool:
+            timeout = urllib3.Timeout(connect=CONNECT, read=READ)
+            with urllib3.PoolManager(retries=retry, timeout=timeout) as pool:
                 answer = pool.request("POST", url, body=summary, headers=headers)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             why = getattr(error, "reason", None) or error

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import cast
 
 from asr_batch.jobs.config import RunConfig
+from asr_batch.jobs.console.signals import StopRequest
 from asr_batch.jobs.model_choice import choose_model
+from asr_batch.manifests.records import Unit
+from asr_batch.models.hailo.api import devices, wants_npu
 from asr_batch.models.recognizer import ModelInfo
-from asr_batch.workers.pool import Pool, WorkerSpec
+from asr_batch.workers import sizing
+from asr_batch.workers.pool import NodeStatus, Pool, PoolEvent, WorkerSpec
+
+Ahead = Callable[[float], float]
+"""Seconds of audio that a job has before it; may stop counting at the given number."""
 
 
-def start_pool(config: RunConfig, model: Path) -> Pool:
-    """Load the model where the job wants it. Raises ModelError, ConfigError, WorkerFatalError."""
+def start_pool(config: RunConfig, model: Path, ahead: Ahead | None = None) -> Pool:
+    """Load the model where the job wants it. Raises ModelError, ConfigError, WorkerFatalError.
+
+    A job that says nothing of workers gets Ray when several workers end it sooner than one process does.
+    """
     second = str(choose_model(config.second_model).path) if config.second_model else None
     spec = WorkerSpec(str(model), config.load(), config.pipeline(), second)
     if config.no_ray:
         from asr_batch.workers.local import LocalPool
 
         return LocalPool(spec)
+    if config.workers is None and config.address == "local" and not _wants_ray(spec, ahead):
+        from asr_batch.workers.child import ChildPool
+
+        return ChildPool(sizing.with_threads(spec, sizing.cores(), 1))
     start = import_module("asr_batch.workers.cluster.pool").RayPool  # Ray is imported only when it is used
     return cast(
         Pool,
@@ -32,6 +47,73 @@ def start_pool(config: RunConfig, model: Path) -> Pool:
             insecure_cluster=config.insecure_cluster,
         ),
     )
+
+
+def _wants_ray(spec: WorkerSpec, ahead: Ahead | None) -> bool:
+    size = sizing.model_bytes(spec.model)
+    npus = len(devices()[0]) if wants_npu(spec.model, spec.load.encoder) else 0
+    workers = npus or sizing.worker_count(sizing.cores(), sizing.free_memory(), size)
+    if not sizing.ray_pays(math.inf, workers, size):
+        return False
+    enough = 24e9 / size if size else math.inf
+    return sizing.ray_pays(ahead(enough) if ahead else math.inf, workers, size)
+
+
+class LazyPool:
+    """A pool that is started when it gets its first unit: a job with nothing to do never loads its model.
+
+    `info` is what the model's files say before it is loaded. Nothing starts once the job was asked to stop.
+    """
+
+    first = 64
+    """Units taken before the start, so that how much there is to do can be seen."""
+
+    def __init__(self, info: ModelInfo, start: Callable[[], Pool], stop: StopRequest) -> None:
+        self._info, self._start, self._stop = info, start, stop
+        self._waiting: list[Unit] = []
+        self._pool: Pool | None = None
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model."""
+        return self._info if self._pool is None else self._pool.info
+
+    def room(self) -> int:
+        """How many more units it wants now."""
+        return self.first - len(self._waiting) if self._pool is None else self._pool.room()
+
+    def submit(self, unit: Unit) -> None:
+        """Take a unit."""
+        if self._pool is None:
+            self._waiting.append(unit)
+        else:
+            self._pool.submit(unit)
+
+    def open_units(self) -> tuple[Unit, ...]:
+        """Units handed over that have not come back."""
+        if self._pool is not None:
+            return self._pool.open_units()
+        return () if self._stop.count else tuple(self._waiting)
+
+    def wait(self, timeout: float) -> list[PoolEvent]:
+        """Start if that is still to be done; else what the pool tells."""
+        if self._pool is not None:
+            return self._pool.wait(timeout)
+        if not self._stop.count:
+            with self._stop.starting():
+                self._pool = self._start()
+            for unit in self._waiting:
+                self._pool.submit(unit)
+        return []
+
+    def nodes(self) -> list[NodeStatus]:
+        """The node table, empty before the start."""
+        return self._pool.nodes() if self._pool is not None else []
+
+    def close(self) -> None:
+        """End the pool if it was started."""
+        if self._pool is not None:
+            self._pool.close()
 
 
 class KeptPool:

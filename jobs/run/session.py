@@ -9,36 +9,47 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, ExitStack, redirect_stdout
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from asr_batch.jobs.config import RunConfig, Settings, formats_of, settings_base
 from asr_batch.jobs.console.logs import log_to
 from asr_batch.jobs.console.messages import (
     Voice,
-    counts_line,
     misspelt_text,
     native_stderr_to,
     real_stderr,
 )
 from asr_batch.jobs.console.metrics import render, serve
-from asr_batch.jobs.console.progress import hms, make_progress
+from asr_batch.jobs.console.progress import make_progress
 from asr_batch.jobs.console.signals import StopRequest, stop_signals
 from asr_batch.jobs.dataset.facts import look_at
 from asr_batch.jobs.dataset.files import copy_file, output_errors, write_text
+from asr_batch.jobs.dataset.index import Index
 from asr_batch.jobs.dataset.job_file import part_metadata, write_job
 from asr_batch.jobs.dataset.json_files import STATUS, SUMMARY, read_json, write_json
 from asr_batch.jobs.dataset.ledger import Ledger, Limits
-from asr_batch.jobs.dataset.tables import open_transcripts
+from asr_batch.jobs.dataset.parts import part_names
+from asr_batch.jobs.dataset.tables import JOB, open_transcripts
 from asr_batch.jobs.model_choice import Choice, choose_model, folder_sha256
 from asr_batch.jobs.quality import compare
 from asr_batch.jobs.run.driver import Book, Driver, Ending, Pace
-from asr_batch.jobs.run.ending import ending_text, failures_text, shown_rows
+from asr_batch.jobs.run.ending import failures_text, shown_rows, summary_text
 from asr_batch.jobs.run.feed import Feed, Looker, Resume
 from asr_batch.jobs.run.files import FileBook
-from asr_batch.jobs.run.guard import check_manifest_place, deadline, held_for
+from asr_batch.jobs.run.guard import (
+    check_languages,
+    check_manifest_place,
+    contents,
+    deadline,
+    held_for,
+    leave_as_it_was,
+)
 from asr_batch.jobs.run.notices import Notices
-from asr_batch.jobs.run.pools import start_pool
+from asr_batch.jobs.run.pools import LazyPool, start_pool
 from asr_batch.jobs.run.rows import Assemble, RowMaker, Split
+from asr_batch.jobs.run.same_job import SameJob, own_settings
 from asr_batch.jobs.run.summary import Clock, Figures, exit_code, judge_gates
 from asr_batch.jobs.run.totals import Totals
 from asr_batch.jobs.run.watch import Watch
@@ -55,6 +66,7 @@ from asr_batch.manifests.location import is_remote
 from asr_batch.manifests.reader import Manifest, open_manifest
 from asr_batch.manifests.sources import FILE, open_sources
 from asr_batch.manifests.survey import Survey, survey
+from asr_batch.models.load import identify
 from asr_batch.pipeline.text.assembling import assemble
 from asr_batch.pipeline.text.terms import Terms
 from asr_batch.pipeline.windows.spans import split_item
@@ -76,6 +88,7 @@ class Parts:
     pace: Pace = field(default_factory=Pace)
     hold: Callable[[Path, RunConfig], AbstractContextManager[None]] = held_for
     last_words: bool = True
+    any_manifest: bool = False
 
 
 def run_job(
@@ -139,30 +152,45 @@ class _Session:
         self.stack = ExitStack()
         self.begun = time.monotonic()
         self.files: RowFiles | None = None
+        self.job: dict[str, Any] = {}
+        self.feed: Feed
 
     def run(self, manifest: Manifest | None) -> int:
-        with self.stack as stack:
-            if self.root.exists():
-                stack.enter_context(self.parts.hold(self.root, self.config))
-            choice = choose_model(self.config.model)
-            manifest = manifest or self._open_manifest()
-            found = survey(manifest)
-            self._warn_of_columns(found)
-            if self.stop.exit_code is not None:
-                self.voice.complain("asr-batch: stopped before any work")
-                return self.stop.exit_code
-            if not self.root.exists():
-                stack.enter_context(self.parts.hold(self.root, self.config))
-            stack.enter_context(log_to(self.root, verbose=self.config.verbose))
-            stack.enter_context(native_stderr_to(self.root / "stderr.log"))
-            try:
-                return self._work(choice, self._kept(manifest), found)
-            except AsrBatchError as error:
-                log.error("%s", error)
-                raise
-            except Exception:
-                log.exception("unexpected error")
-                raise
+        before = contents(self.root)
+        try:
+            with self.stack as stack:
+                return self._run(stack, manifest)
+        except ConfigError:
+            leave_as_it_was(self.root, before)
+            raise
+
+    def _run(self, stack: ExitStack, manifest: Manifest | None) -> int:
+        if self.root.exists():
+            stack.enter_context(self.parts.hold(self.root, self.config))
+        self.job = read_json(self.root / JOB)
+        self.config = own_settings(self.config, self.job)
+        choice = choose_model(self.config.model)
+        same = self.parts.any_manifest or manifest is not None
+        manifest = manifest or self._open_manifest()
+        found = survey(manifest)
+        if not found.rows:
+            raise ConfigError(f"{manifest.name}: no rows; expected at least one below the header")
+        self._warn_of_columns(found)
+        if self.stop.exit_code is not None:
+            self.voice.complain("asr-batch: stopped before any work")
+            return self.stop.exit_code
+        if not self.root.exists():
+            stack.enter_context(self.parts.hold(self.root, self.config))
+        stack.enter_context(log_to(self.root, verbose=self.config.verbose))
+        stack.enter_context(native_stderr_to(self.root / "stderr.log"))
+        try:
+            return self._work(choice, self._kept(manifest), found, same)
+        except AsrBatchError as error:
+            log.error("%s", error)
+            raise
+        except Exception:
+            log.exception("unexpected error")
+            raise
 
     def _warn_of_columns(self, found: Survey) -> None:
         for name, meant in found.misspelt.items():
@@ -194,17 +222,20 @@ class _Session:
                 copy_file(manifest.path, kept)
         return Manifest(manifest.name, kept, manifest.base, manifest.format)
 
-    def _work(self, choice: Choice, manifest: Manifest, found: Survey) -> int:
+    def _work(self, choice: Choice, manifest: Manifest, found: Survey, same: bool) -> int:
         config = self.config
         if choice.warning:
             self.voice.complain(choice.warning)
         if choice.note:
             self.voice.say(choice.note)
-        with self.stop.starting():
-            pool = self.parts.start_pool(config, choice.path)
-        self.stack.callback(pool.close)
+        pool = self._pool(choice)
+        check_languages(config.languages, pool.info)
         second = folder_sha256(choose_model(config.second_model).path) if config.second_model else ""
         settings = Settings(settings_base(config, second))
+        index = Index.load(self.root, part_names(self.root))
+        SameJob(self.root, config, self.job).check(
+            pool.info, settings, index, None if same else manifest, found
+        )
         ledger = Ledger(
             self.root, found.extra, part_metadata(pool.info, settings), Limits(rows=config.part_rows)
         )
@@ -213,7 +244,7 @@ class _Session:
         with output_errors(self.root):
             write_job(self.root, config, manifest, found, pool.info, settings)
         resume = Resume(ledger.index, pool.info.sha256, settings, self.redo)
-        feed = Feed(manifest.rows(), resume, looker=self.parts.looker)
+        feed = self.feed = Feed(manifest.rows(), resume, looker=self.parts.looker)
         self.stack.callback(feed.close)
         watch = self._watch(found, ledger, pool, choice)
         terms = config.terms()
@@ -231,6 +262,24 @@ class _Session:
         )
         log.info("run started", extra={"data": {"rows": found.rows, "in_data_set": watch.totals.rows}})
         return self._drive(driver, watch, found)
+
+    def _pool(self, choice: Choice) -> Pool:
+        """The pool, started when there is work if the model's files tell what it is."""
+        start = self.parts.start_pool
+        if start is start_pool:
+            start = partial(start_pool, ahead=self._audio_ahead)
+        known = identify(choice.path)
+        pool: Pool
+        if known is not None:
+            pool = LazyPool(known, lambda: start(self.config, choice.path), self.stop)
+        else:
+            with self.stop.starting():
+                pool = self.parts.start_pool(self.config, choice.path)
+        self.stack.callback(pool.close)
+        return pool
+
+    def _audio_ahead(self, enough: float) -> float:
+        return self.feed.audio_ahead(enough)
 
     def _with_files(self, ledger: Ledger, manifest: Manifest, found: Survey) -> Book:
         """The ledger, which also writes the files of `--format` if there are any."""
@@ -270,6 +319,8 @@ class _Session:
     def _drive(self, driver: Driver, watch: Watch, found: Survey) -> int:
         try:
             ending = driver.run()
+        except ConfigError:  # the model could not be loaded: nothing was started
+            raise
         except (OutputError, WorkerFatalError):
             self._stopped(watch, "failed", 1, driver.pool)
             raise
@@ -277,6 +328,7 @@ class _Session:
             self._stopped(watch, "unexpected error", 1, driver.pool)
             raise
         stopped_by = self.stop.exit_code if ending == "stopped" else None
+        watch.figures.clock.idle = ending == "finished" and not watch.figures.run_rows
         code = exit_code(watch.totals, judge_gates(self.config, watch.totals, found.rows), stopped_by)
         summary = self._stopped(watch, ending, code, driver.pool)
         watch.last(driver, ending)
@@ -288,6 +340,8 @@ class _Session:
         """Write summary.json and metrics.prom; on a full disk the sentence on stderr has to do."""
         figures, now = watch.figures, time.monotonic()
         figures.nodes = tuple(pool.nodes())
+        if figures.run_rows:  # else it may not be loaded
+            figures.model = pool.info
         figures.clock.point(now, round(watch.totals.audio_seconds, 3), watch.totals.rows, every=0.0)
         summary = figures.summary(now, code, ending)
         try:
@@ -302,14 +356,9 @@ class _Session:
     def _last_words(self, summary: dict[str, object], ending: Ending, code: int, found: Survey) -> None:
         if not self.parts.last_words:
             return
-        rows = summary["rows"]
-        assert isinstance(rows, dict)
         quiet_words = self.voice.say if code == 0 else self.voice.complain
         self.voice.table(*shown_rows(self.root, found))
-        quiet_words(
-            f"{counts_line(rows)} of {rows['total']} rows; {hms(float(str(summary['audio_seconds'])))} of "
-            f"audio at {summary['rtfx']}x real time; {ending_text(ending, code)}"
-        )
+        quiet_words(summary_text(summary, ending, code))
         if self.files is not None:
             self.voice.say(self.files.text())
         if code in (3, 4):

@@ -56,10 +56,11 @@ class Clock:
         self.before, self.history, self._begun = before, history, now
         self.started_at = datetime.now(UTC)
         self._last_point = -math.inf
+        self.idle = False
 
     def wall(self, now: float) -> float:
-        """Seconds that the job has run, earlier runs included."""
-        return self.before + self.this_run(now)
+        """Seconds that the job has run, earlier runs included but those that had nothing to do."""
+        return self.before if self.idle else self.before + self.this_run(now)
 
     def this_run(self, now: float) -> float:
         """Seconds since this run began."""
@@ -67,7 +68,7 @@ class Clock:
 
     def point(self, now: float, audio_seconds: float, rows: int, every: float = 10.0) -> None:
         """Note how far the job is, about every ten seconds; every second point is dropped when many."""
-        if now - self._last_point < every:
+        if self.idle or now - self._last_point < every:
             return
         self._last_point = now
         self.history.append({"t": round(self.wall(now), 2), "audio_seconds": audio_seconds, "rows": rows})

@@ -25,6 +25,8 @@ class Watch:
 
     show_every = 0.5
     write_every = 2.0
+    know_after = 3.0
+    """Seconds since the first result after which a speed means something."""
 
     def __init__(
         self,
@@ -61,8 +63,6 @@ class Watch:
     def tick(self, driver: Driver) -> None:
         """Show and write what is due."""
         now = self._now()
-        if self._begun is None:
-            self._begun = now
         if now - self._shown >= self.show_every:
             self._shown = now
             self._progress.show(self._view(driver, now))
@@ -82,17 +82,20 @@ class Watch:
         mean = feed.known_seconds / feed.known_rows if feed.known_rows else 0.0
         unseen = max(0, figures.rows - feed.passed - feed.known_rows)
         left = max(0.0, feed.known_seconds - decoded) + unseen * mean
-        speed = decoded / max(now - (self._begun or now), 1e-3)
+        if self._begun is None and decoded:
+            self._begun = now - self.show_every
+        took = now - self._begun if self._begun is not None else 0.0
+        speed = decoded / took if took >= self.know_after else None
         total = self.totals.audio_seconds + partial + left
         return View(
             rows=figures.rows,
-            done=feed.passed + figures.run_rows,
+            done=max(0, feed.passed + figures.run_rows - driver.ledger.waiting()),
             failed=self.totals.status["failed"],
             partial=self.totals.status["partial"],
             audio_seconds=self.totals.audio_seconds + partial,
             share=min(1.0, (total - left) / total) if total > 0 else 0.0,
             rtfx=speed,
-            eta=left / speed if speed > 0 and feed.known_rows else None,
+            eta=left / speed if speed and feed.known_rows else None,
             nodes=tuple(asdict(node) for node in driver.pool.nodes()),
         )
 

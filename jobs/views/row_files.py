@@ -10,17 +10,19 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
 from asr_batch.jobs.dataset.files import write_text
 from asr_batch.jobs.dataset.reading import stream
 from asr_batch.jobs.views.formats import COLUMNS, FORMATS
 from asr_batch.jobs.views.names import digest, safe_stem
+
+if TYPE_CHECKING:  # importing it imports pandas where that is installed, for a second
+    import pyarrow.dataset as ds
 
 Row = Mapping[str, Any]
 CHUNK = 512

@@ -109,7 +109,13 @@ class _Watching:
     def _kept_pool(self) -> Iterator[Parts]:
         kept = KeptPool(self.parts.start_pool)
         try:
-            yield replace(self.parts, start_pool=kept.start, hold=lambda *_: nullcontext(), last_words=False)
+            yield replace(
+                self.parts,
+                start_pool=kept.start,
+                hold=lambda *_: nullcontext(),
+                last_words=False,
+                any_manifest=True,
+            )
         finally:
             kept.end()
 

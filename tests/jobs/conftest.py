@@ -34,7 +34,7 @@ def run(monkeypatch, tmp_path: Path):
     """Run a job with a fake pool; returns its exit code. `run.pool` is the last pool."""
     monkeypatch.setattr(session, "choose_model", lambda name: Choice(Path("/fake"), None))
 
-    def go(pool=None, manifest="manifest.csv", out="out", redo=(), ledger=None, **options) -> int:
+    def go(pool=None, manifest="manifest.csv", out="out", again=(), ledger=None, **options) -> int:
         go.pool = pool or fake_pool.FakePool()
         parts = session.Parts(
             start_pool=lambda config, path: go.pool,
@@ -44,7 +44,7 @@ def run(monkeypatch, tmp_path: Path):
             pace=Pace(wait=0.01, commit_every=options.pop("commit_every", 0.0)),
         )
         given = {"manifest": str(tmp_path / manifest), "out": str(tmp_path / out), "quiet": True, **options}
-        return session.run_job(build_config(given), redo=redo, parts=parts)
+        return session.run_job(build_config(given), redo=again, parts=parts)
 
     return go
 

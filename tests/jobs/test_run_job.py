@@ -75,7 +75,7 @@ def test_changed_audio_and_changed_settings_redo_what_they_must(folder, run, row
     os.utime(root / "2.wav", ns=(1, 1))  # touched, same content
     assert run() == 0
     assert [unit.item.id for unit in run.pool.submitted] == ["f1"]
-    assert run(language="fr") == 0
+    assert run(language="fr", redo=True) == 0
     assert [unit.item.id for unit in run.pool.submitted] == ["f0", "f1", "f2"]  # f3 has its own language
     assert run(language="fr", workers=3, batch_size=7) == 0
     assert run.pool.submitted == []
@@ -175,7 +175,7 @@ def test_retry_runs_the_failed_rows_only(folder, run, rows):
     run(FakePool(poison=lambda unit: "crashed" if unit.item.id in ("f1", "f2") else None))
     assert run() == 3
     assert run.pool.submitted == []
-    assert run(redo=("failed",)) == 0
+    assert run(again=("failed",)) == 0
     assert sorted(unit.item.id for unit in run.pool.submitted) == ["f1", "f2"]
     assert {row["status"] for row in rows().values()} == {"ok"}
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from asr_batch.workers.desk import Desk
+from asr_batch.workers.desk import Desk, late_units
 from asr_batch.workers.facts import NodeFacts
 from asr_batch.workers.pool import NodeStatus
 
@@ -78,16 +78,8 @@ class Hand:
     """When each unit that it holds last moved on."""
 
     def deadline_passed(self, now: float) -> list[tuple[str, int]]:
-        """Keys of units that count as hung: those that did not move for as long as they may take.
-
-        Units share the worker, so each may wait for all the others as well.
-        """
-        if not self.desk.held:
-            return []
-        patience = sum(unit.deadline for unit in self.desk.held.values())
-        late = [key for key, since in self.moved.items() if now - since > patience]
-        limit = max(unit.deadline for unit in self.desk.held.values())
-        return late or (list(self.moved) if self.call is not None and now - self.called > limit else [])
+        """Keys of units that count as hung."""
+        return late_units(self.desk, self.moved, None if self.call is None else self.called, now)
 
 
 def status(node: Node, hands: list[Hand]) -> NodeStatus:

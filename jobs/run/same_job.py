@@ -1,0 +1,125 @@
+"""A folder keeps its job: its model, its settings, its manifest, unless the user says otherwise and `--redo`.
+
+What the command does not name is taken from job.json. What it names and is not the folder's own stops the run
+before any work. Rows of an earlier model stay readable until each is replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from asr_batch.jobs.config import KEYS, LOAD_SETTINGS, RunConfig, Settings
+from asr_batch.jobs.dataset.index import Index
+from asr_batch.jobs.dataset.parts import part_names
+from asr_batch.manifests.errors import ConfigError
+from asr_batch.manifests.reader import Manifest
+from asr_batch.manifests.survey import Survey
+from asr_batch.models.recognizer import ModelInfo
+from asr_batch.pipeline.options import PipelineOptions
+
+COMPARED = 40
+"""Rows at the top of the manifest whose audio is compared with what the folder has under their ids."""
+
+SETTINGS = (*LOAD_SETTINGS, "second_model", *(entry.name for entry in fields(PipelineOptions)))
+
+
+def own_settings(config: RunConfig, job: Mapping[str, Any]) -> RunConfig:
+    """The settings with the folder's own model and settings where the command names none."""
+    options = job.get("options") or {}
+    kept = {
+        name: options[name]
+        for name in SETTINGS
+        if name in KEYS and name in options and name not in config.named
+    }
+    model = (job.get("model") or {}).get("path")
+    if config.model is None and model:
+        kept["model"] = model
+    return replace(config, **kept)
+
+
+class SameJob:
+    """Compares what a command asks for with the job that the folder `root` holds."""
+
+    def __init__(self, root: Path, config: RunConfig, job: Mapping[str, Any]) -> None:
+        self._root, self._config, self._job = root, config, job
+
+    def check(
+        self, model: ModelInfo, settings: Settings, index: Index, manifest: Manifest | None, found: Survey
+    ) -> None:
+        """Raise ConfigError for another job. `manifest` None: any manifest will do."""
+        if not self._job or self._config.redo or not len(index.entries):
+            return
+        difference = self._model(model) or self._settings(settings)
+        if difference is None and manifest is not None:
+            difference = self._manifest(index, manifest, found)
+        if difference is not None:
+            raise ConfigError(
+                f"{self._root}: {difference}; give another --out, or --redo to go on here, where each row "
+                "stays as it is until it is done again"
+            )
+
+    def _model(self, model: ModelInfo) -> str | None:
+        before = self._job["model"]
+        if before["sha256"] == model.sha256:
+            return None
+        mine, its = model.name, before["name"]
+        if mine == its:
+            mine, its = f"{mine} ({model.sha256[:8]})", f"{its} ({before['sha256'][:8]})"
+        return f"holds a job of the model {its}, not of {mine}"
+
+    def _settings(self, settings: Settings) -> str | None:
+        before = self._job.get("settings") or {}
+        told = {name: value for name, value in settings.base.items() if name in self._config.named}
+        for name, value in told.items():
+            if name in before and _plain(before[name]) != _plain(value):
+                return f"holds a job made {_told(name, before[name])}, not {_told(name, value)}"
+        return None
+
+    def _manifest(self, index: Index, manifest: Manifest, found: Survey) -> str | None:
+        before = self._job["manifest"]
+        if before["sha256"] == found.sha256 or self._related(index, manifest, found):
+            return None
+        if before["name"] == manifest.name:
+            return f"holds a job of other rows of {manifest.name}, none of which are in it now"
+        return f"holds a job of the manifest {before['name']}, not of {manifest.name}"
+
+    def _related(self, index: Index, manifest: Manifest, found: Survey) -> bool:
+        """Whether the folder has half of the rows (of the shorter of both), from files of the same names."""
+        shared = int(np.count_nonzero(index.present(found.ids)))
+        if 2 * shared < min(len(index.entries), found.rows):
+            return False
+        named = {item.id: _file(item.audio) for item in islice(manifest.rows(), COMPARED)}
+        there = {row_id: file for row_id, file in self._files() if row_id in named}
+        same = sum(named[row_id] == file for row_id, file in there.items())
+        return 2 * same >= len(there)
+
+    def _files(self) -> list[tuple[str, str]]:
+        told: list[tuple[str, str]] = []
+        for name in part_names(self._root):
+            table = pq.read_table(self._root / "transcripts" / name, columns=["id", "audio"])
+            told += [(row["id"], _file(row["audio"])) for row in table.to_pylist()]
+        return told
+
+
+def _file(audio: str) -> str:
+    return PurePosixPath(audio.partition("://")[2] or audio).name
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, (list, tuple)) else value
+
+
+def _told(name: str, value: Any) -> str:
+    option = f"--{name.replace('_', '-')}"
+    if value is True:
+        return f"with {option}"
+    if value in (None, False, "", [], ()):
+        return f"without {option}"
+    return f"with {option} {','.join(map(str, value)) if isinstance(value, (list, tuple)) else value}"

@@ -1,0 +1,98 @@
+"""The worker in a process of its own: what a bad file costs, and what is left when the pool goes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from asr_batch.manifests.errors import ModelError, WorkerFatalError
+from asr_batch.manifests.records import AudioItem, Unit
+from asr_batch.workers.child import ChildPool
+from asr_batch.workers.pool import UnitDone, UnitsLost, WorkerSpec
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def child(monkeypatch, tmp_path):
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    pools = []
+
+    def make(worker: str = "SimulatedWorker") -> ChildPool:
+        pools.append(ChildPool(WorkerSpec(str(tmp_path)), maker=f"simulated:{worker}"))
+        return pools[-1]
+
+    yield make
+    for pool in pools:
+        pool.close()
+
+
+def unit(name: str, **more) -> Unit:
+    return Unit(AudioItem(name, name, f"/nowhere/{name}"), end=1.0, seconds=1.0, deadline=2.0, **more)
+
+
+def run(pool: ChildPool, names: list[str]) -> list[tuple]:
+    """Work as the driver does: what may be to blame runs again, alone."""
+    todo, told = [unit(name) for name in names], []
+    while todo or pool.open_units():
+        for _ in range(pool.room()):
+            if todo:
+                pool.submit(todo.pop(0))
+        for event in pool.wait(0.2):
+            if isinstance(event, UnitDone):
+                told.append(("done", event.result.key[0]))
+            elif isinstance(event, UnitsLost):
+                told.append(("lost", event.reason, event.culpable, *(one.item.id for one in event.units)))
+                if len(event.units) > 1 or not event.culpable:
+                    todo += [unit(one.item.id, alone=event.culpable) for one in event.units]
+    return told
+
+
+def test_a_crash_and_a_hang_are_charged_to_the_file_that_did_it(child):
+    names = ["u0", "crash-1", "u1", "hang-1", *(f"u{i}" for i in range(2, 12))]
+    told = run(child(), names)
+    assert sorted(event[1] for event in told if event[0] == "done") == sorted(f"u{i}" for i in range(12))
+    blamed = {event[1:] for event in told if event[0] == "lost" and len(event) == 4 and event[2]}
+    assert ("crashed", True, "crash-1") in blamed
+    assert ("hung", True, "hang-1") in blamed
+
+
+def test_signals_are_the_drivers(child):
+    pool = child()
+    assert pool.info.name == "null"
+    os.kill(pool._child.pid, signal.SIGTERM)
+    os.kill(pool._child.pid, signal.SIGINT)
+    assert run(pool, ["u0"]) == [("done", "u0")]
+
+
+def test_a_model_that_cannot_be_used_is_a_model_error(child):
+    with pytest.raises(ModelError, match="there is no model"):
+        _ = child("NoModel").info
+
+
+def test_a_worker_that_always_dies_ends_the_pool(child):
+    pool = child()
+    pool.submit(unit("crash-1"))
+
+    def always_again():
+        for _ in range(100):
+            for event in pool.wait(1.0):
+                pool.submit(event.units[0])
+
+    with pytest.raises(WorkerFatalError, match="exit code 139"):
+        always_again()
+
+
+def test_nothing_is_left_of_it(child):
+    pool = child()
+    pid = pool._child.pid
+    pool.submit(unit("hang-1"))
+    assert pool.info
+    pool.wait(0.2)
+    pool.close()
+    time.sleep(0.1)
+    assert not Path(f"/proc/{pid}").exists()

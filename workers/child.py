@@ -1,0 +1,220 @@
+"""The pool of a job that one worker does: that worker in a process of its own, without Ray.
+
+A file that hangs or kills its decoder costs this process and no other, as under Ray, and the start costs
+nothing: the process loads the model while the driver reads the manifest.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from multiprocessing.connection import Connection
+from typing import Any
+
+from asr_batch.manifests.errors import AsrBatchError, WorkerFatalError
+from asr_batch.manifests.records import Unit
+from asr_batch.models.recognizer import ModelInfo
+from asr_batch.workers import sizing
+from asr_batch.workers.desk import Desk, LostReason, late_units
+from asr_batch.workers.local import SLICE, desk_status
+from asr_batch.workers.pool import NodeStatus, PoolEvent, WorkerSpec
+
+log = logging.getLogger(__name__)
+
+MAX_FAILURES = 6
+"""Processes in a row that may die without finishing a unit before the pool gives up."""
+
+
+class Child:
+    """The process: one call at a time goes to it, and one answer comes back."""
+
+    def __init__(self) -> None:
+        mine, its = socket.socketpair()
+        command = [sys.executable, "-P", "-m", "asr_batch.workers.child_host", str(its.fileno())]
+        quiet = subprocess.DEVNULL
+        with its:
+            self._process = subprocess.Popen(command, stdin=quiet, stdout=quiet, pass_fds=[its.fileno()])
+        self._calls = Connection(mine.detach())
+        self.called: float | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def call(self, name: str, *given: Any) -> None:
+        """Send a call. A process that is gone tells so when the answer is read."""
+        self.called = time.monotonic()
+        try:
+            self._calls.send((name, given))
+        except OSError:
+            log.debug("process %d takes no call", self.pid)
+
+    def answered(self, timeout: float) -> bool:
+        """Whether an answer, or the end of the process, is there within `timeout` seconds."""
+        return self._calls.poll(timeout)
+
+    def answer(self) -> Any:
+        """The answer. Raises EOFError when the process has died."""
+        try:
+            found = self._calls.recv()
+        except OSError as error:
+            raise EOFError from error
+        self.called = None
+        return found
+
+    def fate(self) -> str:
+        """How the process ended, whose end of the socket is closed."""
+        try:
+            code = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return "it no longer answers"
+        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+    def end(self) -> None:
+        """Kill the process if it lives."""
+        self._calls.close()
+        self._process.kill()
+        self._process.wait()
+
+
+class ChildPool:
+    """One worker in a process of its own. Raises ModelError (from `wait`) for a model that cannot be used.
+
+    `maker` is the worker's class as module:Class.
+    """
+
+    def __init__(self, spec: WorkerSpec, maker: str = "asr_batch.workers.worker:Worker") -> None:
+        self._spec, self._maker = spec, maker
+        self._node = socket.gethostname()
+        self._share = sizing.memory_share(sizing.free_memory(), 1)
+        self._queued: deque[Unit] = deque()
+        self._alone: deque[Unit] = deque()
+        self._info: ModelInfo | None = None
+        self._ready = False
+        self._failures = 0
+        self._moved: dict[tuple[str, int], float] = {}
+        self._desk = Desk("child", self._node, 0, 1.0)
+        self._start()
+
+    def _start(self) -> None:
+        self._ready = False
+        self._child = Child()
+        self._child.call("load", self._spec, self._maker, self._share)
+
+    @property
+    def info(self) -> ModelInfo:
+        """The loaded model; waits for it."""
+        while self._info is None:
+            self._take_load(1.0)
+        return self._info
+
+    def room(self) -> int:
+        """How many more units it wants now."""
+        return 0 if self._alone or not self._ready else max(0, self._desk.wants() - len(self._queued))
+
+    def submit(self, unit: Unit) -> None:
+        """Queue a unit; one with `alone` waits until the worker holds no other."""
+        (self._alone if unit.alone else self._queued).append(unit)
+
+    def open_units(self) -> tuple[Unit, ...]:
+        """Units handed over that have not come back."""
+        return (*self._desk.units(), *self._queued, *self._alone)
+
+    def wait(self, timeout: float) -> list[PoolEvent]:
+        """Events that happened, waiting at most `timeout` seconds for the first."""
+        if not self._ready:
+            self._take_load(timeout)
+            return []
+        self._fill()
+        if self._child.called is None:
+            if self._desk.empty:
+                return []
+            self._advance()
+        if self._child.answered(timeout):
+            return self._take_advance()
+        return self._hung()
+
+    def _take_load(self, timeout: float) -> None:
+        if not self._child.answered(timeout):
+            return
+        try:
+            brought = self._child.answer()
+        except EOFError:
+            self._died()
+            return
+        if isinstance(brought, AsrBatchError):
+            raise brought
+        self._info, room, _ = brought
+        self._desk = Desk("child", self._node, room, self._info.window)
+        self._desk.backend = self._info.encoder_backend
+        self._ready = True
+
+    def _fill(self) -> None:
+        """Hand queued units to the desk, one that must be alone when it is empty."""
+        if self._alone and self._desk.empty:
+            self._desk.queued.append(self._alone.popleft())
+        elif not self._alone:
+            self._desk.queued.extend(self._queued)
+            self._queued.clear()
+
+    def _advance(self) -> None:
+        units = self._desk.take()
+        now = time.monotonic()
+        self._moved.update((unit.key, now) for unit in units)
+        self._child.call("advance", units, SLICE)
+
+    def _take_advance(self) -> list[PoolEvent]:
+        try:
+            advance, _ = self._child.answer()
+        except EOFError:
+            return self._died()
+        events = self._desk.settle(advance)
+        now, moved = time.monotonic(), set(self._desk.progress_of(events))
+        self._moved = {key: now if key in moved else self._moved.get(key, now) for key in self._desk.held}
+        if advance.results:
+            self._failures = 0
+        if advance.fatal is not None:
+            return events + self._replaced("worker_fatal", False, advance.fatal)
+        return events
+
+    def _died(self) -> list[PoolEvent]:
+        return self._replaced("crashed", True, f"the worker's process died: {self._child.fate()}")
+
+    def _hung(self) -> list[PoolEvent]:
+        late = late_units(self._desk, self._moved, self._child.called, time.monotonic())
+        if not late:
+            return []
+        message = "no progress within the time that its files may take"
+        log.warning("%s: %s", message, ", ".join(key[0] for key in late))
+        return self._desk.lost("hung", True, message, late) + self._replaced("hung", False, message)
+
+    def _replaced(self, reason: LostReason, culpable: bool, message: str) -> list[PoolEvent]:
+        """Start the process anew: the units that it held are lost, the others wait for its successor."""
+        self._child.end()
+        self._failures += 1
+        if self._failures >= MAX_FAILURES or self._info is None:
+            raise WorkerFatalError(f"{self._failures} workers in a row died, at last because: {message}")
+        events = self._desk.lost(reason, culpable, message)
+        for unit in reversed(self._desk.queued):
+            (self._alone if unit.alone else self._queued).appendleft(unit)
+        self._moved.clear()
+        past = self._desk
+        self._desk = Desk("child", self._node, 0, 1.0)
+        self._desk.audio_seconds, self._desk.decode_seconds = past.audio_seconds, past.decode_seconds
+        self._start()
+        return events
+
+    def nodes(self) -> list[NodeStatus]:
+        """One line: this machine."""
+        return [desk_status(self._desk, f"pid {self._child.pid} of {os.getpid()}")]
+
+    def close(self) -> None:
+        """End the process."""
+        self._child.end()
