@@ -196,7 +196,7 @@ class ChildPool:
         return self._desk.lost("hung", True, message, late) + self._replaced("hung", False, message)
 
     def _replaced(self, reason: LostReason, culpable: bool, message: str) -> list[PoolEvent]:
-        """Start the process anew: the units that it held are lost, the others wait for its successor."""
+        """Start a new process: the units that it held are lost, the others wait for its successor."""
         self._child.end()
         self._failures += 1
         if self._failures >= MAX_FAILURES or self._info is None:
