@@ -88,7 +88,7 @@ def test_a_file_system_that_refuses_to_take_more(folder):
         done = subprocess.run(command, preexec_fn=shrink, capture_output=True, text=True, timeout=60)
         assert done.returncode == 1
         assert len(done.stderr.splitlines()) == 1, done.stderr
-        assert "the same command goes on" in done.stderr
+        assert "the same command resumes" in done.stderr
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(content(root / "out")) == 60
