@@ -8,19 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections import deque
-from multiprocessing.connection import Connection
-from typing import Any
 
 from asr_batch.manifests.errors import AsrBatchError, WorkerFatalError
 from asr_batch.manifests.records import Unit
 from asr_batch.models.recognizer import ModelInfo
-from asr_batch.workers import sizing
+from asr_batch.workers import child_process, sizing
 from asr_batch.workers.desk import Desk, LostReason, late_units
 from asr_batch.workers.local import SLICE, desk_status
 from asr_batch.workers.pool import NodeStatus, PoolEvent, WorkerSpec
@@ -29,59 +24,6 @@ log = logging.getLogger(__name__)
 
 MAX_FAILURES = 6
 """Processes in a row that may die without finishing a unit before the pool gives up."""
-
-
-class Child:
-    """The process: one call at a time goes to it, and one answer comes back."""
-
-    def __init__(self) -> None:
-        mine, its = socket.socketpair()
-        command = [sys.executable, "-P", "-m", "asr_batch.workers.child_host", str(its.fileno())]
-        quiet = subprocess.DEVNULL
-        with its:
-            self._process = subprocess.Popen(command, stdin=quiet, stdout=quiet, pass_fds=[its.fileno()])
-        self._calls = Connection(mine.detach())
-        self.called: float | None = None
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._process.pid
-
-    def call(self, name: str, *given: Any) -> None:
-        """Send a call. A process that is gone tells so when the answer is read."""
-        self.called = time.monotonic()
-        try:
-            self._calls.send((name, given))
-        except OSError:
-            log.debug("process %d takes no call", self.pid)
-
-    def answered(self, timeout: float) -> bool:
-        """Whether an answer, or the end of the process, is there within `timeout` seconds."""
-        return self._calls.poll(timeout)
-
-    def answer(self) -> Any:
-        """The answer. Raises EOFError when the process has died."""
-        try:
-            found = self._calls.recv()
-        except OSError as error:
-            raise EOFError from error
-        self.called = None
-        return found
-
-    def fate(self) -> str:
-        """How the process ended, whose end of the socket is closed."""
-        try:
-            code = self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            return "it no longer answers"
-        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-
-    def end(self) -> None:
-        """Kill the process if it lives."""
-        self._calls.close()
-        self._process.kill()
-        self._process.wait()
 
 
 class ChildPool:
@@ -105,7 +47,7 @@ class ChildPool:
 
     def _start(self) -> None:
         self._ready = False
-        self._child = Child()
+        self._child = child_process.take()
         self._child.call("load", self._spec, self._maker, self._share)
 
     @property

@@ -11,8 +11,11 @@ import os
 import signal
 import socket
 import sys
+from importlib import import_module
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle
 
+from asr_batch.models.load import FAMILIES
 from asr_batch.workers.cluster.host import WorkerActor
 
 PR_SET_PDEATHSIG = 1
@@ -25,6 +28,11 @@ def serve(descriptor: int) -> None:
     if sys.platform == "linux":  # also in the middle of a file that hangs
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     calls = Connection(descriptor)
+    import_module(FAMILIES[0])  # most models are of this family, and nobody waits yet
+    try:
+        os.dup2(recv_handle(calls), 2)
+    except (EOFError, OSError, RuntimeError):  # nobody wanted this process
+        os._exit(0)
     actor = WorkerActor(socket.gethostname())
     while True:
         try:

@@ -14,7 +14,7 @@ from asr_batch.jobs.model_choice import choose_model
 from asr_batch.manifests.records import Unit
 from asr_batch.models.hailo.api import devices, wants_npu
 from asr_batch.models.recognizer import ModelInfo
-from asr_batch.workers import sizing
+from asr_batch.workers import child_process, sizing
 from asr_batch.workers.pool import NodeStatus, Pool, PoolEvent, WorkerSpec
 
 Ahead = Callable[[float], float]
@@ -36,6 +36,7 @@ def start_pool(config: RunConfig, model: Path, ahead: Ahead | None = None) -> Po
         from asr_batch.workers.child import ChildPool
 
         return ChildPool(sizing.with_threads(spec, sizing.cores(), 1))
+    child_process.discard()
     start = import_module("asr_batch.workers.cluster.pool").RayPool  # Ray is imported only when it is used
     return cast(
         Pool,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from asr_batch.manifests.errors import ModelError, WorkerFatalError
 from asr_batch.manifests.records import AudioItem, Unit
+from asr_batch.workers import child_process
 from asr_batch.workers.child import ChildPool
 from asr_batch.workers.pool import UnitDone, UnitsLost, WorkerSpec
 
@@ -96,3 +99,25 @@ def test_nothing_is_left_of_it(child):
     pool.close()
     time.sleep(0.1)
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_process_that_was_prepared_is_taken_or_ended(child):
+    child_process.prepare()
+    (prepared,) = child_process._spare
+    pool = child()
+    assert pool._child is prepared
+    assert pool.info.name == "null"
+    child_process.prepare()
+    (unwanted,) = child_process._spare
+    child_process.discard()
+    assert not Path(f"/proc/{unwanted.pid}").exists()
+
+
+def test_a_prepared_process_goes_with_the_program(tmp_path):
+    script = "from asr_batch.workers import child_process as c; c.prepare(); print(c._spare[0].pid)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    until = time.monotonic() + 20
+    while Path(f"/proc/{done.stdout.strip()}").exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not Path(f"/proc/{done.stdout.strip()}").exists()
+    assert done.stderr == ""

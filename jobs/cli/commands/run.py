@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from asr_batch.jobs.cli.options import GroupedCommand, checked, run_options
-from asr_batch.jobs.config import build_config
+from asr_batch.jobs.config import RunConfig, build_config
 from asr_batch.jobs.config_file import read_config
 from asr_batch.jobs.console.signals import leave, signals_blocked
+from asr_batch.workers.child_process import prepare
 
 EPILOG = """\b
 Example:  asr-batch run examples/manifest.csv --out out/demo
@@ -36,6 +37,14 @@ def run(sources: tuple[str, ...], config: str | None, **given: Any) -> None:
     file = read_config(Path(config)) if config is not None else None
     settings = build_config(checked({"sources": sources or None, **given}), file)
     with signals_blocked():  # also in threads that libraries start when they are loaded
+        if _begins_alone(settings):
+            prepare()
         from asr_batch.jobs.run.session import run_job
 
         leave(run_job(settings))
+
+
+def _begins_alone(config: RunConfig) -> bool:
+    """Whether a new job is likely to get a worker process of its own, which may as well start now."""
+    told = config.no_ray or config.workers is not None or config.address != "local"
+    return not told and not (Path(config.out or "") / "job.json").exists()

@@ -1,0 +1,98 @@
+"""The process of a worker of its own: started, called, listened to, ended. Imports nothing that takes time.
+
+`prepare` starts one while this program still loads its own modules, for the pool that will `take` it.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import subprocess
+import sys
+import time
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import send_handle
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+_spare: list[Child] = []
+
+
+def prepare() -> None:
+    """Start a process that loads its modules and waits to be taken."""
+    _spare.append(Child())
+
+
+def take() -> Child:
+    """The process that was prepared, or a new one."""
+    child = _spare.pop() if _spare else Child()
+    child.begin()
+    return child
+
+
+def discard() -> None:
+    """End a prepared process that nobody will take."""
+    while _spare:
+        _spare.pop().end()
+
+
+class Child:
+    """The process: one call at a time goes to it, and one answer comes back."""
+
+    def __init__(self) -> None:
+        mine, its = socket.socketpair()
+        command = [sys.executable, "-P", "-m", "asr_batch.workers.child_host", str(its.fileno())]
+        quiet = subprocess.DEVNULL
+        with its:
+            self._process = subprocess.Popen(command, stdin=quiet, stdout=quiet, pass_fds=[its.fileno()])
+        self._calls = Connection(mine.detach())
+        self.called: float | None = None
+
+    def begin(self) -> None:
+        """Give it the standard error that this process has now; it waits for that before its first call."""
+        try:
+            send_handle(self._calls, 2, self.pid)
+        except OSError:
+            log.debug("process %d ended before its first call", self.pid)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def call(self, name: str, *given: Any) -> None:
+        """Send a call. A process that is gone tells so when the answer is read."""
+        self.called = time.monotonic()
+        try:
+            self._calls.send((name, given))
+        except OSError:
+            log.debug("process %d takes no call", self.pid)
+
+    def answered(self, timeout: float) -> bool:
+        """Whether an answer, or the end of the process, is there within `timeout` seconds."""
+        return self._calls.poll(timeout)
+
+    def answer(self) -> Any:
+        """The answer. Raises EOFError when the process has died."""
+        try:
+            found = self._calls.recv()
+        except OSError as error:
+            raise EOFError from error
+        self.called = None
+        return found
+
+    def fate(self) -> str:
+        """How the process ended, whose end of the socket is closed."""
+        try:
+            code = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return "it no longer answers"
+        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+    def end(self) -> None:
+        """Kill the process if it lives."""
+        self._calls.close()
+        self._process.kill()
+        self._process.wait()
