@@ -6,12 +6,16 @@ import hashlib
 import json
 import os
 import signal
+import time
 
 import fake_pool
 import pytest
 from fake_pool import FakePool
 
 from asr_batch.jobs.dataset.verify import check_dataset_files, check_rows
+
+HEARD = 0.2
+"""Seconds in which the thread that waits for signals has heard one."""
 
 
 def holds(root):
@@ -206,6 +210,7 @@ def test_a_signal_drains_and_the_same_command_goes_on(folder, run, rows, number,
         waits.append(len(pool.open_units()))
         if len(waits) == 2:
             os.kill(os.getpid(), number)
+            time.sleep(HEARD)
 
     assert run(FakePool(1, 2, on_wait=strike), grace=5.0) == code
     assert 0 < len(rows()) < 12
@@ -222,15 +227,27 @@ class Stuck(FakePool):
         return []
 
 
+def signals(number, times):
+    """Sends a signal to this process at each of the first waits: a third one would end it there and then."""
+    left = [number] * times
+
+    def send(pool) -> None:
+        if left:
+            os.kill(os.getpid(), left.pop())
+            time.sleep(HEARD)
+
+    return send
+
+
 def test_a_second_signal_stops_at_once(folder, run):
     folder(3)
-    pool = Stuck(on_wait=lambda pool: os.kill(os.getpid(), signal.SIGINT))
+    pool = Stuck(on_wait=signals(signal.SIGINT, times=2))
     assert run(pool, grace=1000.0) == 130
 
 
 def test_no_grace_puts_units_back(folder, run, rows):
     folder(3)
-    assert run(Stuck(on_wait=lambda pool: os.kill(os.getpid(), signal.SIGTERM)), grace=0.0) == 143
+    assert run(Stuck(on_wait=signals(signal.SIGTERM, times=1)), grace=0.0) == 143
     assert run() == 0
     assert len(rows()) == 3
 
@@ -373,6 +390,7 @@ def test_a_signal_before_the_work_starts_nothing(folder, run, monkeypatch, capfd
 
     def slow(manifest):
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(HEARD)
         return real(manifest)
 
     monkeypatch.setattr(session, "survey", slow)
