@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 ErrorCode = Literal[
     "not_found",
@@ -48,9 +48,14 @@ ERROR_CODES: frozenset[str] = frozenset(get_args(ErrorCode))
 class AsrBatchError(Exception):
     """Base class of all errors that asr-batch raises on purpose."""
 
+    exit_code: ClassVar[int] = 1
+    """What the command ends with when this error ends it."""
+
 
 class ConfigError(AsrBatchError):
     """Bad input from the user; raised before any work starts."""
+
+    exit_code = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,8 @@ class ModelError(ConfigError):
 
 class OutputHeldError(AsrBatchError):
     """Another run holds the output folder."""
+
+    exit_code = 5
 
 
 class OutputError(AsrBatchError):

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from asr_batch.jobs.cli.habits import answer
-from asr_batch.manifests.errors import AsrBatchError, ConfigError, OutputHeldError
+from asr_batch.manifests.errors import AsrBatchError
 
 SUMMARIES: dict[str, str] = {
     "run": "Transcribe SOURCE into a data set.",
@@ -92,9 +92,7 @@ class LazyGroup(click.Group):
             raise SystemExit(2) from error
         except AsrBatchError as error:
             click.echo(f"asr-batch: {error}", err=True)
-            codes = {ConfigError: 2, OutputHeldError: 5}
-            code = next((code for kind, code in codes.items() if isinstance(error, kind)), 1)
-            raise SystemExit(code) from error
+            raise SystemExit(error.exit_code) from error
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -59,7 +59,6 @@ from asr_batch.manifests.errors import (
     AsrBatchError,
     ConfigError,
     OutputError,
-    OutputHeldError,
     WorkerFatalError,
 )
 from asr_batch.manifests.location import is_remote
@@ -124,15 +123,9 @@ def safely(work: Callable[[], int], voice: Voice, config: RunConfig) -> int:
     try:
         with redirect_stdout(sys.stderr):  # Ray's notices must not stand among results
             return work()
-    except OutputHeldError as error:
-        voice.complain(f"asr-batch: {error}")
-        return 5
-    except ConfigError as error:
-        voice.complain(f"asr-batch: {error}")
-        return 2
     except AsrBatchError as error:
         voice.complain(f"asr-batch: {error}")
-        return 1
+        return error.exit_code
     except Exception as error:
         log.exception("unexpected error")
         place = Path(config.out or "") / "log.jsonl"
