@@ -31,7 +31,14 @@ def on_terminal(arguments: list[str], cwd: Path) -> bytes:
     """All that a command of asr-batch writes to a terminal, in a home of its own."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "HOME": str(cwd)}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    environment = {
+        **os.environ,
+        "TERM": "xterm-256color",
+        "COLUMNS": str(COLUMNS),
+        "HOME": str(cwd),
+        "PATH": path,
+    }
     command = [sys.executable, "-m", "asr_batch.jobs", *arguments]
     process = subprocess.Popen(command, cwd=cwd, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
