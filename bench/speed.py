@@ -103,7 +103,7 @@ def peer(python: Path, tool: str, threads: int) -> Tool:
         model = {"whisper.cpp": weights.ggml, "transformers": weights.transformers}.get(tool, weights.ct2)
         listed = [{"id": one.id, "path": str(one.path), "language": one.language} for one in sounds]
         (work / "list.json").write_text(json.dumps(listed))
-        command = [python, PEERS, tool, "--model", model, "--list", work / "list.json"]
+        command = [python, "-P", PEERS, tool, "--model", model, "--list", work / "list.json"]
         command += ["--to", work / "texts.json", "--threads", str(threads)]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode:
@@ -126,6 +126,9 @@ def layouts(source: Path, work: Path) -> Weights:
     weights = read_source(source)
     for file, content in weights.files.items():
         (found.transformers / file).write_bytes(content)
+    mels = int(weights.tensors["encoder.conv1.weight"].shape[1])
+    extractor = {"feature_extractor_type": "WhisperFeatureExtractor", "feature_size": mels}
+    (found.transformers / "preprocessor_config.json").write_text(json.dumps(extractor))
     tensors = {f"model.{key}": np.asarray(value, np.float32) for key, value in weights.tensors.items()}
     save(found.transformers / "model.safetensors", tensors)
     return found
@@ -251,7 +254,9 @@ def main() -> None:
                 if not args.only or name in args.only:
                     found = take_turns(tools, weights, sounds, args.rounds)
                     table(f"{weights.name}, {name}", sounds, found)
-            few = sorted(heard, key=lambda clip: -clip.seconds)[:CHECKED]
+            few = sorted((clip for clip in heard if clip.seconds < 30), key=lambda clip: -clip.seconds)[
+                :CHECKED
+            ]
             table(f"{weights.name}, check", few, take_turns(check, weights, few, 1))
 
 
