@@ -173,8 +173,3 @@ def request(
     cap = token_cap(seconds, base.language, options.max_new_tokens)
     speaks = True if speech >= LEAST_SPEECH else None
     return DecodeRequest(samples, replace(base, max_new_tokens=cap, suppress_first_eot=speaks), second)
-
-
-def outcome_of(result: WindowResult, speech: float, prompt: str | None = None) -> Outcome:
-    """The first decoding of a window, judged."""
-    return Outcome(result, judge(result, speech, prompt))

@@ -18,7 +18,6 @@ from asr_batch.pipeline.audio.source import Source, shown
 
 __all__ = ["AudioInfo", "AudioStream", "length_of", "probe", "read_samples"]
 
-_ROUNDING = 0.05  # seconds by which a row may end behind the audio
 _BEFORE = 0.25  # seconds read before a stretch at least: filters and fades have settled by then
 _BEHIND = (HALF + 64) / SAMPLE_RATE  # seconds read behind it
 
