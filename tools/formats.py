@@ -66,28 +66,33 @@ FFMPEG: dict[str, tuple[str, ...]] = {
     "gsm": ("sox", "-r", "8000"),
     "sln": ("-ar", "8000", "-f", "s16le"),
 }
-"""Name, and what ffmpeg (or sox) is told to write it."""
+"""Name, and the arguments of ffmpeg (or sox) that write it."""
 
 HEAD = """# Formats
 
-What `asr-batch` reads, by `python tools/formats.py`: files of {seconds} s, made with {version},
-read with libsndfile {sndfile} and FFmpeg's libraries {libraries} in PyAV {pyav}.
+The audio formats that `asr-batch` reads, and how exactly. `python tools/formats.py` made the table from
+files of {seconds} s, encoded with {version}. They were read with
+libsndfile {sndfile} and FFmpeg's libraries {libraries} in PyAV {pyav}.
 
-*Seeking*: `exact` where any sample can be reached without decoding what lies before it; several workers
-share a long file of this kind. *Held to*: the length that the row is measured against. It is a hint: what
-the decoder gives counts. A file is cut short when more than a second and more than 1 % of it is missing.
-Without such a length, a row is `partial` where the file ends inside a frame, a page or a sample. *Off by*:
-how far the burst of a tone at 5 s is from its place.
+* *Seeking* is `exact` if any sample can be reached without decoding what comes before it. Several workers
+  share a long file of this kind.
+* *Expected length* is the length that a row is compared with. It is only a hint; the decoded length counts.
+  A file is truncated if more than 1 s and more than 1 % of it is missing. Without an expected length, a row
+  is `partial` if the file ends inside a frame, page or sample.
+* *Offset* is the distance of the tone burst at 5 s from its true position.
+* *Cut in half* is the status of the row if the file has lost the second half of its bytes.
 
-| file | codec | decoder | seeking | held to | off by | cut in half |
+| file | codec | decoder | seeking | expected length | offset | cut in half |
 |---|---|---|---|---|---|---|
 """
 TAIL = """
-AMR, DSS, Monkey's Audio, Musepack, DTS and what else FFmpeg's libraries decode are read the same way; a
-codec that they lack is a row with `unsupported_codec`. `.g722`, `.g726`, `.g729`, `.gsm`, `.al`, `.alaw`,
-`.ul`, `.ulaw`, `.sln` (8 kHz) and `.sln12` to `.sln48` have no header: they are read as what their names
-say. Codecs of one byte a sample can be cut anywhere, and nothing tells. A `.raw` or `.pcm` file says nothing
-of its rate and is `unreadable`.
+AMR, DSS, Monkey's Audio, Musepack, DTS and all other codecs of FFmpeg's libraries are read in the same way.
+A codec that the libraries lack gives a row with `unsupported_codec`.
+
+`.g722`, `.g726`, `.g729`, `.gsm`, `.al`, `.alaw`, `.ul`, `.ulaw`, `.sln` (8 kHz) and `.sln12` to `.sln48`
+have no header; their extension determines how they are read. If a codec has one byte per sample, a
+truncated file cannot be recognised. A `.raw` or `.pcm` file does not name its sample rate and is
+`unreadable`.
 """
 
 
@@ -140,7 +145,7 @@ def row(name: str, path: Path) -> str:
     """One line of the table."""
     samples, stream = read(path)
     info = stream.info
-    held = f"{info.promised:.2f} s" if info.promised else "the last frame"
+    held = f"{info.promised:.2f} s" if info.promised else "unknown"
     cells = (name, info.codec, info.decoder, "exact" if info.seekable else "no", held, offset(samples))
     return f"| {' | '.join((*cells, half(path)))} |"
 
