@@ -19,7 +19,7 @@ import wave
 from collections import deque
 from pathlib import Path
 
-from asr_batch.jobs.config import build_config
+from asr_batch.jobs.config.build import build_config
 from asr_batch.jobs.model_choice import Choice
 from asr_batch.jobs.run import session
 from asr_batch.jobs.run.planning import Planner

@@ -106,6 +106,19 @@ def test_vendor_packages_stay_at_home(vendor: str) -> None:
     assert not wrong
 
 
+def test_the_environment_is_read_in_one_place() -> None:
+    """Elsewhere variables may be set for a library (Ray, HailoRT) that reads them as it is loaded."""
+    homes = {"manifests/environment.py", "models/hailo/api.py", "workers/cluster/"}
+    wrong = []
+    for path in sources():
+        name = path.relative_to(ROOT).as_posix()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            named = isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv")
+            if named and not any(name.startswith(home) for home in homes):
+                wrong.append(f"{name}:{node.lineno}")
+    assert not wrong
+
+
 def test_packages_list_matches_the_tree() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     found = {

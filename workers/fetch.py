@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import urllib3
 
+from asr_batch.manifests import environment
 from asr_batch.manifests.errors import ItemError, RetryableError
 from asr_batch.manifests.location import is_remote
 from asr_batch.manifests.records import Unit
@@ -286,7 +287,7 @@ def _s3(bucket: str) -> Any:
     from pyarrow import fs
 
     names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION")
-    s3_endpoint, endpoint, *regions = (os.environ.get(name) for name in names)
+    s3_endpoint, endpoint, *regions = map(environment.read, names)
     override = s3_endpoint or endpoint
     region = None if override or any(regions) else fs.resolve_s3_region(bucket)
     limits = {"connect_timeout": 10, "request_timeout": 30}

@@ -1,68 +1,39 @@
-"""The click options of `run`, generated from the keys of `RunConfig`, and their groups on the help screen."""
+"""The click options of `run`, made from the table of settings, and their headings on the help screen."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import Field
 from typing import Any, TypeVar
 
 import click
+from msgspec import inspect
 
-from asr_batch.jobs.config import KEYS, check_value
+from asr_batch.jobs.config.keys import ARGUMENT, KEYS, Key
+from asr_batch.jobs.config.values import check_value, choices, kind
 from asr_batch.manifests.errors import ConfigError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _SHORT = {"verbose": "-v"}
-_METAVARS = {
-    "out": "DIR",
-    "model": "NAME|PATH",
-    "second_model": "NAME|PATH",
-    "address": "ADDRESS",
-    "language": "CODE",
-    "languages": "CODE,CODE",
-    "provider": "auto|cpu|cuda|NAME",
-    "max_failures": "N|P%",
-    "stop_at": "HH:MM",
-    "format": "FORMAT,FORMAT",
-    "on_finish": "COMMAND",
-    "prompt": "TEXT",
-    "glossary": "FILE",
-    "webhook": "URL",
-}
-
-GROUPS: dict[str, tuple[str, ...]] = {
-    "Output": ("out", "format", "beside_audio", "word_timestamps", "fresh", "redo", "part_rows"),
-    "Model": ("model", "second_model", "precision", "encoder", "decoder", "provider", "npu_service"),
-    "Recognition": (
-        *("language", "languages", "task", "prompt", "glossary", "window", "planner", "beam_size"),
-        *("max_new_tokens", "timestamps", "repair_budget", "drop_hallucinations", "plain"),
-    ),
-    "Gates": ("min_coverage", "max_failures"),
-    "Workers and cluster": (
-        *("workers", "threads", "batch_size", "no_ray", "address", "insecure_cluster", "strict"),
-        *("hang_timeout",),
-    ),
-    "Stopping and notification": ("stop_at", "max_hours", "grace", "on_finish", "webhook", "metrics_port"),
-    "Display": ("progress", "quiet", "verbose"),
-}
-"""Options by the heading under which `--help` lists them; all others are under Options."""
 
 
 class GroupedCommand(click.Command):
-    """A command whose help screen lists options under the headings of :data:`GROUPS`."""
+    """A command whose help screen lists options under the headings of the table of settings."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, those of the command itself first."""
-        options = [one for one in self.get_params(ctx) if isinstance(one, click.Option)]
-        records = {option.name: option.get_help_record(ctx) for option in options}
-        shown = {name: record for name, record in records.items() if name and record is not None}
-        grouped = {title: [name for name in names if name in shown] for title, names in GROUPS.items()}
-        own = [name for name in shown if not any(name in names for names in grouped.values())]
-        for title, names in {"Options": own, **grouped}.items():
-            if names:
-                with formatter.section(title):
-                    formatter.write_dl([shown[name] for name in names])
+        by_heading: dict[str, list[tuple[str, str]]] = {"Options": []}
+        for heading in dict.fromkeys(key.heading for key in KEYS.values() if key.heading):
+            by_heading[heading] = []
+        for option in self.get_params(ctx):
+            record = option.get_help_record(ctx) if isinstance(option, click.Option) else None
+            if record is not None:
+                key = KEYS.get(option.name or "")
+                by_heading[key.heading if key else "Options"].append(record)
+        for heading, records in by_heading.items():
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
 
 
 def run_options(*names: str) -> Callable[[Command], Command]:
@@ -70,33 +41,31 @@ def run_options(*names: str) -> Callable[[Command], Command]:
 
     An option that is not given is None, so that `job.toml` can set it.
     """
-    wanted = names or tuple(name for name in KEYS if name not in ("manifest", "sources"))
+    wanted = [key for key in KEYS.values() if key.name in names or (not names and key.heading != ARGUMENT)]
 
     def decorate(command: Command) -> Command:
-        for name in reversed(wanted):
-            command = _option(KEYS[name])(command)
+        for key in reversed(wanted):
+            command = _option(key)(command)
         return command
 
     return decorate
 
 
-def _option(entry: Field[Any]) -> Callable[[Command], Command]:
-    flags = [f"--{entry.name.replace('_', '-')}", *filter(None, [_SHORT.get(entry.name)])]
-    kind, text = str(entry.type), entry.metadata["help"]
-    if entry.default is not None and entry.default is not False:
-        text = f"{text}  [default: {entry.default}]"
-    if kind == "bool":
-        return click.option(*flags, entry.name, is_flag=True, default=None, help=text)
-    types: dict[str, Any] = {"i": click.INT, "f": click.FLOAT, "s": click.STRING}
-    choices = entry.metadata.get("choices")
-    return click.option(
-        *flags,
-        entry.name,
-        type=click.Choice(choices) if choices else types[kind[0]],
-        metavar=_METAVARS.get(entry.name),
-        default=None,
-        help=text,
-    )
+def _option(key: Key) -> Callable[[Command], Command]:
+    flags = [f"--{key.name.replace('_', '-')}", *filter(None, [_SHORT.get(key.name)])]
+    text = key.text if key.default in (None, False) else f"{key.text}  [default: {key.default}]"
+    match kind(key.name):
+        case inspect.BoolType():
+            return click.option(*flags, key.name, is_flag=True, default=None, help=text)
+        case inspect.LiteralType():
+            shape: Any = click.Choice(choices(key.name))
+        case inspect.IntType():
+            shape = click.INT
+        case inspect.FloatType():
+            shape = click.FLOAT
+        case _:
+            shape = click.STRING
+    return click.option(*flags, key.name, type=shape, metavar=key.metavar, default=None, help=text)
 
 
 def checked(given: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from asr_batch.jobs.config import KEYS, RunConfig, Settings
+from asr_batch.jobs.config.fingerprint import Settings
+from asr_batch.jobs.config.keys import KEYS, RunConfig
 from asr_batch.jobs.dataset.json_files import read_json, write_json
 from asr_batch.jobs.dataset.schema import SCHEMA_VERSION
 from asr_batch.jobs.dataset.tables import JOB

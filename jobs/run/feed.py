@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from asr_batch.jobs.config import Settings
+from asr_batch.jobs.config.fingerprint import Settings
 from asr_batch.jobs.dataset.facts import FileFacts, look_at, stat_file
 from asr_batch.jobs.dataset.index import STATUSES, Index, file_hash, work_hash
 from asr_batch.manifests.location import is_remote

@@ -8,7 +8,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-from asr_batch.jobs.config import RunConfig, next_occurrence, time_of_day
+from asr_batch.jobs.config.keys import RunConfig
+from asr_batch.jobs.config.values import next_occurrence, time_of_day
 from asr_batch.jobs.dataset.files import FOLDERS
 from asr_batch.jobs.dataset.json_files import STATUS, SUMMARY, read_json
 from asr_batch.jobs.dataset.lock import hold

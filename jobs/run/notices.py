@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import subprocess
 import threading
@@ -11,9 +10,10 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from asr_batch.jobs.config import RunConfig
+from asr_batch.jobs.config.keys import RunConfig
 from asr_batch.jobs.console.signals import StopRequest, signals_for_children
 from asr_batch.jobs.dataset.json_files import SUMMARY
+from asr_batch.manifests.environment import for_child
 
 TRIES = 5
 FIRST_PAUSE = 1.0
@@ -73,11 +73,11 @@ class Notices:
                     return
 
     def _call(self, command: str, root: Path, code: int, summary: bytes) -> None:
-        told = {"ASR_BATCH_OUT": str(root.absolute()), "ASR_BATCH_EXIT_CODE": str(code)}
+        told = for_child(ASR_BATCH_OUT=str(root.absolute()), ASR_BATCH_EXIT_CODE=str(code))
         try:
             with signals_for_children():
                 child = subprocess.Popen(
-                    ["/bin/sh", "-c", command], stdin=subprocess.PIPE, stdout=2, env={**os.environ, **told}
+                    ["/bin/sh", "-c", command], stdin=subprocess.PIPE, stdout=2, env=told
                 )
             child.communicate(summary)  # a command need not read what it is given
             if child.returncode:

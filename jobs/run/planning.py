@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from asr_batch.jobs.config import Settings
+from asr_batch.jobs.config.fingerprint import Settings
 from asr_batch.jobs.dataset.facts import hash_file, probe, stat_file
 from asr_batch.jobs.dataset.index import Index
 from asr_batch.jobs.dataset.parts import part_names

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import cast
 
-from asr_batch.jobs.config import RunConfig
+from asr_batch.jobs.config.keys import RunConfig
 from asr_batch.jobs.console.signals import StopRequest
 from asr_batch.jobs.model_choice import choose_model
 from asr_batch.manifests.records import Unit

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from asr_batch.jobs.config import KEYS, LOAD_SETTINGS, RunConfig, Settings
+from asr_batch.jobs.config.fingerprint import LOAD_SETTINGS, Settings
+from asr_batch.jobs.config.keys import KEYS, RunConfig
+from asr_batch.jobs.config.values import check_value
 from asr_batch.jobs.dataset.index import Index
 from asr_batch.jobs.dataset.parts import part_names
 from asr_batch.manifests.errors import ConfigError
@@ -31,10 +33,13 @@ SETTINGS = (*LOAD_SETTINGS, "second_model", *(entry.name for entry in fields(Pip
 
 
 def own_settings(config: RunConfig, job: Mapping[str, Any]) -> RunConfig:
-    """The settings with the folder's own model and settings where the command names none."""
+    """The settings with the folder's own model and settings where the command names none.
+
+    Raises ConfigError for a job.json edited by hand.
+    """
     options = job.get("options") or {}
     kept = {
-        name: options[name]
+        name: check_value(name, options[name], "job.json")
         for name in SETTINGS
         if name in KEYS and name in options and name not in config.named
     }

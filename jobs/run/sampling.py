@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from asr_batch.jobs.config import RunConfig, Settings
+from asr_batch.jobs.config.fingerprint import Settings
+from asr_batch.jobs.config.keys import RunConfig
 from asr_batch.jobs.console.signals import StopRequest
 from asr_batch.jobs.dataset.facts import look_at
 from asr_batch.jobs.dataset.index import ENTRY, Index

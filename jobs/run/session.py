@@ -13,7 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from asr_batch.jobs.config import RunConfig, Settings, formats_of, settings_base
+from asr_batch.jobs.config.fingerprint import Settings, settings_base
+from asr_batch.jobs.config.keys import RunConfig
+from asr_batch.jobs.config.values import formats_of
 from asr_batch.jobs.console.logs import log_to
 from asr_batch.jobs.console.messages import (
     Voice,

@@ -9,7 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from asr_batch.jobs.config import RunConfig, failures_allowed
+from asr_batch.jobs.config.keys import RunConfig
+from asr_batch.jobs.config.values import failures_allowed
 from asr_batch.jobs.run.totals import Totals
 from asr_batch.models.recognizer import ModelInfo
 from asr_batch.workers.pool import NodeStatus

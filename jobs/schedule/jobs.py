@@ -35,8 +35,9 @@ class Scheduler(Protocol):
 
 def plan(config: Path, at: str) -> Planned:
     """Check a job file and a time, and plan the job. Raises ConfigError."""
-    from asr_batch.jobs.config import build_config, time_of_day
-    from asr_batch.jobs.config_file import read_config
+    from asr_batch.jobs.config.build import build_config
+    from asr_batch.jobs.config.job_toml import read_config
+    from asr_batch.jobs.config.values import time_of_day
 
     try:
         when = time_of_day(at)

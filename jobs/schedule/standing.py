@@ -14,8 +14,8 @@ ENDING = "-watch.service"
 
 def plan(config: Path) -> str:
     """Check a job file for `watch`; returns its absolute path. Raises ConfigError."""
-    from asr_batch.jobs.config import build_config
-    from asr_batch.jobs.config_file import read_config
+    from asr_batch.jobs.config.build import build_config
+    from asr_batch.jobs.config.job_toml import read_config
 
     settings = build_config({}, read_config(config))
     if len(settings.sources) != 1:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import os
 import re
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asr_batch.jobs.schedule.entry import Entry, Kind, Planned
+from asr_batch.manifests.environment import config_folder
 from asr_batch.manifests.errors import ConfigError
 
 RUNNING = Path("/run/systemd/system")
@@ -92,8 +92,7 @@ class UserTimers:
 
 def folder() -> Path:
     """The folder of this user's units."""
-    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(home) / "systemd" / "user"
+    return config_folder() / "systemd" / "user"
 
 
 def lingers() -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from asr_batch.jobs.config import RunConfig
+from asr_batch.jobs.config.keys import RunConfig
 from asr_batch.jobs.console.messages import Voice, hms_short, one_line, real_stderr
 from asr_batch.jobs.console.signals import StopRequest, stop_signals
 from asr_batch.jobs.dataset.reading import stream

@@ -7,11 +7,11 @@ with links into `blobs` (https://huggingface.co/docs/huggingface_hub/guides/mana
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from asr_batch.manifests.environment import cache_folder, hub_cache
 from asr_batch.models.store.aliases import SIZES
 from asr_batch.models.store.catalogue import of_repository
 from asr_batch.models.store.layout import kind_of
@@ -37,24 +37,10 @@ class FoundModel:
         return sum(path.stat().st_size for path in files) / 1e6
 
 
-def found_models(environment: Mapping[str, str] | None = None) -> list[FoundModel]:
+def found_models() -> list[FoundModel]:
     """What lies in the caches of other programs, those that are ready to be compiled or run, by name."""
-    known = os.environ if environment is None else environment
-    found = [*_hub_models(_hub_cache(known)), *_openai_models(_cache(known) / "whisper")]
+    found = [*_hub_models(hub_cache()), *_openai_models(cache_folder() / "whisper")]
     return sorted(found, key=lambda model: (model.name, model.kind != "ctranslate2", model.repository))
-
-
-def _cache(environment: Mapping[str, str]) -> Path:
-    return Path(environment.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-
-
-def _hub_cache(environment: Mapping[str, str]) -> Path:
-    """Where huggingface_hub keeps its files, by its own variables."""
-    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        if environment.get(name):
-            return Path(environment[name]).expanduser()
-    home = environment.get("HF_HOME")
-    return (Path(home).expanduser() if home else _cache(environment) / "huggingface") / "hub"
 
 
 def _hub_models(cache: Path) -> Iterator[FoundModel]:

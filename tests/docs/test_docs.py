@@ -18,7 +18,9 @@ import pytest
 import yaml
 
 from asr_batch.jobs.cli.main import main
-from asr_batch.manifests.errors import ERROR_CODES
+from asr_batch.jobs.config.job_toml import read_config
+from asr_batch.manifests.environment import VARIABLES
+from asr_batch.manifests.errors import ERROR_CODES, ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
@@ -199,3 +201,18 @@ def test_the_page_on_architecture_names_every_package() -> None:
     rooms = ("jobs", "workers", "pipeline", "models", "manifests")
     folders = {path.parent.relative_to(ROOT) for room in rooms for path in (ROOT / room).rglob("__init__.py")}
     assert [str(folder) for folder in sorted(folders) if f"{folder.name}/" not in text] == []
+
+
+def test_the_settings_page_lists_every_variable_of_the_environment() -> None:
+    text = (ROOT / "docs" / "settings.md").read_text("utf-8")
+    assert [f"| `{name}` | {effect} |" for name, effect in VARIABLES.items()] == re.findall(
+        r"^\| `[A-Z0-9_]+` \| .* \|$", text.partition("Libraries read more")[0], flags=re.M
+    )
+
+
+def test_the_error_on_the_settings_page_is_the_one_that_is_printed(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "settings.md").read_text("utf-8")
+    (printed,) = re.findall(r"^asr-batch: job\.toml:3: (.*)$", text, flags=re.M)
+    (tmp_path / "job.toml").write_text("\n\nbeam_size = 40\n")
+    with pytest.raises(ConfigError, match=re.escape(f"job.toml:3: {printed}")):
+        read_config(tmp_path / "job.toml")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import fake_pool
 
-from asr_batch.jobs.config import build_config
+from asr_batch.jobs.config.build import build_config
 from asr_batch.jobs.dataset.facts import look_at
 from asr_batch.jobs.model_choice import Choice
 from asr_batch.jobs.run import session

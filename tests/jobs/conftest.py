@@ -6,7 +6,7 @@ import fake_pool
 import pyarrow.dataset as ds
 import pytest
 
-from asr_batch.jobs.config import build_config
+from asr_batch.jobs.config.build import build_config
 from asr_batch.jobs.dataset.facts import look_at
 from asr_batch.jobs.model_choice import Choice
 from asr_batch.jobs.run import session

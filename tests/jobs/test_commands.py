@@ -148,7 +148,7 @@ def test_config_errors_name_the_line(tmp_path, text, said):
         (["m.csv", "--out", "o", "--format", "srt,doc"], "--format 'srt,doc' is not usable; expected one"),
         (["m.csv", "--out", "o", "--beside-audio"], "--beside-audio needs --format"),
         (["m.csv", "--out", "o", "--workers", "0"], "--workers 0 is not usable"),
-        (["m.csv", "--out", "o", "--min-coverage", "97"], "from 0.0 to 1.0"),
+        (["m.csv", "--out", "o", "--min-coverage", "97"], "from 0 to 1"),
         (["m.csv", "--out", "file"], "not a folder"),
         (["m.csv", "--out", "o", "--encoder", "gpu"], "gpu"),
     ],

@@ -1,26 +1,16 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner
 
 from asr_batch.jobs.cli.main import main
-from asr_batch.jobs.cli.options import GROUPS
-from asr_batch.jobs.config import (
-    KEYS,
-    RunConfig,
-    Settings,
-    build_config,
-    check_value,
-    failures_allowed,
-    from_job,
-    next_occurrence,
-    settings_base,
-    time_of_day,
-)
+from asr_batch.jobs.config.build import build_config, from_job
+from asr_batch.jobs.config.fingerprint import Settings, settings_base
+from asr_batch.jobs.config.keys import KEYS, RunConfig
+from asr_batch.jobs.config.values import check_value, expected, failures_allowed, next_occurrence, time_of_day
 from asr_batch.manifests.errors import ConfigError
 from asr_batch.manifests.records import AudioItem
 
@@ -99,18 +89,52 @@ def test_a_job_file_of_another_version_can_be_read():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("workers", 1.5), ("workers", True), ("quiet", 1), ("window", 0), ("model", 3), ("task", "sing")],
+    [
+        ("workers", 1.5),
+        ("workers", True),
+        ("quiet", 1),
+        ("window", 0),
+        ("model", 3),
+        ("task", "sing"),
+        ("grace", float("nan")),
+        ("sources", "a.wav"),
+        ("sources", [1]),
+    ],
 )
 def test_values_of_a_wrong_kind(name, value):
     with pytest.raises(ConfigError, match=f"here: {name} = "):
         check_value(name, value, "here")
 
 
-def test_every_option_of_run_stands_under_one_heading():
-    """A new key goes into a group of `run --help`, and into one only."""
-    named = Counter(name for names in GROUPS.values() for name in names)
-    assert [name for name, count in named.items() if count > 1] == []
-    assert set(KEYS) - set(named) == {"manifest", "sources"}
+def test_every_key_but_the_arguments_stands_under_a_heading():
+    assert [name for name, key in KEYS.items() if not key.heading] == ["manifest", "sources"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("precision", "auto, fp32, int8, int4"),
+        ("workers", "a whole number from 1"),
+        ("metrics_port", "a whole number from 1 to 65535"),
+        ("repair_budget", "a number from 0 to 10"),
+        ("quiet", "true or false"),
+        ("sources", "a list of paths"),
+        ("out", "text"),
+    ],
+)
+def test_what_a_key_expects_is_told_from_its_type(name, words):
+    assert expected(name) == words
+
+
+def test_every_default_is_a_value_of_its_type():
+    for name, key in KEYS.items():
+        if key.default is not None:
+            assert check_value(name, key.default, "default") == key.default
+
+
+def test_a_job_file_edited_by_hand_is_refused():
+    with pytest.raises(ConfigError, match=r"job\.json: beam_size = 'many' is not usable; expected a whole"):
+        from_job({"beam_size": "many"})
 
 
 def test_help_of_run_lists_every_option_once():

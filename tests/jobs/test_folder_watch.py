@@ -12,7 +12,7 @@ from pathlib import Path
 import fake_pool
 import pytest
 
-from asr_batch.jobs.config import build_config
+from asr_batch.jobs.config.build import build_config
 from asr_batch.jobs.console.signals import StopRequest
 from asr_batch.jobs.dataset.facts import look_at
 from asr_batch.jobs.model_choice import Choice

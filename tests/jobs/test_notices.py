@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from asr_batch.jobs.config import build_config
+from asr_batch.jobs.config.build import build_config
 from asr_batch.jobs.console.signals import StopRequest
 from asr_batch.jobs.run import notices as module
 from asr_batch.jobs.run.notices import Notices

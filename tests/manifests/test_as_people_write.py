@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from asr_batch.jobs.config import Settings, build_config, check_value
+from asr_batch.jobs.config.build import build_config
+from asr_batch.jobs.config.fingerprint import Settings
+from asr_batch.jobs.config.values import check_value
 from asr_batch.manifests.errors import ConfigError, ManifestError
 from asr_batch.manifests.languages import AUTO, language_code
 from asr_batch.manifests.location import Base, is_remote, local_path

@@ -155,7 +155,7 @@ def test_hostile_paths_come_and_go(fake, tmp_path, name):
 
 
 def time_of(text):
-    from asr_batch.jobs.config import time_of_day
+    from asr_batch.jobs.config.values import time_of_day
 
     return time_of_day(text)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from asr_batch.jobs.config import FORMATS
+from asr_batch.jobs.config.values import FORMATS
 
 EPILOG = """\b
 Example:

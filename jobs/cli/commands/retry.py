@@ -45,7 +45,7 @@ def retry(folder: str, only: tuple[str, ...], **given: Any) -> None:
 
     Uses the model and settings of the data set.
     """
-    from asr_batch.jobs.config import from_job
+    from asr_batch.jobs.config.build import from_job
     from asr_batch.jobs.dataset.job_file import stored_manifest
     from asr_batch.jobs.dataset.tables import load_job
 

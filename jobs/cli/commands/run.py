@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from asr_batch.jobs.cli.options import GroupedCommand, checked, run_options
-from asr_batch.jobs.config import RunConfig, build_config
-from asr_batch.jobs.config_file import read_config
+from asr_batch.jobs.config.build import build_config
+from asr_batch.jobs.config.job_toml import read_config
+from asr_batch.jobs.config.keys import RunConfig
 from asr_batch.jobs.console.signals import leave, signals_blocked
 from asr_batch.workers.child_process import prepare
 

@@ -66,7 +66,8 @@ def _problems(root: Path, audio: bool) -> Iterator[str]:
 
 
 def _again(root: Path, sample: str, seed: int, options: dict[str, Any]) -> Iterator[str]:
-    from asr_batch.jobs.config import Settings, from_job
+    from asr_batch.jobs.config.build import from_job
+    from asr_batch.jobs.config.fingerprint import Settings
     from asr_batch.jobs.console.signals import stop_signals
     from asr_batch.jobs.dataset.job_file import stored_manifest
     from asr_batch.jobs.dataset.tables import load_job, open_transcripts

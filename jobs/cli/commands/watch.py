@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from asr_batch.jobs.cli.options import GroupedCommand, checked, run_options
-from asr_batch.jobs.config import KEYS, build_config
-from asr_batch.jobs.config_file import read_config
+from asr_batch.jobs.config.build import build_config
+from asr_batch.jobs.config.job_toml import read_config
+from asr_batch.jobs.config.keys import KEYS
 from asr_batch.jobs.console.signals import leave, signals_blocked
 
 OURS = tuple(key for key in KEYS if key not in ("manifest", "sources", "fresh", "stop_at", "max_hours"))

@@ -8,7 +8,6 @@ name; all sets give the same numbers to the last bit. ONNX Runtime runs the grap
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asr_batch.manifests import environment
 from asr_batch.models.onnx import fields
 from asr_batch.models.onnx.safety import check_graph
 from asr_batch.models.onnx.sessions import has_gpu
@@ -36,7 +36,6 @@ WIDEST = 64
 
 _VERSION = 3  # of the interface of c/
 _HERE = Path(__file__).parent
-_CHOICE = "ASR_BATCH_KERNELS"  # for tests and benches: a set, or "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,7 @@ def kernels(provider: str) -> KernelSet | None:
 @cache
 def in_use() -> KernelSet | None:
     """The best set of this machine, or the one that the environment names; None without a library."""
-    found, wanted = all_sets(), os.environ.get(_CHOICE)
+    found, wanted = all_sets(), environment.read("ASR_BATCH_KERNELS")
     if wanted is not None:
         found = [one for one in found if one.name == wanted]
     return found[0] if found else None

@@ -8,7 +8,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from asr_batch.jobs.config import KEYS, check_value
+from asr_batch.jobs.config.keys import KEYS
+from asr_batch.jobs.config.values import check_value
 from asr_batch.manifests.errors import ConfigError
 from asr_batch.manifests.location import scheme_of
 

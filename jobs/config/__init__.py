@@ -1,0 +1,1 @@
+"""The settings of a job: one table of keys, from the command line and `job.toml`, checked once."""

@@ -1,0 +1,60 @@
+"""The fingerprint of the settings that decide a transcript, by which a resumed run knows finished rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from asr_batch.jobs.config.keys import RunConfig
+from asr_batch.manifests.languages import AUTO
+
+if TYPE_CHECKING:
+    from asr_batch.manifests.records import AudioItem
+
+LATER = ("prompt", "glossary")
+LOAD_SETTINGS = ("precision", "provider", "encoder", "decoder")
+
+
+def settings_base(config: RunConfig, second_sha256: str = "") -> dict[str, Any]:
+    """Everything but the row's own that decides a transcript (not: workers, batch size, threads)."""
+    load = asdict(config.load())
+    settings = {name: load[name] for name in LOAD_SETTINGS}
+    told = {**settings, **asdict(config.pipeline()), "second_model": second_sha256}
+    # Keys that came later are left out where they say nothing, so that older data sets stay as they are.
+    return {name: value for name, value in told.items() if value or name not in LATER}
+
+
+class Settings:
+    """The fingerprint of a row's settings: the job's with the row's overrides and span in their place."""
+
+    def __init__(self, base: Mapping[str, Any]) -> None:
+        self.base = dict(base)
+        self._known: dict[tuple[Any, ...], str] = {}
+
+    def sha256(self, item: AudioItem | None = None) -> str:
+        """The fingerprint for `item`, or of the job."""
+        if item is None:
+            return _sha256(self.base)
+        own = (item.start, item.end, item.channel, item.language, item.task, item.prompt, item.track)
+        known = self._known.get(own)
+        if known is None:
+            if len(self._known) > 10_000:
+                self._known.clear()
+            known = self._known[own] = _sha256(self._with(item))
+        return known
+
+    def _with(self, item: AudioItem) -> dict[str, Any]:
+        settings = dict(self.base, start=item.start, end=item.end, channel=item.channel)
+        settings["prompt"] = item.prompt or settings.get("prompt")
+        settings["language"] = None if item.language == AUTO else item.language or settings["language"]
+        settings["task"] = item.task or settings["task"]
+        if item.track is not None:
+            settings["track"] = item.track
+        return settings
+
+
+def _sha256(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
