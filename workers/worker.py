@@ -15,7 +15,6 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 from asr_batch.manifests.errors import ErrorCode, ItemError, RetryableError, WorkerFatalError
 from asr_batch.manifests.records import Failure, SpanResult, Unit
@@ -24,10 +23,9 @@ from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import ModelInfo, Recognizer
 from asr_batch.pipeline.transcribe import Transcriber
 from asr_batch.workers.fetch import Fetcher
-from asr_batch.workers.pool import WorkerSpec
+from asr_batch.workers.pool import LostReason, WorkerSpec
 
 Key = tuple[str, int]
-LostReason = Literal["crashed", "out_of_memory", "retryable", "worker_fatal"]
 
 log = logging.getLogger(__name__)
 
