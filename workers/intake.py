@@ -1,4 +1,4 @@
-"""Units that a worker was given and has not begun: those that wait, and those whose audio is being fetched."""
+"""Units that a worker was given and has not begun: they wait, or their audio is being fetched."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from asr_batch.workers.fetch import Fetcher
 
 Key = tuple[str, int]
 Audio = Path | bytes | ItemError | RetryableError
-"""A unit's audio, or why it cannot be had."""
+"""A unit's audio, or why there is none."""
 
 
 class Intake:

@@ -1,4 +1,4 @@
-"""Results that an NPU had a part in, held back until its next parity probe has shown that it computes right."""
+"""Results of an NPU, held back until its next parity probe has shown that it computes right."""
 
 from __future__ import annotations
 

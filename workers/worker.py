@@ -189,9 +189,7 @@ class Worker:
         if self._recognizer.confirm():
             return ready + self._unconfirmed.release()
         rejected = self._unconfirmed.reject([unit.key for unit in self._transcriber.open_units()])
-        log.warning(
-            "%s: the NPU's parity probe failed, %d units are decoded again", self.node, len(rejected)
-        )
+        log.warning("%s: the NPU's parity probe failed, %d units are decoded again", self.node, len(rejected))
         self._again(rejected)
         return ready
 
