@@ -12,6 +12,7 @@ PRECISION = "use --precision fp32, int8, int4 or auto"
 VOICE = "voice activity detection is always on, except with --plain"
 INPUT = "name audio without an option, as in `asr-batch run talk.mp3 calls/ --out DIR`"
 GUARDS = "windows that look wrong are decoded again automatically; --plain turns this off"
+REDO = "use --redo to go on in a folder of another job, model or settings; another --out starts over"
 SPEAKERS = "there is no diarization; the manifest column `channel` with the value split separates channels"
 
 HABITS: dict[str, str] = {
@@ -37,6 +38,7 @@ HABITS: dict[str, str] = {
     **dict.fromkeys(("--chunk-length", "--chunk-size"), "use --window SECONDS for the longest window"),
     **dict.fromkeys(("--beam", "--num-beams", "-bs"), "use --beam-size N"),
     **dict.fromkeys(("-q",), "use --quiet"),
+    **dict.fromkeys(("--overwrite", "--force", "--overwrite-output-dir"), REDO),
     **dict.fromkeys(("--resume", "--continue"), "run the same command again to resume"),
     **dict.fromkeys(("--translate",), "use --task translate"),
     **dict.fromkeys(("--initial-prompt",), "use --prompt TEXT"),

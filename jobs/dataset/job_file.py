@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,7 +16,8 @@ from asr_batch.jobs.config.keys import KEYS, RunConfig
 from asr_batch.jobs.dataset.json_files import read_json, write_json
 from asr_batch.jobs.dataset.schema import SCHEMA_VERSION
 from asr_batch.jobs.dataset.tables import JOB
-from asr_batch.manifests.reader import Manifest
+from asr_batch.manifests.location import Base, is_remote, scheme_of
+from asr_batch.manifests.reader import STANDARD_INPUT, Manifest
 from asr_batch.manifests.survey import Survey
 from asr_batch.models.recognizer import ModelInfo
 
@@ -54,6 +57,8 @@ def write_job(
         "created_at": created,
         "manifest": {
             "name": manifest.name,
+            "origin": origin_of(manifest),
+            "sources": absolute_sources(config.sources),
             "path": str(manifest.path.absolute()),
             "base": manifest.base.folder,
             "remote": manifest.base.remote,
@@ -71,6 +76,22 @@ def write_job(
         "argv": [_shown(argument, config) for argument in sys.argv],
     }
     write_json(root / JOB, description)
+
+
+def origin_of(manifest: Manifest) -> str | None:
+    """Where a manifest was read from: its absolute path or its URL; None for standard input."""
+    if is_remote(manifest.name):
+        return manifest.name
+    return None if manifest.name == STANDARD_INPUT else _absolute(manifest.name)
+
+
+def absolute_sources(sources: Sequence[str]) -> list[str]:
+    """Files, folders and globs by their absolute paths; URLs as they are."""
+    return [source if scheme_of(source) else _absolute(source) for source in sources]
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 - links stay as they are named
 
 
 def _shown(argument: str, config: RunConfig) -> str:
@@ -92,8 +113,6 @@ def _versions() -> dict[str, str]:
 
 def stored_manifest(job: dict[str, Any]) -> Manifest:
     """The manifest that a data set was made from. Raises ManifestError (from reading it)."""
-    from asr_batch.manifests.location import Base
-
     kept = job["manifest"]
     return Manifest(
         kept["name"], Path(kept["path"]), Base(kept["base"], remote=kept["remote"]), kept["format"]

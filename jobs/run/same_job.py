@@ -1,7 +1,8 @@
 """A folder keeps its job: its model, its settings, its manifest, unless the user says otherwise and `--redo`.
 
 What the command does not name is taken from job.json. What it names and is not the folder's own stops the run
-before any work. Rows of an earlier model stay readable until each is replaced.
+before any work. A manifest of entirely new rows is the folder's own if it has the path of the last one. Rows
+of an earlier model stay readable until each is replaced.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from asr_batch.jobs.config.fingerprint import LOAD_SETTINGS, Settings
 from asr_batch.jobs.config.keys import KEYS, RunConfig
 from asr_batch.jobs.config.values import check_value
 from asr_batch.jobs.dataset.index import Index
+from asr_batch.jobs.dataset.job_file import absolute_sources, origin_of
 from asr_batch.jobs.dataset.parts import part_names
 from asr_batch.manifests.errors import ConfigError
 from asr_batch.manifests.reader import Manifest
@@ -89,11 +91,23 @@ class SameJob:
 
     def _manifest(self, index: Index, manifest: Manifest, found: Survey) -> str | None:
         before = self._job["manifest"]
-        if before["sha256"] == found.sha256 or self._related(index, manifest, found):
+        if before["sha256"] == found.sha256 or self._from_same_place(manifest):
             return None
-        if before["name"] == manifest.name:
-            return f"holds a job of other rows of {manifest.name}, none of which are in it now"
-        return f"holds a job of the manifest {before['name']}, not of {manifest.name}"
+        if self._related(index, manifest, found):
+            return None
+        if self._config.sources and before.get("sources"):
+            return f"holds a job of {', '.join(before['sources'])}, not of {', '.join(self._config.sources)}"
+        mine, its = manifest.name, before["name"]
+        if mine == its:
+            return f"holds a job of other rows of {mine}, none of which are in it now"
+        return f"holds a job of the manifest {its}, not of {mine}"
+
+    def _from_same_place(self, manifest: Manifest) -> bool:
+        """Whether the rows come from where they came before: every night new rows under the same path."""
+        before = self._job["manifest"]
+        if self._config.sources:
+            return not set(before.get("sources") or ()).isdisjoint(absolute_sources(self._config.sources))
+        return bool(before.get("origin")) and before["origin"] == origin_of(manifest)
 
     def _related(self, index: Index, manifest: Manifest, found: Survey) -> bool:
         """Whether the folder has half of the rows (of the shorter of both), from files of the same names."""

@@ -43,7 +43,9 @@ def run(monkeypatch, tmp_path: Path):
             looker=lambda location: look_at(location, prober=lambda path: None),
             pace=Pace(wait=0.01, commit_every=options.pop("commit_every", 0.0)),
         )
-        given = {"manifest": str(tmp_path / manifest), "out": str(tmp_path / out), "quiet": True, **options}
+        given = {"out": str(tmp_path / out), "quiet": True, **options}
+        if manifest is not None:
+            given["manifest"] = str(tmp_path / manifest)
         return session.run_job(build_config(given), redo=again, parts=parts)
 
     return go

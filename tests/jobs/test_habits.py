@@ -24,6 +24,8 @@ from asr_batch.jobs.cli.main import main
         ("--output_format", "--format"),
         ("--model_size", "--model"),
         ("--word_timestamps", "--word-timestamps"),
+        ("--overwrite", "--redo"),
+        ("--force", "--redo"),
         ("--beam_size", "--beam-size"),
     ],
 )

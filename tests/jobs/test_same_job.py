@@ -62,6 +62,37 @@ def test_a_manifest_that_grew_shrank_or_moved_is_the_same_job(folder, run, rows_
     assert run(manifest="sub/moved.csv") == 0
 
 
+def test_entirely_new_rows_under_the_same_path_are_the_same_job(folder, run, monkeypatch, tmp_path):
+    root = folder(4)
+    manifest(root, [("monday1", "0.wav"), ("monday2", "1.wav")])
+    assert run() == 0
+    manifest(root, [("tuesday1", "2.wav"), ("tuesday2", "3.wav")])
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")  # as cron does
+    assert run(manifest="elsewhere/../manifest.csv") == 0
+    assert len(run.pool.submitted) == 2
+    manifest(root, [("friday1", "2.wav"), ("friday2", "3.wav")], "friday.csv")
+    assert run(manifest="friday.csv") == 2
+
+
+def test_new_files_in_the_same_folder_are_the_same_job_another_folder_is_not(
+    folder, run, capfd, monkeypatch, tmp_path
+):
+    root = folder(2)
+    monkeypatch.chdir(root)
+    for place in ("monday", "tuesday", "other"):
+        (tmp_path / place).mkdir()
+    (root / "0.wav").rename(tmp_path / "monday/a.wav")
+    assert run(manifest=None, sources=("monday",)) == 0
+    (tmp_path / "monday/a.wav").rename(tmp_path / "other/z.wav")
+    (root / "1.wav").rename(tmp_path / "monday/b.wav")
+    assert run(manifest=None, sources=("monday", "tuesday")) == 0
+    capfd.readouterr()
+    assert run(manifest=None, sources=("other",)) == 2
+    said = capfd.readouterr().err
+    assert f"holds a job of {tmp_path / 'monday'}, {tmp_path / 'tuesday'}, not of other" in said
+
+
 def test_exit_2_leaves_nothing_behind(tmp_path):
     (tmp_path / "empty.csv").write_text("audio\n")
     (tmp_path / "mine").mkdir()
@@ -90,7 +121,7 @@ def test_nothing_to_do_starts_nothing(tmp_path):
         try:
             main(["run", "manifest.csv", "--out", "out"])
         except SystemExit as end:
-            loaded = {"ray", "onnxruntime", "pandas", "asr_batch.workers.child.pool"} & set(sys.modules)
+            loaded = {"ray", "onnxruntime", "pandas", "asr_batch.workers.child"} & set(sys.modules)
             print(sorted(loaded), end.code)
     """
     again = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
