@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.whisper.compile.sources.checkpoint import read_checkpoint
+from asr_batch.models.whisper.compile.sources.heads import published_heads
 from asr_batch.models.whisper.compile.sources.vocabularies import text_files
 from asr_batch.models.whisper.config import read_text_files
 
@@ -76,6 +77,7 @@ def _config(path: Path, dims: Mapping[str, int]) -> dict[str, Any]:
             "vocab_size": dims["n_vocab"],
             "max_source_positions": dims["n_audio_ctx"],
             "max_target_positions": dims["n_text_ctx"],
+            "alignment_heads": published_heads(dims, path.stem),
         }
     except KeyError as error:
         raise ModelError(f"{path}: dims lack {error}; found {sorted(dims)}") from error
