@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.abc import MetaPathFinder
+from pathlib import Path
 from typing import Any
 
 import click
@@ -75,6 +79,14 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(import_module(module), attribute)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first argument names; for another word, what was probably meant."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            ctx.fail(f"there is no command {args[0]!r}{_meant(args)}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands, without importing any."""
         with formatter.section("Commands"):
@@ -95,9 +107,30 @@ class LazyGroup(click.Group):
             raise SystemExit(error.exit_code) from error
 
 
+def _open_streams() -> None:
+    """Open what whoever started us has closed: else files of the job would get the numbers of streams."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w", closefd=False))
+
+
+def _meant(words: Sequence[str]) -> str:
+    """A hint for a first word that is no command: a misspelt one, or audio without `run`."""
+    if Path(words[0]).exists():
+        return f"; to transcribe it: asr-batch run {words[0]} --out DIR"
+    near = difflib.get_close_matches(words[0], COMMANDS, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="asr-batch", prog_name="asr-batch")
 def main() -> None:
     """Transcribe audio files into one Parquet data set that accounts for every second."""
+    _open_streams()
     if not any(isinstance(finder, _NoPandas) for finder in sys.meta_path):
         sys.meta_path.insert(0, _NoPandas())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
@@ -66,10 +67,32 @@ def _common_folder(paths: Sequence[str]) -> str:
 
 @contextmanager
 def real_stderr() -> Iterator[TextIO]:
-    """A stream to where standard error goes now, whatever is done to file descriptor 2 later."""
-    sys.stderr.flush()
-    with os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace") as stream:
+    """A stream to where standard error goes now, whatever is done to file descriptor 2 later.
+
+    A job goes on without its reader: what is written to a closed pipe or a lost terminal is dropped.
+    """
+    with suppress(OSError, ValueError, AttributeError):  # closed, or there never was one
+        sys.stderr.flush()
+    try:
+        descriptor = os.dup(2)
+    except OSError:
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+    raw = _Lasting(descriptor, "w")
+    with io.TextIOWrapper(
+        io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=raw.isatty()
+    ) as stream:
         yield stream
+
+
+class _Lasting(io.FileIO):
+    """A file that takes everything and keeps what it can."""
+
+    def write(self, data: Any, /) -> int:
+        """Write `data`, or drop it where nobody reads any more."""
+        try:
+            return super().write(data) or 0
+        except OSError:
+            return len(data)
 
 
 @contextmanager
@@ -96,6 +119,14 @@ def native_stderr_to(path: Path, most: int = 10 * 1024 * 1024) -> Iterator[None]
                 path.unlink()
 
 
+def tell_result(text: str) -> None:
+    """Print a result on standard output, where somebody still reads it."""
+    try:
+        print(text, flush=True)  # noqa: T201
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python fails once more at its end
+
+
 def program() -> str:
     """The command as it can be typed again: by its name where that is on the PATH, else as it was called."""
     called, found = Path(sys.argv[0]), shutil.which("asr-batch")
@@ -120,6 +151,11 @@ def one_line(text: str, most: int = 160) -> str:
 def misspelt_text(name: str, meant: str) -> str:
     """What is said of a column that looks like one of ours written wrongly."""
     return f"the manifest's column {name} is passed through without effect; is {meant} meant?"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def counts_line(counts: Mapping[str, int]) -> str:

@@ -1,6 +1,8 @@
-"""SIGINT and SIGTERM: the first asks the job to drain, the second stops it at once.
+"""SIGINT, SIGTERM and SIGHUP: the first asks the job to drain, the second stops it at once.
 
-Both signals are blocked in all threads of a running job, and one thread waits for them. A handler would not
+SIGHUP comes when a terminal or a connection closes; under nohup, which has it ignored, it stays ignored.
+
+The signals are blocked in all threads of a running job, and one thread waits for them. A handler would not
 do: Ray's native code replaces it (with one that aborts the process after three seconds) while it starts, and
 with the system's default while it ends. See sigwait(3) and pthread_sigmask(3).
 """
@@ -16,7 +18,13 @@ from threading import Thread
 from types import FrameType
 from typing import NoReturn
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def heard() -> tuple[signal.Signals, ...]:
+    """The signals that stop a job here: without SIGHUP where whoever started us had it ignored."""
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return SIGNALS[:2] if ignored else SIGNALS
 
 
 class StopRequest:
@@ -29,7 +37,7 @@ class StopRequest:
 
     @property
     def exit_code(self) -> int | None:
-        """130 after SIGINT, 143 after SIGTERM, None when nobody asked."""
+        """130 after SIGINT, 143 after SIGTERM, 129 after SIGHUP, None when nobody asked."""
         return None if self.signal is None else 128 + self.signal
 
     def ask(self, number: int, frame: FrameType | None = None) -> None:
@@ -52,8 +60,8 @@ class StopRequest:
 
 @contextmanager
 def signals_blocked() -> Iterator[None]:
-    """Keep both signals waiting: for this thread, and for threads that it starts meanwhile."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    """Keep the signals waiting: for this thread, and for threads that it starts meanwhile."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, heard())
     try:
         yield
     finally:
@@ -63,7 +71,7 @@ def signals_blocked() -> Iterator[None]:
 @contextmanager
 def signals_for_children() -> Iterator[None]:
     """Start a child process that can be ended by signals: it inherits what its parent's thread blocks."""
-    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, heard())
     try:
         yield
     finally:
@@ -72,13 +80,13 @@ def signals_for_children() -> Iterator[None]:
 
 @contextmanager
 def stop_signals() -> Iterator[StopRequest]:
-    """Collect SIGINT and SIGTERM while the block runs.
+    """Collect the signals while the block runs.
 
     A thread of a library that was loaded before, with signals unblocked, may still be given one: the handler
     is for those.
     """
     request = StopRequest()
-    before = {number: signal.signal(number, request.ask) for number in SIGNALS}
+    before = {number: signal.signal(number, request.ask) for number in heard()}
     listener = _Listener(request)
     with signals_blocked():
         listener.start()
@@ -95,12 +103,12 @@ class _Listener(Thread):
 
     def __init__(self, request: StopRequest) -> None:
         super().__init__(name="signals", daemon=True)
-        self._request, self._ended = request, False
+        self._request, self._heard, self._ended = request, heard(), False
 
     def run(self) -> None:
         """Pass each signal on until told to end."""
         while True:
-            number = signal.sigwait(SIGNALS)
+            number = signal.sigwait(self._heard)
             if self._ended:
                 return
             self._request.ask(number)

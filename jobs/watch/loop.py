@@ -27,7 +27,7 @@ from asr_batch.jobs.watch.arrivals import Arrivals
 from asr_batch.manifests.errors import ConfigError
 from asr_batch.manifests.sources import FILE, grown_manifest, made_manifest
 
-STILL = (1, 2, 5, 130, 143)
+STILL = (1, 2, 5, 129, 130, 143)
 """Exit codes of a batch after which there is no other."""
 
 

@@ -45,6 +45,22 @@ def test_handlers_and_mask_are_given_back():
     assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
+def test_hanging_up_stops_a_job_unless_it_was_to_be_ignored():
+    script = """if True:
+        import os, signal, time
+        from asr_batch.jobs.console.signals import stop_signals
+        with stop_signals() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            end = time.monotonic() + 2
+            while not stop.count and time.monotonic() < end:
+                time.sleep(0.01)
+            print(stop.exit_code)
+    """
+    command = [sys.executable, "-c", script]
+    assert subprocess.run(command, capture_output=True, text=True).stdout == "129\n"
+    assert subprocess.run(["nohup", *command], capture_output=True, text=True).stdout == "None\n"
+
+
 def test_children_started_for_it_can_be_ended():
     with stop_signals():
         with signals_for_children():

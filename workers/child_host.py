@@ -1,0 +1,46 @@
+"""What runs in the process of :class:`asr_batch.workers.child.ChildPool`: a worker that answers calls.
+
+`python -m asr_batch.workers.child_host FD`: calls come over the socket FD as (method, arguments), and each
+gets one answer. The socket's end is the process's end.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+from importlib import import_module
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle
+
+from asr_batch.models.load import FAMILIES
+from asr_batch.workers.cluster.host import WorkerActor
+
+PR_SET_PDEATHSIG = 1
+
+
+def serve(descriptor: int) -> None:
+    """Answer calls until nobody is there to call."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # when to end is the job's decision
+    if sys.platform == "linux":  # also in the middle of a file that hangs
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    calls = Connection(descriptor)
+    import_module(FAMILIES[0])  # most models are of this family, and nobody waits yet
+    try:
+        os.dup2(recv_handle(calls), 2)
+    except (EOFError, OSError, RuntimeError):  # nobody wanted this process
+        os._exit(0)
+    actor = WorkerActor(socket.gethostname())
+    while True:
+        try:
+            name, given = calls.recv()
+            calls.send(getattr(actor, name)(*given))
+        except (EOFError, BrokenPipeError):
+            os._exit(0)
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))
