@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +73,20 @@ def misspelt(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def audio_expected(names: Sequence[str]) -> str:
+    """What was expected of a manifest with these columns, none of which holds audio."""
+    if len(names) == 1 and ";" in names[0]:
+        return "commas between the columns, not semicolons"
+    wanted = f"a column named {' or '.join(ALIASES['audio'])}"
+    for name in names:
+        plain = name.strip().lower()
+        if plain in ALIASES["audio"]:
+            return f"{wanted}, in lower case"
+        if near := difflib.get_close_matches(plain, ALIASES["audio"], n=1, cutoff=0.75):
+            return f"{wanted}; is {printable(name)} meant to be {near[0]}?"
+    return wanted
+
+
 class RowError(Exception):
     """One cell that cannot be used."""
 
@@ -124,7 +138,7 @@ def _followed(base: Base) -> str:
 
 def _audio(values: Mapping[str, Any], column: str | None) -> str:
     if column is None:
-        raise RowError("audio", "", f"a column named {' or '.join(ALIASES['audio'])}")
+        raise RowError("audio", "", audio_expected(tuple(values)))
     value = values.get(column)
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise RowError(column, "" if value is None else value, EXPECTED)

@@ -74,7 +74,8 @@ class Problem:
         if not self.line:
             return f"{self.value}; expected {self.expected}"
         column = f", column {self.column!r}" if self.column else ""
-        return f"line {self.line}{column}: {self.value!r}; expected {self.expected}"
+        value = repr(self.value).replace("\\\\", "\\")  # bytes that are not UTF-8 stand as \\xe9 in it
+        return f"line {self.line}{column}: {value}; expected {self.expected}"
 
 
 class ManifestError(ConfigError):

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
-from asr_batch.manifests.columns import ALIASES, is_utf8
+from asr_batch.manifests.columns import ALIASES, audio_expected, is_utf8
 from asr_batch.manifests.errors import Problem
 from asr_batch.manifests.location import printable
 
@@ -69,7 +69,7 @@ def _bad_header(line: int, header: Sequence[str]) -> Problem | None:
         return Problem(line, twice, twice, "each column name once")
     if not any(name in header for name in ALIASES["audio"]):
         found = ", ".join(header)[:200]
-        return Problem(line, "audio", printable(found), f"a column named {' or '.join(ALIASES['audio'])}")
+        return Problem(line, "audio", printable(found), audio_expected(header))
     return None
 
 

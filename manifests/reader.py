@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
 
-from asr_batch.manifests.columns import ALIASES, Layout, RowError, build_item
+from asr_batch.manifests.columns import ALIASES, Layout, RowError, audio_expected, build_item
 from asr_batch.manifests.errors import ManifestError, Problem
 from asr_batch.manifests.ids import Names
 from asr_batch.manifests.lines import BOM, RawRow, read_csv, read_jsonl, read_paths
@@ -43,6 +43,11 @@ ENDINGS: dict[str, Format] = {
     ".lst": "text",
     ".list": "text",
 }
+STANDARD_INPUT = "standard input"
+"""The name of a manifest that came from there."""
+
+MANIFEST_OR_AUDIO = "a manifest (CSV, TSV, JSONL, Parquet, list of paths), or audio files, folders and globs"
+
 _KEPT = 10_000
 """At most this many problems are collected; reading stops there."""
 
@@ -94,7 +99,7 @@ class Manifest:
                 yield replace(entry, id=names.give(entry.audio))
         problems += self._duplicates(names)
         if problems:
-            raise ManifestError(self.name, problems)
+            raise ManifestError(self.name, sorted(problems, key=lambda problem: problem.line))
         self.renamed, self._names = names.renamed, names
 
     def rows(self) -> Iterator[AudioItem]:
@@ -179,15 +184,15 @@ def open_manifest(name: str, spool: Path | None = None) -> Manifest:
         copy = _spooled(spool)
         with copy.open("wb") as target:
             shutil.copyfileobj(sys.stdin.buffer, target)
-        return Manifest("standard input", copy, Base(str(Path.cwd())), "csv")
+        return Manifest(STANDARD_INPUT, copy, Base(str(Path.cwd())), "csv")
     if is_remote(name):
         copy = _spooled(spool)
         _download(name, copy)
         return Manifest(name, copy, Base(name.rpartition("/")[0], remote=True))
     path = Path((local_path(name) or name) if scheme_of(name) == "file" else name)
     if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
-        raise ManifestError(name, [Problem(0, "", found, "a CSV, TSV, JSONL, Parquet or text file")])
+        found = "a folder" if path.is_dir() else "no such file or folder"
+        raise ManifestError(name, [Problem(0, "", found, MANIFEST_OR_AUDIO)])
     return Manifest(name, path, Base(str(path.absolute().parent)))
 
 
@@ -274,7 +279,7 @@ def _read_parquet(path: Path) -> Iterator[RawRow | Problem]:
     file = _parquet_file(path)
     names = file.schema_arrow.names
     if not any(name in ALIASES["audio"] for name in names):
-        yield Problem(0, "audio", ", ".join(names)[:200], f"a column named {' or '.join(ALIASES['audio'])}")
+        yield Problem(0, "audio", ", ".join(names)[:200], audio_expected(names))
         return
     line = 0
     for batch in file.iter_batches(batch_size=4096):

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from asr_batch.jobs.console.messages import counts_line
+from asr_batch.jobs.console.messages import counts_line, plural
 from asr_batch.jobs.console.progress import hms
 from asr_batch.jobs.dataset.lock import held, holder
 from asr_batch.jobs.dataset.tables import JOB, load_job, load_status, read_rows
@@ -64,7 +64,8 @@ def state_lines(found: dict[str, Any]) -> list[str]:
     if "rows" not in found:
         return lines
     rows, view = found["rows"], found["view"] or {}
-    lines.append(f"{counts_line(rows)} of {rows['total']} rows; {hms(found['audio_seconds'])} of audio done")
+    total, audio = plural(rows["total"], "row"), hms(found["audio_seconds"])
+    lines.append(f"{counts_line(rows)} of {total}; {audio} of audio done")
     if view.get("rtfx"):
         lines.append(f"{view['rtfx']:.1f}x real time, ETA {hms(view['eta'])}")
     lines += [f"  under way: {unit['id']} ({unit['seconds']:.1f} s)" for unit in found["in_flight"][:SHOWN]]

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from asr_batch.jobs.console.messages import TABLE_ROWS, counts_line, program
+from asr_batch.jobs.console.messages import TABLE_ROWS, counts_line, plural, program
 from asr_batch.jobs.console.progress import hms
 from asr_batch.jobs.dataset.tables import read_rows
 from asr_batch.jobs.run.driver import Ending
@@ -25,10 +25,10 @@ def ending_text(ending: Ending, code: int) -> str:
 def summary_text(summary: dict[str, Any], ending: Ending, code: int) -> str:
     """What the data set holds, how fast this run was, how it ended."""
     rows, run = summary["rows"], summary["run"]
-    head = f"{counts_line(rows)} of {rows['total']} rows; {hms(summary['audio_seconds'])} of audio"
+    head = f"{counts_line(rows)} of {plural(rows['total'], 'row')}; {hms(summary['audio_seconds'])} of audio"
     if not run["rows"] and ending == "finished":
         return f"{head}; nothing to do: all rows are done"
-    speed = f" at {run['rtfx']:.1f}x real time" if run["rows"] else ""
+    speed = f" at {run['rtfx']:.1f}x real time" if run["rtfx"] >= 0.05 else ""
     return f"{head}{speed}; {ending_text(ending, code)}"
 
 

@@ -15,6 +15,7 @@ from asr_batch.jobs.dataset.json_files import STATUS, SUMMARY, read_json
 from asr_batch.jobs.dataset.lock import hold
 from asr_batch.jobs.dataset.tables import JOB
 from asr_batch.manifests.errors import ConfigError, OutputError
+from asr_batch.manifests.languages import AUTO, language_code
 from asr_batch.manifests.sources import FILE
 from asr_batch.models.recognizer import ModelInfo
 
@@ -54,15 +55,31 @@ def check_manifest_place(root: Path) -> None:
         )
 
 
-def check_languages(codes: str | None, model: ModelInfo) -> None:
-    """Raise ConfigError for codes of `--languages` that the model does not know."""
-    unknown = [code for code in (codes or "").replace(" ", "").split(",") if code]
-    unknown = [code for code in unknown if code not in model.languages] if model.languages else []
-    if unknown:
-        known = ", ".join(model.languages)
+def check_abilities(config: RunConfig, model: ModelInfo) -> None:
+    """Raise ConfigError for languages and a task of the job that the model does not know."""
+    for name in ("language", "languages"):
+        told = [part.strip() for part in (getattr(config, name) or "").split(",") if part.strip()]
+        unknown = [one for one in told if not _knows(model, one)]
+        if unknown:
+            raise ConfigError(
+                f"--{name}: {model.name} does not know {', '.join(unknown)}; expected {_languages(model)}"
+            )
+    if config.task == "translate" and "translate" not in model.capabilities:
         raise ConfigError(
-            f"--languages: {model.name} does not know {', '.join(unknown)}; expected of {known}"
+            f"--task translate: {model.name} only transcribes; expected a multilingual Whisper, such as "
+            "--model base"
         )
+
+
+def _knows(model: ModelInfo, language: str) -> bool:
+    code = language_code(language)
+    return not model.languages or code == AUTO or code in model.languages
+
+
+def _languages(model: ModelInfo) -> str:
+    if len(model.languages) == 1:
+        return f"{model.languages[0]}, its only one"
+    return f"one of its {len(model.languages)}: {', '.join(model.languages)}"
 
 
 OURS = (

@@ -22,6 +22,7 @@ from asr_batch.jobs.console.messages import (
     misspelt_text,
     native_stderr_to,
     real_stderr,
+    tell_result,
 )
 from asr_batch.jobs.console.metrics import render, serve
 from asr_batch.jobs.console.progress import make_progress
@@ -41,7 +42,7 @@ from asr_batch.jobs.run.ending import failures_text, shown_rows, summary_text
 from asr_batch.jobs.run.feed import Feed, Looker, Resume
 from asr_batch.jobs.run.files import FileBook
 from asr_batch.jobs.run.guard import (
-    check_languages,
+    check_abilities,
     check_manifest_place,
     contents,
     deadline,
@@ -64,7 +65,7 @@ from asr_batch.manifests.errors import (
     WorkerFatalError,
 )
 from asr_batch.manifests.location import is_remote
-from asr_batch.manifests.reader import Manifest, open_manifest
+from asr_batch.manifests.reader import STANDARD_INPUT, Manifest, open_manifest
 from asr_batch.manifests.sources import FILE, open_sources
 from asr_batch.manifests.survey import Survey, survey
 from asr_batch.models.load import identify
@@ -110,8 +111,8 @@ def run_job(
         code = safely(lambda: session.run(manifest), voice, config)
         notices.send(session.root, code)
         notices.wait(stop)
-    if code not in (1, 2, 5) and not config.quiet:
-        print(config.out)  # noqa: T201
+    if code not in (1, 2, 5) and not config.quiet and session.root.exists():
+        tell_result(config.out or "")
     return code
 
 
@@ -209,7 +210,7 @@ class _Session:
     def _kept(self, manifest: Manifest) -> Manifest:
         """A manifest that cannot be read again from where it came is kept beside the data."""
         made = bool(self.config.sources)
-        if manifest.name != "standard input" and not manifest.base.remote and not made:
+        if manifest.name != STANDARD_INPUT and not manifest.base.remote and not made:
             return manifest
         kept = self.root / (FILE if made else "manifest.kept")
         if not (kept.exists() and kept.samefile(manifest.path)):
@@ -224,7 +225,7 @@ class _Session:
         if choice.note:
             self.voice.say(choice.note)
         pool = self._pool(choice)
-        check_languages(config.languages, pool.info)
+        check_abilities(config, pool.info)
         second = folder_sha256(choose_model(config.second_model).path) if config.second_model else ""
         settings = Settings(settings_base(config, second))
         index = Index.load(self.root, part_names(self.root))

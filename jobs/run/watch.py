@@ -37,7 +37,7 @@ class Watch:
     ) -> None:
         self.figures, self._progress, self._entry_at, self._now = figures, progress, entry_at, now
         self._shown = self._written = -1e9
-        self._begun: float | None = None
+        self._first: tuple[float, float] | None = None
         self.latest: dict[str, Any] = {}
 
     @property
@@ -82,10 +82,7 @@ class Watch:
         mean = feed.known_seconds / feed.known_rows if feed.known_rows else 0.0
         unseen = max(0, figures.rows - feed.passed - feed.known_rows)
         left = max(0.0, feed.known_seconds - decoded) + unseen * mean
-        if self._begun is None and decoded:
-            self._begun = now - self.show_every
-        took = now - self._begun if self._begun is not None else 0.0
-        speed = decoded / took if took >= self.know_after else None
+        speed = self._speed(decoded, now)
         total = self.totals.audio_seconds + partial + left
         return View(
             rows=figures.rows,
@@ -98,6 +95,15 @@ class Watch:
             eta=left / speed if speed and feed.known_rows else None,
             nodes=tuple(asdict(node) for node in driver.pool.nodes()),
         )
+
+    def _speed(self, decoded: float, now: float) -> float | None:
+        """Audio seconds per second since the first result, which a start of unknown length precedes."""
+        if self._first is None:
+            self._first = (now, decoded) if decoded else None
+            return None
+        began, before = self._first
+        known = now - began >= self.know_after and decoded > before
+        return (decoded - before) / (now - began) if known else None
 
     def _write(self, driver: Driver, now: float) -> None:
         """Replace the status file and metrics.prom; a full disk is the ledger's to report."""

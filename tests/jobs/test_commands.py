@@ -57,8 +57,8 @@ def data_set(tmp_path_factory) -> Path:
 def test_bad_usage_as_a_process(tmp_path):
     done = call("run", "none.csv", "--out", "o", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    expected = "no such file; expected a CSV, TSV, JSONL, Parquet or text file"
-    assert done.stderr == f"asr-batch: none.csv: {expected}\n"
+    expected = "a manifest (CSV, TSV, JSONL, Parquet, list of paths), or audio files, folders and globs"
+    assert done.stderr == f"asr-batch: none.csv: no such file or folder; expected {expected}\n"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -64,6 +64,10 @@ def list_models(root: Path | None, as_json: bool) -> None:
     rows = [stored_row(model) for model in store.stored()]
     rows += [found_row(model) for model in store.elsewhere()]
     rows += [known_row(model) for model in store.known()]
+    once: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        once.setdefault(row["name"], row)  # in the store before in another program's cache
+    rows = list(once.values())
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return

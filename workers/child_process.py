@@ -22,7 +22,10 @@ _spare: list[Child] = []
 
 def prepare() -> None:
     """Start a process that loads its modules and waits to be taken."""
-    _spare.append(Child())
+    try:
+        _spare.append(Child())
+    except OSError:  # of the pool's own start, then with words
+        log.debug("no process could be started ahead", exc_info=True)
 
 
 def take() -> Child:
@@ -43,7 +46,7 @@ class Child:
 
     def __init__(self) -> None:
         mine, its = socket.socketpair()
-        command = [sys.executable, "-P", "-m", "asr_batch.workers.child.serve", str(its.fileno())]
+        command = [sys.executable, "-P", "-m", "asr_batch.workers.child_host", str(its.fileno())]
         quiet = subprocess.DEVNULL
         with its:
             self._process = subprocess.Popen(command, stdin=quiet, stdout=quiet, pass_fds=[its.fileno()])

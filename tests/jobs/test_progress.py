@@ -1,0 +1,174 @@
+"""What a person sees while a job runs: when a speed is told, how lines, bar and JSON lines look."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from asr_batch.jobs.console import progress
+from asr_batch.jobs.console.progress import Bar, JsonLines, Lines, Nothing, View, line_of, make_progress
+from asr_batch.jobs.run.ending import failures_text, summary_text
+from asr_batch.jobs.run.watch import Watch
+
+VIEW = View(rows=9, done=4, failed=1, partial=2, audio_seconds=65.0, share=0.5, rtfx=12.34, eta=3661.0)
+NODE = {
+    "node": "pi-1",
+    "workers": 2,
+    "encoder_backend": "hailo",
+    "audio_seconds": 60.0,
+    "decode_seconds": 6.0,
+}
+
+
+class Clock:
+    """A terminal's views of a job of 100 rows of 10 s each, at times that the test sets."""
+
+    def __init__(self):
+        self.now, self.views = 0.0, []
+        totals = SimpleNamespace(status=Counter(), audio_seconds=0.0, rows=0)
+        self.figures = SimpleNamespace(
+            rows=100,
+            totals=totals,
+            run_rows=0,
+            run_audio_seconds=0.0,
+            clock=SimpleNamespace(point=lambda *_: None),
+        )
+        self.driver = SimpleNamespace(
+            partial={}, feed=SimpleNamespace(known_seconds=1000.0, known_rows=100, passed=0),
+            ledger=SimpleNamespace(waiting=lambda: 0), pool=SimpleNamespace(nodes=list),
+        )  # fmt: skip
+        shower = SimpleNamespace(show=self.views.append)
+        self.watch = Watch(self.figures, shower, lambda _: None, now=lambda: self.now)
+        self.watch.write_every = 1e9
+        self.watch._written = 0.0
+
+    def at(self, now: float, rows: int) -> View:
+        self.now = now
+        self.figures.run_rows, self.figures.run_audio_seconds = rows, 10.0 * rows
+        self.figures.totals.audio_seconds = 10.0 * rows
+        self.watch.tick(self.driver)
+        return self.views[-1]
+
+
+def test_no_speed_is_told_until_it_means_something():
+    clock = Clock()
+    for now, rows in ((0.0, 0), (5.0, 0), (10.0, 30), (10.5, 30), (12.9, 31)):
+        view = clock.at(now, rows)
+        assert (view.rtfx, view.eta) == (None, None)
+        assert "speed not known yet" in line_of(view)
+
+
+def test_what_came_before_the_clock_began_does_not_count():
+    clock = Clock()
+    clock.at(10.0, 30)  # 300 s of audio at once, after a start of ten seconds
+    view = clock.at(14.0, 38)
+    assert view.rtfx == pytest.approx(20.0)  # 80 s in 4 s, not 380 s
+    assert view.eta == pytest.approx(620.0 / 20.0)
+    assert view.share == pytest.approx(0.38)
+
+
+def test_a_stall_lowers_the_speed():
+    clock = Clock()
+    clock.at(10.0, 30)
+    fast, slow = clock.at(14.0, 38), clock.at(24.0, 38)
+    assert slow.rtfx < fast.rtfx
+    assert slow.eta > fast.eta
+
+
+def test_the_line_of_a_person():
+    assert line_of(VIEW) == ("4/9 files, 1 failed, 2 partial, 0:01:05 of audio, 12.3x real time, ETA 1:01:01")
+    assert line_of(replace(VIEW, failed=0, partial=0, rtfx=None)) == (
+        "4/9 files, 0:01:05 of audio, speed not known yet"
+    )
+
+
+def test_lines_come_every_30_seconds_with_a_line_per_node(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    stream = io.StringIO()
+    lines = Lines(stream)
+    for now[0] in (1.0, 29.0, 30.0, 31.0, 59.0, 60.5):
+        lines.show(replace(VIEW, nodes=(NODE, {**NODE, "node": "pi-2", "alive": False})))
+    told = stream.getvalue().splitlines()
+    assert len(told) == 2 * 3
+    assert told[1] == "  pi-1: 2 workers, hailo, 0:01:00, 10.0x"
+    assert told[2].startswith("  pi-2 (lost): ")
+
+
+def test_json_lines_end_with_the_last_state():
+    stream = io.StringIO()
+    shown = JsonLines(stream)
+    shown.show(VIEW)
+    shown.show(replace(VIEW, done=5))  # too early
+    shown.show(replace(VIEW, done=9, state="finished"))
+    shown.close()
+    told = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [(one["event"], one["state"], one["done"]) for one in told] == [
+        ("progress", "running", 4), ("progress", "finished", 9),
+    ]  # fmt: skip
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_auto_is_a_bar_on_a_terminal_only():
+    assert isinstance(make_progress("auto", quiet=False, stream=io.StringIO()), Lines)
+    assert isinstance(make_progress("auto", quiet=True, stream=Terminal()), Nothing)
+    assert isinstance(make_progress("none", quiet=False, stream=Terminal()), Nothing)
+    bar = make_progress("auto", quiet=False, stream=Terminal())
+    assert isinstance(bar, Bar)
+    bar.close()
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80, 200])
+def test_the_bar_fits_any_terminal(monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    bar = Bar(stream)
+    bar.show(VIEW)
+    bar.close()
+    drawn = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
+    assert "4/9" in drawn
+    assert all(len(line.strip("\r")) <= columns for line in drawn.splitlines())
+
+
+def summary(errors=None, total=3, rtfx=2.0, **counts):
+    rows = {"total": total, "ok": 0, "empty": 0, "partial": 0, "failed": 0, "pending": 0, **counts}
+    return {
+        "rows": rows, "errors": errors or {}, "gates": [], "audio_seconds": 60.0,
+        "run": {"rows": total, "rtfx": rtfx},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("errors", "told"),
+    [
+        ({"timeout": 1, "not_found": 2}, "Try them again with `{}`."),
+        ({"not_found": 1}, "Once the files are there and whole: `{}`."),
+        ({"bad_language": 1}, None),
+        ({"unsupported_option": 1}, None),
+    ],
+)
+def test_a_retry_is_named_only_where_it_can_help(tmp_path, errors, told):
+    said = failures_text(summary(errors), tmp_path / "my out")
+    assert said.startswith("Reasons: ")
+    assert ("retry" in said) == bool(told)
+    if told:
+        assert re.search(re.escape(told).replace(r"\{\}", r"\S.* retry '\S+ out' --only failed"), said)
+
+
+def test_the_last_sentence():
+    assert summary_text(summary(ok=1, total=1), "finished", 0) == (
+        "1 ok of 1 row; 0:01:00 of audio at 2.0x real time; finished"
+    )
+    assert "real time" not in summary_text(summary(failed=3, rtfx=0.0), "finished", 3)
+    assert summary_text(summary(ok=1), "stopped", 143).endswith("; stopped; the same command goes on")
