@@ -18,12 +18,19 @@ from asr_batch.manifests.records import AudioItem, SpanResult, Unit
 from asr_batch.models.recognizer import ModelInfo
 from asr_batch.pipeline.audio.reader import AudioInfo
 from asr_batch.pipeline.windows import spans as split
-from asr_batch.workers import worker
-from asr_batch.workers.cluster import actors as hands
+from asr_batch.workers import desk, worker
+from asr_batch.workers.cluster import actor as ray_actor
+from asr_batch.workers.cluster import actors as ray_actors
+from asr_batch.workers.cluster import node, supervisor
 from asr_batch.workers.cluster import pool as ray_pool
-from asr_batch.workers.cluster.file_transfer import Cargo
-from asr_batch.workers.cluster.fleet import Node
+from asr_batch.workers.cluster.actors import Actors
+from asr_batch.workers.cluster.node import Machine, Node, Setup
+from asr_batch.workers.cluster.supervisor import Supervisor
+from asr_batch.workers.cluster.unit_queue import UnitQueue
 from asr_batch.workers.pool import UnitDone, WorkerSpec
+
+TIMED = (ray_actor, ray_actors, ray_pool, desk, node, supervisor, worker)
+"""Modules that look at the clock."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,7 @@ class Actor:
     def _load(self, *_) -> Call:
         pi = self.ray.pi.of(int(self.node.removeprefix("pi")))
         self.worker = SimWorker(self.ray.clock, pi, self.node)
-        return Call(self.ray.clock.now + self.ray.pi.load, (self.worker.info, self.worker.room(), 1))
+        return Call(self.ray.clock.now + self.ray.pi.load, (self.worker.info, self.worker.room()))
 
     def _advance(self, units, seconds) -> Call:
         clock = self.ray.clock
@@ -190,17 +197,33 @@ class FakeRay:
         pass
 
 
-class SimPool(ray_pool.RayPool):
-    """The program's pool over simulated nodes."""
+class Nodes:
+    """As many nodes as asked for, which never change."""
 
-    def __init__(self, ray: FakeRay, count: int) -> None:
-        hands.Hands.__init__(self, WorkerSpec("/model"), "")
-        self._closed, self._crew, self._ray, self._cargo = False, None, ray, Cargo(ray)
+    patience, headless = 0.0, False
+
+    def __init__(self, count: int) -> None:
         names = [f"pi{number:02}" for number in range(count)]
-        self._nodes = {name: Node(name, name, name, 4, local=True, state="ready", wanted=1) for name in names}
-        while len(self._ready()) < count:
-            self._tend()
-            self._collect(1.0)
+        self._nodes = [Node(Machine(name, name, name, 4, local=True)) for name in names]
+        for one in self._nodes:
+            one.begin(Setup("/model", None, workers=1, memory_share=1 << 30))
+
+    def __iter__(self):
+        return iter(self._nodes)
+
+    def tend(self) -> None:
+        pass
+
+
+def pool_of(ray: FakeRay, count: int) -> ray_pool.RayPool:
+    """The program's pool over simulated nodes, with all their workers ready."""
+    actors, queue = Actors(ray, WorkerSpec("/model"), ""), UnitQueue()
+    supervisor_ = Supervisor(actors, queue, ray.exceptions)
+    pool = ray_pool.RayPool(SimpleNamespace(close=lambda: None), Nodes(count), actors, queue, supervisor_)
+    while len(actors.ready()) < count:
+        pool.wait(0.0)
+        pool.await_first()
+    return pool
 
 
 def units_of(length: float, hours: float) -> list[Unit]:
@@ -214,11 +237,11 @@ def units_of(length: float, hours: float) -> list[Unit]:
 def simulate(count: int, length: float, hours: float, pi: Pi) -> dict[str, float]:
     """One job on `count` nodes; seconds and shares."""
     clock = Clock()
-    for module in (hands, ray_pool, worker):
+    for module in TIMED:
         module.time = clock
     try:
         ray = FakeRay(clock, pi)
-        pool, todo = SimPool(ray, count), deque(units_of(length, hours))
+        pool, todo = pool_of(ray, count), deque(units_of(length, hours))
         begun, files = clock.now, len(todo)
         ray.driver = 0.0
         while todo or pool.open_units():
@@ -227,7 +250,7 @@ def simulate(count: int, length: float, hours: float, pi: Pi) -> dict[str, float
             done = sum(isinstance(event, UnitDone) for event in pool.wait(0.25))
             clock.sleep(ray.charge(done * pi.driver_file))
     finally:
-        for module in (hands, ray_pool, worker):
+        for module in TIMED:
             module.time = time
     wall = max(actor.idle_from for actor in ray.actors) - begun
     first = min(actor.idle_from for actor in ray.actors) - begun

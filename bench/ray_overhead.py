@@ -25,13 +25,13 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 def scale(workers: int, files: int) -> None:
     """Simulated workers that finish a file at once: how many files a second does one driver carry."""
     from asr_batch.manifests.records import AudioItem, Unit
-    from asr_batch.workers.cluster.pool import RayPool
+    from asr_batch.workers.cluster.pool import start
     from asr_batch.workers.pool import UnitDone, WorkerSpec
 
     with tempfile.TemporaryDirectory() as model:
         begun = time.monotonic()
-        pool = RayPool(WorkerSpec(model), workers=workers, maker="simulated:SimulatedWorker")
-        while pool.nodes()[0].workers < workers or not all(hand.ready for hand in pool._hands):
+        pool = start(WorkerSpec(model), workers=workers, maker="simulated:SimulatedWorker")
+        while pool.nodes()[0].workers < workers or len(pool._actors.ready()) < workers:
             pool.wait(0.1)
         started = time.monotonic()
         cpu = time.process_time()

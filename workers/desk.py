@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Iterable, Mapping
-from typing import Literal
+from collections.abc import Iterable
 
 from asr_batch.manifests.records import Unit
-from asr_batch.workers.pool import PoolEvent, UnitDone, UnitProgress, UnitsLost
+from asr_batch.workers.pool import LostReason, PoolEvent, UnitDone, UnitProgress, UnitsLost
 from asr_batch.workers.worker import Advance
 
-LostReason = Literal["crashed", "hung", "out_of_memory", "node_lost", "retryable", "worker_fatal"]
 Key = tuple[str, int]
 
 
@@ -35,6 +34,7 @@ class Desk:
         self._room, self._window = room, window
         self._spare = 1
         self._progress: dict[Key, float] = {}
+        self._moved: dict[Key, float] = {}
 
     @property
     def empty(self) -> bool:
@@ -50,28 +50,29 @@ class Desk:
     def _windows(self, unit: Unit) -> float:
         return max(1.0, unit.seconds / self._window)
 
-    def take(self) -> list[Unit]:
+    def dispatch(self) -> list[Unit]:
         """The queued units that there is room for, now held: they go out with the next call."""
         units: list[Unit] = []
         while self.queued and (self._room > 0 or not self.held):
             unit = self.queued.popleft()
             self._room -= self._windows(unit)
             self.held[unit.key] = unit
+            self._moved[unit.key] = time.monotonic()
             units.append(unit)
         return units
 
     def put_back(self, unit: Unit) -> None:
         """A held unit that did not go out after all is the next to go."""
-        del self.held[unit.key]
+        self._forget(unit.key)
         self._room += self._windows(unit)
         self.queued.appendleft(unit)
 
-    def settle(self, advance: Advance) -> list[PoolEvent]:
+    def receive(self, advance: Advance) -> list[PoolEvent]:
         """Turn what a call brought into events."""
         events: list[PoolEvent] = []
         for result in advance.results:
-            if self.held.pop(result.key, None) is not None:
-                self._progress.pop(result.key, None)
+            if result.key in self.held:
+                self._forget(result.key)
                 self.audio_seconds += max(0.0, result.end - result.start)
                 self.decode_seconds += result.decode_seconds
                 events.append(UnitDone(result, self.worker))
@@ -79,7 +80,7 @@ class Desk:
             events += self.lost(back.reason, back.culpable, back.message, back.keys)
         for key, seconds in advance.progress:
             if key in self.held and seconds != self._progress.get(key):
-                self._progress[key] = seconds
+                self._progress[key], self._moved[key] = seconds, time.monotonic()
                 events.append(UnitProgress(key, seconds, self.worker))
         # Enough in the queue that the next call can leave at once, without waiting for the driver.
         self._spare = max(1, len(advance.results))
@@ -91,28 +92,26 @@ class Desk:
         self, reason: LostReason, culpable: bool, message: str, keys: Iterable[Key] | None = None
     ) -> list[PoolEvent]:
         """Take the held units with `keys` (None: all) off the desk; queued ones never left and stay."""
-        held = [self.held.pop(key) for key in list(self.held if keys is None else keys) if key in self.held]
+        held = [self._forget(key) for key in list(self.held if keys is None else keys) if key in self.held]
         return [UnitsLost(tuple(held), reason, culpable, message, self.worker, self.node)] if held else []
 
-    @staticmethod
-    def progress_of(events: Iterable[PoolEvent]) -> list[Key]:
-        """Keys of the units that moved on."""
-        return [event.key for event in events if isinstance(event, UnitProgress)]
+    def _forget(self, key: Key) -> Unit:
+        self._progress.pop(key, None)
+        self._moved.pop(key, None)
+        return self.held.pop(key)
+
+    def late(self, called: float | None) -> list[Key]:
+        """Keys of units that count as hung: those that did not move for as long as they may take.
+
+        Units share the worker, so each may wait for all the others as well. `called` is when the call that
+        runs was made (monotonic seconds), None where none runs.
+        """
+        now, deadlines = time.monotonic(), [unit.deadline for unit in self.held.values()]
+        late = [key for key, since in self._moved.items() if now - since > sum(deadlines)]
+        if late or called is None or not deadlines:
+            return late
+        return list(self.held) if now - called > max(deadlines) else []
 
     def units(self) -> tuple[Unit, ...]:
         """All its units."""
         return (*self.held.values(), *self.queued)
-
-
-def late_units(desk: Desk, moved: Mapping[Key, float], called: float | None, now: float) -> list[Key]:
-    """Keys of units that count as hung: those that did not move for as long as they may take.
-
-    Units share the worker, so each may wait for all the others as well. `moved` is when each last moved on,
-    `called` when the call that runs was made.
-    """
-    if not desk.held:
-        return []
-    patience = sum(unit.deadline for unit in desk.held.values())
-    late = [key for key, since in moved.items() if key in desk.held and now - since > patience]
-    limit = max(unit.deadline for unit in desk.held.values())
-    return late or (list(desk.held) if called is not None and now - called > limit else [])

@@ -15,7 +15,11 @@ from typing import Any, Literal
 from asr_batch.models.hailo.doctor import diagnose, tools
 from asr_batch.models.whisper.kernels import library as kernels
 from asr_batch.workers import facts
-from asr_batch.workers.cluster import connection as session
+from asr_batch.workers.cluster import connection, preflight
+from asr_batch.workers.cluster.node import Node
+from asr_batch.workers.cluster.nodes import ClusterNodes
+from asr_batch.workers.cluster.preparation import Preparation, Prepared
+from asr_batch.workers.pool import WorkerSpec
 
 PACKAGES = ("asr-batch", "ray", "onnxruntime", "numpy", "soundfile", "av", "soxr", "pyarrow", "click")
 HOT = 80.0
@@ -86,8 +90,8 @@ def _disk(found: facts.NodeFacts) -> Check:
 
 
 def _shm() -> Check:
-    free = session.shm_free()
-    if free < 2 * session.OBJECT_STORE_BYTES:
+    free = connection.shm_free()
+    if free < 2 * connection.OBJECT_STORE_BYTES:
         return Check("shared memory", "note", f"{free >> 20} MiB in /dev/shm; Ray will use the disk instead")
     return Check("shared memory", "ok", f"{free >> 20} MiB in /dev/shm")
 
@@ -133,25 +137,25 @@ class NodeLine:
 
 def cluster_nodes(address: str, audio: Sequence[str] = (), insecure: bool = False) -> list[NodeLine]:
     """Ask every node of the cluster as a job would, without a model. Raises ConfigError."""
-    from asr_batch.workers.cluster import preflight as cluster
-    from asr_batch.workers.cluster.nodes import Crew
-    from asr_batch.workers.pool import WorkerSpec
-
-    joined = session.join(cluster.check(address, insecure))
+    joined = connection.join(preflight.check(address, insecure))
     with closing(joined), tempfile.TemporaryDirectory() as empty:
-        crew = Crew(joined.ray, WorkerSpec(empty))
-        crew.muster()
-        lines = [_line(joined.ray, node, audio) for node in crew.nodes.values()]
+        nodes = ClusterNodes(joined.ray, Preparation(joined.ray, WorkerSpec(empty)))
+        nodes.prepare_all()
+        lines = [_line(joined.ray, node, nodes.answer(node), audio) for node in nodes]
     return sorted(lines, key=lambda line: line.name)
 
 
-def _line(ray: Any, node: Any, audio: Sequence[str]) -> NodeLine:
-    sees: tuple[bool, ...] = ()
-    if node.state == "ready":
-        sees = tuple(ray.get([node.sentinel.reads.remote(path) for path in audio]))
-    idle_head = node.cpus == 0
+def _line(ray: Any, node: Node, answer: Prepared, audio: Sequence[str]) -> NodeLine:
+    ready, idle_head = node.state == "ready", node.machine.cpus == 0
+    sees = ray.get([answer.agent.reads.remote(path) for path in audio]) if ready else ()
     return NodeLine(
-        node.name, node.address, node.state == "ready" or idle_head, node.note, node.facts, node.wanted, sees
+        node.name,
+        node.machine.address,
+        ready or idle_head,
+        node.note,
+        answer.facts,
+        node.setup.workers if node.setup is not None else 0,
+        tuple(sees),
     )
 
 

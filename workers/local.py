@@ -12,11 +12,9 @@ from asr_batch.manifests.records import Unit
 from asr_batch.models.recognizer import ModelInfo
 from asr_batch.workers import sizing
 from asr_batch.workers.desk import Desk
-from asr_batch.workers.pool import NodeStatus, PoolEvent, WorkerSpec
+from asr_batch.workers.pool import SLICE, NodeStatus, PoolEvent, WorkerSpec
+from asr_batch.workers.status import node_status
 from asr_batch.workers.worker import Worker
-
-SLICE = 1.0
-"""Longest time in seconds that one `wait` decodes, so that signals and the bar are served."""
 
 RELOADS = 3
 """How often a failed worker is loaded again before the pool gives up."""
@@ -62,8 +60,8 @@ class LocalPool:
             self._desk.queued.append(self._alone.popleft())
         if self._desk.empty:
             return []
-        advance = self._worker.advance(self._desk.take(), min(timeout, SLICE))
-        events = self._desk.settle(advance)
+        advance = self._worker.advance(self._desk.dispatch(), min(timeout, SLICE))
+        events = self._desk.receive(advance)
         if advance.fatal is not None:
             self._reload(advance.fatal)
         return events
@@ -80,26 +78,9 @@ class LocalPool:
 
     def nodes(self) -> list[NodeStatus]:
         """One line: this machine."""
-        return [desk_status(self._desk, f"pid {os.getpid()}")]
+        return [node_status(self._node, f"pid {os.getpid()}", [self._desk])]
 
     def close(self) -> None:
         """Release the models."""
         self._worker.close()
         self._bound.lift()
-
-
-def desk_status(desk: Desk, address: str) -> NodeStatus:
-    """The node table's line of a node with one worker."""
-    used, available = desk.slots
-    return NodeStatus(
-        desk.node,
-        address,
-        True,
-        1,
-        desk.backend,
-        desk.audio_seconds,
-        desk.decode_seconds,
-        used / available if available else 0.0,
-        temperature=desk.npu.get("temperature"),
-        npu=desk.npu,
-    )

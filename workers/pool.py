@@ -1,4 +1,4 @@
-"""The seam between jobs and workers: units in, events out.
+"""The interface between jobs and workers: units in, events out.
 
 The driver alone schedules, retries and commits. A pool only runs units and tells what became of them;
 it never retries one by itself. The same protocol is met in-process (`--no-ray`) and by Ray actors.
@@ -13,6 +13,16 @@ from typing import Literal, Protocol
 from asr_batch.manifests.records import SpanResult, Unit
 from asr_batch.models.recognizer import LoadOptions, ModelInfo
 from asr_batch.pipeline.options import PipelineOptions
+
+SLICE = 1.0
+"""Longest time in seconds that a worker works before it tells its progress."""
+
+MAX_FAILURES = 6
+"""Workers in a row that may die in one place without finishing a unit before the place is given up."""
+
+LostReason = Literal["crashed", "hung", "out_of_memory", "node_lost", "retryable", "worker_fatal"]
+"""Why a worker did not bring a unit back: its process died, made no progress or ran out of memory; its node
+was lost; what the unit needs is not there for now; the worker can load no model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +55,7 @@ class UnitsLost:
     """
 
     units: tuple[Unit, ...]
-    reason: Literal["crashed", "hung", "out_of_memory", "node_lost", "retryable", "worker_fatal"]
+    reason: LostReason
     culpable: bool
     message: str
     worker: str

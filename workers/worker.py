@@ -10,12 +10,8 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections import deque
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Literal
 
 from asr_batch.manifests.errors import ErrorCode, ItemError, RetryableError, WorkerFatalError
 from asr_batch.manifests.records import Failure, SpanResult, Unit
@@ -23,11 +19,11 @@ from asr_batch.models.encoder import Monitored
 from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import ModelInfo, Recognizer
 from asr_batch.pipeline.transcribe import Transcriber
-from asr_batch.workers.fetch import Fetcher
-from asr_batch.workers.pool import WorkerSpec
+from asr_batch.workers.intake import Intake
+from asr_batch.workers.pool import LostReason, WorkerSpec
+from asr_batch.workers.unconfirmed import Unconfirmed, by_npu
 
 Key = tuple[str, int]
-LostReason = Literal["crashed", "out_of_memory", "retryable", "worker_fatal"]
 
 log = logging.getLogger(__name__)
 
@@ -82,14 +78,10 @@ class Worker:
     def __init__(self, spec: WorkerSpec, node: str) -> None:
         self.node = node
         self._spec = spec
-        self._fetcher = Fetcher()
+        self._intake = Intake()
         self._units: dict[Key, Unit] = {}
-        self._backlog: deque[Unit] = deque()
-        self._fetching: dict[Key, Future[Path]] = {}
-        self._held: dict[Key, SpanResult] = {}
-        self._tainted: set[Key] = set()
+        self._unconfirmed = Unconfirmed(spec.load.probe_minutes)
         self._lookahead = 0
-        self._probed = time.monotonic()
         self._start()
 
     def _start(self) -> None:
@@ -110,7 +102,7 @@ class Worker:
 
     def room(self) -> int:
         """How many more units it wants now."""
-        return max(0, self._transcriber.room() + self._lookahead - len(self._backlog) - len(self._fetching))
+        return max(0, self._transcriber.room() + self._lookahead - len(self._intake))
 
     def advance(self, units: Sequence[Unit], seconds: float) -> Advance:
         """Take `units` in and work for up to `seconds`, less when units finish and new ones are wanted.
@@ -118,7 +110,7 @@ class Worker:
         Never raises for what a unit or the engine does: failures are in the results or in `returned`.
         """
         self._units.update((unit.key, unit) for unit in units)
-        self._backlog.extend(units)
+        self._intake.add(units)
         tally = _Tally()
         try:
             self._work(tally, time.monotonic(), seconds)
@@ -150,7 +142,7 @@ class Worker:
 
     def _retire(self, tally: _Tally) -> Advance:
         """Tell what needs no confirmation and give the rest back; the worker takes no more units."""
-        results = tuple(result for result in tally.results if not _by_npu(result))
+        results = tuple(result for result in tally.results if not by_npu(result))
         for result in results:
             self._drop(result.key)
         self._give_back(tally, list(self._units), "worker_fatal", tally.fatal or "")
@@ -161,37 +153,25 @@ class Worker:
             self._feed(tally)
             if self._transcriber.open_units():
                 tally.results += self._transcriber.advance(left)
-            elif self._fetching:
-                wait(self._fetching.values(), timeout=left, return_when="FIRST_COMPLETED")
-            elif not self._backlog:
+            elif self._intake.fetching:
+                self._intake.wait(left)
+            elif not self._intake:
                 return
             if tally.results and (time.monotonic() - begun >= MIN_SLICE or self._hungry()):
                 return
 
     def _hungry(self) -> bool:
-        return not self._backlog and not self._fetching and self._transcriber.room() > 0
+        return not self._intake and self._transcriber.room() > 0
 
     def _feed(self, tally: _Tally) -> None:
         """Move units whose audio is at hand into the transcriber, as far as it has room."""
-        for key in [key for key, future in self._fetching.items() if future.done()]:
-            self._admit(self._units[key], self._fetching.pop(key), tally)
-        while self._backlog and self._transcriber.room() > 0:
-            unit = self._backlog.popleft()
-            source = self._fetcher.source(unit)
-            if isinstance(source, Future):
-                self._fetching[unit.key] = source
+        for unit, audio in self._intake.ready(self._transcriber.room):
+            if isinstance(audio, ItemError):
+                tally.results.append(self._failed(unit.key, audio.code, audio.message))
+            elif isinstance(audio, RetryableError):
+                self._give_back(tally, [unit.key], "retryable", str(audio))
             else:
-                self._transcriber.add(unit, source)
-
-    def _admit(self, unit: Unit, fetched: Future[Path], tally: _Tally) -> None:
-        try:
-            path = fetched.result()
-        except ItemError as error:
-            tally.results.append(self._failed(unit.key, error.code, error.message))
-        except RetryableError as error:
-            self._give_back(tally, [unit.key], "retryable", str(error))
-        else:
-            self._transcriber.add(unit, path)
+                self._transcriber.add(unit, audio)
 
     def _failed(self, key: Key, code: ErrorCode, message: str) -> SpanResult:
         sha256 = self._recognizer.info.sha256
@@ -201,32 +181,20 @@ class Worker:
 
     def _confirmed(self, finished: Iterable[SpanResult]) -> list[SpanResult]:
         """Results that may be told: those an NPU had a part in wait for the next good parity probe."""
-        ready: list[SpanResult] = []
-        for result in finished:
-            tainted = result.key in self._tainted
-            self._tainted.discard(result.key)
-            if not _by_npu(result):
-                ready.append(result)
-            elif tainted:
-                self._again([result.key])
-            else:
-                self._held[result.key] = result
-        idle = not (self._backlog or self._fetching or self._transcriber.open_units())
-        due = time.monotonic() - self._probed >= 60.0 * self._spec.load.probe_minutes
-        return ready + (self._probe() if self._held and (idle or due) else [])
-
-    def _probe(self) -> list[SpanResult]:
-        self._probed = time.monotonic()
-        held, self._held = self._held, {}
+        ready, again = self._unconfirmed.hold(finished)
+        self._again(again)
+        idle = not (self._intake or self._transcriber.open_units())
+        if not self._unconfirmed or not (idle or self._unconfirmed.due()):
+            return ready
         if self._recognizer.confirm():
-            return list(held.values())
-        log.warning("%s: the NPU's parity probe failed, %d units are decoded again", self.node, len(held))
-        self._tainted.update(unit.key for unit in self._transcriber.open_units())
-        self._again(held)
-        return []
+            return ready + self._unconfirmed.release()
+        rejected = self._unconfirmed.reject([unit.key for unit in self._transcriber.open_units()])
+        log.warning("%s: the NPU's parity probe failed, %d units are decoded again", self.node, len(rejected))
+        self._again(rejected)
+        return ready
 
     def _again(self, keys: Iterable[Key]) -> None:
-        self._backlog.extend(self._units[key] for key in keys)
+        self._intake.add(self._units[key] for key in keys)
 
     # -- faults ---------------------------------------------------------------------------------------
 
@@ -238,7 +206,7 @@ class Worker:
         """
         log.warning("%s: the engine raised %r and is restarted", self.node, error, exc_info=error)
         traceback.clear_frames(error.__traceback__)  # what the engine held goes before it is loaded again
-        elsewhere = {unit.key for unit in self._backlog} | set(self._fetching) | set(self._held)
+        elsewhere = self._intake.keys() | self._unconfirmed.keys()
         elsewhere.update(result.key for result in tally.results)
         keys = [key for key in self._units if key not in elsewhere]
         try:
@@ -246,9 +214,9 @@ class Worker:
         except Exception as again:  # noqa: BLE001 - a worker that cannot load its model is of no use
             tally.fatal = f"the model cannot be loaded again after {error!r}: {again}"
         else:
-            self._settle(error, keys, tally)
+            self._charge(error, keys, tally)
 
-    def _settle(self, error: Exception, keys: list[Key], tally: _Tally) -> None:
+    def _charge(self, error: Exception, keys: list[Key], tally: _Tally) -> None:
         oom = _ran_out_of_memory(error)
         text = f"{type(error).__name__} while decoding: {error}"
         if isinstance(error, RetryableError):
@@ -275,20 +243,16 @@ class Worker:
 
     def _drop(self, key: Key) -> None:
         unit = self._units.pop(key)
-        self._tainted.discard(key)
-        self._fetcher.release(unit)
+        self._unconfirmed.forget(key)
+        self._intake.release(unit)
 
     def close(self) -> None:
         """Release models, devices and temporary files."""
         self._transcriber.close()
-        self._fetcher.close()
+        self._intake.close()
 
 
 def _ran_out_of_memory(error: BaseException) -> bool:
     """Python's own error, or what ONNX Runtime and C++ say in words."""
     text = str(error).lower()
     return isinstance(error, MemoryError) or "bad_alloc" in text or "failed to allocate memory" in text
-
-
-def _by_npu(result: SpanResult) -> bool:
-    return any(window.encoder_backend == "hailo" for window in result.windows)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
-from typing import cast
 
 from asr_batch.jobs.config.keys import RunConfig
 from asr_batch.jobs.console.signals import StopRequest
@@ -14,7 +12,8 @@ from asr_batch.jobs.model_choice import choose_model
 from asr_batch.manifests.records import Unit
 from asr_batch.models.hailo.api import devices, wants_npu
 from asr_batch.models.recognizer import ModelInfo
-from asr_batch.workers import child_process, sizing
+from asr_batch.workers import sizing
+from asr_batch.workers.child import process as child_process
 from asr_batch.workers.pool import NodeStatus, Pool, PoolEvent, WorkerSpec
 
 Ahead = Callable[[float], float]
@@ -33,20 +32,18 @@ def start_pool(config: RunConfig, model: Path, ahead: Ahead | None = None) -> Po
 
         return LocalPool(spec)
     if config.workers is None and config.address == "local" and not _wants_ray(spec, ahead):
-        from asr_batch.workers.child import ChildPool
+        from asr_batch.workers.child.pool import ChildPool
 
         return ChildPool(sizing.with_threads(spec, sizing.cores(), 1))
     child_process.discard()
-    start = import_module("asr_batch.workers.cluster.pool").RayPool  # Ray is imported only when it is used
-    return cast(
-        Pool,
-        start(
-            spec,
-            address=config.address,
-            workers=config.workers,
-            strict=config.strict,
-            insecure_cluster=config.insecure_cluster,
-        ),
+    from asr_batch.workers.cluster.pool import start  # imports Ray's side only when it is used
+
+    return start(
+        spec,
+        address=config.address,
+        workers=config.workers,
+        strict=config.strict,
+        insecure_cluster=config.insecure_cluster,
     )
 
 

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from asr_batch.manifests.records import AudioItem, Unit
-from asr_batch.workers.cluster.pool import RayPool
+from asr_batch.workers.cluster import pool as ray_pool
 from asr_batch.workers.pool import UnitDone, UnitsLost, WorkerSpec
 
 BEGUN = time.monotonic()
@@ -32,7 +32,7 @@ def unit(name, **more):
 def main(address, slow, names, model) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     maker = os.environ.get("MAKER", "simulated:SimulatedWorker")
-    pool = RayPool(WorkerSpec(model), address=address, strict="STRICT" in os.environ, maker=maker)
+    pool = ray_pool.start(WorkerSpec(model), address=address, strict="STRICT" in os.environ, maker=maker)
     tell(up=[[s.node, s.alive, s.workers, s.note] for s in pool.nodes()])
     todo = [unit(f"slow-{i:03}") for i in range(slow)] + [unit(name) for name in names]
     kills, alive = {}, None

@@ -61,7 +61,7 @@ def test_a_cut_host_is_fenced_within_15_s_and_its_late_results_do_not_count(host
     cut = time.monotonic()
     lost = job.until(lambda line: line.get("reason") == "node_lost", 20)
     assert lost["at"] - cut < 15
-    assert victim.pids("ray::WorkerActor"), "it should still compute: this is what fencing is for"
+    assert victim.pids("ray::WorkerHost"), "it should still compute: this is what fencing is for"
     time.sleep(3)
     victim.heal()
     job.finish()
@@ -86,6 +86,6 @@ def test_a_driver_that_is_killed_leaves_no_worker_and_the_next_one_starts(hosts,
     second.finish()
     assert second.done() == rows(20)
     until = time.monotonic() + 15
-    while any(host.pids("ray::WorkerActor") for host in hosts.others) and time.monotonic() < until:
+    while any(host.pids("ray::WorkerHost") for host in hosts.others) and time.monotonic() < until:
         time.sleep(0.2)
-    assert not any(host.pids("ray::WorkerActor") for host in hosts.others)
+    assert not any(host.pids("ray::WorkerHost") for host in hosts.others)

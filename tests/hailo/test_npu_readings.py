@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asr_batch.jobs.console.metrics import render
 from asr_batch.jobs.dataset.state import npu_text
-from asr_batch.workers.cluster.fleet import npu_of
+from asr_batch.workers.status import npu_of
 
 ONE = {"npu_windows": 40.0, "cpu_windows": 2.0, "retries": 1.0, "temperature": 61.0, "clock_mhz": 400.0}
 OTHER = {"npu_windows": 10.0, "cpu_windows": 0.0, "retries": 0.0, "temperature": 72.0, "clock_mhz": 800.0}

@@ -121,7 +121,7 @@ def test_nothing_to_do_starts_nothing(tmp_path):
         try:
             main(["run", "manifest.csv", "--out", "out"])
         except SystemExit as end:
-            loaded = {"ray", "onnxruntime", "pandas", "asr_batch.workers.child"} & set(sys.modules)
+            loaded = {"ray", "onnxruntime", "pandas", "asr_batch.workers.child.pool"} & set(sys.modules)
             print(sorted(loaded), end.code)
     """
     again = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)

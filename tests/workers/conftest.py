@@ -7,10 +7,17 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("worker_fakes", HERE / "fakes.py")
-fakes = importlib.util.module_from_spec(_spec)
-sys.modules["worker_fakes"] = fakes
-_spec.loader.exec_module(fakes)
+
+
+def _module(name, file):
+    spec = importlib.util.spec_from_file_location(name, HERE / file)
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+fakes = _module("worker_fakes", "fakes.py")
+_module("ray_fakes", "ray_fakes.py")
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pytest
 
 from asr_batch.manifests.errors import ModelError, WorkerFatalError
 from asr_batch.manifests.records import AudioItem, Unit
-from asr_batch.workers import child_process
-from asr_batch.workers.child import ChildPool
+from asr_batch.workers.child import process as child_process
+from asr_batch.workers.child.pool import ChildPool
 from asr_batch.workers.pool import UnitDone, UnitsLost, WorkerSpec
 
 HERE = Path(__file__).parent
@@ -114,7 +114,7 @@ def test_a_process_that_was_prepared_is_taken_or_ended(child):
 
 
 def test_a_prepared_process_goes_with_the_program(tmp_path):
-    script = "from asr_batch.workers import child_process as c; c.prepare(); print(c._spare[0].pid)"
+    script = "from asr_batch.workers.child import process as c; c.prepare(); print(c._spare[0].pid)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     until = time.monotonic() + 20
     while Path(f"/proc/{done.stdout.strip()}").exists() and time.monotonic() < until:

@@ -2,58 +2,68 @@
 
 from __future__ import annotations
 
-import pytest
+from types import SimpleNamespace
+
 from worker_fakes import unit
 
-pytest.importorskip("ray")
+from asr_batch.models.recognizer import ModelInfo
+from asr_batch.workers.cluster.actor import Actor
+from asr_batch.workers.cluster.file_transfer import FileTransfer
+from asr_batch.workers.cluster.node import Machine, Node
+from asr_batch.workers.cluster.unit_queue import UnitQueue
 
-from asr_batch.workers.cluster.actors import Hands
-from asr_batch.workers.cluster.fleet import Hand, Node
-from asr_batch.workers.cluster.pool import RayPool
-from asr_batch.workers.desk import Desk
-from asr_batch.workers.pool import WorkerSpec
-
-
-def pool_of(*hands):
-    """The pool's bookkeeping over workers (name, has an NPU, room) without a Ray behind it."""
-    pool = object.__new__(RayPool)
-    Hands.__init__(pool, WorkerSpec("/model"), "")
-    for name, npu, room in hands:
-        node = Node(name, name, name, 4)
-        pool._hands.append(Hand(name, node, None, Desk(name, name, room, 10.0), npu, ready=True))
-    return pool
+INFO = ModelInfo("fake", "fake", "/m", "0" * 64, "fp32", 10.0)
 
 
-def queued(pool):
-    return {hand.name: len(hand.desk.queued) for hand in pool._hands}
+def ready(*given):
+    """Actors (name, has an NPU, room), each on a node of its own, without a Ray behind them."""
+    made = []
+    for name, npu, room in given:
+        node = Node(Machine(name, name, name, 4))
+        made.append(Actor(name, node, SimpleNamespace(), FileTransfer(None), npu))
+        made[-1].loaded(INFO, room)
+    return made
+
+
+def queued(actors):
+    return {actor.name: len(actor.desk.queued) for actor in actors}
 
 
 def test_npu_workers_are_served_first():
-    pool = pool_of(("cpu", False, 9), ("npu", True, 3))
+    actors, queue = ready(("cpu", False, 9), ("npu", True, 3)), UnitQueue()
     for number in range(4):
-        pool.submit(unit(f"u{number}"))
-    assert queued(pool) == {"cpu": 0, "npu": 4}
+        queue.put(unit(f"u{number}"))
+    queue.hand_out(actors)
+    assert queued(actors) == {"cpu": 0, "npu": 4}
     for number in range(3):
-        pool.submit(unit(f"v{number}"))
-    assert queued(pool) == {"cpu": 3, "npu": 4}
+        queue.put(unit(f"v{number}"))
+    queue.hand_out(actors)
+    assert queued(actors) == {"cpu": 3, "npu": 4}
 
 
-def test_what_nobody_wants_yet_waits_in_the_pool():
-    pool = pool_of(("a", False, 1), ("b", False, 1))
+def test_what_nobody_wants_yet_waits():
+    actors, queue = ready(("a", False, 1), ("b", False, 1)), UnitQueue()
     for number in range(7):
-        pool.submit(unit(f"u{number}"))
-    assert queued(pool) == {"a": 2, "b": 2}
-    assert pool.room() == 0
-    assert len(pool.open_units()) == 7
-    pool._hands[0].desk.queued.clear()
-    pool._place()
-    assert queued(pool) == {"a": 2, "b": 2}
-    assert len(pool._overflow) == 1
+        queue.put(unit(f"u{number}"))
+    queue.hand_out(actors)
+    assert queued(actors) == {"a": 2, "b": 2}
+    assert queue.room(actors) == 0
+    assert len(queue.units()) == 3
+    actors[0].desk.queued.clear()
+    queue.assign(actors)
+    assert queued(actors) == {"a": 2, "b": 2}
+    assert len(queue.units()) == 1
 
 
 def test_a_suspect_runs_alone_where_nothing_has_crashed_lately():
-    pool = pool_of(("broken", False, 4), ("sound", False, 4))
-    pool._hands[0].node.failures = 1
-    pool._hands[1].desk.queued.append(unit("other"))
-    pool.submit(unit("suspect", alone=True))
-    assert pool._reserved().name == "sound"
+    actors, queue = ready(("broken", False, 4), ("sound", False, 4)), UnitQueue()
+    actors[0].node.worker_gone(actors[0].desk, True, "died")
+    actors[1].desk.queued.append(unit("other"))
+    queue.put(unit("suspect", alone=True))
+    assert queue.reserved(actors).name == "sound"
+    queue.put(unit("next"))
+    queue.assign(actors)
+    assert queued(actors) == {"broken": 1, "sound": 1}, "the reserved one gets nothing, and runs empty first"
+    actors[1].desk.queued.clear()
+    queue.assign(actors)
+    assert [one.item.id for one in actors[1].desk.queued] == ["suspect"]

@@ -21,12 +21,12 @@ import json, logging, sys
 logging.getLogger("asr_batch").addHandler(logging.NullHandler())
 from asr_batch.manifests.records import AudioItem, Unit
 from asr_batch.workers.pool import UnitDone, UnitsLost, WorkerSpec
-from asr_batch.workers.cluster.pool import RayPool
+from asr_batch.workers.cluster.pool import start
 
 def unit(name, **more):
     return Unit(AudioItem(name, name, "/nowhere/" + name), end=1.0, seconds=1.0, deadline=3.0, **more)
 
-pool = RayPool(WorkerSpec(sys.argv[1]), workers=2, maker="simulated:SimulatedWorker")
+pool = start(WorkerSpec(sys.argv[1]), workers=2, maker="simulated:SimulatedWorker")
 print("up", flush=True)
 todo = [unit(name) for name in json.loads(sys.argv[2])]
 told = []

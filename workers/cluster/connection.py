@@ -49,7 +49,7 @@ TOKEN_FILE = Path("/etc/asr-batch/ray.token")
 _token = secrets.token_hex(32)  # one for the whole process: Ray keeps the first that it reads
 
 
-class Session:
+class Connection:
     """A running Ray; `close` ends it, or the connection to it."""
 
     def __init__(self, ray: Any, watchdog: subprocess.Popen[bytes] | None = None) -> None:
@@ -71,7 +71,7 @@ class Session:
             self._watchdog = None
 
 
-def embedded(cpus: int) -> Session:
+def embedded(cpus: int) -> Connection:
     """Start a Ray of our own: loopback only, a random token, no dashboard, a folder of its own."""
     os.environ.update(EMBEDDED)
     os.environ["RAY_AUTH_TOKEN"] = _token
@@ -93,11 +93,11 @@ def embedded(cpus: int) -> Session:
             _temp_dir=str(folder),
             _plasma_directory=None if shm_free() > 2 * OBJECT_STORE_BYTES else str(folder),
         )
-    return Session(ray, guard)
+    return Connection(ray, guard)
 
 
-def join(address: str) -> Session:
-    """Connect to the cluster at `address` (HOST:PORT), which `cluster.check` has found in order."""
+def join(address: str) -> Connection:
+    """Connect to the cluster at `address` (HOST:PORT), which `preflight.check` has found in order."""
     prepare_cluster_environment()
     with _own_signals():
         ray = _import()
@@ -108,14 +108,14 @@ def join(address: str) -> Session:
                 f"{address}: this machine could not join the cluster: {error}; the driver must run on a node "
                 "where `ray start` joined it (a head with --num-cpus=0 will do)"
             ) from error
-    return Session(ray)
+    return Connection(ray)
 
 
 def prepare_cluster_environment() -> None:
     """Settings of a driver in a cluster; the user's own win, the token of deploy/ is found by itself."""
     for name, value in CLUSTER.items():
         os.environ.setdefault(name, value)
-    # Ray ends the process without a word when the head is gone for so long: `crew` speaks up before.
+    # Ray ends the process without a word when the head is gone for so long: `nodes` speaks up before.
     os.environ.update({"RAY_gcs_rpc_server_reconnect_timeout_s": "60"})
     if os.environ.get("RAY_AUTH_MODE") is None and os.access(TOKEN_FILE, os.R_OK):
         os.environ["RAY_AUTH_MODE"] = "token"

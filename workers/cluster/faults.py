@@ -1,42 +1,70 @@
-"""What Ray's exceptions mean for the units that were with the actor (measured: docs/cluster.md)."""
+"""What Ray's exceptions mean: for the units that were with an actor, and for a node that was being prepared.
+
+How Ray tells each fault was measured: docs/cluster.md.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
+
+from asr_batch.manifests.errors import RetryableError
+from asr_batch.workers.pool import LostReason
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """Why an actor is gone; `suspect_node`: do not use its node before it has answered again."""
+class Fault:
+    """Why an actor is gone.
 
-    reason: Literal["crashed", "out_of_memory", "node_lost", "worker_fatal"]
+    `culpable` as in `pool.UnitsLost`; `suspect_node`: start nothing on its node before it has answered again.
+    """
+
+    reason: LostReason
     culpable: bool
     suspect_node: bool
     message: str
 
 
-def judge(error: BaseException, exceptions: Any) -> Verdict:
+def fault_of(error: BaseException, exceptions: Any) -> Fault:
     """Classify an exception of `ray.get` (`exceptions` is the module ray.exceptions)."""
-    text = _sentence(error)
+    text = _telling_part(error)
     if isinstance(error, exceptions.OutOfMemoryError):
-        return Verdict("out_of_memory", True, False, "Ray's memory monitor ended the worker: memory ran out")
+        return Fault("out_of_memory", True, False, "Ray's memory monitor ended the worker: memory ran out")
     if isinstance(error, exceptions.ActorUnavailableError):
-        return Verdict("node_lost", False, True, f"the worker cannot be reached: {text}")
+        return Fault("node_lost", False, True, f"the worker cannot be reached: {text}")
     if isinstance(error, exceptions.ActorDiedError):
         if getattr(error, "actor_init_failed", False):
-            return Verdict("worker_fatal", False, False, f"the worker could not start: {text}")
+            return Fault("worker_fatal", False, False, f"the worker could not start: {text}")
         if "node has died" in str(error) or "node is dead" in str(error):
-            return Verdict("node_lost", False, True, "the node was lost")
-        return Verdict("crashed", True, False, f"the worker's process died: {text}")
+            return Fault("node_lost", False, True, "the node was lost")
+        return Fault("crashed", True, False, f"the worker's process died: {text}")
     if isinstance(error, exceptions.RayTaskError):
-        return Verdict("crashed", True, False, f"the worker failed: {text}")
-    return Verdict("crashed", False, False, f"{type(error).__name__}: {text}")
+        return Fault("crashed", True, False, f"the worker failed: {text}")
+    return Fault("crashed", False, False, f"{type(error).__name__}: {text}")
 
 
-def _sentence(error: BaseException) -> str:
+def why_not_prepared(error: BaseException, answer: float) -> str:
+    """One sentence for why a node, which had `answer` seconds for each answer, could not be prepared."""
+    if isinstance(error, RetryableError):
+        return str(getattr(error, "cause", error))
+    text = str(error)
+    if "ModuleNotFoundError" in text and "asr_batch" in text:
+        return "asr-batch is not installed in the Python that runs Ray there"
+    if type(error).__name__ == "OutOfMemoryError":
+        return "its memory ran out, and Ray ended our agent there"
+    if type(error).__name__ == "GetTimeoutError":
+        return f"did not answer within {answer:.0f} s"
+    lines = _lines(error)
+    return lines[-1][:200] if lines else type(error).__name__
+
+
+def _lines(error: BaseException) -> list[str]:
+    return [line.strip() for line in str(error).splitlines() if line.strip()]
+
+
+def _telling_part(error: BaseException) -> str:
     """The telling part of Ray's long messages."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = _lines(error)
     telling = [line for line in lines if "exit type" in line.lower() or "exit detail" in line.lower()]
     missing = [line for line in lines if "ModuleNotFoundError" in line]
     line = (missing or telling or lines or [type(error).__name__])[-1]

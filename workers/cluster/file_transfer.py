@@ -12,7 +12,6 @@ import numpy as np
 
 from asr_batch.manifests.location import is_remote
 from asr_batch.manifests.records import Unit
-from asr_batch.workers.cluster.fleet import Node
 
 BUDGET = 256 << 20
 """Bytes of audio under way to nodes at a time; a single larger file goes when nothing else does."""
@@ -21,54 +20,54 @@ Key = tuple[str, int]
 
 
 @dataclass(slots=True)
-class _Parcel:
+class _Sent:
     ref: Any
     size: int
     users: set[Key] = field(default_factory=set)
 
 
-class Cargo:
+class FileTransfer:
     """Files in Ray's object store, each once however many units need it, under a budget of bytes."""
 
     def __init__(self, ray: Any, budget: int = BUDGET) -> None:
         self._ray, self._budget = ray, budget
-        self._parcels: dict[str, _Parcel] = {}
+        self._sent: dict[str, _Sent] = {}
         self._locations: dict[Key, str] = {}
 
-    def load(self, unit: Unit) -> Any:
+    def send(self, unit: Unit) -> Any:
         """A reference to the file of `unit`, or None while the budget is used up. Raises OSError."""
         location = unit.item.location
-        parcel = self._parcels.get(location)
-        if parcel is None:
+        sent = self._sent.get(location)
+        if sent is None:
             path = Path(location)
-            under_way = sum(one.size for one in self._parcels.values())
+            under_way = sum(one.size for one in self._sent.values())
             if under_way and under_way + path.stat().st_size > self._budget:
                 return None
             data = np.fromfile(path, np.uint8)
-            parcel = self._parcels[location] = _Parcel(self._ray.put(data), data.size)
-        parcel.users.add(unit.key)
+            sent = self._sent[location] = _Sent(self._ray.put(data), data.size)
+        sent.users.add(unit.key)
         self._locations[unit.key] = location
-        return parcel.ref
+        return sent.ref
 
-    def release_key(self, key: Key) -> None:
+    def release(self, key: Key) -> None:
         """The unit came back or was lost: its file goes when no other unit needs it."""
         location = self._locations.pop(key, None)
         if location is not None:
-            parcel = self._parcels[location]
-            parcel.users.discard(key)
-            if not parcel.users:
-                del self._parcels[location]
+            sent = self._sent[location]
+            sent.users.discard(key)
+            if not sent.users:
+                del self._sent[location]
 
 
 def folder_of(unit: Unit) -> str:
-    """The folder that stands for the unit's file in `Node.strangers`."""
+    """The folder that stands for the unit's file in `Node.unshared`."""
     return os.fspath(Path(unit.item.location).parent)
 
 
-def must_carry(unit: Unit, node: Node) -> bool:
-    """Whether the unit's file has to go with the call: the node is known not to share its folder."""
+def must_send(unit: Unit, unshared: set[str]) -> bool:
+    """Whether the unit's file has to go with the call, given the folders that the node does not share."""
     location = unit.item.location
-    return not is_remote(location) and folder_of(unit) in node.strangers and _is_regular(location)
+    return not is_remote(location) and folder_of(unit) in unshared and _is_regular(location)
 
 
 def _is_regular(location: str) -> bool:

@@ -3,202 +3,178 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from asr_batch.manifests.errors import ConfigError, WorkerFatalError
 from asr_batch.manifests.records import Unit
 from asr_batch.models.hailo.api import devices, wants_npu
 from asr_batch.models.recognizer import ModelInfo
 from asr_batch.workers import sizing
-from asr_batch.workers.cluster import connection as session
-from asr_batch.workers.cluster import preflight as cluster
-from asr_batch.workers.cluster.actors import SLICE, Hands
-from asr_batch.workers.cluster.file_transfer import Cargo
-from asr_batch.workers.cluster.fleet import Hand, Node, status
-from asr_batch.workers.cluster.nodes import Crew
-from asr_batch.workers.pool import NodeStatus, PoolEvent, WorkerSpec
+from asr_batch.workers.cluster import connection, preflight
+from asr_batch.workers.cluster.actors import Actors
+from asr_batch.workers.cluster.connection import Connection
+from asr_batch.workers.cluster.node import Setup
+from asr_batch.workers.cluster.nodes import ClusterNodes, Nodes, ThisMachine, machine_of
+from asr_batch.workers.cluster.preparation import Preparation
+from asr_batch.workers.cluster.supervisor import Supervisor
+from asr_batch.workers.cluster.unit_queue import UnitQueue
+from asr_batch.workers.pool import SLICE, NodeStatus, PoolEvent, WorkerSpec
+
+WORKER = "asr_batch.workers.worker:Worker"
 
 
-class RayPool(Hands):
-    """Workers as Ray actors; `address` "local" starts a Ray of its own on this machine.
+def start(
+    spec: WorkerSpec,
+    *,
+    address: str = "local",
+    workers: int | None = None,
+    strict: bool = False,
+    insecure_cluster: bool = False,
+    maker: str = WORKER,
+) -> RayPool:
+    """Start a pool and wait for its first worker.
 
-    "auto" joins the cluster of this machine, HOST:PORT the one whose head is there. `workers` None: what
-    cores and memory carry, on each node. `strict`: all nodes must fit. `maker` is the worker's class as
-    module:Class.
-    Raises ModelError or ConfigError when no worker can start.
+    `address`: "local" starts a Ray of its own on this machine, "auto" joins the cluster of this machine,
+    HOST:PORT the one whose head is there. `workers` None: what cores and memory carry, on each node.
+    `strict`: all nodes must fit. `maker` is the worker's class as module:Class.
+    Raises ModelError, ConfigError or WorkerFatalError when no worker can start.
+    """
+    joined, nodes = (
+        _embedded(spec, workers)
+        if address == "local"
+        else _cluster(spec, preflight.check(address, insecure_cluster), workers)
+    )
+    actors, queue = Actors(joined.ray, spec, maker), UnitQueue()
+    pool = RayPool(joined, nodes, actors, queue, Supervisor(actors, queue, joined.ray.exceptions))
+    try:
+        nodes.prepare_all()
+        _expect_fit(nodes, strict)
+        pool.await_first()
+    except BaseException:
+        pool.close()
+        raise
+    return pool
+
+
+def _embedded(spec: WorkerSpec, workers: int | None) -> tuple[Connection, Nodes]:
+    cpus, free = sizing.cores(), sizing.free_memory()
+    npus = len(devices()[0]) if wants_npu(spec.model, spec.load.encoder) else 0
+    count = workers or npus or sizing.worker_count(cpus, free, sizing.model_bytes(spec.model))
+    joined = connection.embedded(max(cpus, count))
+    (raw,) = (node for node in joined.ray.nodes() if node["Alive"])
+    machine = replace(machine_of(raw, local=True), cpus=cpus)
+    setup = Setup(spec.model, spec.second_model, count, sizing.memory_share(free, count), npus)
+    return joined, ThisMachine(machine, setup)
+
+
+def _cluster(spec: WorkerSpec, head: str, workers: int | None) -> tuple[Connection, Nodes]:
+    joined = connection.join(head)
+    return joined, ClusterNodes(joined.ray, Preparation(joined.ray, spec), workers)
+
+
+def _expect_fit(nodes: Nodes, strict: bool) -> None:
+    """Raise ConfigError when no node fits, or not all with `strict`."""
+    out = [node for node in nodes if node.state == "left out" and node.machine.cpus]
+    if out and (strict or not any(node.state == "ready" for node in nodes)):
+        told = "; ".join(f"{node}: {node.note}" for node in out)
+        raise ConfigError(f"nodes that cannot take part: {told}")
+
+
+class RayPool:
+    """Workers as actors on nodes; meets the protocol `workers.pool.Pool`.
+
+    `nodes` says where actors should run, `actors` runs them, `queue` has the units that wait for one, and
+    `supervisor` tells what became of those that an actor had.
     """
 
     def __init__(
-        self,
-        spec: WorkerSpec,
-        *,
-        address: str = "local",
-        workers: int | None = None,
-        strict: bool = False,
-        insecure_cluster: bool = False,
-        maker: str = "asr_batch.workers.worker:Worker",
+        self, joined: Connection, nodes: Nodes, actors: Actors, queue: UnitQueue, supervisor: Supervisor
     ) -> None:
-        super().__init__(spec, maker)
-        self._closed = False
-        self._crew = None
-        if address == "local":
-            self._start_own(workers)
-        else:
-            self._join(address, workers, insecure_cluster)
-        self._cargo = Cargo(self._ray)
-        try:
-            self._muster(strict)
-            self._await_first()
-        except BaseException:
-            self.close()
-            raise
+        self._connection: Connection | None = joined
+        self._nodes, self._actors, self._queue, self._supervisor = nodes, actors, queue, supervisor
+        self._hopeful_at = time.monotonic()
 
-    # -- start ----------------------------------------------------------------------------------------
-
-    def _start_own(self, workers: int | None) -> None:
-        cpus = sizing.cores()
-        model = sizing.model_bytes(self._spec.model)
-        npus = len(devices()[0]) if wants_npu(self._spec.model, self._spec.load.encoder) else 0
-        free = sizing.free_memory()
-        count = workers or npus or sizing.worker_count(cpus, free, model)
-        self._session = session.embedded(max(cpus, count))
-        self._ray = self._session.ray
-        (raw,) = (node for node in self._ray.nodes() if node["Alive"])
-        name, address = raw["NodeManagerHostname"], raw["NodeManagerAddress"]
-        node = Node(raw["NodeID"], name, address, cpus, npus, local=True)
-        node.state, node.wanted, node.share = "ready", count, sizing.memory_share(free, count)
-        node.model, node.second_model = self._spec.model, self._spec.second_model
-        self._nodes = {node.id: node}
-
-    def _join(self, address: str, workers: int | None, insecure: bool) -> None:
-        self._session = session.join(cluster.check(address, insecure))
-        self._ray = self._session.ray
-        self._crew = Crew(self._ray, self._spec, workers)
-        self._nodes = self._crew.nodes
-
-    def _muster(self, strict: bool) -> None:
-        """Prepare the nodes of a cluster. Raises ConfigError when none fits, or not all with `strict`."""
-        if self._crew is None:
-            return
-        self._crew.muster()
-        out = [node for node in self._nodes.values() if node.state == "left out" and node.cpus]
-        told = "; ".join(f"{node.name} ({node.address}): {node.note}" for node in out)
-        if out and (strict or not any(node.state == "ready" for node in self._nodes.values())):
-            raise ConfigError(f"nodes that cannot take part: {told}")
-
-    def _await_first(self) -> None:
+    def await_first(self) -> None:
         """Wait until a worker is ready, in a cluster also for nodes that were lost or are still to join.
 
         Raises what kept the last one from starting.
         """
-        while self._info is None:
+        while self._supervisor.info is None:
             self._tend()
-            states = {node.state for node in self._nodes.values() if node.cpus}
-            if not self._hands and (self._crew is None or states == {"left out"}):
-                raise self._trouble or WorkerFatalError("no worker could be started")
-            self._collect(1.0)
-            self._check_deadlines()
-            if self._crew is not None:
-                self._check_hope()
-
-    # -- Pool -----------------------------------------------------------------------------------------
+            states = {node.state for node in self._nodes if node.machine.cpus}
+            if not self._actors and (not self._nodes.patience or states == {"left out"}):
+                raise self._supervisor.trouble or WorkerFatalError("no worker could be started")
+            self._listen(1.0)
+            if self._nodes.patience:
+                self._expect_hope()
 
     @property
     def info(self) -> ModelInfo:
         """The model that the workers loaded."""
-        assert self._info is not None
-        return self._info
+        assert self._supervisor.info is not None
+        return self._supervisor.info
 
     def room(self) -> int:
         """How many more units the workers want now."""
-        return max(0, sum(hand.desk.wants() for hand in self._ready()) - len(self._overflow))
-
-    def _ready(self) -> list[Hand]:
-        reserved = self._reserved()
-        return [hand for hand in self._hands if hand.ready and hand is not reserved]
-
-    def _reserved(self) -> Hand | None:
-        """The worker that runs empty for a unit that must be alone: where nothing died lately, if possible.
-
-        A node that kills whatever it is given would otherwise be the first with nothing to do.
-        """
-        if not self._alone:
-            return None
-        ready = [hand for hand in self._hands if hand.ready]
-        return min(ready, key=lambda hand: (hand.node.failures, len(hand.desk.units())), default=None)
+        return self._queue.room(self._actors.ready())
 
     def submit(self, unit: Unit) -> None:
         """Queue a unit at the worker that wants units most, or here until one wants it."""
-        if unit.alone:
-            self._alone.append(unit)
-            return
-        self._overflow.append(unit)
-        self._hand_out()
-
-    def _hand_out(self) -> None:
-        """Queue units that wait for no worker in particular, as far as workers want any."""
-        ready = self._ready()
-        while self._overflow and ready:
-            hand = max(ready, key=_eagerness)
-            if hand.desk.wants() <= 0:
-                return
-            hand.desk.queued.append(self._overflow.popleft())
+        self._queue.put(unit)
+        self._queue.hand_out(self._actors.ready())
 
     def open_units(self) -> tuple[Unit, ...]:
         """Units handed over that have not come back."""
-        at_desks = [unit for hand in self._hands for unit in hand.desk.units()]
-        suspended = [unit for _, _, event in self._suspended for unit in event.units]
-        return (*at_desks, *self._alone, *self._overflow, *suspended)
+        at_actors = [unit for actor in self._actors for unit in actor.desk.units()]
+        return (*at_actors, *self._queue.units(), *self._supervisor.units())
 
     def wait(self, timeout: float) -> list[PoolEvent]:
         """Events that happened, waiting at most `timeout` seconds for the first."""
         until = time.monotonic() + timeout
         while True:
             self._tend()
-            self._place()
-            self._send()
-            self._collect(min(SLICE, max(0.0, until - time.monotonic())))
-            self._check_deadlines()
-            if self._events or time.monotonic() >= until:
-                events, self._events = self._events, []
+            self._queue.assign(self._actors.ready())
+            self._actors.advance()
+            self._listen(min(SLICE, max(0.0, until - time.monotonic())))
+            events = self._supervisor.events()
+            if events or time.monotonic() >= until:
                 return events
-            self._check_hope()
+            self._expect_hope()
 
     def nodes(self) -> list[NodeStatus]:
         """The node table as it stands."""
-        return [
-            status(node, [hand for hand in self._hands if hand.node is node]) for node in self._nodes.values()
-        ]
+        return [node.status([actor.desk for actor in self._actors.of(node)]) for node in self._nodes]
 
     def close(self) -> None:
         """End all actors and Ray with them."""
-        if not self._closed:
-            self._closed = True
-            if self._crew is not None and self._crew.headless:
-                self._session.abandon()
-                return
-            for hand in self._hands:
-                self._kill(hand)
-            self._hands.clear()
-            self._session.close()
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if self._nodes.headless:
+            connection.abandon()
+            return
+        for actor in self._actors:
+            self._actors.remove(actor)
+        connection.close()
 
-    def _place(self) -> None:
-        """Find workers for units that wait: those that must be alone, and those of workers that went."""
-        reserved = self._reserved()
-        if reserved is not None and reserved.desk.empty:
-            reserved.desk.queued.append(self._alone.popleft())
-        self._hand_out()
-        self._share()
+    def _tend(self) -> None:
+        """Follow what became of nodes, and give each the workers that it should have."""
+        self._nodes.tend()
+        self._supervisor.follow_nodes()
+        self._actors.staff(self._nodes)
 
-    def _share(self) -> None:
-        """A worker without units takes queued ones from the longest queue."""
-        for hand in self._ready():
-            if hand.desk.empty and hand.call is None:
-                other = max(self._hands, key=lambda one: len(one.desk.queued))
-                if other.call is not None and other.desk.queued and not other.desk.queued[-1].alone:
-                    hand.desk.queued.append(other.desk.queued.pop())
+    def _listen(self, timeout: float) -> None:
+        """Take in what has returned, waiting at most `timeout` seconds, and look for what hangs."""
+        for actor, answer in self._actors.answers(timeout):
+            self._supervisor.receive(actor, answer)
+        self._supervisor.check_deadlines()
 
-
-def _eagerness(hand: Hand) -> tuple[bool, int]:
-    """Order in which workers get units: those with an NPU first, then who wants most."""
-    wants = hand.desk.wants()
-    return hand.npu and wants > 0, wants
+    def _expect_hope(self) -> None:
+        """Raise WorkerFatalError when there has been no worker, and no node for one, for too long."""
+        now, patience = time.monotonic(), self._nodes.patience
+        if self._actors or any(node.state in ("ready", "preparing", "silent") for node in self._nodes):
+            self._hopeful_at = now
+        elif now - self._hopeful_at >= patience:
+            waited = f" after {patience:.0f} s of waiting" if patience else ""
+            trouble = self._supervisor.trouble or "all nodes are lost"
+            raise WorkerFatalError(f"no worker is left{waited}: {trouble}")

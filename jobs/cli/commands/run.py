@@ -12,7 +12,7 @@ from asr_batch.jobs.config.build import build_config
 from asr_batch.jobs.config.job_toml import read_config
 from asr_batch.jobs.config.keys import RunConfig
 from asr_batch.jobs.console.signals import leave, signals_blocked
-from asr_batch.workers.child_process import prepare
+from asr_batch.workers.child.process import prepare
 
 EPILOG = """\b
 Example:  asr-batch run examples/manifest.csv --out out/demo

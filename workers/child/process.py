@@ -46,7 +46,7 @@ class Child:
 
     def __init__(self) -> None:
         mine, its = socket.socketpair()
-        command = [sys.executable, "-P", "-m", "asr_batch.workers.child_host", str(its.fileno())]
+        command = [sys.executable, "-P", "-m", "asr_batch.workers.child.serve", str(its.fileno())]
         quiet = subprocess.DEVNULL
         with its:
             self._process = subprocess.Popen(command, stdin=quiet, stdout=quiet, pass_fds=[its.fileno()])

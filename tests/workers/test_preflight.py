@@ -9,7 +9,7 @@ from platform import python_version
 import pytest
 
 from asr_batch.manifests.errors import ConfigError
-from asr_batch.workers.cluster import preflight as cluster
+from asr_batch.workers.cluster import preflight
 
 RAY, PYTHON = version("ray"), python_version()
 MINOR = PYTHON.rpartition(".")[0]
@@ -20,9 +20,9 @@ def head(monkeypatch):
     """A head that answers the user and a stranger with the given dictionaries."""
 
     def answer(mine, stranger):
-        monkeypatch.setattr(cluster, "_knock", lambda address: None)
+        monkeypatch.setattr(preflight, "_knock", lambda address: None)
         monkeypatch.setattr(
-            cluster, "_ask", lambda _, env: stranger if env.get("RAY_AUTH_MODE") == "disabled" else mine
+            preflight, "_ask", lambda _, env: stranger if env.get("RAY_AUTH_MODE") == "disabled" else mine
         )
 
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
@@ -40,7 +40,7 @@ REFUSED = {"error": "AuthenticationError", "text": ""}
 def test_another_ray_or_python_is_told_with_both_versions(head, ray, python):
     head(told(ray, python), REFUSED)
     with pytest.raises(ConfigError) as caught:
-        cluster.check("auto")
+        preflight.check("auto")
     assert str(caught.value) == (
         f"10.0.0.1:6379: the cluster runs Ray {ray} on Python {python}, this machine Ray {RAY} on Python "
         f"{PYTHON}; install the same Ray and the same Python 3.x on all machines"
@@ -49,32 +49,32 @@ def test_another_ray_or_python_is_told_with_both_versions(head, ray, python):
 
 def test_another_patch_level_of_python_fits(head):
     head(told(RAY, f"{MINOR}.99"), REFUSED)
-    assert cluster.check("auto") == "10.0.0.1:6379"
+    assert preflight.check("auto") == "10.0.0.1:6379"
 
 
 def test_a_head_that_answers_strangers_is_refused_unless_asked_for(head):
     head(told(RAY, PYTHON), told(RAY, PYTHON))
     with pytest.raises(ConfigError, match="takes commands from anyone on the network"):
-        cluster.check("auto")
-    assert cluster.check("auto", insecure=True) == "10.0.0.1:6379"
+        preflight.check("auto")
+    assert preflight.check("auto", insecure=True) == "10.0.0.1:6379"
 
 
 def test_a_head_that_does_not_answer_a_stranger_is_not_taken_for_locked(head):
     head(told(RAY, PYTHON), {"error": "Unreachable", "text": "no answer"})
     with pytest.raises(ConfigError, match="cannot be told"):
-        cluster.check("auto")
+        preflight.check("auto")
 
 
 def test_a_head_that_refuses_the_token_is_told(head):
     head(REFUSED, REFUSED)
     with pytest.raises(ConfigError, match="refuses this machine's token"):
-        cluster.check("10.0.0.1:6379")
+        preflight.check("10.0.0.1:6379")
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "somewhere", "host:", ":6379", "host:port"])
 def test_an_address_of_no_form_is_told_without_asking(address):
     with pytest.raises(ConfigError, match="expected auto, local or HOST:PORT"):
-        cluster.check(address)
+        preflight.check(address)
 
 
 def test_a_closed_port_is_told():
@@ -82,4 +82,4 @@ def test_a_closed_port_is_told():
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     with pytest.raises(ConfigError, match="no Ray head answers there"):
-        cluster.check(address)
+        preflight.check(address)

@@ -9,21 +9,18 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import time
 from collections import deque
 
 from asr_batch.manifests.errors import AsrBatchError, WorkerFatalError
 from asr_batch.manifests.records import Unit
 from asr_batch.models.recognizer import ModelInfo
-from asr_batch.workers import child_process, sizing
-from asr_batch.workers.desk import Desk, LostReason, late_units
-from asr_batch.workers.local import SLICE, desk_status
-from asr_batch.workers.pool import NodeStatus, PoolEvent, WorkerSpec
+from asr_batch.workers import sizing
+from asr_batch.workers.child import process
+from asr_batch.workers.desk import Desk
+from asr_batch.workers.pool import MAX_FAILURES, SLICE, LostReason, NodeStatus, PoolEvent, WorkerSpec
+from asr_batch.workers.status import node_status
 
 log = logging.getLogger(__name__)
-
-MAX_FAILURES = 6
-"""Processes in a row that may die without finishing a unit before the pool gives up."""
 
 
 class ChildPool:
@@ -41,13 +38,12 @@ class ChildPool:
         self._info: ModelInfo | None = None
         self._ready = False
         self._failures = 0
-        self._moved: dict[tuple[str, int], float] = {}
         self._desk = Desk("child", self._node, 0, 1.0)
         self._start()
 
     def _start(self) -> None:
         self._ready = False
-        self._child = child_process.take()
+        self._child = process.take()
         self._child.call("load", self._spec, self._maker, self._share)
 
     @property
@@ -93,7 +89,7 @@ class ChildPool:
             return
         if isinstance(brought, AsrBatchError):
             raise brought
-        self._info, room, _ = brought
+        self._info, room = brought
         self._desk = Desk("child", self._node, room, self._info.window)
         self._desk.backend = self._info.encoder_backend
         self._ready = True
@@ -107,19 +103,14 @@ class ChildPool:
             self._queued.clear()
 
     def _advance(self) -> None:
-        units = self._desk.take()
-        now = time.monotonic()
-        self._moved.update((unit.key, now) for unit in units)
-        self._child.call("advance", units, SLICE)
+        self._child.call("advance", self._desk.dispatch(), SLICE)
 
     def _take_advance(self) -> list[PoolEvent]:
         try:
             advance, _ = self._child.answer()
         except EOFError:
             return self._died()
-        events = self._desk.settle(advance)
-        now, moved = time.monotonic(), set(self._desk.progress_of(events))
-        self._moved = {key: now if key in moved else self._moved.get(key, now) for key in self._desk.held}
+        events = self._desk.receive(advance)
         if advance.results:
             self._failures = 0
         if advance.fatal is not None:
@@ -130,7 +121,7 @@ class ChildPool:
         return self._replaced("crashed", True, f"the worker's process died: {self._child.fate()}")
 
     def _hung(self) -> list[PoolEvent]:
-        late = late_units(self._desk, self._moved, self._child.called, time.monotonic())
+        late = self._desk.late(self._child.called)
         if not late:
             return []
         message = "no progress within the time that its files may take"
@@ -146,7 +137,6 @@ class ChildPool:
         events = self._desk.lost(reason, culpable, message)
         for unit in reversed(self._desk.queued):
             (self._alone if unit.alone else self._queued).appendleft(unit)
-        self._moved.clear()
         past = self._desk
         self._desk = Desk("child", self._node, 0, 1.0)
         self._desk.audio_seconds, self._desk.decode_seconds = past.audio_seconds, past.decode_seconds
@@ -155,7 +145,7 @@ class ChildPool:
 
     def nodes(self) -> list[NodeStatus]:
         """One line: this machine."""
-        return [desk_status(self._desk, f"pid {self._child.pid} of {os.getpid()}")]
+        return [node_status(self._node, f"pid {self._child.pid} of {os.getpid()}", [self._desk])]
 
     def close(self) -> None:
         """End the process."""

@@ -1,6 +1,6 @@
-"""What runs in the process of :class:`asr_batch.workers.child.ChildPool`: a worker that answers calls.
+"""What runs in the process of :class:`asr_batch.workers.child.pool.ChildPool`: a worker that answers calls.
 
-`python -m asr_batch.workers.child_host FD`: calls come over the socket FD as (method, arguments), and each
+`python -m asr_batch.workers.child.serve FD`: calls come over the socket FD as (method, arguments), and each
 gets one answer. The socket's end is the process's end.
 """
 
@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
 
 from asr_batch.models.load import FAMILIES
-from asr_batch.workers.cluster.host import WorkerActor
+from asr_batch.workers.host import WorkerHost
 
 PR_SET_PDEATHSIG = 1
 
@@ -33,11 +33,11 @@ def serve(descriptor: int) -> None:
         os.dup2(recv_handle(calls), 2)
     except (EOFError, OSError, RuntimeError):  # nobody wanted this process
         os._exit(0)
-    actor = WorkerActor(socket.gethostname())
+    host = WorkerHost(socket.gethostname())
     while True:
         try:
             name, given = calls.recv()
-            calls.send(getattr(actor, name)(*given))
+            calls.send(getattr(host, name)(*given))
         except (EOFError, BrokenPipeError):
             os._exit(0)
 
