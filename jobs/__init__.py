@@ -1,4 +1,4 @@
-"""The batch job: command line, config, driver loop, ledger, Parquet, reports, export, schedule, metrics.
+"""The batch job: command line, configuration, driver, ledger, data set, reports, export, schedule, metrics.
 
-Knows nothing of how speech is recognised.
+Does not know how speech is recognised.
 """

@@ -1,4 +1,4 @@
-"""`python -m asr_batch.jobs` is the command `asr-batch`."""
+"""Entry point: `python -m asr_batch.jobs` runs the command `asr-batch`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which model a job runs with, and the warning that goes with the demonstration model."""
+"""Chooses the model of a job, and warns about the demonstration model."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from asr_batch.models.store.names import BUNDLED, bundled_path
 from asr_batch.models.store.store import Store
 
 WARNING = (
-    "{name} is a demonstration model that knows synthetic speech only: its text of a human voice is no "
-    "transcript; {remedy}."
+    "{name} is a demonstration model: it knows synthetic speech only and writes nonsense for human voices; "
+    "{remedy}."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The model's folder, a warning that a person must see, and a note of what was chosen for them."""
+    """The model's folder, a warning to show, and a note about the choice that was made for the user."""
 
     path: Path
     warning: str | None
@@ -29,7 +29,7 @@ class Choice:
 def choose_model(name: str | None, root: str | Path | None = None) -> Choice:
     """The named model, else the best real one in the store, else the bundled one. Raises ModelError.
 
-    A known model that is not here is pulled, and stderr says how much that is.
+    A known model that is missing is pulled; stderr then shows the size of the download.
     """
     store = Store(root)
     path = store.default() if name is None else store.ensure(name, say=_say)
@@ -41,9 +41,9 @@ def choose_model(name: str | None, root: str | Path | None = None) -> Choice:
 
 
 def _remedy(store: Store) -> str:
-    """How to get a real model: one that another program has downloaded costs nothing."""
+    """Advice on how to get a real model, preferring one that another program has downloaded."""
     if found := store.elsewhere():
-        return f"`--model {found[0].name}` uses a real one that is on this machine already"
+        return f"`--model {found[0].name}` uses a real one that is already on this machine"
     return "`asr-batch models pull tiny.en` gets a real one"
 
 
@@ -56,7 +56,7 @@ def _same(path: Path, other: Path | None) -> bool:
 
 
 def folder_sha256(path: Path) -> str:
-    """One hash over names and contents of all files in a folder."""
+    """One SHA-256 over the names and contents of all files in a folder."""
     digest = hashlib.sha256()
     for file in sorted(entry for entry in path.rglob("*") if entry.is_file()):
         digest.update(str(file.relative_to(path)).encode("utf-8", "surrogateescape") + b"\0")

@@ -1,8 +1,8 @@
-"""How good a transcript is against a reference: word and character error rates, whole and by slice.
+"""Word and character error rates against a reference, for a row, a data set, and slices of it.
 
-Both texts go through Whisper's normaliser first (Radford et al. 2022, appendix C): the English one for
-English, the basic one for every other language. Counts are kept, not rates, so that rates of many rows
-are pooled (errors over reference words), never averaged.
+Both texts first go through Whisper's normaliser (Radford et al. 2022, appendix C): the English one for
+English, the basic one for all other languages. Counts are stored instead of rates, so that rates over
+several rows are pooled (errors over reference words), never averaged.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, Literal
 
 UNSPACED = frozenset({"zh", "yue", "ja", "th", "lo", "my", "km", "bo"})
-"""Languages written without spaces: every letter counts as a word, as in Whisper's own evaluation."""
+"""Languages written without spaces: every character counts as a word, as in Whisper's own evaluation."""
 
 DURATIONS = (
     (5.0, "under 5 s"),
@@ -24,7 +24,7 @@ DURATIONS = (
 )
 DURATION_NAMES = (*(name for _, name in DURATIONS), "over 10 min")
 COUNTS = ("reference_words", "word_errors", "reference_characters", "character_errors")
-"""The columns in which a row keeps its counts, in the order of :class:`Errors`."""
+"""The columns of a row's counts, in the order of :class:`Errors`."""
 
 SLICES = ("language", "duration", "node", "backend")
 
@@ -33,9 +33,9 @@ Normaliser = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Errors:
-    """Edit counts of one row or of many: `a + b` pools them, and nothing else does.
+    """Edit counts of one row or of several; `a + b` pools them.
 
-    `words` and `characters` are those of the references; `rows` counts texts compared.
+    `words` and `characters` are counts of the references; `rows` is the number of texts compared.
     """
 
     words: int = 0
@@ -52,12 +52,16 @@ class Errors:
 
     @property
     def wer(self) -> float:
-        """Word errors over reference words; without reference words 0.0 or, if anything was said, 1.0."""
+        """Word errors over reference words; without reference words 0.0, or 1.0 if the hypothesis has
+        words.
+        """
         return _rate(self.word_errors, self.words)
 
     @property
     def cer(self) -> float:
-        """Character errors over reference characters, spaces included; see :attr:`wer` for no reference."""
+        """Character errors over reference characters, including spaces; without a reference like
+        :attr:`wer`.
+        """
         return _rate(self.character_errors, self.characters)
 
 
@@ -66,13 +70,13 @@ def _rate(errors: int, total: int) -> float:
 
 
 def score(reference: str, hypothesis: str, language: str | None) -> tuple[float, float]:
-    """(WER, CER) of one text, both as shares (0.1 is 10 %); above 1.0 when much was inserted."""
+    """(WER, CER) of one text as shares (0.1 is 10 %); insertions can make them exceed 1.0."""
     errors = compare(reference, hypothesis, language)
     return errors.wer, errors.cer
 
 
 def compare(reference: str, hypothesis: str, language: str | None) -> Errors:
-    """Count the edits that turn `reference` into `hypothesis`, both normalised for `language`."""
+    """Count the edits between `reference` and `hypothesis`, both normalised for `language`."""
     normalise = normaliser(language)
     expected = normalise(reference)
     said = expected if hypothesis == reference else normalise(hypothesis)
@@ -82,9 +86,9 @@ def compare(reference: str, hypothesis: str, language: str | None) -> Errors:
 
 
 def errors_of(row: Mapping[str, Any]) -> Errors | None:
-    """The errors of a transcript row, None without a reference; a failed row has heard nothing.
+    """The errors of a transcript row, or None without a reference; a failed row counts as empty text.
 
-    The row's own counts where it has them, which its language in the manifest took part in.
+    Uses the counts stored in the row if it has them, because they depend on its language in the manifest.
     """
     if row.get("reference") is None:
         return None
@@ -96,7 +100,7 @@ def errors_of(row: Mapping[str, Any]) -> Errors | None:
 
 
 def said(row: Mapping[str, Any]) -> str:
-    """The text that counts for a row: none where it failed."""
+    """The text of a row for scoring: empty if it failed."""
     return "" if row["status"] == "failed" else row.get("text") or ""
 
 
@@ -104,7 +108,7 @@ def _edits(expected: str, said: str, unit: Literal["words", "characters"]) -> in
     """Substitutions, deletions and insertions between two normalised texts."""
     if expected == said:
         return 0
-    if not expected or not said:  # jiwer before 4 refuses an empty reference
+    if not expected or not said:  # jiwer < 4 rejects an empty reference
         count = (lambda text: len(text.split())) if unit == "words" else len
         return count(expected) + count(said)
     import jiwer
@@ -116,7 +120,7 @@ def _edits(expected: str, said: str, unit: Literal["words", "characters"]) -> in
 
 
 def normaliser(language: str | None) -> Normaliser:
-    """Whisper's normaliser for a language code (`en`, `en-US`, `english`, None: unknown)."""
+    """Whisper's normaliser for a language code or name (`en`, `en-US`, `english`; None: unknown)."""
     code = (language or "").strip().lower().replace("_", "-").split("-")[0]
     if code in ("en", "english"):
         return _english()
@@ -140,9 +144,9 @@ def _basic(split_letters: bool) -> Normaliser:
 
 
 class Slices:
-    """Pooled errors by language, duration, node and backend, fed row by row.
+    """Pooled errors by language, duration, node and backend, added row by row.
 
-    A failed row counts as one in which nothing was heard, so that failing cannot pass for hearing well.
+    A failed row counts as empty text, so that failing does not improve the rate.
     """
 
     def __init__(self) -> None:
@@ -151,7 +155,7 @@ class Slices:
         self.groups: dict[str, dict[str, Errors]] = {name: {} for name in SLICES}
 
     def add(self, row: Mapping[str, Any]) -> Errors | None:
-        """Count one transcript row in; None for one without a reference."""
+        """Add the errors of one transcript row; None for a row without a reference."""
         errors = errors_of(row)
         if errors is None:
             return None
@@ -164,7 +168,7 @@ class Slices:
 
 
 def slice_of(row: Mapping[str, Any]) -> dict[str, str]:
-    """The slices that a transcript row belongs to, by slice name."""
+    """The slices of a transcript row, by slice name."""
     return {
         "language": row.get("language") or "unknown",
         "duration": duration_slice(row.get("duration") or 0.0),
@@ -174,5 +178,5 @@ def slice_of(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def duration_slice(seconds: float) -> str:
-    """The name of the length class of a row."""
+    """The name of a row's duration class."""
     return next((name for limit, name in DURATIONS if seconds < limit), DURATION_NAMES[-1])

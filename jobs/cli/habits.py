@@ -1,4 +1,4 @@
-"""Answers for options of other transcription programs: the option to use instead."""
+"""Hints for options of other transcription programs: which option to use instead."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MODEL = "use --model NAME, such as tiny.en, base or large-v3"
 DEVICE = "use --provider cpu, cuda or auto"
 PRECISION = "use --precision fp32, int8, int4 or auto"
 VOICE = "voice activity detection is always on, except with --plain"
-INPUT = "name audio without an option, as in `asr-batch run talk.mp3 calls/ --out DIR`"
+INPUT = "give audio without an option, as in `asr-batch run talk.mp3 calls/ --out DIR`"
 GUARDS = "windows that look wrong are decoded again automatically; --plain turns this off"
 REDO = "use --redo to go on in a folder of another job, model or settings; another --out starts over"
 SPEAKERS = "there is no diarization; the manifest column `channel` with the value split separates channels"
@@ -42,14 +42,16 @@ HABITS: dict[str, str] = {
     **dict.fromkeys(("--resume", "--continue"), "run the same command again to resume"),
     **dict.fromkeys(("--translate",), "use --task translate"),
     **dict.fromkeys(("--initial-prompt",), "use --prompt TEXT"),
-    **dict.fromkeys(("--hotwords", "--keywords", "--vocabulary"), "use --glossary FILE, one term a line"),
+    **dict.fromkeys(
+        ("--hotwords", "--keywords", "--vocabulary"), "use --glossary FILE, with one term per line"
+    ),
     **dict.fromkeys(("--dry-run",), "use `asr-batch plan SOURCE`"),
 }
-"""Keys have dashes; underscores in an option are read as dashes."""
+"""Keys use dashes; underscores in an option are read as dashes."""
 
 
 def answer(option: str, context: click.Context | None) -> str | None:
-    """A sentence about an option that the command lacks; None if no known program has it either."""
+    """A hint for an unknown option; None if no known program has it either."""
     plain = option if not option.startswith("--") else option.replace("_", "-").lower()
     if context is not None and plain != option:
         ours = {name for parameter in context.command.params for name in parameter.opts}

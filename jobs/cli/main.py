@@ -1,4 +1,4 @@
-"""`asr-batch`: the command group. The module of a command is imported only when the command is used."""
+"""`asr-batch`: the command group. A command's module is imported only when the command is used."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SUMMARIES: dict[str, str] = {
     "bench": "Measure the speed of this machine.",
     "doctor": "Check this machine, or a cluster, for problems.",
 }
-"""One line for each in `asr-batch --help`, which imports no command."""
+"""One line per command for `asr-batch --help`, which imports no command."""
 
 COMMANDS: dict[str, str] = {
     "run": "asr_batch.jobs.cli.commands.run:run",
@@ -55,19 +55,19 @@ COMMANDS: dict[str, str] = {
 
 
 class _NoPandas(MetaPathFinder):
-    """pyarrow loads pandas at the first conversion where it is installed: a second for nothing."""
+    """Hides pandas from pyarrow, which would import it at the first conversion and take a second."""
 
     def find_spec(self, fullname: str, path: object, target: object = None) -> None:
-        """Tell that there is no pandas; say nothing of other modules."""
+        """Report pandas as missing; leave all other modules to the other finders."""
         if fullname == "pandas":
-            raise ModuleNotFoundError("asr-batch does without pandas", name=fullname)
+            raise ModuleNotFoundError("asr-batch does not use pandas", name=fullname)
 
 
 class LazyGroup(click.Group):
-    """A group that imports its commands on use, so `--help` and cron lines start fast."""
+    """A group that imports its commands on use, so that `--help` and scheduled commands start fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of the table."""
+        """Command names in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -88,12 +88,12 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of commands, without importing any."""
+        """Write the list of commands without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl(list(SUMMARIES.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; an error for the user becomes one sentence on stderr and its exit code."""
+        """Run the command; turn an error for the user into one sentence on stderr and an exit code."""
         try:
             return super().invoke(ctx)
         except click.NoSuchOption as error:

@@ -1,4 +1,4 @@
-"""The rows of `asr-batch models list`, for programs and for a terminal."""
+"""The rows of `asr-batch models list`, as JSON and as a table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from asr_batch.models.store.store import StoredModel
 
 
 def stored_row(model: StoredModel) -> dict[str, Any]:
-    """The row of a model on this disk; window and languages are read from its files."""
+    """The row of a model on this disk; its window and languages are read from its files."""
     known = find(split_name(model.name)[0])
     record, bundled = model.record, model.state == "bundled"
     kind = record.kind if record else kind_of(model_files(model.path)) or "unknown"
@@ -78,7 +78,7 @@ def known_row(model: KnownModel) -> dict[str, Any]:
 
 
 def model_table(rows: list[dict[str, Any]]) -> Table:
-    """The rows as a table for a terminal."""
+    """Format the rows as a table for a terminal."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("name", "state", "repository", "licence", "MB", "window", "languages", "note"):
         right = column in {"MB", "window"}

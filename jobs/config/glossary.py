@@ -8,21 +8,25 @@ from asr_batch.manifests.errors import ConfigError
 from asr_batch.pipeline.text.words import normal
 
 MOST = 1000
-"""Most terms of a glossary; far fewer fit into a prompt."""
+"""Maximum number of terms; far fewer fit into a prompt."""
 
 
 def read_glossary(path: Path) -> tuple[str, ...]:
-    """The terms of a text file, one a line, each once; `#` begins a comment. Raises ConfigError."""
+    """Read a text file with one term per line; `#` starts a comment; duplicates are dropped. Raises
+    ConfigError.
+    """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--glossary {path}: cannot be read ({error}); expected a term a line") from error
+        raise ConfigError(
+            f"--glossary {path}: cannot be read ({error}); expected one term per line"
+        ) from error
     terms = (" ".join(line.partition("#")[0].split()) for line in lines)
     found = tuple(dict.fromkeys(term for term in terms if normal(term)))
     if not found:
-        raise ConfigError(f"--glossary {path}: holds no terms; expected a term a line")
+        raise ConfigError(f"--glossary {path}: has no terms; expected one term per line")
     if len(found) > MOST:
         raise ConfigError(
-            f"--glossary {path}: {len(found)} terms; expected at most {MOST}, the weightiest first"
+            f"--glossary {path}: {len(found)} terms; expected at most {MOST}, the most important first"
         )
     return found

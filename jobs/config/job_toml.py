@@ -1,4 +1,4 @@
-"""`job.toml`: the keys of `RunConfig` in a file; every error with file, line, value and what is right."""
+"""Reads `job.toml`: the keys of `RunConfig` in a file. Errors name file, line, value and expectation."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ PATHS = ("manifest", "source", "glossary", "out", "model", "second_model")
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The checked keys of a job.toml; relative paths in it are relative to its folder.
+    """Return the checked keys of a job.toml; its relative paths are relative to its folder.
 
-    Raises ConfigError that names every key that cannot be used.
+    Raises ConfigError that lists every unusable key.
     """
     text, values = _parse(path)
     found: dict[str, Any] = {}

@@ -1,1 +1,1 @@
-"""What a running job shows and hears: progress, messages, logs, metrics, signals."""
+"""Output and input of a running job: progress, messages, logs, metrics, signals."""

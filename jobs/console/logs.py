@@ -1,4 +1,4 @@
-"""`log.jsonl`: one JSON object a line, rotated so that it never fills a disk."""
+"""`log.jsonl`: one JSON object per line, rotated at a size limit."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 log = logging.getLogger("asr_batch")
-log.addHandler(logging.NullHandler())  # without a folder to log to, nothing is printed instead
+log.addHandler(logging.NullHandler())  # print nothing if there is no folder to log to
 
 MAX_BYTES = 10 * 1024 * 1024
 BACKUPS = 4
 
 
 class JsonLines(logging.Formatter):
-    """A record as one line of JSON: time, level, message, the fields given as `extra={"data": {...}}`."""
+    """Format a record as one line of JSON: time, level, message, fields of `extra={"data": {...}}`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Return one line."""
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         entry = {"time": when, "level": record.levelname.lower(), "message": record.getMessage()}
         entry.update(getattr(record, "data", {}))
@@ -31,10 +31,10 @@ class JsonLines(logging.Formatter):
 
 
 class _Quietly(RotatingFileHandler):
-    """A log that cannot be written (full disk) never stops the job and never prints."""
+    """A handler that never stops the job or prints if the log cannot be written (full disk)."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base class's name
-        """Say nothing."""
+        """No-op."""
 
 
 @contextmanager
@@ -51,5 +51,5 @@ def log_to(root: Path, *, verbose: bool = False) -> Iterator[logging.Logger]:
         yield log
     finally:
         log.removeHandler(handler)
-        with suppress(OSError):  # a full disk takes no last line
+        with suppress(OSError):  # the last line fails on a full disk
             handler.close()

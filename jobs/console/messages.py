@@ -1,4 +1,4 @@
-"""What the job says to a person on stderr: sentences, and the table at the end."""
+"""Messages of a job on stderr: sentences, and the table at the end."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ COLOURS = {"ok": "green", "empty": "cyan", "partial": "yellow", "failed": "red"}
 
 
 class Voice:
-    """Says sentences on stderr: as text, as JSON lines, or (quiet) only what went wrong."""
+    """Prints messages on stderr: as text, as JSON lines, or (quiet) only problems."""
 
     def __init__(self, *, quiet: bool = False, as_json: bool = False, stream: TextIO | None = None) -> None:
         self.quiet, self._json, self.stream = quiet, as_json, stream or sys.stderr
 
     def say(self, text: str) -> None:
-        """Something worth knowing, left out when quiet."""
+        """Print information; omitted if quiet."""
         if not self.quiet:
             self.complain(text)
 
     def complain(self, text: str) -> None:
-        """Something that is wrong, said even when quiet."""
+        """Print a problem, even if quiet."""
         line = json.dumps({"event": "message", "text": text}) if self._json else text
         print(line, file=self.stream, flush=True)
 
     def table(self, rows: Sequence[Mapping[str, Any]], left_out: int) -> None:
-        """File, status, duration and text of some rows; `left_out` were left out."""
+        """Print file, status, duration and text of some rows; `left_out` is the number of other rows."""
         if self.quiet or self._json or not rows:
             return
         table = Table("file", "status", "duration", "text", box=None, pad_edge=False)
@@ -54,11 +54,11 @@ class Voice:
         console = Console(file=self.stream, width=None if self.stream.isatty() else 120)
         console.print(table)
         if left_out > 0:
-            console.print(f"... and {left_out} more such rows")
+            console.print(f"... and {left_out} more rows")
 
 
 def _common_folder(paths: Sequence[str]) -> str:
-    """The folder that all paths begin with, with its slash, where all are absolute; else nothing."""
+    """The common parent folder of all paths, with a trailing slash, if all are absolute; else empty."""
     if not all(path.startswith("/") for path in paths):
         return ""
     folder = os.path.commonpath([path.rpartition("/")[0] or "/" for path in paths])
@@ -128,7 +128,7 @@ def tell_result(text: str) -> None:
 
 
 def program() -> str:
-    """The command as it can be typed again: by its name where that is on the PATH, else as it was called."""
+    """The command for use in messages: its name if it is on the PATH, else how it was called."""
     called, found = Path(sys.argv[0]), shutil.which("asr-batch")
     if called.name != "asr-batch":
         return "asr-batch" if found else f"{shlex.quote(sys.executable)} -m asr_batch.jobs"
@@ -143,13 +143,13 @@ def hms_short(seconds: float | None) -> str:
 
 
 def one_line(text: str, most: int = 160) -> str:
-    """Text for a terminal: cut to `most`, without characters that could break the line or draw over it."""
+    """Text for a terminal: at most `most` characters, without control characters."""
     text = "".join(char if char.isprintable() else " " for char in text[: most + 1])
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def misspelt_text(name: str, meant: str) -> str:
-    """What is said of a column that looks like one of ours written wrongly."""
+    """The warning about a column whose name resembles a known one."""
     return f"the manifest's column {name} is passed through without effect; is {meant} meant?"
 
 
@@ -159,6 +159,6 @@ def plural(count: int, noun: str) -> str:
 
 
 def counts_line(counts: Mapping[str, int]) -> str:
-    """`12 ok, 1 empty, 2 failed` without what there is none of."""
+    """`12 ok, 1 empty, 2 failed`, without zero counts."""
     names: Iterable[str] = ("ok", "empty", "partial", "failed", "pending")
     return ", ".join(f"{counts[name]} {name}" for name in names if counts.get(name)) or "no rows"

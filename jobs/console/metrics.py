@@ -1,8 +1,8 @@
-"""The figures of summary.json as Prometheus metrics: a textfile, and a small endpoint on 127.0.0.1.
+"""The figures of summary.json as Prometheus metrics: a textfile, and an endpoint on 127.0.0.1.
 
 Names follow prometheus.io/docs/practices/naming: base units, `_ratio` for shares, `_info` for texts. All
-are gauges: they describe the state of one data set, which a resumed run continues.
-The label `dataset` keeps the files of several jobs apart in one node_exporter folder.
+are gauges, because they describe the state of one data set, which a resumed run continues. The label
+`dataset` separates several jobs in one node_exporter folder.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from asr_batch.manifests.errors import ConfigError
 Summary = Mapping[str, Any]
 
 PLAIN = (
-    ("audio_seconds", "audio_seconds", "Seconds of audio in the rows done."),
-    ("speech_seconds", "speech_seconds", "Seconds of the rows done that the audit holds to be speech."),
+    ("audio_seconds", "audio_seconds", "Seconds of audio in the finished rows."),
+    ("speech_seconds", "speech_seconds", "Seconds of speech in the finished rows, according to the audit."),
     ("decoded_seconds", "decoded_seconds", "Seconds of audio that went through the recognizer."),
     ("wall_seconds", "wall_seconds", "Wall time of all runs of the job, in seconds."),
     ("rtfx", "realtime_factor", "Seconds of audio done per second of wall time, over all runs of the job."),
-    ("coverage", "coverage_ratio", "Share of the speech that lies in windows with an accepted transcript."),
+    ("coverage", "coverage_ratio", "Share of the speech with text."),
     ("wer", "word_error_ratio", "Word errors over reference words, where the manifest has references."),
     ("cer", "character_error_ratio", "Character errors over reference characters."),
     ("occupancy", "decoder_occupancy_ratio", "Share of the decoder's slots that were in use."),
     ("exit_code", "last_run_exit_code", "Exit code of the last run; absent while it runs."),
 )
 NODE = (
-    ("alive", "node_up", "1 while the node answers, else 0."),
+    ("alive", "node_up", "1 if the node answers, else 0."),
     ("workers", "node_workers", "Workers on the node."),
     ("audio_seconds", "node_audio_seconds", "Seconds of audio done on the node."),
     ("decode_seconds", "node_decode_seconds", "Seconds that workers of the node spent decoding."),
@@ -44,14 +44,14 @@ NODE = (
     ("temperature", "node_temperature_celsius", "Temperature of the node's accelerator or processor."),
 )
 GATE = (
-    ("value", "gate_value", "What a gate measured."),
-    ("limit", "gate_limit", "What a gate asks for."),
-    ("held", "gate_held", "1 when the gate held, else 0."),
+    ("value", "gate_value", "Measured value of a gate."),
+    ("limit", "gate_limit", "Limit of a gate."),
+    ("held", "gate_held", "1 if the gate holds, else 0."),
 )
 
 
 def render(summary: Summary) -> str:
-    """Prometheus text exposition of a summary.json; figures that it lacks are left out."""
+    """Prometheus text exposition of a summary.json; omits missing figures."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(SummaryCollector(lambda: summary))
     return generate_latest(registry).decode("utf-8")
@@ -59,7 +59,7 @@ def render(summary: Summary) -> str:
 
 @dataclass(frozen=True, slots=True)
 class MetricsServer:
-    """A running endpoint; `port` is the one it listens on."""
+    """A running endpoint on `port`."""
 
     port: int
     _server: WSGIServer
@@ -75,25 +75,25 @@ class MetricsServer:
 def serve(port: int, get_summary: Callable[[], Summary]) -> MetricsServer:
     """Serve the metrics of a running job at http://127.0.0.1:PORT/metrics (0: any free port).
 
-    `get_summary` is called at every scrape, from another thread. Raises ConfigError for a port in use.
+    `get_summary` is called on every scrape, from another thread. Raises ConfigError for a port in use.
     """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(SummaryCollector(get_summary))
     try:
         server, thread = start_http_server(port, addr="127.0.0.1", registry=registry)
     except (OSError, OverflowError) as error:
-        raise ConfigError(f"--metrics-port {port} cannot be used: {error}; give a free port") from error
+        raise ConfigError(f"--metrics-port {port} cannot be used: {error}; choose a free port") from error
     return MetricsServer(int(server.server_port), server, thread)
 
 
 @dataclass(frozen=True, slots=True)
 class SummaryCollector(Collector):
-    """Turns the summary of the moment into metric families."""
+    """Turns the current summary into metric families."""
 
     get_summary: Callable[[], Summary]
 
     def collect(self) -> Iterator[Metric]:
-        """All families of the summary, each labelled with the data set."""
+        """All families of the summary, each with the data set as a label."""
         summary = self.get_summary()
         dataset = str(summary.get("dataset") or "")
         yield from _plain(summary, dataset)
@@ -137,7 +137,7 @@ def _table(
     key: str,
     dataset: str,
 ) -> Iterator[Metric]:
-    # One line per label value, the last wins: a repeated series would make the whole file unreadable.
+    # One line per label value, the last one counts: a duplicate series makes the whole file invalid.
     unique = {str(line.get(key) or ""): line for line in lines or ()}
     for column, name, text in columns:
         samples = [((dataset, value), line.get(column)) for value, line in unique.items()]
@@ -145,7 +145,7 @@ def _table(
 
 
 def _npus(nodes: Iterable[Mapping[str, Any]] | None, dataset: str) -> Iterator[Metric]:
-    """Counters and readings of the nodes' NPUs, one family, labelled by name."""
+    """Counters and readings of the nodes' NPUs, in one family with the name as a label."""
     unique = {str(node.get("node") or ""): node.get("npu") or {} for node in nodes or ()}
     samples = [((dataset, node, what), value) for node, npu in unique.items() for what, value in npu.items()]
     text = "Counters and readings of the node's NPU: windows, retries, configurations, temperature, clock."
@@ -165,7 +165,7 @@ def _info(summary: Summary, dataset: str) -> Metric:
 def _family(
     name: str, text: str, labels: list[str], samples: Iterable[tuple[tuple[str, ...], Any]]
 ) -> Iterator[Metric]:
-    """One gauge, or nothing when no sample is a number."""
+    """One gauge, or None if no sample is a number."""
     family = GaugeMetricFamily(f"asr_batch_{name}", text, labels=labels)
     for values, raw in samples:
         number = _number(raw)

@@ -1,4 +1,4 @@
-"""What a person sees while a job runs: a live bar, lines, JSON lines, or nothing."""
+"""Progress of a running job: a live bar, lines, JSON lines, or nothing."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How far a job is. Seconds are audio seconds except `eta`; `share` is of all audio, 0 to 1.
+    """The state of a job. Seconds are audio seconds except `eta`; `share` is of all audio, 0 to 1.
 
-    `done` are committed rows; `rtfx` is None until a speed can be told.
+    `done` counts committed rows; `rtfx` is None until the speed is known.
     """
 
     rows: int
@@ -37,14 +37,14 @@ class Progress(Protocol):
     """Shows views."""
 
     def show(self, view: View) -> None:
-        """The job is this far."""
+        """Show the state."""
 
     def close(self) -> None:
-        """No more views will come."""
+        """End the display."""
 
 
 def hms(seconds: float | None) -> str:
-    """Seconds as 1:02:03."""
+    """Format seconds as 1:02:03."""
     if seconds is None:
         return "?"
     whole = round(seconds)
@@ -52,9 +52,9 @@ def hms(seconds: float | None) -> str:
 
 
 def line_of(view: View) -> str:
-    """One line for a person."""
+    """Format a view as one line."""
     failed = f", {view.failed} failed" if view.failed else ""
-    speed = f"{view.rtfx:.1f}x real time, ETA {hms(view.eta)}" if view.rtfx else "speed not known yet"
+    speed = f"{view.rtfx:.1f}x real time, ETA {hms(view.eta)}" if view.rtfx else "speed unknown"
     partial = f", {view.partial} partial" if view.partial else ""
     return f"{view.done}/{view.rows} files{failed}{partial}, {hms(view.audio_seconds)} of audio, {speed}"
 
@@ -63,10 +63,10 @@ class Nothing:
     """`--progress none` and `--quiet`."""
 
     def show(self, view: View) -> None:
-        """Nothing."""
+        """No-op."""
 
     def close(self) -> None:
-        """Nothing."""
+        """No-op."""
 
 
 class Lines:
@@ -86,11 +86,11 @@ class Lines:
                     print(f"  {_node_text(node)}", file=self._stream, flush=True)
 
     def close(self) -> None:
-        """Nothing is left open."""
+        """No-op."""
 
 
 class JsonLines:
-    """One JSON object a line, a second apart, and a last one."""
+    """One JSON object per line, at most one per second, and a final one."""
 
     def __init__(self, stream: TextIO, every: float = 1.0) -> None:
         self._stream, self._every, self._last = stream, every, 0.0
@@ -112,20 +112,20 @@ class JsonLines:
         print(json.dumps({"event": "progress", **found}), file=self._stream, flush=True)
 
     def close(self) -> None:
-        """Write the last state."""
+        """Write the final state."""
         if self._view is not None:
             self._write(self._view)
 
 
 class Bar:
-    """A live bar on a terminal, with a line per node when there are several."""
+    """A live bar on a terminal, with a line per node if there are several."""
 
     def __init__(self, stream: TextIO) -> None:
         self._live = Live(console=Console(file=stream), refresh_per_second=4, transient=True)
         self._live.start()
 
     def show(self, view: View) -> None:
-        """Draw."""
+        """Redraw the bar."""
         table = Table.grid(padding=(0, 1))
         table.add_row(ProgressBar(total=1.0, completed=view.share, width=30), line_of(view))
         if len(view.nodes) > 1:
@@ -134,7 +134,7 @@ class Bar:
         self._live.update(table)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._live.stop()
 
 
@@ -148,7 +148,7 @@ def _node_text(node: dict[str, Any]) -> str:
 
 
 def make_progress(kind: str, *, quiet: bool, stream: TextIO | None = None) -> Progress:
-    """The view that was asked for; `auto` is a bar on a terminal and lines elsewhere."""
+    """Create the requested display; `auto` is a bar on a terminal and lines elsewhere."""
     stream = stream or sys.stderr
     if quiet or kind == "none":
         return Nothing()

@@ -41,7 +41,9 @@ class StopRequest:
         return None if self.signal is None else 128 + self.signal
 
     def ask(self, number: int, frame: FrameType | None = None) -> None:
-        """Note a signal. Nothing is lost by ending at once while starting, or when asked a third time."""
+        """Record a signal. Ends the process during start-up, when nothing can be lost, and at the third
+        request.
+        """
         self.count += 1
         if self.signal is None:
             self.signal = number
@@ -50,7 +52,7 @@ class StopRequest:
 
     @contextmanager
     def starting(self) -> Iterator[None]:
-        """While the block runs there is no work to lose: the second signal ends the process."""
+        """Mark start-up, when there is no work to lose: a second signal ends the process."""
         self._starting = True
         try:
             yield
@@ -82,8 +84,8 @@ def signals_for_children() -> Iterator[None]:
 def stop_signals() -> Iterator[StopRequest]:
     """Collect the signals while the block runs.
 
-    A thread of a library that was loaded before, with signals unblocked, may still be given one: the handler
-    is for those.
+    A thread that a library started earlier, with signals unblocked, may still receive one; the handler
+    covers that.
     """
     request = StopRequest()
     before = {number: signal.signal(number, request.ask) for number in heard()}
@@ -106,7 +108,7 @@ class _Listener(Thread):
         self._request, self._heard, self._ended = request, heard(), False
 
     def run(self) -> None:
-        """Pass each signal on until told to end."""
+        """Pass on each signal until stopped."""
         while True:
             number = signal.sigwait(self._heard)
             if self._ended:
@@ -122,7 +124,7 @@ class _Listener(Thread):
 
 
 def leave(code: int) -> NoReturn:
-    """End the process with `code`; a signal that comes now comes too late to change it."""
+    """End the process with `code`; later signals cannot change it."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     sys.exit(code)

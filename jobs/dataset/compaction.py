@@ -1,9 +1,9 @@
 """Merges part files so that no reader sees a row twice or misses one.
 
-The new contents of `transcripts/` and `windows/` are built as folders next to the old ones (unchanged parts
-are hard links) and swapped in by one atomic exchange each. After a crash in between, a journal lets whoever
-opens the data set next finish the swap. Only a query that listed the old names and opens them after the swap
-has to be repeated.
+The new contents of `transcripts/` and `windows/` are built as folders next to the old ones (unchanged
+parts are hard links), and each is swapped in by one atomic exchange. After a crash in between, the next
+process that opens the data set completes the swap from a journal. Only a query that lists the old names
+and opens them after the swap has to be repeated.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ MAX_BYTES = 256 * 1024 * 1024
 
 
 def compact_parts(root: Path, rows: int = MAX_ROWS, size: int = MAX_BYTES) -> tuple[int, int]:
-    """Merge neighbouring parts up to `rows` rows and `size` bytes; returns parts before and after.
+    """Merge neighbouring parts up to `rows` rows and `size` bytes; returns the part counts before and
+    after.
 
-    The caller holds the folder. Raises OutputError.
+    The caller holds the lock. Raises OutputError.
     """
     recover(root)
     with output_errors(root):
@@ -66,7 +67,7 @@ def _groups(root: Path, names: Sequence[str], rows: int, size: int) -> list[list
 
 
 def _build(root: Path, folder: str, groups: Sequence[Sequence[str]], token: str) -> None:
-    """Build the new folder, durably; a merged part gets the last of the old names."""
+    """Build and sync the new folder; a merged part gets the last of the old names."""
     new = root / f".{folder}.{token}"
     new.mkdir()
     for group in groups:

@@ -1,4 +1,4 @@
-"""Facts about a local audio file before it is dispatched: size, time, content hash, length."""
+"""Facts about a local audio file before dispatch: size, modification time, content hash, duration."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Probe = Callable[[Path], "AudioInfo"]
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """What is known about a row's audio; all None or empty for a remote or unreadable file."""
+    """Facts about a row's audio; all None or empty for a remote or unreadable file."""
 
     size: int | None = None
     mtime_ns: int | None = None
@@ -29,12 +29,12 @@ class FileFacts:
 
     @property
     def seconds(self) -> float:
-        """Length of the whole file, 0.0 if unknown."""
+        """Duration of the whole file, 0.0 if unknown."""
         return self.info.duration if self.info else 0.0
 
 
 def stat_file(location: str) -> os.stat_result | None:
-    """Size and time of a local regular file; None for anything else."""
+    """Size and modification time of a local regular file; None for anything else."""
     if is_remote(location):
         return None
     try:
@@ -45,7 +45,7 @@ def stat_file(location: str) -> os.stat_result | None:
 
 
 def hash_file(location: str) -> str:
-    """SHA-256 of a regular file's bytes, empty when it cannot be read."""
+    """SHA-256 of a regular file's bytes, empty if it cannot be read."""
     try:
         with Path(location).open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -54,7 +54,7 @@ def hash_file(location: str) -> str:
 
 
 def probe(path: Path) -> AudioInfo:
-    """Length and format of a file; raises ItemError."""
+    """Duration and format of a file. Raises ItemError."""
     from asr_batch.pipeline.audio import reader as audio
 
     return audio.probe(path)

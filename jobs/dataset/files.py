@@ -32,7 +32,7 @@ def fsync_folder(folder: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that cannot
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems without directory sync
             raise
     finally:
         os.close(descriptor)
@@ -77,7 +77,7 @@ def output_errors(root: Path) -> Iterator[None]:
 
 
 def _sentence(root: Path, error: OSError) -> str:
-    again = "everything committed is safe, and the same command resumes"
+    again = "all committed rows are safe, and the same command resumes"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{root}: the disk is full; free some space: {again}"
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
@@ -86,14 +86,14 @@ def _sentence(root: Path, error: OSError) -> str:
 
 
 def finish_swap(root: Path) -> bool:
-    """Finish the exchange of the journal, however far it got; returns whether there was one."""
+    """Complete the exchange recorded in the journal, from any state; returns whether there was one."""
     journal = root / SWAP
     if not journal.exists():
         return False
     token = json.loads(journal.read_text(encoding="utf-8"))["token"]
     for folder in FOLDERS:
         new, current = root / f".{folder}.{token}", root / folder
-        if (new / f".swap-{token}").exists():  # the mark is in the new folder until that is in place
+        if (new / f".swap-{token}").exists():  # the new folder has the mark until it is swapped in
             _exchange(new, current)
     fsync_folder(root)
     for folder in FOLDERS:
@@ -105,7 +105,7 @@ def finish_swap(root: Path) -> bool:
 
 
 def drop_unfinished(root: Path) -> None:
-    """Remove folders of a merge that never reached its journal."""
+    """Remove folders of a merge without a journal."""
     for folder in FOLDERS:
         for left in root.glob(f".{folder}.*"):
             shutil.rmtree(left, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""An index of the data set in 90 bytes per row: enough to decide what is done and to sum up."""
+"""An in-memory index of the data set, 90 bytes per row, for resuming and for totals."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ENTRY = np.dtype(
         ("character_errors", "i4"),
     ]
 )
-"""One row of the data set; the texts only as 64-bit hashes of this process."""
+"""One row of the data set; texts are stored as 64-bit hashes, valid in this process."""
 
 COLUMNS = [
     "id",
@@ -65,12 +65,12 @@ Entries = NDArray[np.void]
 
 
 def work_hash(model_sha256: str, settings_sha256: str) -> int:
-    """What was done to the audio."""
+    """A hash of the audio, model and settings of a row."""
     return hash((model_sha256, settings_sha256))
 
 
 def file_hash(size: int | None, mtime_ns: int | None) -> int:
-    """The state of a local file, for deciding whether its content has to be read again."""
+    """A hash of a local file's path, size and time, which tells whether to read its content again."""
     return 0 if size is None or mtime_ns is None else hash((size, mtime_ns))
 
 
@@ -98,7 +98,7 @@ def entry_of(row: Mapping[str, Any], part: int) -> tuple[Any, ...]:
 
 
 def _errors(row: Mapping[str, Any]) -> Errors:
-    """The row's counts, or for older parts without these columns an estimate from its rates."""
+    """The row's counts; for older parts without these columns, an estimate from its rates."""
     if row.get("wer") is None or row.get("reference") is None:
         return Errors()
     if row.get(COUNTS[0]) is not None:
@@ -109,7 +109,7 @@ def _errors(row: Mapping[str, Any]) -> Errors:
 
 
 class Index:
-    """All rows of the data set when it was opened, sorted by id hash."""
+    """All rows of the data set at the time it was opened, sorted by id hash."""
 
     def __init__(self, entries: Entries) -> None:
         self.entries = entries
@@ -136,5 +136,5 @@ class Index:
         return position if position < len(self._ids) and self._ids[position] == wanted else None
 
     def present(self, id_hashes: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """For every entry, whether its row is among those of the manifest."""
+        """For every entry, whether its row is in the manifest."""
         return np.isin(self.entries["id"], id_hashes)

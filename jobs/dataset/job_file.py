@@ -1,4 +1,4 @@
-"""`job.json`: what a data set was made from and with, enough to do it again."""
+"""`job.json`: manifest, model, settings and versions of a data set, enough to run the job again."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from asr_batch.manifests.survey import Survey
 from asr_batch.models.recognizer import ModelInfo
 
 SECRET = ("on_finish", "webhook")
-"""Keys that are not kept: addresses and commands often hold passwords."""
+"""Keys that are not stored, because addresses and commands often contain passwords."""
 
 PACKAGES = ("asr-batch", "numpy", "onnxruntime", "pyarrow", "ray", "soundfile", "av", "soxr", "tokenizers")
 
 
 def fingerprint(model: ModelInfo, settings: Settings) -> str:
-    """The job's fingerprint: model and settings."""
+    """The hashes of the job's model and settings."""
     return f"{model.sha256[:16]}-{settings.sha256()[:16]}"
 
 
 def part_metadata(model: ModelInfo, settings: Settings) -> dict[str, str]:
-    """What every part file says about itself."""
+    """The metadata of every part file."""
     return {
         "asr_batch.version": version("asr-batch"),
         "asr_batch.schema": SCHEMA_VERSION,
@@ -49,7 +49,7 @@ def write_job(
     model: ModelInfo,
     settings: Settings,
 ) -> None:
-    """Write job.json; a resumed job keeps the time at which it was first started."""
+    """Write job.json; a resumed job keeps its first start time."""
     created = read_json(root / JOB).get("created_at") or datetime.now(UTC).isoformat(timespec="seconds")
     description = {
         "version": version("asr-batch"),
@@ -95,7 +95,7 @@ def _absolute(path: str) -> str:
 
 
 def _shown(argument: str, config: RunConfig) -> str:
-    """An argument without what may hold a password."""
+    """An argument without possible passwords."""
     for name in SECRET:
         argument = argument.replace(getattr(config, name) or "\0", "...")
     return argument

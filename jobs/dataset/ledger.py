@@ -1,8 +1,8 @@
-"""The ledger: the one writer of a data set. A row is done when `commit` has returned, and not before.
+"""The ledger: the only writer of a data set. A row is done once `commit` has returned.
 
-New rows go into an open part, which is replaced by a larger one until it is full. A row that is redone is
-replaced inside its part. So a reader that lists the parts at any moment sees each row once, no listed name
-disappears during a run, and there is nothing to merge afterwards.
+New rows go into an open part, which is replaced by a larger one until it is full. A row that is
+transcribed again is replaced inside its part. So a reader that lists the parts at any time sees each row
+once, no listed name disappears during a run, and nothing has to be merged afterwards.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Limits:
 
 
 class Ledger:
-    """The rows of one data set under `root`, held by one process (see `jobs/dataset/lock.py`)."""
+    """The rows of one data set under `root`, locked by one process (see `jobs/dataset/lock.py`)."""
 
     def __init__(
         self,
@@ -69,16 +69,16 @@ class Ledger:
         self._new_ids, self._new_parts = array("q"), array("l")
 
     def add(self, row: Row, windows: Sequence[Row]) -> None:
-        """Take a finished row with its windows; it is written by the next `commit`."""
+        """Accept a finished row with its windows; the next `commit` writes it."""
         self._rows.append(row)
         self._windows.extend(windows)
 
     def waiting(self) -> int:
-        """Rows that are not committed yet."""
+        """Number of rows that are not committed yet."""
         return len(self._rows)
 
     def commit(self) -> int:
-        """Write the waiting rows; returns how many. After an OutputError they keep waiting."""
+        """Write the waiting rows; returns their number. After an OutputError they keep waiting."""
         if not self._rows:
             return 0
         by_part = self._group()
@@ -97,7 +97,7 @@ class Ledger:
         return self._committed(pairs)
 
     def _group(self) -> dict[int, list[Row]]:
-        """The waiting rows by the number of their part."""
+        """The waiting rows by part number."""
         groups: dict[int, list[Row]] = {}
         last = len(self.names) - 1 if self._open_part is not None else len(self.names)
         for row in self._rows:
@@ -107,7 +107,7 @@ class Ledger:
         return groups
 
     def _merged(self, part: int, rows: list[Row]) -> Pair:
-        """The tables of a part with `rows` in it, in place of what it held under their ids."""
+        """The tables of a part with `rows` added, replacing rows with the same ids."""
         ids = {row["id"] for row in rows}
         windows = [window for window in self._windows if window["id"] in ids]
         fresh = (to_table(windows, self.schemas[0]), to_table(rows, self.schemas[1]))
@@ -166,8 +166,7 @@ class Ledger:
     def _adopt_columns(self) -> None:
         """Give all parts the same columns: those of the current manifest and of earlier ones.
 
-        Readers take the columns of a data set from a single part, so a new column of the manifest must be in
-        all.
+        Readers take the columns of a data set from one part, so every part needs a new column.
         """
         known = {name: read_part_schema(self.root, name) for name in self.names}
         target = self.schemas[1]
@@ -183,7 +182,7 @@ class Ledger:
                 transaction.commit()
 
     def find_row(self, row_id: str) -> tuple[Row, list[Row]] | None:
-        """A row with its windows as they are in the data set (waiting ones too), or None."""
+        """A row with its windows from the data set or the waiting rows, or None."""
         for row in self._rows:
             if row["id"] == row_id:
                 return row, [window for window in self._windows if window["id"] == row_id]
@@ -205,7 +204,7 @@ class Ledger:
 
 
 def _with_column(schema: pa.Schema, field: pa.Field) -> pa.Schema:
-    """The schema with a column that an older part has; one of the manifest's own may change its type."""
+    """The schema with a column of an older part; the type of a manifest column may change."""
     index = schema.get_field_index(field.name)
     if index < 0:
         return schema.append(field)

@@ -1,4 +1,4 @@
-"""One run at a time per output folder: a lock that is released when its process ends."""
+"""A lock per output folder, released when its process ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ LOCK = ".lock"
 
 @contextmanager
 def hold(root: Path) -> Iterator[None]:
-    """Lock the folder for writing. Raises OutputHeldError with the holder and since when, or OutputError."""
+    """Lock the folder for writing. Raises OutputHeldError with the holder and its start time, or
+    OutputError.
+    """
     try:
         root.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -49,11 +51,11 @@ def _lock(descriptor: int, root: Path) -> None:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, text.encode(), 0)
     except OSError:
-        pass  # a full disk: the lock holds all the same, it only cannot say who holds it
+        pass  # full disk: the lock holds, but cannot name its holder
 
 
 def held(root: Path) -> bool:
-    """Whether a living process holds the folder now."""
+    """Whether a living process holds the lock now."""
     try:
         descriptor = os.open(root / LOCK, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -68,7 +70,7 @@ def held(root: Path) -> bool:
 
 
 def holder(root: Path) -> dict[str, Any]:
-    """What the holder wrote about itself: pid, host, since."""
+    """What the holder recorded about itself: pid, host, start time."""
     try:
         found = json.loads((root / LOCK).read_text(encoding="utf-8"))
     except (OSError, ValueError):

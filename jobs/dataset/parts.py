@@ -1,12 +1,12 @@
 """Atomic transactions over part files.
 
 A :class:`Transaction` writes every new part under a hidden name without the extension `.parquet` and syncs
-it. Then it writes a journal of the renames; the rename of the journal itself is the commit point. The renames
-follow (windows before transcripts), and the journal is deleted. Whoever opens the folder for writing first
-calls :func:`recover`, which completes the renames of a remaining journal and drops hidden files that no
-journal names. So a crash at any point leaves the old or the new state.
+it. Then it writes a journal of the renames; renaming the journal itself is the commit point. Then it
+renames the parts (windows before transcripts) and deletes the journal. The next writer calls
+:func:`recover`, which completes the renames of a remaining journal and deletes hidden files that are in no
+journal. So a crash leaves either the old or the new state.
 
-The name of a part is never reused for another part, which makes repeating a journal harmless.
+Part names are never reused for other parts, so a journal can be replayed safely.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Transaction:
         self._removes.append(final)
 
     def commit(self) -> None:
-        """Make all changes. After an OutputError the old state remains."""
+        """Apply all changes. After an OutputError the old state remains."""
         order = {folder: number for number, folder in enumerate(FOLDERS)}
         self._moves.sort(key=lambda move: order.get(move[1].partition("/")[0], 0))
         journal = {"moves": self._moves, "removes": self._removes}
@@ -68,7 +68,7 @@ class Transaction:
             (self.root / JOURNAL).unlink()
 
     def abandon(self) -> None:
-        """Drop what was staged."""
+        """Delete the staged files."""
         for hidden, _ in self._moves:
             (self.root / hidden).unlink(missing_ok=True)
 
@@ -78,7 +78,7 @@ def _apply(root: Path, moves: list[tuple[str, str]], removes: list[str]) -> None
         try:
             os.rename(root / hidden, root / final)  # noqa: PTH104 - as little as possible between two renames
         except FileNotFoundError:
-            continue  # a journal that is repeated: this rename was made
+            continue  # replayed journal: already renamed
     for final in removes:
         (root / final).unlink(missing_ok=True)
     for folder in FOLDERS:
@@ -87,7 +87,7 @@ def _apply(root: Path, moves: list[tuple[str, str]], removes: list[str]) -> None
 
 
 def recover(root: Path) -> list[str]:
-    """Finish an interrupted commit and drop what never was one; returns sentences for the log."""
+    """Complete an interrupted commit and delete uncommitted files; returns messages for the log."""
     notes: list[str] = []
     journal = root / JOURNAL
     with output_errors(root):
@@ -95,25 +95,25 @@ def recover(root: Path) -> list[str]:
             changes = json.loads(journal.read_text(encoding="utf-8"))
             _apply(root, [tuple(move) for move in changes["moves"]], changes["removes"])
             journal.unlink()
-            notes.append(f"finished an interrupted commit of {len(changes['moves'])} part files")
+            notes.append(f"completed an interrupted commit of {len(changes['moves'])} part files")
         if finish_swap(root):
-            notes.append("finished an interrupted merge of part files")
+            notes.append("completed an interrupted merge of part files")
         for folder in (root, *(root / name for name in FOLDERS)):
             for hidden in folder.glob(f".*{HIDDEN}"):
                 hidden.unlink(missing_ok=True)
-                notes.append(f"dropped {hidden.name}, which was never committed")
+                notes.append(f"deleted {hidden.name}, which was never committed")
         drop_unfinished(root)
         notes.extend(_set_lone_parts_aside(root))
     return notes
 
 
 def _set_lone_parts_aside(root: Path) -> Iterator[str]:
-    """Rename parts without a twin (lost to other programs), so that no glob matches them."""
+    """Rename parts without a counterpart (removed by other programs), so that no glob matches them."""
     names = {folder: {path.name for path in (root / folder).glob("*.parquet")} for folder in FOLDERS}
     for folder, other in (FOLDERS, FOLDERS[::-1]):
         for name in sorted(names[folder] - names[other]):
             (root / folder / name).rename(root / folder / f"{name}.alone")
-            yield f"{folder}/{name} has no twin in {other}/: set aside, its rows are done again"
+            yield f"{folder}/{name} has no counterpart in {other}/: set aside, its rows will run again"
 
 
 def part_names(root: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Reading a data set row by row in bounded memory."""
+"""Reads a data set row by row in bounded memory."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pyarrow as pa
 
 from asr_batch.manifests.errors import ConfigError
 
-if TYPE_CHECKING:  # importing it imports pandas where that is installed, for a second
+if TYPE_CHECKING:  # importing it imports pandas if installed, which takes a second
     import pyarrow.dataset as ds
 
 BATCH = 128
-"""Rows turned into Python objects at a time; a row of an hour's audio takes a few megabytes with words."""
+"""Rows converted to Python objects at a time; with words, a row of one hour takes a few megabytes."""
 
 
 def stream(
@@ -22,7 +22,7 @@ def stream(
     where: ds.Expression | None = None,
     batch: int = BATCH,
 ) -> Iterator[dict[str, Any]]:
-    """The rows of a data set as dicts of those of `columns` that it has."""
+    """The rows of a data set as dicts with those of `columns` that exist."""
     present = [name for name in columns if name in dataset.schema.names]
     for part in _batches(dataset, columns=present, filter=where, batch_size=batch):
         yield from part.to_pylist()
@@ -35,9 +35,9 @@ def column(dataset: ds.Dataset, name: str) -> Iterator[Any]:
 
 
 def _batches(dataset: ds.Dataset, **options: Any) -> Iterator[pa.RecordBatch]:
-    """Batches read a little ahead. Raises ConfigError when a running job merged the parts meanwhile."""
+    """Batches, read slightly ahead. Raises ConfigError if a running job merged the parts meanwhile."""
     try:
         yield from dataset.to_batches(batch_readahead=2, fragment_readahead=1, **options)
     except FileNotFoundError as error:
-        message = f"the data set changed while it was read ({error}); give the same command again"
+        message = f"the data set changed while it was read ({error}); run the same command again"
         raise ConfigError(message) from error

@@ -1,4 +1,4 @@
-"""The columns of the data set (schema version 1) and rows as Arrow tables.
+"""The columns of the data set (schema version 1), and rows as Arrow tables.
 
 The columns of docs/outputs.md come first, then columns added later, then the manifest's own columns.
 """
@@ -126,7 +126,9 @@ _WINDOW_FIELDS = tuple(
 
 
 def output_name(column: str) -> str:
-    """The output name of a manifest column: its own, or with `manifest_` if the schema has that name."""
+    """The output name of a manifest column: its own, or prefixed with `manifest_` if the schema has that
+    name.
+    """
     return f"manifest_{column}" if column in TRANSCRIPTS.names else column
 
 
@@ -140,12 +142,12 @@ def transcripts_schema(extra: Iterable[tuple[str, pa.DataType]], metadata: Mappi
 
 
 def windows_schema(metadata: Mapping[str, str]) -> pa.Schema:
-    """The windows' columns."""
+    """The columns of windows."""
     return WINDOWS.with_metadata(dict(metadata))
 
 
 def transcript_row(transcript: Transcript, finished_at: datetime, more: Mapping[str, Any]) -> Row:
-    """One row of transcripts/*.parquet; `more` are the columns the driver knows (model, reference, ...)."""
+    """One row of transcripts/*.parquet; `more` has the driver's columns (model, reference, ...)."""
     t = transcript
     row: Row = {
         "id": t.id,
@@ -197,7 +199,7 @@ def _spans(spans: Iterable[tuple[float, float]]) -> list[Row]:
 
 
 def to_table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
-    """Rows as an Arrow table of exactly `schema`; absent columns are null."""
+    """Rows as an Arrow table with exactly `schema`; absent columns are null."""
     arrays = [_array([row.get(field.name) for row in rows], field.type) for field in schema]
     return pa.Table.from_arrays(arrays, schema=schema)
 
@@ -210,7 +212,7 @@ def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
 
 
 def _fitted(value: Any, kind: pa.DataType) -> Any:
-    """The value if it fits its column, as JSON in a text column, else null: a row is never lost."""
+    """The value if it fits its column, JSON if the column is text, else null: a row is never lost."""
     try:
         return pa.scalar(value, kind).as_py()
     except (pa.ArrowException, UnicodeError, TypeError, ValueError, OverflowError):
@@ -220,7 +222,7 @@ def _fitted(value: Any, kind: pa.DataType) -> Any:
 
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table with the columns of `schema`: absent ones null, other types cast where they can be."""
+    """The table with the columns of `schema`: absent ones null, other types cast if possible."""
     columns = []
     for field in schema:
         index = table.schema.get_field_index(field.name)
@@ -240,7 +242,7 @@ def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray | pa.Ar
 
 
 def common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType:
-    """A type that values of both fit into; text when there is no other."""
+    """A type that fits the values of both; text if there is no other."""
     try:
         both = [pa.schema([("x", kind)]) for kind in (one, other)]
         return pa.unify_schemas(both, promote_options="permissive").field(0).type

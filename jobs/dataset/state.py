@@ -1,4 +1,4 @@
-"""The state of a job as seen from outside: committed rows, the run that holds it, what is under way."""
+"""The state of a job for `status`: committed rows, the running process, units in progress."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHOWN = 10
 
 
 def job_state(root: Path) -> dict[str, Any]:
-    """All that is known. Raises ConfigError when there is no data set."""
+    """The state of the data set. Raises ConfigError if there is none."""
     if not (root / JOB).exists() and held(root):
         return {"dataset": str(root.absolute()), "state": "starting", "held_by": holder(root)}
     job, told = load_job(root), load_status(root)
@@ -51,12 +51,12 @@ def job_state(root: Path) -> dict[str, Any]:
 
 def _ended(told: dict[str, Any]) -> str:
     if told.get("exit_code") is None:
-        return "interrupted: the run ended without a word; the same command goes on"
+        return "interrupted: the process was killed; the same command resumes"
     return str(told.get("ending"))
 
 
 def state_lines(found: dict[str, Any]) -> list[str]:
-    """The state for a person."""
+    """The state as lines of text."""
     lines = [f"{found['dataset']}: {found['state']}"]
     if found["held_by"]:
         who = found["held_by"]
@@ -68,7 +68,7 @@ def state_lines(found: dict[str, Any]) -> list[str]:
     lines.append(f"{counts_line(rows)} of {total}; {audio} of audio done")
     if view.get("rtfx"):
         lines.append(f"{view['rtfx']:.1f}x real time, ETA {hms(view['eta'])}")
-    lines += [f"  under way: {unit['id']} ({unit['seconds']:.1f} s)" for unit in found["in_flight"][:SHOWN]]
+    lines += [f"  in progress: {unit['id']} ({unit['seconds']:.1f} s)" for unit in found["in_flight"][:SHOWN]]
     lines += [f"  {node['node']}: {npu_text(node['npu'])}" for node in found["nodes"] if node.get("npu")]
     for code, count in sorted(found["errors"].items()):
         lines.append(f"  {count} {code}")
@@ -77,10 +77,8 @@ def state_lines(found: dict[str, Any]) -> list[str]:
 
 
 def npu_text(npu: dict[str, float]) -> str:
-    """What a node's NPU did and how warm it is, in one line."""
-    parts = [
-        f"NPU made {npu.get('npu_windows', 0):.0f} windows, the CPU {npu.get('cpu_windows', 0):.0f} for it"
-    ]
+    """A node's NPU in one line: windows and temperature."""
+    parts = [f"NPU encoded {npu.get('npu_windows', 0):.0f} windows, the CPU {npu.get('cpu_windows', 0):.0f}"]
     if "temperature" in npu:
         parts.append(f"{npu['temperature']:.0f} °C")
     if "clock_mhz" in npu:

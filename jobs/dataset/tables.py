@@ -1,4 +1,4 @@
-"""Reading a data set: its tables, its job, its summary. Works while a run writes into it."""
+"""Reads a data set: its tables, its job, its summary. Works while a run writes to it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from asr_batch.jobs.dataset.json_files import STATUS, SUMMARY, read_json
 from asr_batch.jobs.dataset.schema import TRANSCRIPTS, WINDOWS
 from asr_batch.manifests.errors import ConfigError
 
-if TYPE_CHECKING:  # importing it imports pandas where that is installed, for a second
+if TYPE_CHECKING:  # importing it imports pandas if installed, which takes a second
     import pyarrow.dataset as ds
 
 JOB = "job.json"
 
 
 def open_transcripts(root: str | Path) -> ds.Dataset:
-    """The committed rows of transcripts/*.parquet. Raises ConfigError when there is no data set."""
+    """The committed rows of transcripts/*.parquet. Raises ConfigError if there is no data set."""
     return _open(Path(root), "transcripts", TRANSCRIPTS)
 
 
 def open_windows(root: str | Path) -> ds.Dataset:
-    """The committed rows of windows/*.parquet. Raises ConfigError when there is no data set."""
+    """The committed rows of windows/*.parquet. Raises ConfigError if there is no data set."""
     return _open(Path(root), "windows", WINDOWS)
 
 
@@ -40,7 +40,7 @@ def _open(root: Path, folder: str, empty: pa.Schema) -> ds.Dataset:
 
 
 def read_rows(root: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Some columns of all committed rows, a part at a time. Raises ConfigError without a data set."""
+    """Some columns of all committed rows, one part at a time. Raises ConfigError without a data set."""
     check_dataset(root)
     for part in sorted((root / "transcripts").glob("*.parquet")):
         with pq.ParquetFile(part) as file:
@@ -49,13 +49,13 @@ def read_rows(root: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 
 def check_dataset(root: Path) -> None:
-    """Raise ConfigError unless `root` is a data set of ours."""
+    """Raise ConfigError unless `root` is a data set of asr-batch."""
     if not (root / JOB).is_file():
-        raise ConfigError(f"{root}: no data set (it has no {JOB}); expected the --out folder of a run")
+        raise ConfigError(f"{root}: not a data set ({JOB} is missing); expected the --out folder of a run")
 
 
 def load_job(root: str | Path) -> dict[str, Any]:
-    """job.json of a data set. Raises ConfigError when there is none."""
+    """job.json of a data set. Raises ConfigError if there is none."""
     check_dataset(Path(root))
     return read_json(Path(root) / JOB)
 
@@ -66,5 +66,5 @@ def load_summary(root: str | Path) -> dict[str, Any]:
 
 
 def load_status(root: str | Path) -> dict[str, Any]:
-    """What the run that holds the folder (or held it last) wrote about itself every few seconds."""
+    """The status that the current or last run wrote every few seconds."""
     return read_json(Path(root) / STATUS)

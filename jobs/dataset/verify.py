@@ -1,4 +1,4 @@
-"""Checks a data set: files, schema, unique rows, the tiling of windows, the arithmetic of coverage."""
+"""Checks a data set: files, schema, unique rows, tiling of windows, coverage."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ STEP = 1e-3
 
 
 def check_dataset_files(root: Path) -> Iterator[str]:
-    """Problems of the files and their columns, as sentences."""
+    """Problems of files and columns, as sentences."""
     names = {folder: {path.name for path in (root / folder).glob("*.parquet")} for folder in FOLDERS}
     for folder, other in (FOLDERS, FOLDERS[::-1]):
         for name in sorted(names[folder] - names[other]):
-            yield f"{folder}/{name} has no twin in {other}/"
+            yield f"{folder}/{name} has no counterpart in {other}/"
     if (root / JOURNAL).exists() or (root / SWAP).exists():
-        yield "a commit was interrupted; the next run finishes it"
+        yield "a commit was interrupted; the next run completes it"
     for folder, schema in (("transcripts", TRANSCRIPTS), ("windows", WINDOWS)):
         for name in sorted(names[folder]):
             yield from _check_schema(root / folder / name, f"{folder}/{name}", schema)
@@ -48,11 +48,11 @@ def _check_schema(path: Path, shown: str, schema: pa.Schema) -> Iterator[str]:
         elif found.field(index).type != field.type:
             yield f"{shown}: column {field.name} is {found.field(index).type}, expected {field.type}"
     if (found.metadata or {}).get(b"asr_batch.schema") != SCHEMA_VERSION.encode():
-        yield f"{shown} does not say asr_batch.schema = {SCHEMA_VERSION}"
+        yield f"{shown} lacks the metadata asr_batch.schema = {SCHEMA_VERSION}"
 
 
 def check_rows(root: Path) -> Iterator[str]:
-    """Sentences about rows: unique ids, windows that tile, coverage that adds up."""
+    """Problems of rows, as sentences: unique ids, tiling of windows, coverage."""
     seen: dict[int, str] = {}
     for name in part_names(root):
         transcripts = pq.read_table(root / "transcripts" / name)
@@ -60,7 +60,7 @@ def check_rows(root: Path) -> Iterator[str]:
         for row in transcripts.to_pylist():
             key = hash(row["id"])
             if key in seen:
-                yield f"row {row['id']!r} stands in {seen[key]} and in {name}"
+                yield f"row {row['id']!r} is in {seen[key]} and in {name}"
             seen[key] = name
             yield from _check_row(row, windows.pop(row["id"], []))
         for row_id in windows:
@@ -102,19 +102,19 @@ def _check_coverage(row: Row) -> Iterator[str]:
         return
     expected = max(0.0, 1 - uncovered / speech) if speech > 0 else 1.0
     if abs(expected - coverage) * max(speech, 1.0) > 0.05:
-        yield f"coverage is {coverage:.4f}, but its parts say {expected:.4f}"
+        yield f"coverage is {coverage:.4f}, but its windows give {expected:.4f}"
     if row["status"] == "ok" and uncovered > 0.5 + 0.1 * speech:
         yield f"is ok, but {uncovered:.1f} s of speech have no text"
 
 
 def _check_tiling(windows: Sequence[Row], duration: float) -> Iterator[str]:
-    """Windows sorted by time, the kept parts without hole or overlap, from the span's start to its end."""
+    """Windows must be sorted by time, and their kept parts must tile the span without gap or overlap."""
     for before, after in pairwise(windows):
         if after["index"] <= before["index"]:
-            yield f"window {after['index']} stands after window {before['index']}"
+            yield f"window {after['index']} comes after window {before['index']}"
         if abs(after["keep_start"] - before["keep_end"]) > STEP:
             border = f"{before['keep_end']:.3f} s to {after['keep_start']:.3f} s"
-            yield f"the text of {border} is kept twice or never"
+            yield f"the text of {border} is kept twice or not at all"
         if after["start"] < before["end"] - STEP and before["cut"] != "forced":
             yield f"windows {before['index']} and {after['index']} overlap without a forced cut"
     length = windows[-1]["keep_end"] - windows[0]["keep_start"]
@@ -125,13 +125,13 @@ def _check_tiling(windows: Sequence[Row], duration: float) -> Iterator[str]:
 def _check_segments(row: Row) -> Iterator[str]:
     starts = [segment["start"] for segment in row["segments"] or []]
     if starts != sorted(starts):
-        yield "segments are not in the order of time"
+        yield "segments are not in chronological order"
     if any(segment["end"] < segment["start"] for segment in row["segments"] or []):
         yield "a segment ends before it starts"
 
 
 def check_summary(summary: Mapping[str, Any], rows: int) -> Iterator[str]:
-    """Sentences about summary.json against the rows."""
+    """Problems of summary.json compared with the rows, as sentences."""
     counts = summary.get("rows")
     if not counts:
         return
@@ -141,7 +141,7 @@ def check_summary(summary: Mapping[str, Any], rows: int) -> Iterator[str]:
 
 
 def check_audio(root: Path, locate: Mapping[str, str]) -> Iterator[str]:
-    """Sentences about audio files that are not what was transcribed; `locate` maps ids to locations."""
+    """Audio files that changed after transcription, as sentences; `locate` maps ids to locations."""
     for name in part_names(root):
         table = pq.read_table(root / "transcripts" / name, columns=["id", "audio_sha256"])
         for row in table.to_pylist():
@@ -153,7 +153,7 @@ def check_audio(root: Path, locate: Mapping[str, str]) -> Iterator[str]:
 
 
 def count_rows(root: Path) -> int:
-    """Rows of the data set."""
+    """Number of rows of the data set."""
     return sum(pq.read_metadata(root / "transcripts" / name).num_rows for name in part_names(root))
 
 

@@ -1,1 +1,1 @@
-"""A run of a job, from its settings to its exit code."""
+"""Runs a job, from its settings to its exit code."""

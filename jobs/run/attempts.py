@@ -1,8 +1,8 @@
 """Decides about units that a pool lost: retry, run alone, or give up.
 
-A crash is blamed on a unit only if it was the only one in the process that died. If there were several, each
-is suspect and runs again on a worker of its own. After two such crashes the unit is given up. A lost node is
-not the fault of a unit, which is queued again, up to a generous limit.
+A crash counts against a unit only if it was the only one in the process that died. If there were several,
+all are suspects, and each runs again on a worker without other units. After two such crashes the unit is
+given up. A lost node does not count against its units; they are queued again, up to a generous limit.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _History:
 
 
 class Attempts:
-    """The queue of units that have to run again, and the record of why."""
+    """The queue of units that have to run again, with their history."""
 
     def __init__(self) -> None:
         self.again: deque[Unit] = deque()
@@ -77,5 +77,5 @@ def _sentence(unit: Unit, event: UnitsLost, history: _History) -> str:
     if event.reason == "hung":
         return f"Not finished within {unit.deadline:.0f} s, twice, with no other file on the worker."
     if event.culpable:
-        return f"The worker's process died {history.kills} times with only this file on it: {event.message}"
+        return f"The worker process died {history.kills} times with only this file on it: {event.message}"
     return f"Given up after {unit.attempt} attempts: {event.message}"

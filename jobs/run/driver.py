@@ -1,7 +1,7 @@
-"""The driver: the only scheduler, the only one that retries, the only one that commits.
+"""The driver: schedules all units, decides about retries, and commits finished rows.
 
-One loop keeps the pool full, handles its events, finishes rows and commits. It knows pools, feeds and ledgers
-only by their protocols, and never looks at the text of a transcript.
+One loop keeps the pool full, handles its events, finishes rows and commits. It knows pools, feeds and
+ledgers only by their protocols, and never reads the text of a transcript.
 """
 
 from __future__ import annotations
@@ -31,36 +31,36 @@ class Watcher(Protocol):
     """Receives the events of a run, for progress and summary."""
 
     def row_done(self, row: Row, before: int | None) -> None:
-        """A row is finished; `before` is its position in the index when it replaces one."""
+        """A row is finished; `before` is its index position if it replaces a row."""
 
     def span_done(self, decoded_seconds: float) -> None:
-        """A unit finished, with this many decoded seconds of audio."""
+        """A unit is finished, with this many decoded seconds of audio."""
 
     def tick(self, driver: Driver) -> None:
         """Called several times a second."""
 
 
 class Book(Protocol):
-    """Where finished rows go; the ledger, outside of tests and samples."""
+    """Destination of finished rows: the ledger, except in tests and samples."""
 
     index: Index
 
     def add(self, row: Row, windows: Sequence[Row]) -> None:
-        """Take a finished row with its windows."""
+        """Accept a finished row with its windows."""
 
     def commit(self) -> int:
-        """Make all rows taken so far durable; returns how many."""
+        """Make all accepted rows durable; returns their number."""
 
     def waiting(self) -> int:
-        """Rows taken that are not committed yet."""
+        """Accepted rows that are not committed yet."""
 
     def find_row(self, row_id: str) -> tuple[Row, list[Row]] | None:
-        """A row that is finished, with its windows."""
+        """A finished row with its windows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Intervals of the driver in seconds, and the most rows of one commit."""
+    """Intervals of the driver in seconds, and the maximum number of rows per commit."""
 
     wait: float = 0.25
     commit_every: float = 1.0
@@ -102,7 +102,7 @@ class Driver:
         self._commit_cost = 0.0
 
     def run(self) -> Ending:
-        """Work until all rows are done or the job is asked to stop; commits what is finished.
+        """Work until all rows are done or the job is asked to stop; commits finished rows.
 
         Raises OutputError, WorkerFatalError.
         """
@@ -131,7 +131,7 @@ class Driver:
             self._watcher.tick(self)
 
     def _wait(self) -> None:
-        """Wait for the pool, also while it starts up."""
+        """Wait for the pool, also while it starts."""
         if self.pool.open_units() or self._units or self.attempts.again:
             events = self.pool.wait(self._pace.wait)
             for event in events:
@@ -147,7 +147,7 @@ class Driver:
         return "out of time" if self._out_of_time() else None
 
     def _fill(self) -> None:
-        """Hand units over while the pool has room: suspects and returned units first."""
+        """Submit units while the pool has room; suspects and returned units first."""
         for _ in range(self.pool.room()):
             unit = self._next_unit()
             if unit is None:
@@ -165,7 +165,7 @@ class Driver:
         return self._units.popleft()
 
     def _begin(self, task: Task) -> None:
-        """Open a row, or attach it to the row that has the same audio and settings."""
+        """Open a row, or attach it to an open row with the same audio and settings."""
         key = task.work_key
         if key is not None:
             leader = self.feed.leaders.setdefault(key, task.item.id)
@@ -173,7 +173,7 @@ class Driver:
                 return
         try:
             units = units_of(task, self._split, self._pace.hang_timeout)
-        except Exception as error:  # one row's trouble must not end the others
+        except Exception as error:  # an error in one row must not end the others
             log.exception("row %s could not be planned", task.item.id)
             self._give_up(task, Failure("internal_error", f"{type(error).__name__}: {error}"))
             return
@@ -181,7 +181,7 @@ class Driver:
         self._units.extend(units)
 
     def _give_up(self, task: Task, failure: Failure) -> None:
-        """Fail a row before any worker has seen it."""
+        """Fail a row before any worker has received it."""
         self.open[task.item.id] = OpenRow(task, 1)
         self._take_done(UnitDone(failed_span(Unit(task.item), failure), ""))
 

@@ -1,4 +1,4 @@
-"""The last words of a run: which rows to show, what went wrong, what to do about it."""
+"""The final output of a run: which rows to show, what failed, and what to do about it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from asr_batch.manifests.survey import Survey
 
 
 def ending_text(ending: Ending, code: int) -> str:
-    """How the run ended, in half a sentence."""
+    """The outcome of the run, in half a sentence."""
     if ending == "finished":
         return "finished" if code != 4 else "finished, but a gate does not hold"
     if ending == "out of time":
-        return "out of time; the same command goes on"
-    return "stopped; the same command goes on"
+        return "out of time; the same command resumes"
+    return "stopped; the same command resumes"
 
 
 def summary_text(summary: dict[str, Any], ending: Ending, code: int) -> str:
-    """What the data set holds, how fast this run was, how it ended."""
+    """Contents of the data set, speed of this run, and its outcome."""
     rows, run = summary["rows"], summary["run"]
     head = f"{counts_line(rows)} of {plural(rows['total'], 'row')}; {hms(summary['audio_seconds'])} of audio"
     if not run["rows"] and ending == "finished":
@@ -33,25 +33,25 @@ def summary_text(summary: dict[str, Any], ending: Ending, code: int) -> str:
 
 
 PASSING = ("fetch_failed", "out_of_memory", "worker_crashed", "timeout", "internal_error")
-"""Errors that may be gone the next time."""
+"""Errors that may not occur again at the next attempt."""
 
 MENDED = ("not_found", "unreadable", "unsupported_codec", "empty_file", "decode_failed")
-"""Errors that go when somebody mends the file."""
+"""Errors that need a change of the file or path."""
 
 
 def failures_text(summary: dict[str, Any], root: Path) -> str:
-    """Why rows failed and which gates do not hold, with the command that tries again where that can help."""
+    """Reasons of failed rows and gates that do not hold, with a command to retry if that can help."""
     lines = []
     errors = summary["errors"]
     if errors:
         lines.append("Reasons: " + ", ".join(f"{count} {code}" for code, count in errors.items()) + ".")
     command = f"{program()} retry {shlex.quote(str(root))} --only failed"
     if any(code in PASSING for code in errors):
-        lines.append(f"Try them again with `{command}`.")
+        lines.append(f"To try them again: `{command}`.")
     elif any(code in MENDED for code in errors):
-        lines.append(f"Once the files are there and whole: `{command}`.")
+        lines.append(f"After the files are restored or repaired: `{command}`.")
     lines += [
-        f"Gate {gate['name']}: {gate['value']:g} against a limit of {gate['limit']:g}."
+        f"Gate {gate['name']}: {gate['value']:g} , limit {gate['limit']:g}."
         for gate in summary["gates"]
         if not gate["held"]
     ]
@@ -59,9 +59,9 @@ def failures_text(summary: dict[str, Any], root: Path) -> str:
 
 
 def shown_rows(root: Path, found: Survey) -> tuple[list[dict[str, Any]], int]:
-    """All rows of a small manifest in its order; of a large one those that failed or are partial.
+    """All rows of a small manifest in its order; of a large one the failed and partial rows.
 
-    Returns at most 40 of them, and how many more there are.
+    Returns at most 40 rows, and the number of rows left out.
     """
     columns = ["id", "audio", "status", "error_message", "duration", "text"]
     if found.rows <= TABLE_ROWS:

@@ -1,7 +1,6 @@
-"""From the manifest to rows that are to be transcribed: what is done is passed over, facts are looked up.
+"""Turns the manifest into rows to transcribe: skips finished rows and looks up facts about files.
 
-Reads the manifest once, a bounded number of rows ahead of the driver; hashing and probing happen in a few
-threads meanwhile.
+Reads the manifest once, a bounded number of rows ahead of the driver. A few threads hash and probe files.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ Looker = Callable[[str], FileFacts]
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A row to transcribe, with the fingerprint of its settings and the facts of its file."""
+    """A row to transcribe, with the hash of its settings and the facts about its file."""
 
     item: AudioItem
     settings_sha256: str
@@ -34,19 +33,19 @@ class Task:
 
     @property
     def seconds(self) -> float:
-        """Expected audio seconds of the row, 0.0 if unknown."""
+        """Expected seconds of audio, 0.0 if unknown."""
         end = self.item.end if self.item.end is not None else self.facts.seconds
         return max(0.0, end - (self.item.start or 0.0))
 
     @property
     def work_key(self) -> int | None:
-        """Equal for rows that have the same audio and settings; None when the content is not known."""
+        """Equal for rows with the same audio and settings; None if the content is unknown."""
         sha256 = self.facts.sha256
         return hash((hash(sha256), self.settings_sha256)) if sha256 else None
 
 
 class Resume:
-    """Decides whether a row is done: by id, audio, model and settings."""
+    """Decides whether a row is done, by id, audio, model and settings."""
 
     def __init__(
         self, index: Index, model_sha256: str, settings: Settings, redo: Collection[str] = ()
@@ -56,7 +55,7 @@ class Resume:
         self.only_redo = bool(redo)
 
     def entry(self, item: AudioItem) -> int | None:
-        """Where the data set holds this row under the same model and settings, else None."""
+        """Position of this row in the data set under the same model and settings, or None."""
         position = self.index.find(item.id)
         if position is None:
             return None
@@ -67,13 +66,13 @@ class Resume:
         return position if same or self.only_redo else None
 
     def skipped(self, item: AudioItem) -> bool:
-        """Under `retry`, rows that the data set does not hold are left for `run`."""
+        """Whether to skip the row: `retry` leaves rows that are not in the data set to `run`."""
         return self.only_redo and self.index.find(item.id) is None
 
     def unchanged(self, position: int, item: AudioItem) -> bool | None:
-        """Whether its audio is the same; None: the content has to be hashed.
+        """Whether the row's audio is the same; None if the content has to be hashed.
 
-        A file that is not there any more does not take its transcript along.
+        The transcript of a file that no longer exists is kept.
         """
         if self.only_redo or is_remote(item.location):
             return True
@@ -86,30 +85,30 @@ class Resume:
         return None
 
     def done_key(self, position: int, item: AudioItem) -> int | None:
-        """`Task.work_key` of a row that is done; None where its transcript is of no use to another row."""
+        """`Task.work_key` of a finished row; None if other rows cannot use its transcript."""
         entry = self.index.entries[position]
         if STATUSES[int(entry["status"])] == "failed" or int(entry["audio"]) == hash(""):
             return None
         return hash((int(entry["audio"]), self.settings.sha256(item)))
 
     def same_audio(self, position: int, sha256: str) -> bool:
-        """Whether the data set's row was made from audio of this hash."""
+        """Whether the data set's row was made from audio with this hash."""
         return int(self.index.entries[position]["audio"]) == hash(sha256)
 
 
 def _result(future: Future[FileFacts]) -> FileFacts:
-    """What is known of a file; nothing where looking at it failed: its worker meets it and says why."""
+    """The facts of a file; empty after an error, which the worker will then report."""
     try:
         return future.result()
     except Exception:
-        log.exception("a file could not be looked at")
+        log.exception("a file could not be examined")
         return FileFacts()
 
 
 class Feed:
-    """An iterator over rows to transcribe that never makes the driver wait.
+    """Iterates over rows to transcribe without blocking the driver.
 
-    `leaders` maps work keys to the first row that has them, done or on its way.
+    `leaders` maps work keys to the first row that has them, done or in progress.
     """
 
     def __init__(
@@ -136,9 +135,9 @@ class Feed:
         return self._ended and not self._waiting
 
     def poll(self, budget: int = 2000) -> Task | None:
-        """The next row, or None when its facts are not there yet (or none is left).
+        """The next row, or None if its facts are not available yet (or no row is left).
 
-        Passes over at most `budget` rows that are done, so that the caller can look after its workers.
+        Skips at most `budget` finished rows, so that the caller can look after its workers.
         """
         for _ in range(budget):
             self._read_ahead()
@@ -181,9 +180,9 @@ class Feed:
             self.leaders.setdefault(key, item.id)
 
     def audio_ahead(self, enough: float) -> float:
-        """Seconds of audio in the rows to transcribe: all of them, or those read ahead up to `enough`.
+        """Seconds of audio left to transcribe, counted up to `enough`.
 
-        Infinite when more rows follow than are read ahead.
+        Infinite if more rows follow than are read ahead.
         """
         total = self.known_seconds
         self._read_ahead()
@@ -202,7 +201,7 @@ class Feed:
                 return
 
     def close(self) -> None:
-        """Stop reading and looking."""
+        """Stop reading and probing."""
         self._ended = True
         for _, _, future in self._waiting:
             future.cancel()

@@ -1,4 +1,4 @@
-"""A ledger whose rows also become files (`--format`), once they are committed."""
+"""A ledger that also writes the files of `--format` after each commit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class FileBook:
         self._rows: list[Row] = []
 
     def add(self, row: Row, windows: Sequence[Row]) -> None:
-        """Take a finished row with its windows."""
+        """Accept a finished row with its windows."""
         self._rows.append(row)
         self._book.add(row, windows)
 
@@ -37,5 +37,5 @@ class FileBook:
         return self._book.waiting()
 
     def find_row(self, row_id: str) -> tuple[Row, list[Row]] | None:
-        """A row that is finished, with its windows."""
+        """A finished row with its windows."""
         return self._book.find_row(row_id)

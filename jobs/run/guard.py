@@ -1,4 +1,4 @@
-"""What a run may touch and for how long: its folder, its wall-clock budget."""
+"""Checks before a run, and its limits: the output folder, languages, wall-clock budget."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from asr_batch.models.recognizer import ModelInfo
 
 @contextmanager
 def held_for(root: Path, config: RunConfig) -> Iterator[None]:
-    """Hold the folder; it must be empty for `--fresh`, and ours or empty otherwise."""
+    """Lock the folder, which must be empty for `--fresh`, and ours or empty otherwise."""
     if root.exists() and not root.is_dir():
         raise ConfigError(f"{root}: not a folder; expected the folder of a data set, or a new name")
     with ExitStack() as stack:
@@ -38,7 +38,7 @@ def _check_content(root: Path, config: RunConfig) -> None:
     found = sorted(path.name for path in root.iterdir() if path.name != ".lock")
     if config.fresh and found:
         raise ConfigError(
-            f"{root}: --fresh wants an empty folder and deletes nothing, but found {', '.join(found[:5])}; "
+            f"{root}: --fresh needs an empty folder (it deletes nothing), but found {', '.join(found[:5])}; "
             "name another folder, or leave --fresh out to go on with this one"
         )
     parts = list((root / "transcripts").glob("*.parquet"))[:1]
@@ -47,7 +47,7 @@ def _check_content(root: Path, config: RunConfig) -> None:
 
 
 def check_manifest_place(root: Path) -> None:
-    """Raise ConfigError for a manifest.csv in `root` that no run has made there of audio sources."""
+    """Raise ConfigError if `root` has a manifest.csv that `run` did not write."""
     if (root / FILE).exists() and not (read_json(root / JOB).get("options") or {}).get("sources"):
         raise ConfigError(
             f"{root / FILE} was not written by `run`, which would overwrite it; "
@@ -86,11 +86,11 @@ OURS = (
     *(".lock", "log.jsonl", "stderr.log", "job.json", "manifest.csv", "manifest.kept"),
     *(STATUS, SUMMARY, "metrics.prom", *FOLDERS),
 )
-"""What a run makes before its first row."""
+"""Files that a run creates before its first row."""
 
 
 def contents(root: Path) -> frozenset[str] | None:
-    """Names in the folder; None where there is none."""
+    """Names in the folder; None if it does not exist."""
     try:
         return frozenset(path.name for path in root.iterdir())
     except OSError:
@@ -98,9 +98,9 @@ def contents(root: Path) -> frozenset[str] | None:
 
 
 def leave_as_it_was(root: Path, before: frozenset[str] | None) -> None:
-    """Remove what a run that never began has made in the folder, and the folder if it was not there."""
+    """Remove what a run that never started has created in the folder, and the folder if it was new."""
     for path in [root / name for name in OURS if name not in (before or ())]:
-        with suppress(OSError):  # a folder with parts in it stays
+        with suppress(OSError):  # keep a folder with parts
             path.rmdir() if path.is_dir() else path.unlink()
     if before is None:
         with suppress(OSError):

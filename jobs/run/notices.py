@@ -1,4 +1,4 @@
-"""Telling others that a run has ended: a command, a webhook. Neither can change how it ended."""
+"""Notifies other programs of the end of a run: a command, a webhook. Neither changes the exit code."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from asr_batch.manifests.environment import for_child
 
 TRIES = 5
 FIRST_PAUSE = 1.0
-"""Seconds before the second try; each later pause is twice as long."""
+"""Seconds before the second attempt; each later pause is twice as long."""
 
 CONNECT, READ = 10.0, 20.0
 LONGEST = 300.0
-"""Seconds for which the end of a run waits for its notices."""
+"""Maximum seconds for which the end of a run waits for its notices."""
 
 STOPPED = 10.0
-"""The same for a run that was told to stop."""
+"""The same after a stop signal."""
 
 Say = Callable[[str], None]
 
 
 class Notices:
-    """Sends summary.json on: to `--on-finish COMMAND` on standard input, to `--webhook URL` by POST."""
+    """Sends summary.json to `--on-finish COMMAND` on standard input, and to `--webhook URL` by POST."""
 
     def __init__(self, config: RunConfig, say: Say, pause: float = FIRST_PAUSE) -> None:
         self._command, self._url, self._say, self._pause = config.on_finish, config.webhook, say, pause
@@ -38,10 +38,10 @@ class Notices:
         self._begun = time.time()
 
     def send(self, root: Path, code: int) -> None:
-        """Start sending, in threads of their own; nothing where this run wrote no summary."""
+        """Start sending in separate threads; does nothing if this run wrote no summary."""
         path = root / SUMMARY
         try:
-            if path.stat().st_mtime < self._begun - 2.0:  # clocks of file servers differ a little
+            if path.stat().st_mtime < self._begun - 2.0:  # clocks of file servers differ slightly
                 return
             summary = path.read_bytes()
         except OSError:
@@ -58,7 +58,7 @@ class Notices:
         thread.start()
 
     def wait(self, stop: StopRequest) -> None:
-        """Wait until all are sent, but only so long, and briefly after a stop signal."""
+        """Wait until all are sent, up to a limit that is short after a stop signal."""
         asked = stop.count
         begun = time.monotonic()
         for thread in self._threads:
@@ -67,8 +67,8 @@ class Notices:
                 longest = STOPPED if asked or stop.count else LONGEST
                 if stop.count > max(asked, 1) or time.monotonic() - begun > longest:
                     self._say(
-                        f"asr-batch: a notice of the end was given up after "
-                        f"{time.monotonic() - begun:.0f} s; the results are all there"
+                        f"asr-batch: a notification was abandoned after {time.monotonic() - begun:.0f} s; "
+                        "the results are complete"
                     )
                     return
 
@@ -79,14 +79,14 @@ class Notices:
                 child = subprocess.Popen(
                     ["/bin/sh", "-c", command], stdin=subprocess.PIPE, stdout=2, env=told
                 )
-            child.communicate(summary)  # a command need not read what it is given
+            child.communicate(summary)  # a command need not read its input
             if child.returncode:
                 self._say(f"asr-batch: --on-finish {shlex.quote(command)} ended with {child.returncode}")
         except OSError as error:
             self._say(f"asr-batch: --on-finish {shlex.quote(command)} could not be started: {error}")
 
     def _post(self, url: str, summary: bytes) -> None:
-        import urllib3  # only a job with a webhook pays for its import
+        import urllib3  # imported only by jobs with a webhook
 
         retry = urllib3.Retry(
             total=TRIES - 1,
@@ -104,12 +104,12 @@ class Notices:
                 answer = pool.request("POST", url, body=summary, headers=headers)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             why = getattr(error, "reason", None) or error
-            self._say(f"asr-batch: the webhook at {shown} was not reached: {_plain(why, url)}")
+            self._say(f"asr-batch: the webhook at {shown} could not be reached: {_plain(why, url)}")
             return
         if answer.status >= 300:
             self._say(f"asr-batch: the webhook at {shown} answered {answer.status}")
 
 
 def _plain(why: object, url: str) -> str:
-    """The reason without the address, which may hold a secret."""
+    """The reason without the address, which may contain a secret."""
     return str(why).replace(url, "it").rpartition(": ")[2]

@@ -1,4 +1,4 @@
-"""The dry run: checks every file, transcribes nothing."""
+"""The dry run of `plan`: checks every file, transcribes nothing."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from asr_batch.manifests.records import AudioItem
 
 KEPT = 200
 ASSUMED_RTFX = 10.0
-"""The assumed speed before any run has measured one."""
+"""Assumed speed until a run has measured one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The result of probing: seconds, or an error; `file` is equal for equal files."""
+    """The result of probing: seconds, or an error; `file` is equal for identical files."""
 
     seconds: float = 0.0
     error: str = ""
@@ -39,7 +39,7 @@ class Look:
 
 @dataclass(slots=True)
 class Plan:
-    """The outcome, with the first 200 rows of each kind."""
+    """The result, with the first 200 rows of each kind."""
 
     rows: int = 0
     done: int = 0
@@ -57,12 +57,12 @@ class Plan:
 
     @property
     def wall_seconds(self) -> float:
-        """Expected wall time of what is left."""
+        """Expected wall time of the rows left."""
         return self.seconds_left / self.rtfx if self.rtfx > 0 else 0.0
 
 
 class Planner:
-    """Probes the rows of a manifest on a few threads, a bounded number of rows ahead."""
+    """Probes the rows of a manifest on several threads, a bounded number of rows ahead."""
 
     ahead = 512
 
@@ -95,7 +95,7 @@ class Planner:
             yield self._settled(*waiting.popleft())
 
     def _look(self, item: AudioItem) -> Future[Look] | Look:
-        """Probe a file on a thread, unless it is known from another row."""
+        """Probe a file on a thread, unless another row has the same file."""
         if is_remote(item.location):
             return Look(error="remote")
         found = stat_file(item.location)
@@ -167,7 +167,7 @@ class Planner:
         return True
 
     def _content(self, item: AudioItem, look: Look) -> object:
-        """A key that is equal for equal contents; files are hashed only if two have the same size."""
+        """A key that is equal for equal contents; only files of equal size are hashed."""
         found = stat_file(item.location)
         if found is None or look.file is None:
             return item.location
@@ -208,13 +208,13 @@ def _probe(location: str, file: tuple[int, int, int] | None) -> Look:
 
 
 def resume_of(root: Path, job: dict[str, Any]) -> Resume:
-    """What counts as done in a data set, under the model and the settings it was made with."""
+    """Which rows of a data set count as done, with its own model and settings."""
     index = Index.load(root, part_names(root))
     return Resume(index, job["model"]["sha256"], Settings(job["settings"]))
 
 
 def known_speed(root: Path) -> float | None:
-    """The real-time factor of the last run of a data set, if it did anything."""
+    """The real-time factor of the last run of a data set, if it transcribed anything."""
     summary = load_summary(root)
     speed = (summary.get("run") or {}).get("rtfx") or summary.get("rtfx")
     return float(speed) if speed else None

@@ -1,4 +1,4 @@
-"""Starting the pool that a job asks for."""
+"""Starts the pool that a job needs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from asr_batch.workers.child import process as child_process
 from asr_batch.workers.pool import NodeStatus, Pool, PoolEvent, WorkerSpec
 
 Ahead = Callable[[float], float]
-"""Seconds of audio that a job has before it; may stop counting at the given number."""
+"""Seconds of audio that a job has left; may stop counting at the given number."""
 
 
 def start_pool(config: RunConfig, model: Path, ahead: Ahead | None = None) -> Pool:
-    """Load the model where the job wants it. Raises ModelError, ConfigError, WorkerFatalError.
+    """Start a pool. Raises ModelError, ConfigError, WorkerFatalError.
 
-    A job that says nothing of workers gets Ray when several workers end it sooner than one process does.
+    Without options for workers, Ray is used if several workers finish sooner than one process.
     """
     second = str(choose_model(config.second_model).path) if config.second_model else None
     spec = WorkerSpec(str(model), config.load(), config.pipeline(), second)
@@ -58,13 +58,13 @@ def _wants_ray(spec: WorkerSpec, ahead: Ahead | None) -> bool:
 
 
 class LazyPool:
-    """A pool that is started when it gets its first unit: a job with nothing to do never loads its model.
+    """A pool that starts with its first unit, so that a job with nothing to do never loads its model.
 
-    `info` is what the model's files say before it is loaded. Nothing starts once the job was asked to stop.
+    `info` comes from the model's files before loading. Nothing starts after a stop request.
     """
 
     first = 64
-    """Units taken before the start, so that how much there is to do can be seen."""
+    """Units collected before the start, to estimate the amount of work."""
 
     def __init__(self, info: ModelInfo, start: Callable[[], Pool], stop: StopRequest) -> None:
         self._info, self._start, self._stop = info, start, stop
@@ -73,28 +73,28 @@ class LazyPool:
 
     @property
     def info(self) -> ModelInfo:
-        """The model."""
+        """Information about the model."""
         return self._info if self._pool is None else self._pool.info
 
     def room(self) -> int:
-        """How many more units it wants now."""
+        """Number of further units that the pool accepts now."""
         return self.first - len(self._waiting) if self._pool is None else self._pool.room()
 
     def submit(self, unit: Unit) -> None:
-        """Take a unit."""
+        """Accept a unit."""
         if self._pool is None:
             self._waiting.append(unit)
         else:
             self._pool.submit(unit)
 
     def open_units(self) -> tuple[Unit, ...]:
-        """Units handed over that have not come back."""
+        """Units submitted and not returned yet."""
         if self._pool is not None:
             return self._pool.open_units()
         return () if self._stop.count else tuple(self._waiting)
 
     def wait(self, timeout: float) -> list[PoolEvent]:
-        """Start if that is still to be done; else what the pool tells."""
+        """Start the pool if necessary; otherwise wait for its events."""
         if self._pool is not None:
             return self._pool.wait(timeout)
         if not self._stop.count:
@@ -105,24 +105,24 @@ class LazyPool:
         return []
 
     def nodes(self) -> list[NodeStatus]:
-        """The node table, empty before the start."""
+        """The node table; empty before the start."""
         return self._pool.nodes() if self._pool is not None else []
 
     def close(self) -> None:
-        """End the pool if it was started."""
+        """Close the pool if it was started."""
         if self._pool is not None:
             self._pool.close()
 
 
 class KeptPool:
-    """Starts a pool once and hands it out again and again; only `end` ends it."""
+    """Starts a pool once and reuses it; only `end` closes it."""
 
     def __init__(self, starter: Callable[[RunConfig, Path], Pool]) -> None:
         self._starter = starter
         self._pool: Pool | None = None
 
     def start(self, config: RunConfig, model: Path) -> Pool:
-        """The pool; whoever closes it does not."""
+        """The pool; closing it has no effect."""
         if self._pool is None:
             self._pool = self._starter(config, model)
         return _Unclosed(self._pool)
@@ -135,7 +135,7 @@ class KeptPool:
 
 
 class _Unclosed:
-    """A pool whose `close` does nothing."""
+    """A pool whose `close` has no effect."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -148,4 +148,4 @@ class _Unclosed:
         return self._pool.info
 
     def close(self) -> None:
-        """Nothing."""
+        """No-op."""

@@ -26,7 +26,7 @@ Score = Callable[[str, str, str | None], Errors]
 
 @dataclass(slots=True)
 class OpenRow:
-    """A row in progress: the spans finished so far, and the rows that wait for the same transcript."""
+    """A row in progress: its finished spans, and the rows that wait for the same transcript."""
 
     task: Task
     count: int
@@ -49,9 +49,10 @@ def units_of(task: Task, split: Split, hang_timeout: float) -> list[Unit]:
 
 def _with_deadline(unit: Unit, task: Task, hang_timeout: float) -> Unit:
     seconds = unit.seconds or (task.seconds if len(task.item.location) and unit.count == 1 else 0.0)
-    longest = (task.facts.size or 0) / 2000  # 16 kbit/s speech, the longest a file can be
+    longest = (task.facts.size or 0) / 2000  # speech at 16 kbit/s, the longest possible file
     exact = task.facts.info is not None and task.facts.info.seekable
-    guess = seconds if exact and seconds else max(seconds, longest)  # else a header's length is a hint
+    # Without exact seeking, the header's length is only a hint.
+    guess = seconds if exact and seconds else max(seconds, longest)
     return replace(unit, seconds=seconds, deadline=hang_timeout + 30.0 * guess)
 
 
@@ -110,7 +111,7 @@ class RowMaker:
         return own
 
     def _heard(self, text: str) -> list[dict[str, Any]] | None:
-        """The glossary's terms in the text with their counts; None without a glossary."""
+        """The glossary terms in the text with their counts; None without a glossary."""
         found = self._terms.heard(text) if self._terms else None
         return None if found is None else [{"term": term, "count": count} for term, count in found.items()]
 
@@ -119,7 +120,7 @@ class RowMaker:
         try:
             given = item.language if item.language != AUTO else None
             errors = self._score(item.reference or "", text, given or language)
-        except Exception:  # a reference of odd characters must not cost the row
+        except Exception:  # an unusual reference must not lose the row
             log.exception("scoring row %s failed", item.id)
             return {}
         counts = (errors.words, errors.word_errors, errors.characters, errors.character_errors)

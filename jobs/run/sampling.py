@@ -1,4 +1,4 @@
-"""`verify --sample`: transcribes a random sample of a data set again and compares, value by value."""
+"""`verify --sample`: transcribes a random sample of a data set again and compares the results."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def choose(ids: Sequence[str], count: int, seed: int) -> list[str]:
 
 
 class _Collector:
-    """Collects finished rows in place of a ledger."""
+    """Collects finished rows instead of a ledger."""
 
     def __init__(self) -> None:
         self.index = Index(np.empty(0, dtype=ENTRY))
@@ -54,29 +54,29 @@ class _Collector:
         self.rows[row["id"]] = (row, list(windows))
 
     def commit(self) -> int:
-        """Nothing is written."""
+        """No-op."""
         return 0
 
     def waiting(self) -> int:
-        """Nothing waits to be written."""
+        """Always 0."""
         return 0
 
     def find_row(self, row_id: str) -> tuple[Row, list[Row]] | None:
-        """A row that was kept."""
+        """A collected row."""
         return self.rows.get(row_id)
 
 
 class _Unwatched:
-    """Watches nothing."""
+    """A watcher that does nothing."""
 
     def row_done(self, row: Row, before: int | None) -> None:
-        """Nothing."""
+        """No-op."""
 
     def span_done(self, decoded_seconds: float) -> None:
-        """Nothing."""
+        """No-op."""
 
     def tick(self, driver: Driver) -> None:
-        """Nothing."""
+        """No-op."""
 
 
 def transcribe_again(
@@ -100,24 +100,24 @@ def compare(
     model_sha256: str,
     note: Callable[[str], None],
 ) -> Iterator[str]:
-    """Sentences about rows whose text, segments or tokens are not the same as in the data set.
+    """Describe rows whose text, segments or tokens differ from the data set.
 
-    Rows that kernels made once and graphs the other time may differ: how many do is a `note`.
+    Rows decoded by kernels in one run and by graphs in the other may differ; a `note` counts them.
     """
     kept = rows_of(root, list(again))
     others = [row_id for row_id in again if _other_arithmetic(kept[row_id][1], again[row_id][1])]
     if others:
         changed = sum(kept[row_id][0]["text"] != again[row_id][0]["text"] for row_id in others)
         note(
-            f"{len(others)} rows were made by kernels once and by ONNX Runtime's graphs the other time; "
-            f"their numbers differ a little, and {changed} rows have another text. To compare them, verify "
-            "where `asr-batch doctor` says the same of its kernels"
+            f"{len(others)} rows were decoded by kernels in one run and by ONNX Runtime's graphs in the "
+            f"other, whose results differ slightly; {changed} of them have a different text. To compare "
+            "them, verify on a machine for which `asr-batch doctor` reports the same kernels"
         )
         again = {row_id: rows for row_id, rows in again.items() if row_id not in set(others)}
     for row_id, (row, windows) in sorted(again.items()):
         old, old_windows = kept[row_id]
         if old["model_sha256"] != model_sha256:
-            yield f"row {row_id!r} was made by another model ({old['model_sha256'][:16]})"
+            yield f"row {row_id!r} was made with another model ({old['model_sha256'][:16]})"
             continue
         for name, before, now in (
             ("status", old["status"], row["status"]),
@@ -130,7 +130,7 @@ def compare(
 
 
 def _other_arithmetic(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the windows of a row were decoded in different ways; not told by data sets of before."""
+    """Whether the windows of a row were decoded differently; unknown in older data sets."""
     ways = [{one["arithmetic"] for one in windows if one.get("arithmetic")} for windows in (before, now)]
     return all(ways) and ways[0] != ways[1]
 

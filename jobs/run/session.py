@@ -1,4 +1,4 @@
-"""A run from its settings to its exit code."""
+"""A run, from its settings to its exit code."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ PoolStarter = Callable[[RunConfig, Path], Pool]
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a session works with, replaceable in tests and benchmarks."""
+    """The parts of a session that tests and benchmarks can replace."""
 
     start_pool: PoolStarter = start_pool
     assemble: Assemble = assemble
@@ -100,9 +100,9 @@ def run_job(
     redo: Collection[str] = (),
     parts: Parts | None = None,
 ) -> int:
-    """Run a job and return its exit code; says on stderr what a person should know.
+    """Run a job and return its exit code; writes messages for the user to stderr.
 
-    `redo` names the statuses whose rows are done again, and only those (`retry`).
+    `redo` names the statuses of the rows that are transcribed again; all others are skipped (`retry`).
     """
     with stop_signals() as stop, real_stderr() as stream:
         voice = Voice(quiet=config.quiet, as_json=config.progress == "json", stream=stream)
@@ -117,14 +117,14 @@ def run_job(
 
 
 def run_session(config: RunConfig, voice: Voice, stop: StopRequest, parts: Parts, manifest: Manifest) -> int:
-    """One run within a command that does several; errors are raised."""
+    """One run of a command that makes several; raises its errors."""
     return _Session(config, voice, (), parts, stop).run(manifest)
 
 
 def safely(work: Callable[[], int], voice: Voice, config: RunConfig) -> int:
-    """The exit code of `work`, also where it raises; then a sentence says why."""
+    """The exit code of `work`; an error is printed as one sentence and gives its exit code."""
     try:
-        with redirect_stdout(sys.stderr):  # Ray's notices must not stand among results
+        with redirect_stdout(sys.stderr):  # Ray's messages must not appear among results
             return work()
     except AsrBatchError as error:
         voice.complain(f"asr-batch: {error}")
@@ -138,7 +138,7 @@ def safely(work: Callable[[], int], voice: Voice, config: RunConfig) -> int:
 
 
 class _Session:
-    """The steps of a run in their order; what is opened is closed by one stack."""
+    """The steps of a run in order; one stack closes what they open."""
 
     def __init__(
         self, config: RunConfig, voice: Voice, redo: Collection[str], parts: Parts, stop: StopRequest
@@ -202,13 +202,13 @@ class _Session:
         return open_manifest(name, spool / "manifest")
 
     def _made_manifest(self) -> Manifest:
-        """The manifest of audio files, folders and globs, not yet in the folder of the data set."""
+        """The manifest of audio files, folders and globs, not yet written to the output folder."""
         check_manifest_place(self.root)
         spool = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="asr-batch-"))) / "manifest"
         return open_sources(self.config.sources, self.root, spool)
 
     def _kept(self, manifest: Manifest) -> Manifest:
-        """A manifest that cannot be read again from where it came is kept beside the data."""
+        """Keep a copy of a manifest that cannot be read again from its source."""
         made = bool(self.config.sources)
         if manifest.name != STANDARD_INPUT and not manifest.base.remote and not made:
             return manifest
@@ -260,7 +260,7 @@ class _Session:
         return self._drive(driver, watch, found)
 
     def _pool(self, choice: Choice) -> Pool:
-        """The pool, started when there is work if the model's files tell what it is."""
+        """The pool; it starts when there is work, if the model's files describe the model."""
         start = self.parts.start_pool
         if start is start_pool:
             start = partial(start_pool, ahead=self._audio_ahead)
@@ -278,7 +278,7 @@ class _Session:
         return self.feed.audio_ahead(enough)
 
     def _with_files(self, ledger: Ledger, manifest: Manifest, found: Survey) -> Book:
-        """The ledger, which also writes the files of `--format` if there are any."""
+        """The ledger, wrapped to write the files of `--format` if there are any."""
         forms = formats_of(self.config.format)
         if not forms:
             return ledger
@@ -328,15 +328,15 @@ class _Session:
         code = exit_code(watch.totals, judge_gates(self.config, watch.totals, found.rows), stopped_by)
         summary = self._stopped(watch, ending, code, driver.pool)
         watch.last(driver, ending)
-        self.stack.close()  # the bar goes, the pool ends, before the last words
+        self.stack.close()  # remove the bar and close the pool before the final output
         self._last_words(summary, ending, code, found)
         return code
 
     def _stopped(self, watch: Watch, ending: Ending | str, code: int, pool: Pool) -> dict[str, object]:
-        """Write summary.json and metrics.prom; on a full disk the sentence on stderr has to do."""
+        """Write summary.json and metrics.prom; on a full disk only the message on stderr."""
         figures, now = watch.figures, time.monotonic()
         figures.nodes = tuple(pool.nodes())
-        if figures.run_rows:  # else it may not be loaded
+        if figures.run_rows:  # otherwise it may not be loaded
             figures.model = pool.info
         figures.clock.point(now, round(watch.totals.audio_seconds, 3), watch.totals.rows, every=0.0)
         summary = figures.summary(now, code, ending)

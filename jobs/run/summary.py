@@ -1,4 +1,4 @@
-"""`summary.json`: what a run made of its job, and which exit code that is."""
+"""`summary.json` and the exit code of a run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HISTORY_POINTS = 500
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One condition of the user, and whether it holds."""
+    """One gate of the user, and whether it holds."""
 
     name: str
     limit: float
@@ -29,7 +29,7 @@ class Gate:
 
 
 def judge_gates(config: RunConfig, totals: Totals, rows: int) -> list[Gate]:
-    """The gates that were asked for, judged over the rows that are done."""
+    """The requested gates, judged over the finished rows."""
     gates = []
     if config.min_coverage is not None:
         held = totals.coverage >= config.min_coverage - 1e-9
@@ -42,7 +42,7 @@ def judge_gates(config: RunConfig, totals: Totals, rows: int) -> list[Gate]:
 
 
 def exit_code(totals: Totals, gates: list[Gate], stopped_by: int | None) -> int:
-    """The exit code: a signal's, else 4 for a gate, else 3 for rows, else 0 (docs/index.md)."""
+    """The exit code: of a signal, else 4 for a gate, else 3 for rows, else 0 (docs/index.md)."""
     if stopped_by is not None:
         return stopped_by
     if not all(gate.held for gate in gates):
@@ -60,7 +60,7 @@ class Clock:
         self.idle = False
 
     def wall(self, now: float) -> float:
-        """Seconds that the job has run, earlier runs included but those that had nothing to do."""
+        """Wall seconds of the job over all runs that had work to do."""
         return self.before if self.idle else self.before + self.this_run(now)
 
     def this_run(self, now: float) -> float:
@@ -68,7 +68,7 @@ class Clock:
         return max(now - self._begun, 1e-9)
 
     def point(self, now: float, audio_seconds: float, rows: int, every: float = 10.0) -> None:
-        """Note how far the job is, about every ten seconds; every second point is dropped when many."""
+        """Record the progress about every ten seconds; thins the points out when there are many."""
         if self.idle or now - self._last_point < every:
             return
         self._last_point = now
@@ -79,7 +79,7 @@ class Clock:
 
 @dataclass(slots=True)
 class Figures:
-    """All that a summary is made of."""
+    """All inputs of a summary."""
 
     root: Path
     config: RunConfig
@@ -94,7 +94,7 @@ class Figures:
     run_audio_seconds: float = 0.0
 
     def summary(self, now: float, code: int | None, ending: str) -> dict[str, Any]:
-        """The content of summary.json; `code` None while the job runs."""
+        """The content of summary.json; `code` is None while the job runs."""
         totals, wall = self.totals, self.clock.wall(now)
         counts = {status: totals.status[status] for status in ("ok", "empty", "partial", "failed")}
         found: dict[str, Any] = {

@@ -54,7 +54,7 @@ class Totals:
         return self.covered_seconds / self.speech_seconds if self.speech_seconds > 0 else 1.0
 
     def add_row(self, row: Mapping[str, Any]) -> None:
-        """Count a row in."""
+        """Add a row."""
         self._count(entry_of(row, 0), 1)
 
     def remove(self, entry: np.void) -> None:

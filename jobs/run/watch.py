@@ -1,4 +1,4 @@
-"""Keeps the figures of a running job and shows them: totals, history, status file, metrics, progress."""
+"""Tracks a running job and shows it: totals, history, status file, metrics, progress."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Watch:
     show_every = 0.5
     write_every = 2.0
     know_after = 3.0
-    """Seconds since the first result after which a speed means something."""
+    """Seconds after the first result from which a speed is meaningful."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Watch:
             self._write(driver, now)
 
     def last(self, driver: Driver, ending: str) -> None:
-        """Show the state at the end."""
+        """Show the final state."""
         self._progress.show(replace(self._view(driver, self._now()), state=ending))
 
     def _view(self, driver: Driver, now: float) -> View:
@@ -106,7 +106,7 @@ class Watch:
         return (decoded - before) / (now - began) if known else None
 
     def _write(self, driver: Driver, now: float) -> None:
-        """Replace the status file and metrics.prom; a full disk is the ledger's to report."""
+        """Replace the status file and metrics.prom; a full disk is reported by the ledger."""
         self.figures.nodes = tuple(driver.pool.nodes())
         self.latest = self.figures.summary(now, None, "running")
         flying = [{"id": unit.item.id, "seconds": unit.seconds} for unit in driver.pool.open_units()[:50]]

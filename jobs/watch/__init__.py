@@ -1,1 +1,1 @@
-"""A folder that is watched: what arrives in it becomes rows."""
+"""`asr-batch watch`: files that arrive in a folder become rows."""

@@ -1,4 +1,4 @@
-"""Audio files that arrive in a folder: those that have stopped growing, each time they are new or changed."""
+"""Finds audio files in a folder that are new or changed and have stopped growing."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class _Seen:
 
 
 class Arrivals:
-    """Looks at a folder again and again; hidden files and folders are left alone, links not followed.
+    """Scans a folder repeatedly; ignores hidden files and folders, and does not follow links.
 
-    A file has settled when size and time of change have stayed the same for `settle` seconds; a file that
-    changes later arrives again.
+    A file has settled if its size and modification time have not changed for `settle` seconds. A file that
+    changes later is reported again.
     """
 
     def __init__(self, folder: Path, settle: float, now: Callable[[], float] = time.monotonic) -> None:
@@ -32,7 +32,7 @@ class Arrivals:
         self._seen: dict[Path, _Seen] = {}
 
     def look(self) -> list[Path]:
-        """Files that have settled since the last look, sorted; none when the folder cannot be read."""
+        """Files that have settled since the last scan, sorted; empty if the folder cannot be read."""
         now, arrived, states = self._now(), [], self._states()
         for path in self._seen.keys() - states.keys():
             del self._seen[path]

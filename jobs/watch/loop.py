@@ -1,7 +1,7 @@
 """`asr-batch watch`: scans a folder until stopped; files that arrive become rows of one data set.
 
-Each batch of arrivals is a run of its own over a manifest that grows, with the models kept in memory
-between them; so everything that holds for a run (ledger, resume, summary, files) holds here.
+Each batch of arrivals is a separate run over a growing manifest; the models stay in memory between runs.
+So ledger, resume, summary and files work as in `run`.
 """
 
 from __future__ import annotations
@@ -33,14 +33,16 @@ STILL = (1, 2, 5, 129, 130, 143)
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds: how long a file must stay as it is, and between two looks at the folder."""
+    """Seconds that a file must stay unchanged, and seconds between two scans."""
 
     settle: float = 5.0
     interval: float = 2.0
 
 
 def watch_folder(config: RunConfig, pace: Pace | None = None, parts: Parts | None = None) -> int:
-    """Transcribe what arrives in the one folder of `config.sources` until a signal; returns the exit code."""
+    """Transcribe files that arrive in the one folder of `config.sources` until a signal; returns the exit
+    code.
+    """
     with stop_signals() as stop, real_stderr() as stream:
         voice = OnceVoice(quiet=config.quiet, as_json=config.progress == "json", stream=stream)
         watching = _Watching(config, voice, stop, pace or Pace(), parts or Parts())
@@ -48,20 +50,20 @@ def watch_folder(config: RunConfig, pace: Pace | None = None, parts: Parts | Non
 
 
 class OnceVoice(Voice):
-    """Says each sentence once, however many batches have reason to."""
+    """Prints each message once, however many batches cause it."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._said: set[str] = set()
 
     def complain(self, text: str) -> None:
-        """Say it unless it was said before."""
+        """Print the message unless it was printed before."""
         if text not in self._said:
             self._said.add(text)
             super().complain(text)
 
     def row(self, row: Mapping[str, Any]) -> None:
-        """One line for a row that ended."""
+        """Print one line for a finished row."""
         text = row["text"] if row["status"] in ("ok", "partial") else row["error_message"]
         line = f"{one_line(row['id'])}  {row['status']}  {hms_short(row['duration'])}  {one_line(text or '')}"
         if not self.quiet or row["status"] in ("failed", "partial"):
@@ -78,7 +80,7 @@ class _Watching:
     root: Path = field(init=False)
 
     def run(self) -> int:
-        """Look, and run a batch whenever files have arrived."""
+        """Scan, and run a batch whenever files have arrived."""
         self.root = Path(self.config.out or "")
         folder = self._folder()
         check_manifest_place(self.root)
@@ -102,7 +104,7 @@ class _Watching:
     def _folder(self) -> Path:
         if len(self.config.sources) != 1 or not Path(self.config.sources[0]).is_dir():
             given = ", ".join(self.config.sources) or self.config.manifest
-            raise ConfigError(f"watch takes one folder that is there, not {given}")
+            raise ConfigError(f"watch needs one existing folder, not {given}")
         return Path(self.config.sources[0]).absolute()
 
     @contextmanager
@@ -134,7 +136,7 @@ class _Watching:
         return code
 
     def _finished(self) -> Any:
-        """When the last row ended."""
+        """Time at which the last row finished."""
         if not (self.root / JOB).exists():
             return None
         rows = stream(open_transcripts(self.root), ("finished_at",))

@@ -190,7 +190,7 @@ def test_status_plan_and_verify(data_set):
     assert "finished" in done.stdout
     assert "1 not_found" in done.stdout
     done = call("plan", data_set / "manifest.csv", "--out", data_set / "out")
-    assert "5 done already, 2 unreadable, 0 duplicates" in done.stdout
+    assert "5 already done, 2 unreadable, 0 duplicates" in done.stdout
     done = call("verify", data_set / "out", "--sample", "100%", "--no-ray")
     assert (done.returncode, done.stdout) == (0, f"{data_set}/out: all checks passed\n")
     assert call("compact", data_set / "out").stdout == "1 parts before, 1 after\n"
@@ -225,14 +225,14 @@ def test_verify_finds_what_is_wrong(data_set, tmp_path):
     assert done.returncode == 4
     assert "windows tile" in done.stdout
     part.unlink()
-    assert "no twin" in call("verify", out).stdout
+    assert "no counterpart" in call("verify", out).stdout
 
 
 @pytest.mark.parametrize("command", ["status", "verify", "retry", "compact"])
 def test_a_folder_that_is_no_data_set(tmp_path, command):
     done = call_here(command, tmp_path)
     assert done.exit_code == 2
-    assert "no data set" in done.stderr
+    assert "not a data set" in done.stderr
 
 
 def test_sigterm_drains(tmp_path):
@@ -252,7 +252,7 @@ def test_sigterm_drains(tmp_path):
     os.kill(process.pid, signal.SIGTERM)
     err = process.communicate(timeout=60)[1]
     assert process.returncode == 143, err
-    assert "the same command goes on" in err
+    assert "the same command resumes" in err
     summary = json.loads((tmp_path / "out/summary.json").read_text())
     assert summary["exit_code"] == 143
     assert summary["rows"]["pending"] > 0

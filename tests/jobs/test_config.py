@@ -147,7 +147,7 @@ def test_help_of_run_lists_every_option_once():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("# none\n\n", "holds no terms"),
+        ("# none\n\n", "has no terms"),
         ("\n".join(f"t{n}" for n in range(1001)), "1001 terms"),
         (None, "cannot be read"),
     ],

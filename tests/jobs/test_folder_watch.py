@@ -153,7 +153,7 @@ def test_only_one_folder_can_be_watched(tmp_path, monkeypatch, capfd, sources):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file.wav").write_bytes(b"x")
     assert watch_folder(build_config({"sources": sources, "out": "out"})) == 2
-    assert "watch takes one folder" in capfd.readouterr().err
+    assert "watch needs one existing folder" in capfd.readouterr().err
 
 
 def test_stop_requests_have_codes():

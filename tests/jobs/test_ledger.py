@@ -225,7 +225,7 @@ def test_a_part_without_its_twin_is_kept_but_not_counted(tmp_path):
     fill(Ledger(tmp_path, limits=Limits(rows=1)), "b")
     (tmp_path / "windows/part-000002.parquet").unlink()
     ledger = Ledger(tmp_path)
-    assert any("no twin" in note for note in ledger.notes)
+    assert any("no counterpart" in note for note in ledger.notes)
     assert content(tmp_path) == {"a": "x"}
     assert len(list((tmp_path / "transcripts").glob("*.alone"))) == 1
 

@@ -66,7 +66,7 @@ def test_nobody_there_is_said(run, folder, capfd, monkeypatch):
     monkeypatch.setattr(module, "TRIES", 1)
     assert run(webhook="http://127.0.0.1:1/s3cret") == 0
     said = capfd.readouterr().err
-    assert "the webhook at 127.0.0.1 was not reached" in said
+    assert "the webhook at 127.0.0.1 could not be reached" in said
     assert "s3cret" not in said
 
 
@@ -102,4 +102,4 @@ def test_a_command_that_hangs_is_given_up(tmp_path, monkeypatch):
     notices.send(tmp_path, 0)
     notices.wait(StopRequest())
     assert time.monotonic() - begun < 4
-    assert "given up" in said[0]
+    assert "abandoned" in said[0]

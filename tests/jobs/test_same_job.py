@@ -29,7 +29,7 @@ def test_another_setting_is_refused_in_one_sentence_and_redone_when_asked(folder
     assert run() == 0
     assert run(language="de") == 2
     said = capfd.readouterr().err
-    assert "holds a job made without --language, not with --language de" in said
+    assert "belongs to a job without --language, not with --language de" in said
     assert "--redo" in said
     assert run.pool.submitted == []
     assert run(language="de", redo=True) == 0

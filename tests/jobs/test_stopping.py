@@ -86,7 +86,7 @@ def check_stopped(process, out: Path, code: int, *, some: bool = True) -> None:
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == code, stderr
     assert stdout == "out\n"
-    assert "the same command goes on" in stderr
+    assert "the same command resumes" in stderr
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["exit_code"], summary["ending"]) == (code, "stopped")
     rows = summary["rows"]

@@ -34,13 +34,13 @@ def job(folder: Path, kernels: str) -> Path:
 def test_every_set_writes_the_same_rows(kernels: str, tmp_path: Path) -> None:
     folder = job(tmp_path / "out", kernels)
     done = asr_batch(SETS[0], "verify", folder, "--sample", "100%", "--no-ray")
-    assert (done.returncode, "rows were made" in done.stderr) == (0, False), done.stdout + done.stderr
+    assert (done.returncode, "rows were decoded" in done.stderr) == (0, False), done.stdout + done.stderr
 
 
 def test_rows_of_a_machine_without_kernels_are_no_error(tmp_path: Path) -> None:
     folder = job(tmp_path / "out", "none")
     done = asr_batch(SETS[0], "verify", folder, "--sample", "100%", "--no-ray")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "rows were made by kernels once and by ONNX Runtime's graphs the other time" in done.stderr
+    assert "rows were decoded by kernels in one run and by ONNX Runtime's graphs" in done.stderr
     done = asr_batch("none", "verify", folder, "--sample", "100%", "--no-ray")
-    assert (done.returncode, "rows were made" in done.stderr) == (0, False), done.stdout + done.stderr
+    assert (done.returncode, "rows were decoded" in done.stderr) == (0, False), done.stdout + done.stderr

@@ -127,7 +127,7 @@ def test_durations(make, tmp_path):
     result = build(tmp_path / "rec", "--durations", "--to", tmp_path / "m.csv")
     assert result.exit_code == 0, result.output
     assert [line["duration"] for line in read(tmp_path / "m.csv")] == ["1.5", ""]
-    assert "says why): 1" in result.stderr
+    assert "gives the reasons): 1" in result.stderr
 
 
 @pytest.mark.parametrize(

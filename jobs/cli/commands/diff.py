@@ -1,4 +1,4 @@
-"""`asr-batch diff`: what changed between two runs."""
+"""`asr-batch diff`: differences between two runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Example:
 
 
 def share(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
-    """A share given as `0.005` or `0.5%`."""
+    """Parse a share such as `0.005` or `0.5%`."""
     if value is None:
         return None
     try:
@@ -60,7 +60,7 @@ def diff(dataset_a: Path, dataset_b: Path, max_wer_increase: float | None, show:
 
 
 def gate(found: Difference, limit: float) -> None:
-    """Exit with 4 when WER rose by more than `limit`. Raises ConfigError when nothing was scored."""
+    """Exit with code 4 if WER rose by more than `limit`. Raises ConfigError if no row has a reference."""
     increase = found.wer_increase
     if increase is None:
         raise ConfigError("--max-wer-increase needs references, but no row in both data sets has one")
@@ -70,7 +70,7 @@ def gate(found: Difference, limit: float) -> None:
 
 
 def as_text(found: Difference) -> str:
-    """The comparison for a person."""
+    """Format the comparison for a terminal."""
     both = found.same + found.changed
     lines = [f"{both} rows in both: {found.same} same, {found.changed} changed"]
     if found.only_a or found.only_b:
@@ -85,17 +85,17 @@ def as_text(found: Difference) -> str:
 
 
 def wer_lines(found: Difference) -> list[str]:
-    """WER and CER of both, wins and losses."""
+    """WER and CER of both runs, and the number of better and worse rows."""
     a, b = found.errors_a, found.errors_b
     return [
         f"WER {a.wer:.2%} -> {b.wer:.2%} ({b.wer - a.wer:+.2%}), CER {a.cer:.2%} -> {b.cer:.2%},"
         f" over {a.rows} rows with a reference",
-        f"B better in {found.wins}, worse in {found.losses}, as many errors in {found.ties} changed rows",
+        f"B better in {found.wins}, worse in {found.losses}, equal in {found.ties} changed rows",
     ]
 
 
 def change_lines(change: Change) -> list[str]:
-    """One changed row."""
+    """The lines of one changed row."""
     head = printable(change.id)
     if change.status_a != change.status_b:
         head += f"  {change.status_a} -> {change.status_b}"
@@ -105,11 +105,11 @@ def change_lines(change: Change) -> list[str]:
 
 
 def shorten(text: str, limit: int = 300) -> str:
-    """A text of at most `limit` characters that a terminal shows as one line."""
+    """The text as one line of at most `limit` characters."""
     text = printable(text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def printable(text: str) -> str:
-    """The text with control characters (which could drive a terminal) replaced."""
+    """The text with control characters replaced, because they could control the terminal."""
     return "".join(char if char.isprintable() else "�" for char in " ".join(text.split()))

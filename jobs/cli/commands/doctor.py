@@ -35,7 +35,7 @@ def doctor(
 ) -> None:
     """Check this machine, or a cluster, for problems.
 
-    With --address, checks every node of a Ray cluster. Exit code 0 if a job could run, 3 if not.
+    With --address, checks every node of a Ray cluster. Exit code 0 if a job can run, 3 if not.
     """
     if address in (None, "local"):
         good = _machine(audio, model, as_json)
@@ -74,6 +74,6 @@ def _node(line: NodeLine, audio: Sequence[str]) -> str:
     mark = MARKS["ok" if line.fits else "bad"]
     told = [f"{mark}  {line.name} ({line.address}), {line.workers} workers: {summary(line)}"]
     for path, seen in zip(audio, line.audio, strict=False):
-        how = "read there" if seen else "not to be seen there; the driver sends its files with the work"
+        how = "read there" if seen else "not visible there; the driver sends the files with the work"
         told.append(f"      {path}: {how}")
     return "\n".join(told)

@@ -29,6 +29,6 @@ def export(dataset: Path, form: str, to: Path) -> None:
     from asr_batch.jobs.views.export import export_rows
 
     done = export_rows(dataset, form, to)
-    failed = f"; failed rows without a transcript, which have no file: {done.failed}" if done.failed else ""
+    failed = f"; failed rows, which have no file: {done.failed}" if done.failed else ""
     click.echo(f"{done.files} file{'s' * (done.files != 1)} written to {to}{failed}", err=True)
     click.echo(to)

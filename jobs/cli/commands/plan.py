@@ -24,7 +24,7 @@ Example:  asr-batch plan examples/manifest.csv --out out/demo
 
 @click.command(epilog=EPILOG)
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
-@click.option("--out", metavar="DIR", help="Data set whose finished rows are not counted again.")
+@click.option("--out", metavar="DIR", help="Data set whose finished rows are left out.")
 @click.option(
     "--speed",
     type=click.FloatRange(min=0.01),
@@ -67,7 +67,7 @@ def _print(found: Plan) -> None:
     for name, meant in found.misspelt.items():
         click.echo(misspelt_text(name, meant))
     click.echo(f"{found.rows} rows, {hms(found.seconds)} of audio")
-    click.echo(f"{found.done} done already, {found.unreadable} unreadable, {found.duplicates} duplicates")
+    click.echo(f"{found.done} already done, {found.unreadable} unreadable, {found.duplicates} duplicates")
     if found.remote:
         click.echo(f"{found.remote} remote files were not checked")
     for row in found.unreadable_rows[:SHOWN]:
@@ -78,8 +78,8 @@ def _print(found: Plan) -> None:
     for row in found.duplicate_rows[:SHOWN]:
         click.echo(f"  line {row['line']}: {one_line(row['audio'])}: duplicate")
     _more(found.duplicates, "duplicates")
-    how = "measured" if found.rtfx_known else "assumed; no run has measured it yet"
-    left = f"{hms(found.seconds_left)} of audio to do"
+    how = "measured" if found.rtfx_known else "assumed; not measured yet"
+    left = f"{hms(found.seconds_left)} of audio left"
     click.echo(f"{left}, about {hms(found.wall_seconds)} of wall time at {found.rtfx:.1f}x real time ({how})")
 
 

@@ -37,7 +37,7 @@ KEPT = (
     type=click.Choice(["failed", "partial"]),
     multiple=True,
     default=["failed"],
-    help="Rows to run again; may be given twice.  [default: failed]",
+    help="Rows to run again; can be repeated.  [default: failed]",
 )
 @run_options(*KEPT)
 def retry(folder: str, only: tuple[str, ...], **given: Any) -> None:
@@ -52,7 +52,7 @@ def retry(folder: str, only: tuple[str, ...], **given: Any) -> None:
     job = load_job(Path(folder))
     changes = {"workers": None, "stop_at": None, "max_hours": None, "quiet": False, **checked(given)}
     config = from_job(job["options"], out=folder, model=job["model"]["path"], fresh=False, **changes)
-    with signals_blocked():  # also in threads that libraries start when they are loaded
+    with signals_blocked():  # also set for threads that libraries start at import
         from asr_batch.jobs.run.session import run_job
 
         leave(run_job(config, manifest=stored_manifest(job), redo=only))

@@ -37,7 +37,7 @@ def run(sources: tuple[str, ...], config: str | None, **given: Any) -> None:
     """
     file = read_config(Path(config)) if config is not None else None
     settings = build_config(checked({"sources": sources or None, **given}), file)
-    with signals_blocked():  # also in threads that libraries start when they are loaded
+    with signals_blocked():  # also set for threads that libraries start at import
         if _begins_alone(settings):
             prepare()
         from asr_batch.jobs.run.session import run_job
@@ -46,6 +46,6 @@ def run(sources: tuple[str, ...], config: str | None, **given: Any) -> None:
 
 
 def _begins_alone(config: RunConfig) -> bool:
-    """Whether a new job is likely to get a worker process of its own, which may as well start now."""
+    """Whether a new job will probably use a child process, which can then start early."""
     told = config.no_ray or config.workers is not None or config.address != "local"
     return not told and not (Path(config.out or "") / "job.json").exists()

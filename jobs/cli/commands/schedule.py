@@ -1,4 +1,4 @@
-"""`asr-batch schedule`: nightly runs by systemd or cron."""
+"""`asr-batch schedule`: nightly runs with systemd or cron."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ def watch(job: Path, dry_run: bool) -> None:
 
 
 def hint_lingering() -> None:
-    """Say how timers run while nobody is logged in, where they would not."""
+    """Explain how to keep timers running after logout, if they would stop."""
     from asr_batch.jobs.schedule.systemd import lingers
 
     if not lingers():
-        message = "It runs only while you are logged in; to change that: loginctl enable-linger"
+        message = "The job runs only while you are logged in. To change this: loginctl enable-linger"
         click.echo(message, err=True)
 
 

@@ -60,7 +60,7 @@ def _problems(root: Path, audio: bool) -> Iterator[str]:
         try:
             places = {item.id: item.location for item in stored_manifest(job).rows()}
         except ManifestError:
-            click.echo("the manifest no longer exists: audio hashes were not compared", err=True)
+            click.echo("the manifest no longer exists, so audio hashes were not compared", err=True)
             return
         yield from checks.check_audio(root, places)
 

@@ -38,7 +38,7 @@ def watch(folder: str | None, config: str | None, settle: float, interval: float
     """
     file = read_config(Path(config)) if config is not None else None
     settings = build_config(checked({"sources": (folder,) if folder else None, **given}), file)
-    with signals_blocked():  # also in threads that libraries start when they are loaded
+    with signals_blocked():  # also set for threads that libraries start at import
         from asr_batch.jobs.watch.loop import Pace, watch_folder
 
         leave(watch_folder(settings, Pace(settle, interval)))
