@@ -52,16 +52,12 @@ class Errors:
 
     @property
     def wer(self) -> float:
-        """Word errors over reference words; without reference words 0.0, or 1.0 if the hypothesis has
-        words.
-        """
+        """Word errors over reference words; without reference words 0.0, or 1.0 for other text."""
         return _rate(self.word_errors, self.words)
 
     @property
     def cer(self) -> float:
-        """Character errors over reference characters, including spaces; without a reference like
-        :attr:`wer`.
-        """
+        """Character errors over reference characters, spaces included; see :attr:`wer` for no reference."""
         return _rate(self.character_errors, self.characters)
 
 

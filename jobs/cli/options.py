@@ -1,4 +1,4 @@
-"""The click options of `run`, made from the table of settings, and their headings on the help screen."""
+"""The click options of `run`, generated from the table of settings, and their headings in `--help`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _SHORT = {"verbose": "-v"}
 
 
 class GroupedCommand(click.Command):
-    """A command whose help screen lists options under the headings of the table of settings."""
+    """A command whose `--help` lists options under the headings of the table of settings."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, those of the command itself first."""
+        """Write the options, the command's own first."""
         by_heading: dict[str, list[tuple[str, str]]] = {"Options": []}
         for heading in dict.fromkeys(key.heading for key in KEYS.values() if key.heading):
             by_heading[heading] = []
@@ -37,7 +37,7 @@ class GroupedCommand(click.Command):
 
 
 def run_options(*names: str) -> Callable[[Command], Command]:
-    """Add the options for these keys of `RunConfig` (default: all but the arguments).
+    """Add the options for these keys of `RunConfig` (default: all except the arguments).
 
     An option that is not given is None, so that `job.toml` can set it.
     """
@@ -69,7 +69,7 @@ def _option(key: Key) -> Callable[[Command], Command]:
 
 
 def checked(given: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given, checked. Raises ConfigError."""
+    """The checked values of the options that were given. Raises ConfigError."""
     found = {name: value for name, value in given.items() if value is not None}
     for name, value in found.items():
         try:

@@ -1,1 +1,1 @@
-"""The settings of a job: one table of keys, from the command line and `job.toml`, checked once."""
+"""The settings of a job: one table of keys, set on the command line and in `job.toml`, checked once."""

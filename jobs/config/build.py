@@ -1,4 +1,4 @@
-"""One :class:`RunConfig` from the command line and `job.toml`, or from the job.json of a data set."""
+"""Builds a :class:`RunConfig` from the command line and `job.toml`, or from the job.json of a data set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from asr_batch.manifests.errors import ConfigError
 
 
 def build_config(given: Mapping[str, Any], file: Mapping[str, Any] | None = None) -> RunConfig:
-    """The settings from checked values: `given` on the command line wins over those of the `file`."""
+    """Build the settings from checked values; `given` on the command line wins over the `file`."""
     told = {name: value for name, value in given.items() if value is not None}
     kept = dict(file or {})
     if kept.keys() >= {"manifest", "sources"}:
@@ -38,7 +38,7 @@ def build_config(given: Mapping[str, Any], file: Mapping[str, Any] | None = None
 
 
 def _with_manifest(config: RunConfig) -> RunConfig:
-    """The settings with the one source that is a manifest as their manifest. Raises ConfigError."""
+    """The settings with `manifest` set if their only source is a manifest. Raises ConfigError."""
     from asr_batch.manifests.sources import one_manifest
 
     manifest = one_manifest(config.sources) if config.sources else None
@@ -46,9 +46,9 @@ def _with_manifest(config: RunConfig) -> RunConfig:
 
 
 def from_job(options: Mapping[str, Any], **changes: Any) -> RunConfig:
-    """The settings that job.json keeps, with `changes`. Raises ConfigError for a job.json edited by hand.
+    """The settings stored in job.json, with `changes` applied. Raises ConfigError for an invalid job.json.
 
-    Keys that this version does not know are left out.
+    Unknown keys are ignored.
     """
     known = {name: value for name, value in options.items() if name in KEYS and value is not None}
     checked = {name: check_value(name, value, "job.json") for name, value in known.items()}

@@ -1,4 +1,4 @@
-"""The fingerprint of the settings that decide a transcript, by which a resumed run knows finished rows."""
+"""The hash of the settings that affect a transcript; a resumed run recognises finished rows by it."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ LOAD_SETTINGS = ("precision", "provider", "encoder", "decoder")
 
 
 def settings_base(config: RunConfig, second_sha256: str = "") -> dict[str, Any]:
-    """Everything but the row's own that decides a transcript (not: workers, batch size, threads)."""
+    """All job settings that affect a transcript; excludes workers, batch size, threads and row overrides."""
     load = asdict(config.load())
     settings = {name: load[name] for name in LOAD_SETTINGS}
     told = {**settings, **asdict(config.pipeline()), "second_model": second_sha256}
-    # Keys that came later are left out where they say nothing, so that older data sets stay as they are.
+    # Newer keys are left out at their defaults, so that hashes of older data sets stay valid.
     return {name: value for name, value in told.items() if value or name not in LATER}
 
 
 class Settings:
-    """The fingerprint of a row's settings: the job's with the row's overrides and span in their place."""
+    """The hash of a row's settings: the job's settings with the row's overrides and span applied."""
 
     def __init__(self, base: Mapping[str, Any]) -> None:
         self.base = dict(base)
         self._known: dict[tuple[Any, ...], str] = {}
 
     def sha256(self, item: AudioItem | None = None) -> str:
-        """The fingerprint for `item`, or of the job."""
+        """The hash for `item`, or for the job if None."""
         if item is None:
             return _sha256(self.base)
         own = (item.start, item.end, item.channel, item.language, item.task, item.prompt, item.track)

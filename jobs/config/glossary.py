@@ -12,8 +12,9 @@ MOST = 1000
 
 
 def read_glossary(path: Path) -> tuple[str, ...]:
-    """Read a text file with one term per line; `#` starts a comment; duplicates are dropped. Raises
-    ConfigError.
+    """Read a text file with one term per line, without duplicates; `#` starts a comment.
+
+    Raises ConfigError.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()

@@ -1,7 +1,7 @@
-"""The table of settings: every key of `job.toml` is an option of `run` under the same name.
+"""The table of settings: every key of `job.toml` is an option of `run` with the same name.
 
-:class:`RunConfig` alone gives a key its type, limits, default, help text and heading. `job.toml`
-(:mod:`asr_batch.jobs.config.job_toml`) and the command line (:mod:`asr_batch.jobs.cli.options`) are read by
+:class:`RunConfig` is the only place for a key's type, limits, default, help text and heading. `job.toml`
+(:mod:`asr_batch.jobs.config.job_toml`) and the command line (:mod:`asr_batch.jobs.cli.options`) use
 :data:`KEYS`, which is derived from it; msgspec checks values against the types.
 """
 
@@ -17,7 +17,7 @@ from msgspec import Meta
 from asr_batch.jobs.config.glossary import read_glossary
 from asr_batch.manifests.languages import AUTO, language_code
 
-if TYPE_CHECKING:  # for `--help` in a tenth of a second, without NumPy
+if TYPE_CHECKING:  # keeps NumPy out of `--help`, which takes 0.1 s
     from asr_batch.models.recognizer import LoadOptions
     from asr_batch.pipeline.options import PipelineOptions
 
@@ -33,7 +33,7 @@ WindowLength = Annotated[float, Meta(ge=1, le=1200)]
 ARGUMENT, OUTPUT, MODEL, RECOGNITION = "", "Output", "Model", "Recognition"
 GATES, CLUSTER = "Gates", "Workers and cluster"
 STOPPING, DISPLAY = "Stopping and notification", "Display"
-"""Headings of `run --help`, in their order; an argument of the command line has none."""
+"""Headings of `run --help`, in order; arguments have none."""
 
 
 def _key(heading: str, text: str, default: Any = None, *, metavar: str | None = None) -> Any:
@@ -42,7 +42,7 @@ def _key(heading: str, text: str, default: Any = None, *, metavar: str | None = 
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """One job."""
+    """The settings of one job."""
 
     manifest: str | None = _key(ARGUMENT, "Manifest: a file, a URL, or - for CSV on standard input.")
     sources: tuple[str, ...] = _key(ARGUMENT, "Audio files, folders and globs instead of a manifest.", ())
@@ -56,16 +56,18 @@ class RunConfig:
     beside_audio: bool = _key(OUTPUT, "Put the files of --format next to their audio.", False)
     word_timestamps: bool = _key(OUTPUT, "Write word times to the column `words`.", False)
     fresh: bool = _key(OUTPUT, "Require an empty output folder; deletes nothing.", False)
-    redo: bool = _key(OUTPUT, "Go on in a folder of another job, or with another model or settings.", False)
+    redo: bool = _key(
+        OUTPUT, "Continue in a folder of another job, or with another model or settings.", False
+    )
     part_rows: Count = _key(OUTPUT, "Maximum rows per part file.", 20_000)
 
     model: str | None = _key(
-        MODEL, "Model: a name or a folder; default: the best one installed.", metavar="NAME|PATH"
+        MODEL, "Model: a name or a folder; default: the best installed one.", metavar="NAME|PATH"
     )
     second_model: str | None = _key(
-        MODEL, "Larger model for windows that the first model fails on.", metavar="NAME|PATH"
+        MODEL, "Larger model for windows that the model fails on.", metavar="NAME|PATH"
     )
-    precision: Literal["auto", "fp32", "int8", "int4"] = _key(MODEL, "Weights to use.", "auto")
+    precision: Literal["auto", "fp32", "int8", "int4"] = _key(MODEL, "Precision of the weights.", "auto")
     encoder: Literal["auto", "cpu", "hailo"] = _key(MODEL, "Where the encoder runs.", "auto")
     decoder: Literal["auto", "cpu", "npu"] = _key(MODEL, "Where the decoder runs.", "auto")
     provider: str = _key(
@@ -77,17 +79,19 @@ class RunConfig:
     npu_service: bool = _key(MODEL, "Share the NPU with other programs through HailoRT's service.", False)
 
     language: str | None = _key(
-        RECOGNITION, "Language of rows that name none, such as en; default: detect.", metavar="CODE"
+        RECOGNITION, "Language of rows without their own, such as en; default: detect.", metavar="CODE"
     )
     languages: str | None = _key(
         RECOGNITION, "Languages that detection may choose from, separated by commas.", metavar="CODE,CODE"
     )
-    task: Literal["transcribe", "translate"] = _key(RECOGNITION, "Task of rows that name none.", "transcribe")
+    task: Literal["transcribe", "translate"] = _key(
+        RECOGNITION, "Task of rows without their own.", "transcribe"
+    )
     prompt: str | None = _key(
-        RECOGNITION, "Text before every window, for rows that name no prompt.", metavar="TEXT"
+        RECOGNITION, "Prompt of every window, for rows without their own.", metavar="TEXT"
     )
     glossary: str | None = _key(
-        RECOGNITION, "File of names and terms that may come up, one a line.", metavar="FILE"
+        RECOGNITION, "File of names and terms to recognise, one per line.", metavar="FILE"
     )
     window: WindowLength | None = _key(RECOGNITION, "Longest window in seconds; default: the model's.")
     planner: Literal["silence", "stride"] = _key(
@@ -97,11 +101,11 @@ class RunConfig:
     max_new_tokens: Count | None = _key(RECOGNITION, "Maximum tokens per window; default: the model's limit.")
     timestamps: bool = _key(RECOGNITION, "Let the model predict timestamp tokens within windows.", False)
     repair_budget: Budget = _key(
-        RECOGNITION, "Extra audio that may be decoded to repair windows, as a share of the audio.", 0.1
+        RECOGNITION, "Share of the audio that may be decoded again to repair windows.", 0.1
     )
     drop_hallucinations: bool = _key(RECOGNITION, "Remove text that was probably not spoken.", False)
     plain: bool = _key(
-        RECOGNITION, "Fixed windows, one greedy pass, no guards, as in reference implementations.", False
+        RECOGNITION, "Fixed windows, one greedy pass, no guards, like reference implementations.", False
     )
 
     min_coverage: Share | None = _key(GATES, "Gate: minimum share of speech with text, from 0 to 1.")
@@ -111,7 +115,7 @@ class RunConfig:
 
     workers: Count | None = _key(CLUSTER, "Number of workers; default: by cores and memory.")
     threads: Count | None = _key(CLUSTER, "Threads per worker; default: by cores.")
-    batch_size: Count | None = _key(CLUSTER, "Windows to decode together; default: the engine's choice.")
+    batch_size: Count | None = _key(CLUSTER, "Windows to decode together; default: chosen by the engine.")
     no_ray: bool = _key(CLUSTER, "Run in this process, without Ray.", False)
     address: str = _key(
         CLUSTER,
@@ -124,7 +128,7 @@ class RunConfig:
         CLUSTER, "Stop if a node of the cluster cannot be used, instead of leaving it out.", False
     )
     hang_timeout: Patience = _key(
-        CLUSTER, "Seconds, plus 30 times its length, after which a file counts as hung.", 600.0
+        CLUSTER, "Time limit of a file: this many seconds plus 30 times its length.", 600.0
     )
 
     stop_at: str | None = _key(STOPPING, "Stop cleanly at this local time, such as 06:30.", metavar="HH:MM")
@@ -146,7 +150,7 @@ class RunConfig:
     """Keys that the command line or job.toml gave; not a key itself."""
 
     def pipeline(self) -> PipelineOptions:
-        """The part that the pipeline gets."""
+        """The pipeline's part of the settings."""
         from asr_batch.pipeline.options import PipelineOptions
 
         return PipelineOptions(
@@ -171,7 +175,7 @@ class RunConfig:
         return read_glossary(Path(self.glossary)) if self.glossary else ()
 
     def load(self) -> LoadOptions:
-        """The part that loading a model gets."""
+        """The settings for loading a model."""
         from asr_batch.models.recognizer import LoadOptions
 
         return LoadOptions(
@@ -192,7 +196,7 @@ def _detected_if_auto(language: str | None) -> str | None:
 
 
 class Key(NamedTuple):
-    """One row of the table: `type` is the annotation with its limits, as msgspec reads it."""
+    """One row of the table; `type` is the annotation with its limits, as msgspec reads it."""
 
     name: str
     type: Any

@@ -1,7 +1,7 @@
-"""Checks a value against its key, and reads the texts that stand for a time, a share or a list.
+"""Checks a value against its key, and parses times, shares and lists.
 
-Types and limits are msgspec's business; what a text must mean is a reader here, whose ValueError says
-what is expected.
+msgspec checks types and limits. Texts with a meaning of their own have a parser here, whose ValueError
+says what was expected.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ FORMATS = ("srt", "vtt", "txt", "json", "tsv", "jsonl", "csv")
 
 
 def check_value(name: str, value: Any, where: str) -> Any:
-    """`value` as the key `name` wants it; raises ConfigError naming `where` it stands."""
+    """Return `value` as the type of key `name`; raises ConfigError that names its location `where`."""
     if name in ("max_failures", "stop_at") and value is not None:
-        value = str(value)  # TOML has numbers and times of its own
+        value = str(value)  # TOML has its own numbers and times
     try:
         found = msgspec.convert(value, KEYS[name].type)
         if name in _READERS and found is not None:
@@ -41,7 +41,7 @@ def _unusable(name: str, value: Any, where: str, wanted: str) -> ConfigError:
 
 
 def kind(name: str) -> inspect.Type:
-    """The type of a key as msgspec describes it, without `None` for a key that need not be given."""
+    """The type of a key as msgspec describes it, without `None` for optional keys."""
     return _plain(inspect.type_info(KEYS[name].type))
 
 
@@ -52,12 +52,12 @@ def _plain(node: inspect.Type) -> inspect.Type:
 
 
 def choices(name: str) -> tuple[str, ...]:
-    """The values of a key that has few, in the order of the table (msgspec sorts them)."""
+    """The values of a key with a fixed set, in the order of the table (msgspec sorts them)."""
     return get_args(KEYS[name].type)
 
 
 def expected(name: str) -> str:
-    """What a value of the key must be, in words."""
+    """The expected value of a key, in words."""
     match kind(name):
         case inspect.LiteralType():
             return ", ".join(choices(name))
@@ -79,7 +79,7 @@ def _range(least: float | None, most: float | None) -> str:
 
 
 def formats_of(text: str | None) -> tuple[str, ...]:
-    """The formats that `--format` names, each once. Raises ValueError."""
+    """The formats of `--format`, without duplicates. Raises ValueError."""
     found = tuple(dict.fromkeys(part.strip().lower() for part in (text or "").split(",") if text))
     if not set(found) <= set(FORMATS):
         raise ValueError(f"one or more of {','.join(FORMATS)}, separated by commas")
@@ -87,7 +87,7 @@ def formats_of(text: str | None) -> tuple[str, ...]:
 
 
 def failures_allowed(text: str, rows: int) -> float:
-    """How many failed rows `--max-failures` allows among `rows`. Raises ValueError."""
+    """The number of failed rows that `--max-failures` allows among `rows`. Raises ValueError."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%?)", text.strip())
     if match is None or (match[2] and float(match[1]) > 100) or (not match[2] and "." in match[1]):
         raise ValueError("a number of rows or a share such as 1%")
@@ -95,7 +95,7 @@ def failures_allowed(text: str, rows: int) -> float:
 
 
 def time_of_day(text: str) -> time:
-    """The time that `--stop-at` names. Raises ValueError."""
+    """The time of day in `--stop-at`. Raises ValueError."""
     if not re.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?", text):
         raise ValueError("a time of day such as 06:30")
     try:

@@ -1,4 +1,4 @@
-"""A folder keeps its job: its model, its settings, its manifest, unless the user says otherwise and `--redo`.
+"""Keeps an output folder to one job: its model, settings and manifest, unless `--redo` is given.
 
 What the command does not name is taken from job.json. What it names and is not the folder's own stops the run
 before any work. A manifest of entirely new rows is the folder's own if it has the path of the last one. Rows
@@ -29,15 +29,15 @@ from asr_batch.models.recognizer import ModelInfo
 from asr_batch.pipeline.options import PipelineOptions
 
 COMPARED = 40
-"""Rows at the top of the manifest whose audio is compared with what the folder has under their ids."""
+"""Rows at the top of the manifest whose file names are compared with the folder's rows of the same ids."""
 
 SETTINGS = (*LOAD_SETTINGS, "second_model", *(entry.name for entry in fields(PipelineOptions)))
 
 
 def own_settings(config: RunConfig, job: Mapping[str, Any]) -> RunConfig:
-    """The settings with the folder's own model and settings where the command names none.
+    """The settings, with the folder's own model and settings where the command names none.
 
-    Raises ConfigError for a job.json edited by hand.
+    Raises ConfigError for an invalid job.json.
     """
     options = job.get("options") or {}
     kept = {
@@ -52,7 +52,7 @@ def own_settings(config: RunConfig, job: Mapping[str, Any]) -> RunConfig:
 
 
 class SameJob:
-    """Compares what a command asks for with the job that the folder `root` holds."""
+    """Compares the command's job with the job of the folder `root`."""
 
     def __init__(self, root: Path, config: RunConfig, job: Mapping[str, Any]) -> None:
         self._root, self._config, self._job = root, config, job
@@ -60,7 +60,7 @@ class SameJob:
     def check(
         self, model: ModelInfo, settings: Settings, index: Index, manifest: Manifest | None, found: Survey
     ) -> None:
-        """Raise ConfigError for another job. `manifest` None: any manifest will do."""
+        """Raise ConfigError for another job. `manifest` None: do not compare the manifest."""
         if not self._job or self._config.redo or not len(index.entries):
             return
         difference = self._model(model) or self._settings(settings)
@@ -68,8 +68,8 @@ class SameJob:
             difference = self._manifest(index, manifest, found)
         if difference is not None:
             raise ConfigError(
-                f"{self._root}: {difference}; give another --out, or --redo to go on here, where each row "
-                "stays as it is until it is done again"
+                f"{self._root}: {difference}; choose another --out, or use --redo to continue here: each row "
+                "is kept until its new transcript replaces it"
             )
 
     def _model(self, model: ModelInfo) -> str | None:
@@ -79,14 +79,14 @@ class SameJob:
         mine, its = model.name, before["name"]
         if mine == its:
             mine, its = f"{mine} ({model.sha256[:8]})", f"{its} ({before['sha256'][:8]})"
-        return f"holds a job of the model {its}, not of {mine}"
+        return f"belongs to a job with the model {its}, not {mine}"
 
     def _settings(self, settings: Settings) -> str | None:
         before = self._job.get("settings") or {}
         told = {name: value for name, value in settings.base.items() if name in self._config.named}
         for name, value in told.items():
             if name in before and _plain(before[name]) != _plain(value):
-                return f"holds a job made {_told(name, before[name])}, not {_told(name, value)}"
+                return f"belongs to a job {_told(name, before[name])}, not {_told(name, value)}"
         return None
 
     def _manifest(self, index: Index, manifest: Manifest, found: Survey) -> str | None:
@@ -110,7 +110,7 @@ class SameJob:
         return bool(before.get("origin")) and before["origin"] == origin_of(manifest)
 
     def _related(self, index: Index, manifest: Manifest, found: Survey) -> bool:
-        """Whether the folder has half of the rows (of the shorter of both), from files of the same names."""
+        """Whether half of the rows (of the shorter of both) have the same ids and file names."""
         shared = int(np.count_nonzero(index.present(found.ids)))
         if 2 * shared < min(len(index.entries), found.rows):
             return False
