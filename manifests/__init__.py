@@ -1,4 +1,4 @@
-"""What to transcribe: the records and errors that all packages share, and reading and building manifests.
+"""What to transcribe: the records and errors that all packages share; reading and building manifests.
 
-Knows nothing of models, audio samples, Ray or output formats. Every other package may import this one.
+Does not know models, audio samples, Ray or output formats. All other packages may import it.
 """

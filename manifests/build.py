@@ -41,7 +41,7 @@ ENDINGS = frozenset(
         *("g722", "gsm", "al", "alaw", "ul", "ulaw", "sln", "dss"),
     )
 )
-"""Extensions that count as audio in a folder; a file named on the command line may have any."""
+"""Extensions that count as audio in a folder; a file given on the command line may have any."""
 
 Form = Literal["csv", "tsv", "jsonl", "parquet", "txt"]
 Row = dict[str, Any]

@@ -88,7 +88,7 @@ def audio_expected(names: Sequence[str]) -> str:
 
 
 class RowError(Exception):
-    """One cell that cannot be used."""
+    """A cell that cannot be used."""
 
     def __init__(self, column: str, value: object, expected: str) -> None:
         super().__init__(expected)

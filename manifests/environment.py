@@ -1,9 +1,9 @@
-"""The variables of the environment that asr-batch reads, all of them here and nowhere else.
+"""The environment variables that asr-batch reads; no other module reads any.
 
-Settings of a job are options and keys of `job.toml`, never variables. What is left belongs to a machine or a
-user: folders by the XDG base directory specification
-(https://specifications.freedesktop.org/basedir-spec/latest/), the cache of huggingface_hub, an S3 endpoint.
-Libraries read others by themselves; docs/settings.md lists both. `workers.cluster.connection` and
+Settings of a job are options and keys of `job.toml`, never variables. The variables here belong to a
+machine or a user: folders of the XDG base directory specification
+(https://specifications.freedesktop.org/basedir-spec/latest/), the cache of huggingface_hub, an S3
+endpoint. Libraries read other variables; docs/settings.md lists both. `workers.cluster.connection` and
 `models.hailo.api` set variables for Ray and HailoRT before they load them.
 """
 
@@ -17,14 +17,14 @@ VARIABLES: dict[str, str] = {
     "XDG_CACHE_HOME": "where other programs keep downloaded models; default `~/.cache`",
     "XDG_CONFIG_HOME": "where `schedule` writes systemd units; default `~/.config`",
     "HF_HUB_CACHE": "the cache of huggingface_hub",
-    "HUGGINGFACE_HUB_CACHE": "its earlier name",
-    "HF_HOME": "the folder that has this cache in `hub`",
+    "HUGGINGFACE_HUB_CACHE": "earlier name of `HF_HUB_CACHE`",
+    "HF_HOME": "the folder with this cache in its subfolder `hub`",
     "AWS_ENDPOINT_URL_S3": "the S3 server of `s3://` audio",
     "AWS_ENDPOINT_URL": "the same for all AWS services",
     "AWS_REGION": "the region of `s3://` audio; default: the bucket's",
-    "AWS_DEFAULT_REGION": "its earlier name",
+    "AWS_DEFAULT_REGION": "earlier name of `AWS_REGION`",
 }
-"""What each variable decides. An empty one counts as not set."""
+"""Meaning of each variable. An empty variable counts as not set."""
 
 
 def read(name: str) -> str | None:
@@ -34,17 +34,17 @@ def read(name: str) -> str | None:
 
 
 def cache_folder() -> Path:
-    """Where programs of this user keep what they can download again."""
+    """The user's folder for caches (XDG)."""
     return Path(read("XDG_CACHE_HOME") or "~/.cache").expanduser()
 
 
 def config_folder() -> Path:
-    """Where programs of this user keep their settings."""
+    """The user's folder for settings (XDG)."""
     return Path(read("XDG_CONFIG_HOME") or "~/.config").expanduser()
 
 
 def hub_cache() -> Path:
-    """Where huggingface_hub keeps its files, by its own variables."""
+    """The cache folder of huggingface_hub, from its own variables."""
     named = read("HF_HUB_CACHE") or read("HUGGINGFACE_HUB_CACHE")
     if named:
         return Path(named).expanduser()
@@ -53,5 +53,5 @@ def hub_cache() -> Path:
 
 
 def for_child(**more: str) -> dict[str, str]:
-    """The environment of a child process: all that this one has, and `more`."""
+    """The environment for a child process: that of this process, with `more`."""
     return {**os.environ, **more}

@@ -49,7 +49,7 @@ class AsrBatchError(Exception):
     """Base class of all errors that asr-batch raises on purpose."""
 
     exit_code: ClassVar[int] = 1
-    """What the command ends with when this error ends it."""
+    """Exit code of the command that this error ends."""
 
 
 class ConfigError(AsrBatchError):
@@ -126,4 +126,4 @@ class RetryableError(AsrBatchError):
 
 
 class WorkerFatalError(AsrBatchError):
-    """The worker cannot go on; its units run elsewhere."""
+    """The worker cannot continue; its units run elsewhere."""

@@ -1,13 +1,13 @@
-"""Languages as people write them, in an option or in a manifest: a code, a name, a region, or `auto`."""
+"""Parses languages from options and manifests: a code, a name, a region, or `auto`."""
 
 from __future__ import annotations
 
 import re
 
 AUTO = "auto"
-"""What stands for detection where a language could stand."""
+"""Stands for language detection."""
 
-EXPECTED = "a language as code or name such as en, en-US or English, or auto to have it detected"
+EXPECTED = "a language as code or name such as en, en-US or English, or auto to detect it"
 
 _TABLE = """
 af afr afrikaans|am amh amharic|ar ara arabic|as asm assamese|az aze azerbaijani|ba bak bashkir
@@ -40,10 +40,10 @@ _CODE = re.compile(r"[a-z]{2,3}(_[a-z]{4})?(_([a-z]{2}|[0-9]{3}))?")
 
 
 def language_code(text: str) -> str | None:
-    """The code that models know the language by; `auto` for detection; None for what is no language.
+    """The code that models use for the language; `auto` for detection; None if `text` is not a language.
 
-    `EN`, `eng`, `English`, `en_US` and `en-GB` are `en`. Codes that are not in Whisper's list stay as they
-    are: whether a model knows them is for the model to say.
+    `EN`, `eng`, `English`, `en_US` and `en-GB` give `en`. Codes outside Whisper's list are returned
+    unchanged; the model decides whether it knows them.
     """
     plain = text.strip().lower().replace("-", "_")
     if plain in (AUTO, "detect"):

@@ -78,10 +78,10 @@ def local_path(url: str) -> str | None:
 
 
 def existing(path: str) -> str:
-    """The file that `path` means: itself, or the only one whose name is the same text.
+    """The file that `path` means: itself, or the only file with an equivalent name.
 
-    A Mac and a zip archive write é as two characters where a manifest has one (NFD, NFC), and a cell may have
-    a blank at its end.
+    macOS and zip archives write é as two code points where a manifest has one (NFD, NFC), and a cell may
+    end with a space.
     """
     if os.path.lexists(path):
         return path
@@ -94,7 +94,7 @@ def existing(path: str) -> str:
 
 
 def _names(folder: str) -> dict[str, list[str]]:
-    """Names in a folder by their text; those of the folder looked at last are kept."""
+    """The folder's names by their normalised text; caches the last folder."""
     try:
         return _listed(folder, os.stat(folder).st_mtime_ns)  # noqa: PTH116
     except OSError:
@@ -114,7 +114,7 @@ def _same_text(name: str) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` with bytes that are not UTF-8 written as `\\xNN`, so that it can be stored and printed."""
+    r"""`text` with bytes that are not UTF-8 written as `\xNN`, so that it can be stored and printed."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -125,5 +125,5 @@ def printable(text: str) -> str:
 def _escaped(text: str) -> str:
     try:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # half of a pair, which JSON can spell
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can contain
         return text.encode("utf-8", "backslashreplace").decode("utf-8")

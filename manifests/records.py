@@ -1,8 +1,8 @@
-"""The records that cross package borders: frozen, slotted, small, without arrays.
+"""The records that cross package boundaries: frozen, slotted, small, without arrays.
 
 A row passes through :class:`AudioItem` (manifest), one or several :class:`Unit` (driver), a
-:class:`SpanResult` for each (worker), and one :class:`Transcript` (assembled by the pipeline, written by the
-driver). All times are float seconds in the audio file.
+:class:`SpanResult` for each (worker), and one :class:`Transcript` (assembled by the pipeline, written by
+the driver). All times are float seconds in the audio file.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ Cut = Literal["silence", "valley", "forced", "end"]
 class AudioItem:
     """One manifest row: what to transcribe, and the settings of this row that override the job's.
 
-    `audio` is the text in the manifest, `location` the absolute path or URL (never `file://`) it resolves to.
-    `channel` is `mix`, `split` or a channel number as text, `track` a track of audio in the file (None: the
-    one to be heard). `extra` holds the passed-through columns; it stays with the
-    driver and is not sent to workers. `line` is the manifest line, for messages.
+    `audio` is the text in the manifest, `location` the absolute path or URL (never `file://`) it resolves
+    to. `channel` is `mix`, `split` or a channel number as text. `track` is an audio track of the file
+    (None: chosen when it is read). `extra` holds the passed-through columns; it stays with the driver and
+    is not sent to workers. `line` is the manifest line, for messages.
     """
 
     id: str
@@ -112,10 +112,10 @@ class Hypothesis:
 class WindowRecord:
     """One decoded (or skipped) window: a row of windows/*.parquet.
 
-    `segments` are the window's pieces of text (by timestamp tokens, or else one piece) and `words` its words,
-    both in file time and already cut to [keep_start, keep_end). `speech` is how many seconds the audit counts
-    as speech, `uncovered` the stretches of speech without accepted text. `channel` is -1 for a mix.
-    `arithmetic` is `kernels` (the same numbers on every processor), `graphs` (others) or empty.
+    `segments` are the window's pieces of text (by timestamp tokens, or else one piece) and `words` its
+    words, both in file time and already cut to [keep_start, keep_end). `speech` is the seconds of speech
+    according to the audit, `uncovered` the stretches of speech without accepted text. `channel` is -1 for
+    a mix. `arithmetic` is `kernels` (bit-identical on every processor), `graphs` (other) or empty.
     """
 
     index: int

@@ -1,7 +1,7 @@
 """Builds the manifest when `run` is given audio files, folders and globs instead of one.
 
-A row's id is the file's path below the folder that was named, without its extension, so it does not depend on
-what else was named. Ids in an earlier manifest of the same output folder are kept.
+A row's id is the file's path below the given folder, without its extension, so it does not depend on the
+other arguments. Ids in an earlier manifest of the same output folder are kept.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One pass over the whole manifest before any work: is it usable, how many rows, which columns."""
+"""One pass over the whole manifest before any work: whether it is usable, its rows and columns."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ FIRST = 40
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What one pass over a manifest found.
+    """Result of one pass over a manifest.
 
     `ids` are 64-bit hashes of all row ids, `first` the first few ids, `extra` names and Arrow types of the
-    passed-through columns, `misspelt` those among them that look like a misspelt known column, with what was
-    probably meant.
+    passed-through columns, `misspelt` those that look like a misspelt known column, with the probable
+    name.
     """
 
     rows: int

@@ -1,4 +1,5 @@
-"""Where it runs: the worker that holds loaded models, pools of workers (in-process, Ray), node facts.
+"""Where the work runs: the worker with its loaded models, pools of workers (in-process, child process,
+Ray), node facts.
 
-Knows nothing of output formats or the command line. The only room that imports ray.
+Does not know output formats or the command line. The only package that imports ray.
 """

@@ -1,4 +1,4 @@
-"""What one worker holds, as the driver's side sees it: the bookkeeping that all pools share."""
+"""The units of one worker as seen by the driver: the bookkeeping that all pools share."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ Key = tuple[str, int]
 
 
 class Desk:
-    """Units queued for and held by one worker, whose model has windows of `window` seconds.
+    """Units queued for and held by one worker whose model has windows of `window` seconds.
 
-    A worker tells its `room` in windows; a unit takes as many of them as it is long, at least one. What it
-    has no room for stays queued here, where another worker can have it.
-    Only results of units that the worker holds are let through: what comes late from a worker whose units
-    have gone elsewhere is dropped here.
+    A worker reports its `room` in windows; a unit takes as many as its length, at least one. Units without
+    room stay queued here, where other workers can take them. Only results of held units are accepted: late
+    results of units that have moved to another worker are dropped.
     """
 
     def __init__(self, worker: str, node: str, room: float, window: float) -> None:
@@ -38,11 +37,11 @@ class Desk:
 
     @property
     def empty(self) -> bool:
-        """Whether it has no units at all."""
+        """Whether it has no units."""
         return not self.held and not self.queued
 
     def wants(self) -> int:
-        """How many more units it should get now: none while it runs a unit that must be alone."""
+        """Number of further units it should get now; 0 while it runs a unit with `alone`."""
         if any(unit.alone for unit in (*self.queued, *self.held.values())):
             return 0
         return max(0, int(max(0.0, self._room) + self._spare - sum(map(self._windows, self.queued))))
@@ -82,7 +81,7 @@ class Desk:
             if key in self.held and seconds != self._progress.get(key):
                 self._progress[key], self._moved[key] = seconds, time.monotonic()
                 events.append(UnitProgress(key, seconds, self.worker))
-        # Enough in the queue that the next call can leave at once, without waiting for the driver.
+        # Queue enough for the next call to start without waiting for the driver.
         self._spare = max(1, len(advance.results))
         self._room, self.slots, self.backend = advance.room, advance.slots, advance.backend
         self.npu = dict(advance.npu)

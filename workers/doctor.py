@@ -1,4 +1,4 @@
-"""Checks of this machine and of a cluster, as `asr-batch doctor` shows them."""
+"""The checks of `asr-batch doctor`, for this machine and for a cluster."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ State = Literal["ok", "note", "bad"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line: what was looked at, how it stands, and, where it is not well, what to do."""
+    """One line: what was checked, its state, and the remedy if there is a problem."""
 
     name: str
     state: State
@@ -37,7 +37,7 @@ class Check:
 
 
 def here(audio: Sequence[str] = (), bundle: Path | None = None) -> Iterator[Check]:
-    """The checks of this machine: `audio` it should read, of `bundle` it should have a HEF for its chip."""
+    """The checks of this machine; `audio`: must be readable; `bundle`: should have a HEF for the NPU."""
     found = facts.gather()
     pages = f"pages of {found.page_size} bytes"
     yield Check("machine", "ok", f"{found.host}: {found.arch}, {found.cores} cores, {pages}")
@@ -71,14 +71,14 @@ def _kernels() -> Check:
     chosen = kernels.in_use()
     if chosen is not None:
         return Check("kernels", "ok", f"{chosen.name}, in use")
-    text = "left out when this asr-batch was built (no gcc); ONNX Runtime does it all, slower"
+    text = "not built (no gcc at installation); ONNX Runtime is used instead, which is slower"
     return Check("kernels", "note", text)
 
 
 def _memory(found: facts.NodeFacts) -> Check:
     text = f"{found.memory_free >> 20} of {found.memory_total >> 20} MiB free"
     tight = found.memory_free < 1 << 30
-    advice = "; a worker wants 0.5 to 1 GiB" if tight else ""
+    advice = "; a worker needs 0.5 to 1 GiB" if tight else ""
     return Check("memory", "note" if tight else "ok", text + advice)
 
 
@@ -100,9 +100,9 @@ STATES: dict[str, State] = {"ok": "ok", "skipped": "ok", "warning": "note", "fai
 
 
 def npu(bundle: Path | None = None) -> Iterator[Check]:
-    """What `models.hailo_doctor` finds out about the NPU; one line where there is none."""
+    """The checks of the NPU; one line if there is none."""
     findings = diagnose(bundle)
-    if findings[0].name != "NPU":  # there is a device or its software
+    if findings[0].name != "NPU":  # a device or its software exists
         findings += tools()
     for finding in findings:
         name = finding.name if finding.name == "NPU" else f"NPU: {finding.name}"
@@ -118,13 +118,13 @@ def _audio(path: str) -> Check:
     if not place.exists():
         return Check(path, "bad", "does not exist on this machine")
     if not os.access(place, os.R_OK):
-        return Check(path, "bad", "this user may not read it")
+        return Check(path, "bad", "not readable for this user")
     return Check(path, "ok", f"readable, {place.stat().st_size} bytes")
 
 
 @dataclass(frozen=True, slots=True)
 class NodeLine:
-    """One node of the table: its facts, whether it would take part, and which paths it sees."""
+    """One node of the table: its facts, whether it would be used, and which paths it sees."""
 
     name: str
     address: str
@@ -160,7 +160,7 @@ def _line(ray: Any, node: Node, answer: Prepared, audio: Sequence[str]) -> NodeL
 
 
 def summary(line: NodeLine) -> str:
-    """What a person wants to know of a node that answered, in one line."""
+    """One line about a node that answered."""
     found = line.facts
     if found is None:
         return line.note

@@ -1,4 +1,4 @@
-"""What a node is and has: gathered on the node, judged by the driver before any work."""
+"""Facts about a node: gathered on the node, judged by the driver before any work."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ SKEW = 5.0
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """Versions, hardware and state of one machine; sizes in bytes, `clock` in seconds of the epoch.
+    """Versions, hardware and state of one machine; sizes in bytes, `clock` in seconds since the epoch.
 
-    `npu` are the NPU devices found, `npu_note` says why there are none, `temperature` degrees Celsius of the
-    hottest sensor.
+    `npu` lists the NPU devices, `npu_note` says why there are none, `temperature` is that of the hottest
+    sensor in degrees Celsius.
     """
 
     host: str
@@ -76,14 +76,14 @@ def _version(package: str) -> str:
 
 
 def disk_free(folder: Path) -> int:
-    """Free bytes where `folder` is or will be."""
+    """Free bytes on the file system of `folder`, which need not exist yet."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return shutil.disk_usage(folder).free
 
 
 def temperature() -> float | None:
-    """Degrees Celsius of the hottest thermal zone; None where there is none."""
+    """Degrees Celsius of the hottest thermal zone; None if there is none."""
     found = []
     for zone in Path("/sys/class/thermal").glob("thermal_zone*/temp"):
         try:
@@ -94,7 +94,7 @@ def temperature() -> float | None:
 
 
 def misfit(theirs: NodeFacts, mine: NodeFacts, model_bytes: int, encoder: str) -> str | None:
-    """Why a node cannot take part, or None."""
+    """Why a node cannot be used, or None."""
     if theirs.asr_batch != mine.asr_batch:
         return f"asr-batch {theirs.asr_batch or 'unknown'}, the driver has {mine.asr_batch}"
     if theirs.python.split(".")[:2] != mine.python.split(".")[:2]:
@@ -108,7 +108,7 @@ def misfit(theirs: NodeFacts, mine: NodeFacts, model_bytes: int, encoder: str) -
 
 
 def remarks(theirs: NodeFacts, mine: NodeFacts, skew: float) -> str:
-    """What is odd about a node but does not keep it from working."""
+    """Oddities of a node that do not prevent its use."""
     odd = []
     if abs(skew) > SKEW:
         odd.append(f"its clock is {skew:+.0f} s off")

@@ -1,4 +1,4 @@
-"""The pool of `--no-ray`: one worker in this process, in the calling thread, hence deterministic."""
+"""The pool of `--no-ray`: one worker in this process and thread, and therefore deterministic."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from asr_batch.workers.status import node_status
 from asr_batch.workers.worker import Worker
 
 RELOADS = 3
-"""How often a failed worker is loaded again before the pool gives up."""
+"""How often a failed worker is reloaded before the pool gives up."""
 
 
 class LocalPool:
-    """One worker in this process. A file that hangs or kills its decoder takes the process with it.
+    """One worker in this process. A file that hangs or crashes its decoder takes the process down.
 
-    Raises ModelError when the model cannot be used.
+    Raises ModelError if the model cannot be used.
     """
 
     def __init__(self, spec: WorkerSpec, make: Callable[[WorkerSpec, str], Worker] = Worker) -> None:
@@ -43,7 +43,7 @@ class LocalPool:
         return self._info
 
     def room(self) -> int:
-        """How many more units it wants now."""
+        """Number of further units that the pool accepts now."""
         return 0 if self._alone else self._desk.wants()
 
     def submit(self, unit: Unit) -> None:
@@ -51,11 +51,11 @@ class LocalPool:
         (self._alone if unit.alone else self._desk.queued).append(unit)
 
     def open_units(self) -> tuple[Unit, ...]:
-        """Units handed over that have not come back."""
+        """Units submitted and not returned yet."""
         return (*self._desk.units(), *self._alone)
 
     def wait(self, timeout: float) -> list[PoolEvent]:
-        """Decode for up to `timeout` seconds, at least until something happens or a slice is over."""
+        """Decode for up to `timeout` seconds, at least until an event occurs or a slice is over."""
         if self._alone and self._desk.empty:
             self._desk.queued.append(self._alone.popleft())
         if self._desk.empty:
@@ -69,7 +69,7 @@ class LocalPool:
     def _reload(self, why: str) -> None:
         self._reloads += 1
         if self._reloads > RELOADS:
-            raise WorkerFatalError(f"the worker gave up {self._reloads} times, at last because: {why}")
+            raise WorkerFatalError(f"the worker failed {self._reloads} times; last reason: {why}")
         self._worker.close()
         self._worker = self._make(self._spec, self._node)
         waiting = self._desk.queued

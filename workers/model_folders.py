@@ -1,7 +1,7 @@
-"""Model folders on a node: found by content, else received once, whole and verified.
+"""Model folders on a node: found by content, or received once and verified.
 
-A folder's name in the cache is the hash of its tree. It is written under another name and renamed when
-every byte is there and the hash is right, so a folder that can be seen can be used.
+A folder in the cache is named by the hash of its tree. It is written under a temporary name and renamed
+once it is complete and the hash is correct, so a visible folder is always usable.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ CHUNK = 16 << 20
 
 
 def cache_folder() -> Path:
-    """Where this machine keeps models that it was sent."""
+    """Folder of the models that this machine has received."""
     return Path.home() / ".cache" / "asr-batch" / "received"
 
 
 def files(folder: Path) -> list[tuple[str, Path]]:
-    """Relative names and paths of a model's files, sorted; hidden ones and locks are no part of it."""
+    """Relative names and paths of a model's files, sorted; hidden files and locks are excluded."""
     found = (path for path in folder.rglob("*") if path.is_file())
     named = [(path.relative_to(folder).as_posix(), path) for path in found]
     return sorted((name, path) for name, path in named if not any(p[0] == "." for p in name.split("/")))
 
 
 def tree_hash(folder: Path) -> str:
-    """SHA-256 over names and contents of a model's files. Raises OSError."""
+    """SHA-256 over the names and contents of a model's files. Raises OSError."""
     digest = hashlib.sha256()
     for name, path in files(folder):
         with path.open("rb") as file:
@@ -41,7 +41,7 @@ def tree_hash(folder: Path) -> str:
 
 
 def find(path: str, tree: str) -> str | None:
-    """The folder on this machine that holds the model: the driver's own path, or the cache."""
+    """The folder on this machine that has the model: the driver's own path, or the cache."""
     cached = cache_folder() / tree
     if cached.is_dir():
         return str(cached)
@@ -52,7 +52,7 @@ def find(path: str, tree: str) -> str | None:
 
 
 class Incoming:
-    """A model on its way into the cache. Raises RetryableError with a sentence when it cannot be kept."""
+    """A model being received into the cache. Raises RetryableError if it cannot be stored."""
 
     def __init__(self, tree: str, size: int, cache: Path | None = None) -> None:
         self._cache = cache or cache_folder()
@@ -66,23 +66,23 @@ class Incoming:
                 )
             self._folder = Path(tempfile.mkdtemp(prefix=f".{tree[:12]}-", dir=self._cache))
         except OSError as error:
-            raise RetryableError(f"{self._cache}: the model cannot be kept here: {error}") from error
+            raise RetryableError(f"{self._cache}: the model cannot be stored: {error}") from error
 
     def write(self, name: str, data: bytes | memoryview) -> None:
         """Append to one file of the model."""
         target = self._folder / name
         if not target.resolve().is_relative_to(self._folder.resolve()):
-            raise RetryableError(f"{name}: no name of a model's file")
+            raise RetryableError(f"{name}: not a file name of a model")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("ab") as file:
                 file.write(data)
         except OSError as error:
             self.drop()
-            raise RetryableError(f"{self._cache}: the model cannot be kept here: {error}") from error
+            raise RetryableError(f"{self._cache}: the model cannot be stored: {error}") from error
 
     def finish(self) -> str:
-        """Verify and put in place; returns the folder."""
+        """Verify the model and move it into place; returns the folder."""
         final = self._cache / self._tree
         if tree_hash(self._folder) != self._tree:
             self.drop()
@@ -92,14 +92,14 @@ class Incoming:
                 os.fsync(file.fileno())
         try:
             self._folder.rename(final)
-        except OSError:  # another worker of this machine was faster
+        except OSError:  # another worker on this machine was faster
             self.drop()
             if not final.is_dir():
                 raise
         return str(final)
 
     def drop(self) -> None:
-        """Remove what has come so far."""
+        """Delete what was received."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -108,6 +108,6 @@ def chunks(folder: Path) -> Iterator[tuple[str, bytes]]:
     for name, path in files(folder):
         with path.open("rb") as file:
             first = file.read(CHUNK)
-            yield name, first  # also of an empty file
+            yield name, first  # also for an empty file
             while first and (block := file.read(CHUNK)):
                 yield name, block

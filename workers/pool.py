@@ -1,7 +1,8 @@
 """The interface between jobs and workers: units in, events out.
 
-The driver alone schedules, retries and commits. A pool only runs units and tells what became of them;
-it never retries one by itself. The same protocol is met in-process (`--no-ray`) and by Ray actors.
+Only the driver schedules, retries and commits. A pool runs units and reports what happened to them; it
+never retries one by itself. There are three implementations: in-process (`--no-ray`), child process, and
+Ray actors.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ was lost; what the unit needs is not there for now; the worker can load no model
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpec:
-    """All that a worker needs to load its models; small and picklable.
+    """Everything that a worker needs to load its models; small and picklable.
 
     `model` and `second_model` are folders as the driver sees them; a remote node fetches what it lacks.
     """
@@ -40,7 +41,7 @@ class WorkerSpec:
 
 @dataclass(frozen=True, slots=True)
 class UnitDone:
-    """A unit came back: with windows, or with the `failure` that makes it a row."""
+    """A unit came back: with windows, or with the `failure` that becomes a row."""
 
     result: SpanResult
     worker: str
@@ -48,10 +49,10 @@ class UnitDone:
 
 @dataclass(frozen=True, slots=True)
 class UnitsLost:
-    """Units whose worker went away before they came back.
+    """Units whose worker ended before they came back.
 
-    `culpable`: the worker's process died (or hung) while its node lived, so one of `units` may be to
-    blame; with a single unit it is. A cut-off or killed node is nobody's fault: `culpable` is False.
+    `culpable`: the worker's process died (or hung) while its node lived, so one of `units` may be the
+    cause; a single unit is. If the node was cut off or killed, `culpable` is False.
     """
 
     units: tuple[Unit, ...]
@@ -64,7 +65,9 @@ class UnitsLost:
 
 @dataclass(frozen=True, slots=True)
 class UnitProgress:
-    """Audio seconds of a unit decoded so far (for the bar; a long file says so every few seconds)."""
+    """Audio seconds of a unit decoded so far, for the progress bar; long files report it every few
+    seconds.
+    """
 
     key: tuple[str, int]
     seconds: float
@@ -76,9 +79,9 @@ PoolEvent = UnitDone | UnitsLost | UnitProgress
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """One line of the node table: what a node is and does.
+    """One line of the node table.
 
-    `npu` are counters and readings of its NPUs ({} without); then `temperature` is the NPU's.
+    `npu` has counters and readings of its NPUs (empty without); `temperature` is then the NPU's.
     """
 
     node: str
@@ -95,29 +98,29 @@ class NodeStatus:
 
 
 class Pool(Protocol):
-    """Workers that run units."""
+    """A pool of workers that run units."""
 
     @property
     def info(self) -> ModelInfo:
         """The model that the workers loaded (the same on all of them)."""
 
     def room(self) -> int:
-        """How many more units it wants now to keep every worker busy."""
+        """Number of further units that it needs now to keep every worker busy."""
 
     def submit(self, unit: Unit) -> None:
-        """Hand a unit over. A unit with `alone` runs on a worker that holds no other unit."""
+        """Accept a unit. A unit with `alone` runs on a worker that holds no other unit."""
 
     def open_units(self) -> tuple[Unit, ...]:
-        """Units handed over that have not come back."""
+        """Units submitted and not returned yet."""
 
     def wait(self, timeout: float) -> list[PoolEvent]:
-        """Events that happened, waiting at most `timeout` seconds for the first.
+        """Events, waiting at most `timeout` seconds for the first.
 
-        Raises WorkerFatalError when no worker is left and none can be started.
+        Raises WorkerFatalError if no worker is left and none can be started.
         """
 
     def nodes(self) -> list[NodeStatus]:
-        """The node table as it stands."""
+        """The current node table."""
 
     def close(self) -> None:
-        """End all workers; units still open are dropped without an event."""
+        """End all workers; open units are dropped without an event."""

@@ -1,4 +1,4 @@
-"""How many workers a machine carries and how many threads each of them gets."""
+"""Number of workers per machine, and threads per worker."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from asr_batch.models.recognizer import LoadOptions
 from asr_batch.workers.pool import WorkerSpec
 
 BASE_BYTES = 300 << 20
-"""What a worker's process needs beside its model: Python, the libraries, audio and windows."""
+"""Memory of a worker process without its model: Python, libraries, audio and windows."""
 
 LEAST_SHARE = 512 << 20
-"""Bytes that a worker may always take beside its models: less would fail honest files."""
+"""Bytes that a worker may always allocate beside its models; less would fail ordinary files."""
 
 THREADS = 4
-"""Cores that one worker makes good use of: beyond that, a second worker brings more."""
+"""Cores that one worker uses well; beyond that, a second worker is faster."""
 
 
 def cores() -> int:
@@ -26,7 +26,7 @@ def cores() -> int:
 
 
 def free_memory() -> int:
-    """Bytes of memory that are available now (a very large number where the system does not tell)."""
+    """Available bytes of memory (a very large number if the system does not report them)."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
@@ -35,25 +35,26 @@ def free_memory() -> int:
 
 
 def model_bytes(folder: str) -> int:
-    """Bytes of the files of a model."""
+    """Total size of a model's files in bytes."""
     return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
 
 
 def worker_count(cpus: int, memory: int, model: int) -> int:
     """Workers for `cpus` cores and `memory` free bytes, with a model of `model` bytes on disk.
 
-    Weights count three times: as read, as packed by the engine, and as working memory beside them.
+    Weights count three times: as read, as packed by the engine, and as working memory.
     """
     fitting = int(0.7 * memory / (BASE_BYTES + 3 * model))
     return max(1, min(round(cpus / THREADS), fitting))
 
 
 def ray_pays(audio_seconds: float, workers: int, model: int) -> bool:
-    """Whether `workers` under Ray end a job of so much audio sooner than one process does.
+    """Whether `workers` under Ray finish a job of so much audio sooner than one process does.
 
-    Ray takes about 5 s to start and to end. One process is taken to do 2.4e9 / `model` seconds of audio a
-    second, a rough figure (60 for a tiny model of 40 MB; work grows with the bytes of the weights) that need
-    only be right within a few times. Ray's gain is the share that the other workers take off it.
+    Ray takes about 5 s to start and stop. One process is assumed to transcribe 2.4e9 / `model` seconds of
+    audio per second: 60 for a tiny model of 40 MB; work grows with the size of the weights. The estimate
+    only has to be right within a small factor. The gain of Ray is the share of the work that the other
+    workers take over.
     """
     return workers > 1 and audio_seconds * (1 - 1 / workers) > 5.0 * 2.4e9 / max(model, 1)
 
@@ -64,10 +65,10 @@ def memory_share(free: int, workers: int) -> int:
 
 
 class MemoryBound:
-    """Keeps this process from eating the machine: beyond `share` bytes more than now, allocations fail.
+    """Limits the memory of this process: allocations beyond `share` bytes more than now fail.
 
-    A file whose decoding wants more is then a MemoryError in this process, which `worker.Worker` settles, or
-    at worst the end of the process, and not the end of its neighbours. Without /proc it does nothing.
+    A file that needs more then raises MemoryError in this process, which `worker.Worker` handles, or at
+    worst ends the process instead of its neighbours. Without /proc there is no limit.
     """
 
     def __init__(self, share: int) -> None:
@@ -75,19 +76,19 @@ class MemoryBound:
         self._before, self._hard = resource.getrlimit(resource.RLIMIT_DATA)
 
     def hold(self) -> None:
-        """Set the limit, with some room left whatever the models have taken by now."""
+        """Set the limit, leaving some room whatever the models have allocated."""
         now = _data_bytes()
         limit = max(self._limit, now + LEAST_SHARE)
-        if now and self._before < 0 and self._hard < 0:  # else somebody has set a limit already
+        if now and self._before < 0 and self._hard < 0:  # a limit is already set
             resource.setrlimit(resource.RLIMIT_DATA, (limit, self._hard))
 
     def lift(self) -> None:
-        """Back to what was before."""
+        """Restore the previous limit."""
         resource.setrlimit(resource.RLIMIT_DATA, (self._before, self._hard))
 
 
 def _data_bytes() -> int:
-    """What the kernel counts against RLIMIT_DATA: private writable memory, used or not; 0 if not told."""
+    """Bytes that count against RLIMIT_DATA: private writable memory, used or not; 0 if unknown."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData"))

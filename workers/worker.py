@@ -1,8 +1,8 @@
 """One worker: the loaded models, a transcriber, and the units that it holds. A plain class without Ray.
 
-The driver calls :meth:`Worker.advance` again and again, one call at a time; each call brings new units in
-and takes finished ones out, and between calls the decoder's slots keep their windows. So slots stay full
-across units, and a pool needs no second channel to its workers.
+The driver calls :meth:`Worker.advance` repeatedly, one call at a time; each call brings new units and
+returns finished ones. Between calls the decoder's slots keep their windows. So slots stay full across
+units, and a pool needs no second channel to its workers.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ Key = tuple[str, int]
 log = logging.getLogger(__name__)
 
 MIN_SLICE = 0.1
-"""Seconds that a call goes on after the first finished unit, so that tiny files share a call."""
+"""Seconds that a call continues after the first finished unit, so that tiny files share a call."""
 
 MAX_LOOKAHEAD = 64
-"""Most units kept beside those in the transcriber, against the time between two calls."""
+"""Maximum number of units queued beside those in the transcriber, to cover the time between two calls."""
 
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """Units that the worker gives back unfinished; `culpable` as in `pool.UnitsLost`."""
+    """Units that the worker returns unfinished; `culpable` as in `pool.UnitsLost`."""
 
     keys: tuple[Key, ...]
     reason: LostReason
@@ -46,11 +46,11 @@ class Returned:
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """What a call of :meth:`Worker.advance` brought.
+    """Result of one call of :meth:`Worker.advance`.
 
-    `progress` are audio seconds decoded of each unit that is still open; `room` is how many units the worker
-    wants next; `slots` are slot-steps used and available since loading, `npu` its NPU's counters and
-    readings. With `fatal` the worker cannot go on.
+    `progress` is the audio seconds decoded of each open unit; `room` is the number of units the worker
+    accepts next; `slots` are the slot-steps used and available since loading, `npu` the counters and
+    readings of its NPU. With `fatal` the worker cannot continue.
     """
 
     results: tuple[SpanResult, ...] = ()
@@ -65,7 +65,7 @@ class Advance:
 
 @dataclass(slots=True)
 class _Tally:
-    """What one call has brought so far."""
+    """Accumulates the result of one call."""
 
     results: list[SpanResult] = field(default_factory=list)
     returned: list[Returned] = field(default_factory=list)
@@ -73,7 +73,7 @@ class _Tally:
 
 
 class Worker:
-    """Loaded models and the units they work on. Raises ModelError when the model cannot be used."""
+    """Loaded models and the units they work on. Raises ModelError if the model cannot be used."""
 
     def __init__(self, spec: WorkerSpec, node: str) -> None:
         self.node = node
@@ -90,7 +90,7 @@ class Worker:
         self._transcriber = Transcriber(self._recognizer, self._spec.pipeline, second, self.node)
 
     def _second(self) -> Recognizer:
-        """The model that settles what the first one cannot, loaded when it is first needed."""
+        """The second model, loaded when it is first needed."""
         assert self._spec.second_model is not None
         load = replace(self._spec.load, window=self._recognizer.info.window)
         return load_recognizer(self._spec.second_model, load)
@@ -105,9 +105,10 @@ class Worker:
         return max(0, self._transcriber.room() + self._lookahead - len(self._intake))
 
     def advance(self, units: Sequence[Unit], seconds: float) -> Advance:
-        """Take `units` in and work for up to `seconds`, less when units finish and new ones are wanted.
+        """Accept `units` and work for up to `seconds`, or until units have finished and new ones are
+        needed.
 
-        Never raises for what a unit or the engine does: failures are in the results or in `returned`.
+        Never raises for errors of a unit or the engine: failures are in the results or in `returned`.
         """
         self._units.update((unit.key, unit) for unit in units)
         self._intake.add(units)
@@ -177,7 +178,7 @@ class Worker:
         sha256 = self._recognizer.info.sha256
         return SpanResult(key, node=self.node, model_sha256=sha256, failure=Failure(code, message))
 
-    # -- trust in an NPU ------------------------------------------------------------------------------
+    # -- parity of an NPU -----------------------------------------------------------------------------
 
     def _confirmed(self, finished: Iterable[SpanResult]) -> list[SpanResult]:
         """Results that may be told: those an NPU had a part in wait for the next good parity probe."""
@@ -199,10 +200,10 @@ class Worker:
     # -- faults ---------------------------------------------------------------------------------------
 
     def _recover(self, error: Exception, tally: _Tally) -> None:
-        """Restart the engine and return or fail the units that were open when it raised.
+        """Restart the engine, and return or fail the units that were open when it raised.
 
-        A lone unit is to blame for anything but a retryable error and gets its failure; among several
-        nobody can tell, so they go back to be run alone.
+        A lone unit is blamed for any error except a retryable one, and fails. Several units are returned
+        to be run alone.
         """
         log.warning("%s: the engine raised %r and is restarted", self.node, error, exc_info=error)
         traceback.clear_frames(error.__traceback__)  # what the engine held goes before it is loaded again
@@ -253,6 +254,6 @@ class Worker:
 
 
 def _ran_out_of_memory(error: BaseException) -> bool:
-    """Python's own error, or what ONNX Runtime and C++ say in words."""
+    """Whether it is Python's own error, or the text of ONNX Runtime or C++ says so."""
     text = str(error).lower()
     return isinstance(error, MemoryError) or "bad_alloc" in text or "failed to allocate memory" in text

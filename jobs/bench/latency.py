@@ -1,7 +1,7 @@
 """`asr-batch bench`: how long one window takes, on the CPU and, with `--npu`, on the NPU.
 
-Every pipeline runs in a process of its own, so its memory is its own. Windows are decoded one at a time:
-the figures are milliseconds per window, not throughput (:mod:`asr_batch.jobs.bench.throughput` has that).
+Every pipeline runs in its own process, to measure its memory. Windows are decoded one at a time: the
+figures are milliseconds per window, not throughput (see :mod:`asr_batch.jobs.bench.throughput`).
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def measure(pipeline: Pipeline, model: Path, clips: list[Clip]) -> Row:
         return Row(pipeline.name, note=f"not measured: {error}")
     try:
         _decode(recognizer, clips[0], pipeline.padded)  # warm-up
-        memory = _peak_memory()  # before a second encoder is opened and timed by itself
+        memory = _peak_memory()  # before a second encoder is opened and timed separately
         return _measure(pipeline, recognizer, clips, memory)
     finally:
         recognizer.close()

@@ -1,4 +1,4 @@
-"""`asr-batch bench`: how fast this machine is with all slots full."""
+"""`asr-batch bench`: the throughput of this machine with all slots full."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, LoadOptions, Recognizer, WindowRequest
 
 _ROUNDS = 4
-"""Windows per slot that are decoded."""
+"""Windows per slot to decode."""
 
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """`load` seconds to open the model, `rtfx` audio seconds a second, `occupancy` share of slots in use."""
+    """`load`: seconds to open the model; `rtfx`: audio seconds per second; `occupancy`: share of slots in
+    use.
+    """
 
     load: float
     windows: int
@@ -37,7 +39,7 @@ class Throughput:
 
 
 def throughput(bundle: Path, clips: Sequence[NDArray[np.float32]]) -> Throughput:
-    """Decode the clips again and again, each cut to the model's window, until every slot had four."""
+    """Decode the clips repeatedly, each cut to the model's window, until every slot has decoded four."""
     begun = time.perf_counter()
     model = load_recognizer(bundle, LoadOptions())
     load = time.perf_counter() - begun

@@ -1,4 +1,4 @@
-"""Scheduled jobs in the user's crontab, each between two comments of ours."""
+"""Scheduled jobs in the user's crontab, each between two marker comments."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Crontab:
         _write(before, with_block(before, job))
 
     def entries(self) -> list[Entry]:
-        """The jobs between our comments."""
+        """The jobs between the marker comments."""
         return [_entry(name, config, line) for name, config, line in _BLOCK.findall(_read())]
 
     def remove(self, name: str) -> bool:

@@ -1,7 +1,7 @@
 """Places row files next to their audio: `talk.srt` next to `talk.mp3`.
 
-A file that someone else wrote is never overwritten: `beside.txt` in the data set lists the files that are
-ours, one path per line.
+A file that asr-batch did not write is never overwritten: `beside.txt` in the data set lists the files that
+it wrote, one path per line.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ class Beside:
         return Path(f"{stem}.{form}" if own else f"{stem}.{safe_stem(row['id'])}.{form}")
 
     def may(self, path: Path) -> bool:
-        """Whether the path is ours already, or free in a writable folder."""
+        """Whether asr-batch wrote the path, or it is free in a writable folder."""
         return self.owns(path) or (not os.path.lexists(path) and os.access(path.parent, os.W_OK))
 
     def note(self, path: Path) -> None:
-        """Record the path as ours. Raises OSError."""
+        """Record the path as written. Raises OSError."""
         if not self.owns(path):
             with self._record.open("ab") as record:
                 record.write(os.fsencode(path) + b"\n")
             self._ours.add(os.fspath(path))
 
     def owns(self, path: Path) -> bool:
-        """Whether we wrote this path before."""
+        """Whether asr-batch wrote this path before."""
         return os.fspath(path) in self._ours
 
 

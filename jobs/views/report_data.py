@@ -86,7 +86,7 @@ class NodeSums:
 
 @dataclass(slots=True)
 class Heard:
-    """How often a term of the glossary was heard, and in how many rows."""
+    """Count of a glossary term, and of the rows that contain it."""
 
     count: int = 0
     rows: int = 0

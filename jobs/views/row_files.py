@@ -21,7 +21,7 @@ from asr_batch.jobs.dataset.reading import stream
 from asr_batch.jobs.views.formats import COLUMNS, FORMATS
 from asr_batch.jobs.views.names import digest, safe_stem
 
-if TYPE_CHECKING:  # importing it imports pandas where that is installed, for a second
+if TYPE_CHECKING:  # importing it imports pandas if installed, which takes a second
     import pyarrow.dataset as ds
 
 Row = Mapping[str, Any]
@@ -35,13 +35,13 @@ class Places(Protocol):
         """The path of a row's file; None if it has to stay in the data set."""
 
     def may(self, path: Path) -> bool:
-        """Whether the file may be written: the path is free, or the file there is ours."""
+        """Whether the file may be written: the path is free, or asr-batch wrote the file."""
 
     def owns(self, path: Path) -> bool:
-        """Whether the file there is ours."""
+        """Whether asr-batch wrote the file."""
 
     def note(self, path: Path) -> None:
-        """Record the file as ours. Raises OSError."""
+        """Record the file as written. Raises OSError."""
 
 
 class RowFiles:
@@ -77,7 +77,7 @@ class RowFiles:
                 write_text(path, text, durable=False)
                 return True
             taken = os.path.lexists(path)
-            what = f"{path} is not ours" if taken else f"{path.parent} cannot be written"
+            what = f"{path} was not written by asr-batch" if taken else f"{path.parent} cannot be written"
             self.reason = self.reason or what
         except OSError as error:
             self.reason = self.reason or f"{path.parent} cannot be written ({error.strerror})"

@@ -1,7 +1,7 @@
-"""The pool of a job that one worker does: that worker in a process of its own, without Ray.
+"""The pool of a job with a single worker: the worker runs in a child process, without Ray.
 
-A file that hangs or kills its decoder costs this process and no other, as under Ray, and the start costs
-nothing: the process loads the model while the driver reads the manifest.
+A file that hangs or crashes its decoder costs only this process, as under Ray. Start-up is free, because
+the process loads the model while the driver reads the manifest.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class ChildPool:
-    """One worker in a process of its own. Raises ModelError (from `wait`) for a model that cannot be used.
+    """One worker in a child process. `wait` raises ModelError for a model that cannot be used.
 
     `maker` is the worker's class as module:Class.
     """
@@ -54,7 +54,7 @@ class ChildPool:
         return self._info
 
     def room(self) -> int:
-        """How many more units it wants now."""
+        """Number of further units that the pool accepts now."""
         return 0 if self._alone or not self._ready else max(0, self._desk.wants() - len(self._queued))
 
     def submit(self, unit: Unit) -> None:
@@ -62,11 +62,11 @@ class ChildPool:
         (self._alone if unit.alone else self._queued).append(unit)
 
     def open_units(self) -> tuple[Unit, ...]:
-        """Units handed over that have not come back."""
+        """Units submitted and not returned yet."""
         return (*self._desk.units(), *self._queued, *self._alone)
 
     def wait(self, timeout: float) -> list[PoolEvent]:
-        """Events that happened, waiting at most `timeout` seconds for the first."""
+        """Events, waiting at most `timeout` seconds for the first."""
         if not self._ready:
             self._take_load(timeout)
             return []
@@ -95,7 +95,7 @@ class ChildPool:
         self._ready = True
 
     def _fill(self) -> None:
-        """Hand queued units to the desk, one that must be alone when it is empty."""
+        """Give queued units to the desk; a unit with `alone` only if the desk is empty."""
         if self._alone and self._desk.empty:
             self._desk.queued.append(self._alone.popleft())
         elif not self._alone:
@@ -118,22 +118,22 @@ class ChildPool:
         return events
 
     def _died(self) -> list[PoolEvent]:
-        return self._replaced("crashed", True, f"the worker's process died: {self._child.fate()}")
+        return self._replaced("crashed", True, f"the worker process died: {self._child.fate()}")
 
     def _hung(self) -> list[PoolEvent]:
         late = self._desk.late(self._child.called)
         if not late:
             return []
-        message = "no progress within the time that its files may take"
+        message = "no progress within the time limit of its files"
         log.warning("%s: %s", message, ", ".join(key[0] for key in late))
         return self._desk.lost("hung", True, message, late) + self._replaced("hung", False, message)
 
     def _replaced(self, reason: LostReason, culpable: bool, message: str) -> list[PoolEvent]:
-        """Start a new process: the units that it held are lost, the others wait for its successor."""
+        """Start a new process: held units are lost, queued units wait for it."""
         self._child.end()
         self._failures += 1
         if self._failures >= MAX_FAILURES or self._info is None:
-            raise WorkerFatalError(f"{self._failures} workers in a row died, at last because: {message}")
+            raise WorkerFatalError(f"{self._failures} consecutive workers died; last reason: {message}")
         events = self._desk.lost(reason, culpable, message)
         for unit in reversed(self._desk.queued):
             (self._alone if unit.alone else self._queued).appendleft(unit)

@@ -1,6 +1,6 @@
-"""The process of a worker of its own: started, called, listened to, ended. Imports nothing that takes time.
+"""Starts, calls and ends the child process of a worker. Imports only modules that load quickly.
 
-`prepare` starts one while this program still loads its own modules, for the pool that will `take` it.
+`prepare` starts a process while this program still loads its own modules; the pool calls `take` to use it.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ def prepare() -> None:
 
 
 def take() -> Child:
-    """The process that was prepared, or a new one."""
+    """The prepared process, or a new one."""
     child = _spare.pop() if _spare else Child()
     child.begin()
     return child
 
 
 def discard() -> None:
-    """End a prepared process that nobody will take."""
+    """End a prepared process that is not needed."""
     while _spare:
         _spare.pop().end()
 
 
 class Child:
-    """The process: one call at a time goes to it, and one answer comes back."""
+    """A child process; it takes one call at a time and returns one answer."""
 
     def __init__(self) -> None:
         mine, its = socket.socketpair()
@@ -54,7 +54,7 @@ class Child:
         self.called: float | None = None
 
     def begin(self) -> None:
-        """Give it the standard error that this process has now; it waits for that before its first call."""
+        """Pass on the current standard error; the process waits for it before its first call."""
         try:
             send_handle(self._calls, 2, self.pid)
         except OSError:
@@ -66,19 +66,19 @@ class Child:
         return self._process.pid
 
     def call(self, name: str, *given: Any) -> None:
-        """Send a call. A process that is gone tells so when the answer is read."""
+        """Send a call. If the process has died, `answer` raises the error."""
         self.called = time.monotonic()
         try:
             self._calls.send((name, given))
         except OSError:
-            log.debug("process %d takes no call", self.pid)
+            log.debug("process %d does not accept calls", self.pid)
 
     def answered(self, timeout: float) -> bool:
-        """Whether an answer, or the end of the process, is there within `timeout` seconds."""
+        """Whether an answer, or the end of the process, arrives within `timeout` seconds."""
         return self._calls.poll(timeout)
 
     def answer(self) -> Any:
-        """The answer. Raises EOFError when the process has died."""
+        """The answer. Raises EOFError if the process has died."""
         try:
             found = self._calls.recv()
         except OSError as error:
@@ -87,7 +87,7 @@ class Child:
         return found
 
     def fate(self) -> str:
-        """How the process ended, whose end of the socket is closed."""
+        """How the process ended, after its end of the socket has closed."""
         try:
             code = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -95,7 +95,7 @@ class Child:
         return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
     def end(self) -> None:
-        """Kill the process if it lives."""
+        """Kill the process if it is running."""
         self._calls.close()
         self._process.kill()
         self._process.wait()

@@ -28,10 +28,10 @@ def serve(descriptor: int) -> None:
     if sys.platform == "linux":  # also in the middle of a file that hangs
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     calls = Connection(descriptor)
-    import_module(FAMILIES[0])  # most models are of this family, and nobody waits yet
+    import_module(FAMILIES[0])  # most models are Whisper, and no call is waiting yet
     try:
         os.dup2(recv_handle(calls), 2)
-    except (EOFError, OSError, RuntimeError):  # nobody wanted this process
+    except (EOFError, OSError, RuntimeError):  # the process was not needed
         os._exit(0)
     host = WorkerHost(socket.gethostname())
     while True:
