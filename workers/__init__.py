@@ -1,5 +1,4 @@
-"""Where the work runs: the worker with its loaded models, pools of workers (in-process, child process,
-Ray), node facts.
+"""Where the work runs: workers with their models, pools of workers, facts about nodes.
 
 Does not know output formats or the command line. The only package that imports ray.
 """

@@ -50,7 +50,7 @@ class Desk:
         return max(1.0, unit.seconds / self._window)
 
     def dispatch(self) -> list[Unit]:
-        """The queued units that there is room for, now held: they go out with the next call."""
+        """Move queued units that there is room for to the held ones; they go out with the next call."""
         units: list[Unit] = []
         while self.queued and (self._room > 0 or not self.held):
             unit = self.queued.popleft()
@@ -61,13 +61,13 @@ class Desk:
         return units
 
     def put_back(self, unit: Unit) -> None:
-        """A held unit that did not go out after all is the next to go."""
+        """Return a held unit that was not sent to the front of the queue."""
         self._forget(unit.key)
         self._room += self._windows(unit)
         self.queued.appendleft(unit)
 
     def receive(self, advance: Advance) -> list[PoolEvent]:
-        """Turn what a call brought into events."""
+        """Turn the result of a call into events."""
         events: list[PoolEvent] = []
         for result in advance.results:
             if result.key in self.held:
@@ -90,7 +90,7 @@ class Desk:
     def lost(
         self, reason: LostReason, culpable: bool, message: str, keys: Iterable[Key] | None = None
     ) -> list[PoolEvent]:
-        """Take the held units with `keys` (None: all) off the desk; queued ones never left and stay."""
+        """Remove the held units with `keys` (None: all); queued units were never sent and stay."""
         held = [self._forget(key) for key in list(self.held if keys is None else keys) if key in self.held]
         return [UnitsLost(tuple(held), reason, culpable, message, self.worker, self.node)] if held else []
 
@@ -100,10 +100,10 @@ class Desk:
         return self.held.pop(key)
 
     def late(self, called: float | None) -> list[Key]:
-        """Keys of units that count as hung: those that did not move for as long as they may take.
+        """Keys of units that count as hung: those without progress for as long as they may take.
 
-        Units share the worker, so each may wait for all the others as well. `called` is when the call that
-        runs was made (monotonic seconds), None where none runs.
+        Units share the worker, so each may have to wait for all others. `called` is the time of the
+        current call (monotonic seconds), or None.
         """
         now, deadlines = time.monotonic(), [unit.deadline for unit in self.held.values()]
         late = [key for key, since in self._moved.items() if now - since > sum(deadlines)]

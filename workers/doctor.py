@@ -92,7 +92,7 @@ def _disk(found: facts.NodeFacts) -> Check:
 def _shm() -> Check:
     free = connection.shm_free()
     if free < 2 * connection.OBJECT_STORE_BYTES:
-        return Check("shared memory", "note", f"{free >> 20} MiB in /dev/shm; Ray will use the disk instead")
+        return Check("shared memory", "note", f"{free >> 20} MiB in /dev/shm; Ray uses the disk instead")
     return Check("shared memory", "ok", f"{free >> 20} MiB in /dev/shm")
 
 
@@ -136,7 +136,7 @@ class NodeLine:
 
 
 def cluster_nodes(address: str, audio: Sequence[str] = (), insecure: bool = False) -> list[NodeLine]:
-    """Ask every node of the cluster as a job would, without a model. Raises ConfigError."""
+    """Probe every node of the cluster as a job would, without a model. Raises ConfigError."""
     joined = connection.join(preflight.check(address, insecure))
     with closing(joined), tempfile.TemporaryDirectory() as empty:
         nodes = ClusterNodes(joined.ray, Preparation(joined.ray, WorkerSpec(empty)))

@@ -1,7 +1,7 @@
-"""Audio that is not a local file: `http(s)://` and `s3://` into bounded temporary files, in the background.
+"""Fetches remote audio (`http(s)://`, `s3://`) to bounded temporary files, in the background.
 
-HTTP goes through urllib3 (retries with back-off, redirects, proxies), S3 through pyarrow. A download that
-breaks off is continued with a range request where the server allows it.
+HTTP uses urllib3 (retries with back-off, redirects, proxies), S3 uses pyarrow. An interrupted download
+continues with a range request if the server allows it.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from asr_batch.manifests.location import is_remote
 from asr_batch.manifests.records import Unit
 
 ATTEMPTS = 3
-"""Attempts of a unit after which a fetch that fails is the row's failure and no longer retried."""
+"""Attempts of a unit after which a failed fetch fails the row."""
 
 BLOCK = 1 << 18
 SPACE_EVERY = 8 << 20
-"""Bytes between two looks at the free space."""
+"""Bytes between two checks of the free space."""
 
 PREFIX = "asr-batch-fetch-"
 
 
 @dataclass(frozen=True, slots=True)
 class FetchLimits:
-    """Bounds of one download: seconds, bytes, and bytes a second below which a server counts as stuck."""
+    """Limits of one download: seconds, bytes, and bytes per second below which a server counts as stuck."""
 
     connect: float = 10.0
     read: float = 30.0
@@ -51,9 +51,9 @@ class FetchLimits:
 
 
 class Fetcher:
-    """Sources of units for one worker; a file that several spans need is fetched once.
+    """Audio of units for one worker; a file that several spans need is fetched once.
 
-    Temporary files live in a folder of their own and go away with the last unit that uses them.
+    Temporary files are in a separate folder and are deleted with the last unit that uses them.
     """
 
     def __init__(self, limits: FetchLimits | None = None, threads: int = 2) -> None:
@@ -66,7 +66,7 @@ class Fetcher:
         self._count = 0
 
     def source(self, unit: Unit) -> Path | bytes | Future[Path]:
-        """The unit's audio: its payload, its local path, or a path to come (ItemError, RetryableError)."""
+        """The unit's audio: its payload, its local path, or a future path (ItemError, RetryableError)."""
         if unit.payload is not None:
             return unit.payload
         location = unit.item.location
@@ -86,7 +86,7 @@ class Fetcher:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="fetch")
         assert self._pool is not None
         self._count += 1
-        # All that tells the codec of some files is the end of their names.
+        # For some files only the extension determines the codec.
         ending = os.path.splitext(urlsplit(unit.item.location).path)[1]  # noqa: PTH122 - a URL
         ending = ending if ending[1:].isalnum() and len(ending) < 12 else ""
         return self._pool.submit(self._fetch, unit, self._folder / f"{self._count}{ending}")
@@ -105,7 +105,7 @@ class Fetcher:
         return target
 
     def release(self, unit: Unit) -> None:
-        """The unit is done with; its file goes when no other unit needs it."""
+        """Release the unit's file, which is deleted if no other unit needs it."""
         entry = self._files.get(unit.item.location)
         if entry is None:
             return
@@ -127,7 +127,7 @@ class Fetcher:
 
 
 def _locked(folder: Path) -> int:
-    """A lock on the folder that lives as long as this process. Raises OSError when another holds it."""
+    """Lock the folder for the lifetime of this process. Raises OSError if another process holds the lock."""
     lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -138,7 +138,7 @@ def _locked(folder: Path) -> int:
 
 
 def _sweep() -> None:
-    """Remove the folders of workers that were killed: those of this user that nobody locks."""
+    """Remove the folders of killed workers: those of this user without a lock."""
     for folder in Path(tempfile.gettempdir()).glob(PREFIX + "*"):
         with contextlib.suppress(OSError):
             if folder.stat().st_uid == os.getuid() and time.time() - folder.stat().st_mtime > 10:
@@ -157,10 +157,10 @@ def _remove(future: Future[Path]) -> None:
 
 
 def fetch(location: str, target: Path, limits: FetchLimits, stop: threading.Event | None = None) -> None:
-    """Fetch `location` into the file `target`.
+    """Fetch `location` to the file `target`.
 
-    Raises ItemError("fetch_failed") where another try is pointless (not found, forbidden, too large), and
-    RetryableError where it is not (server errors, broken connections, a full disk of this node).
+    Raises ItemError("fetch_failed") if another attempt is pointless (not found, forbidden, too large),
+    otherwise RetryableError (server errors, broken connections, a full disk on this node).
     """
     flow = _Flow(location, target, limits, stop or threading.Event())
     try:
@@ -173,13 +173,13 @@ def fetch(location: str, target: Path, limits: FetchLimits, stop: threading.Even
 
 
 def safe(location: str) -> str:
-    """`location` without user, password and query, as it may stand in a message."""
+    """`location` for messages, without user, password and query."""
     parts = urlsplit(location)
     return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
 
 class _Flow:
-    """One download: writes blocks, counts, and stops at the limits."""
+    """One download: writes blocks, counts bytes, and stops at the limits."""
 
     def __init__(self, location: str, target: Path, limits: FetchLimits, stop: threading.Event) -> None:
         self.location, self.target, self.limits, self.stop = location, target, limits, stop
@@ -198,16 +198,16 @@ class _Flow:
         self.space_for = 0
 
     def check(self) -> None:
-        """Raise when the download is too large, too slow, too long, or no longer wanted."""
+        """Raise if the download is too large, too slow, too long, or no longer needed."""
         name, limits, age = safe(self.location), self.limits, time.monotonic() - self.begun
         if self.written > limits.file_bytes:
             raise ItemError("fetch_failed", f"{name}: larger than the limit of {limits.file_bytes} bytes")
         if age > limits.total or (age > limits.grace and self.written < limits.least_rate * age):
-            raise RetryableError(f"{name}: only {self.written} bytes came in {age:.0f} s, given up")
+            raise RetryableError(f"{name}: only {self.written} bytes received in {age:.0f} s, aborted")
         if self.written >= self.space_for:
             self.space_for = self.written + SPACE_EVERY
             if shutil.disk_usage(self.target.parent).free < limits.keep_free:
-                raise RetryableError(f"{name}: no space left for it in {self.target.parent} of this node")
+                raise RetryableError(f"{name}: no space left in {self.target.parent} on this node")
         if self.stop.is_set():
             raise RetryableError(f"{name}: the worker is closing")
 
@@ -226,7 +226,7 @@ _http = urllib3.PoolManager(
 
 
 def _fetch_http(flow: _Flow) -> None:
-    """Read the body in blocks; a connection that breaks is continued from where it stopped."""
+    """Read the body in blocks; a broken connection continues where it stopped."""
     etag, stalled, total = None, 0, None
     flow.restart()
     while True:
@@ -240,7 +240,7 @@ def _fetch_http(flow: _Flow) -> None:
         except urllib3.exceptions.HTTPError as error:
             last: object = error
         else:
-            last = f"only {flow.written} of {total} bytes came"
+            last = f"only {flow.written} of {total} bytes received"
         stalled = stalled + 1 if flow.written == before else 0
         if stalled >= flow.limits.resumes:
             raise RetryableError(f"{safe(flow.location)}: could not be fetched: {last}")
@@ -248,7 +248,7 @@ def _fetch_http(flow: _Flow) -> None:
 
 
 def _http_once(flow: _Flow, etag: str | None) -> tuple[str | None, int | None]:
-    """One request; returns the entity's tag and its full length where told."""
+    """One request; returns the entity tag, and the full length if known."""
     headers = {"User-Agent": "asr-batch", "Accept-Encoding": "identity"}
     if flow.written:
         headers["Range"] = f"bytes={flow.written}-"
@@ -259,7 +259,7 @@ def _http_once(flow: _Flow, etag: str | None) -> tuple[str | None, int | None]:
         _accept(flow, reply)
         length = reply.headers.get("Content-Length")
         total = flow.written + int(length) if length and length.isdigit() else None
-        while block := reply.read1(BLOCK):  # what has come, so that a trickle is noticed
+        while block := reply.read1(BLOCK):  # in small reads, so that a slow server is noticed
             flow.write(block)
     finally:
         reply.close()
@@ -270,7 +270,7 @@ def _accept(flow: _Flow, reply: urllib3.BaseHTTPResponse) -> None:
     name = safe(flow.location)
     if reply.status == 416 and flow.written:
         flow.restart()
-        raise urllib3.exceptions.HTTPError("the server refuses the range; started over")
+        raise urllib3.exceptions.HTTPError("the server refuses the range; starting again")
     if reply.status in (408, 425, 429) or reply.status >= 500:
         raise RetryableError(f"{name}: the server answers {reply.status} {reply.reason or ''}".rstrip())
     if reply.status not in (200, 206):
@@ -279,11 +279,11 @@ def _accept(flow: _Flow, reply: urllib3.BaseHTTPResponse) -> None:
         )
     part = reply.headers.get("Content-Range", "")
     if reply.status == 200 or (reply.status == 206 and not part.startswith(f"bytes {flow.written}-")):
-        flow.restart()  # the whole file, or not the part that was asked for
+        flow.restart()  # the whole file, or a different part than requested
 
 
 def _s3(bucket: str) -> Any:
-    """A file system for `bucket`; Arrow itself finds credentials and region where the AWS tools have them."""
+    """A file system for `bucket`; Arrow finds credentials and region where the AWS tools store them."""
     from pyarrow import fs
 
     names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION")
@@ -295,7 +295,7 @@ def _s3(bucket: str) -> Any:
 
 
 def _fetch_s3(flow: _Flow) -> None:
-    """Read one object; credentials and endpoint come from where the AWS tools have them."""
+    """Read one object; credentials and endpoint come from where the AWS tools store them."""
     import pyarrow as pa
 
     flow.restart()

@@ -1,4 +1,4 @@
-"""Whether two machines mean the same file by a path: told by its size and the time of its last change."""
+"""Identifies a file across machines by its size and modification time."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 from asr_batch.manifests.location import is_remote
 
 FileStamp = tuple[int, int]
-"""Size in bytes and time of last change in ns."""
+"""Size in bytes and modification time in ns."""
 
 CLOCK = 2_000_000_000
-"""By how many ns times of change may differ for the same file: FAT and SMB keep them to 2 s."""
+"""Tolerance in ns for equal modification times: FAT and SMB store them to 2 s."""
 
 
 def stamp(location: str) -> FileStamp | None:
-    """The stamp of a local file; None where there is no such file or it is remote."""
+    """The stamp of a local file; None if it does not exist or is remote."""
     if is_remote(location):
         return None
     try:
@@ -25,6 +25,6 @@ def stamp(location: str) -> FileStamp | None:
 
 
 def same_file(location: str, expected: FileStamp) -> bool:
-    """Whether the file at `location` on this machine is the one that has the stamp `expected`."""
+    """Whether the file at `location` on this machine has the stamp `expected`."""
     found = stamp(location)
     return found is not None and found[0] == expected[0] and abs(found[1] - expected[1]) <= CLOCK

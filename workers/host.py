@@ -1,6 +1,6 @@
-"""What runs in a worker's own process, of Ray or of `workers.child`: a worker, with plain values in and out.
+"""A worker in its own process (of Ray or of `workers.child`), with plain values as input and output.
 
-Needs no `import ray`: `workers.cluster` makes a remote class of it.
+Does not import ray: `workers.cluster` makes a remote class of it.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from asr_batch.workers.worker import Advance, Worker
 
 
 class WorkerHost:
-    """Hosts one :class:`Worker` in a process of its own."""
+    """Hosts one :class:`Worker` in its own process."""
 
     def __init__(self, node: str) -> None:
-        # Ctrl-C in a terminal reaches the whole process group; when to end is the driver's decision.
+        # Ctrl-C in a terminal reaches the whole process group; the driver decides when to end.
         with contextlib.suppress(ValueError):
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         if not faulthandler.is_enabled():
@@ -35,9 +35,10 @@ class WorkerHost:
         self._worker: Any = None
 
     def load(self, spec: WorkerSpec, maker: str, share: int) -> tuple[ModelInfo, int] | AsrBatchError:
-        """Load the models; returns them with the room for units, or what is wrong.
+        """Load the models; returns them with the room for units, or an error.
 
-        `maker` is the worker's class as module:Class; `share` is by how many bytes this process may grow.
+        `maker` is the worker's class as module:Class; `share` is the number of bytes by which this process
+        may grow.
         """
         bound = MemoryBound(share)
         module, _, name = maker.partition(":")
@@ -59,8 +60,9 @@ class WorkerHost:
     ) -> tuple[Advance, tuple[tuple[str, int], ...]]:
         """One step of the worker, see :meth:`Worker.advance`.
 
-        `payloads` are compressed files (uint8 arrays) of the units with the keys `sent`. Units whose file
-        here has not the stamp in `stamps` are refused: their keys are returned beside what the step brought.
+        `payloads` are the compressed files (uint8 arrays) of the units with the keys `sent`. Units whose
+        local file does not match `stamps` are refused: their keys are returned with the result of the
+        step.
         """
         payload_of = dict(zip(sent, payloads, strict=True))
         here, refused = [], []

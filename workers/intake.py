@@ -1,4 +1,4 @@
-"""Units that a worker was given and has not begun: they wait, or their audio is being fetched."""
+"""Units that a worker has received and not started: they wait, or their audio is being fetched."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from asr_batch.workers.fetch import Fetcher
 
 Key = tuple[str, int]
 Audio = Path | bytes | ItemError | RetryableError
-"""A unit's audio, or why there is none."""
+"""A unit's audio, or the error of fetching it."""
 
 
 class Intake:
-    """Units in the order in which they came, with their audio as soon as it is there."""
+    """Units in order of arrival, with their audio once it is available."""
 
     def __init__(self) -> None:
         self._fetcher = Fetcher()
@@ -41,7 +41,7 @@ class Intake:
         return {unit.key for unit in self._waiting} | set(self._fetching)
 
     def ready(self, room: Callable[[], int]) -> Iterator[tuple[Unit, Audio]]:
-        """Units to begin: those that were fetched, and others as long as there is `room`."""
+        """Units to start: those that were fetched, and others while there is `room`."""
         for key in [key for key, (_, audio) in self._fetching.items() if audio.done()]:
             unit, audio = self._fetching.pop(key)
             yield unit, _outcome(audio)
@@ -54,11 +54,11 @@ class Intake:
                 yield unit, source
 
     def wait(self, seconds: float) -> None:
-        """Wait until audio has been fetched, for at most so long."""
+        """Wait until audio has been fetched, for at most this long."""
         wait([audio for _, audio in self._fetching.values()], seconds, "FIRST_COMPLETED")
 
     def release(self, unit: Unit) -> None:
-        """The unit is done with: what was fetched for it may go."""
+        """Release what was fetched for the unit."""
         self._fetcher.release(unit)
 
     def close(self) -> None:

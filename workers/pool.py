@@ -16,14 +16,15 @@ from asr_batch.models.recognizer import LoadOptions, ModelInfo
 from asr_batch.pipeline.options import PipelineOptions
 
 SLICE = 1.0
-"""Longest time in seconds that a worker works before it tells its progress."""
+"""Longest time in seconds that a worker works before it reports progress."""
 
 MAX_FAILURES = 6
-"""Workers in a row that may die in one place without finishing a unit before the place is given up."""
+"""Consecutive workers that may die in one place without finishing a unit before the place is given up."""
 
 LostReason = Literal["crashed", "hung", "out_of_memory", "node_lost", "retryable", "worker_fatal"]
-"""Why a worker did not bring a unit back: its process died, made no progress or ran out of memory; its node
-was lost; what the unit needs is not there for now; the worker can load no model."""
+"""Why a worker did not return a unit: its process died, made no progress or ran out of memory; its node
+was lost; something that the unit needs is unavailable for now; the worker cannot load a model.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,7 @@ class UnitsLost:
 
 @dataclass(frozen=True, slots=True)
 class UnitProgress:
-    """Audio seconds of a unit decoded so far, for the progress bar; long files report it every few
-    seconds.
-    """
+    """Audio seconds of a unit decoded so far, for the progress bar; reported every few seconds."""
 
     key: tuple[str, int]
     seconds: float

@@ -1,4 +1,4 @@
-"""The node table's line of a node, summed over the desks of its workers."""
+"""The node table's line of a node, summed over its workers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from asr_batch.workers.pool import NodeStatus
 
 LOWEST = ("probe_cosine", "clock_mhz")
 HIGHEST = ("temperature", "encode_ms")
-"""Readings of NPUs, of which a node shows the one that is worst off; everything else is a count."""
+"""Readings of NPUs for which a node shows the maximum; all others are counts."""
 
 
 def node_status(name: str, address: str, desks: Sequence[Desk]) -> NodeStatus:
-    """The line of a node that is up, with one desk for each of its workers."""
+    """The line of a running node, with one desk per worker."""
     used, available = (sum(desk.slots[part] for desk in desks) for part in (0, 1))
     npu = npu_of([desk.npu for desk in desks])
     return NodeStatus(
@@ -31,7 +31,7 @@ def node_status(name: str, address: str, desks: Sequence[Desk]) -> NodeStatus:
 
 
 def npu_of(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Counters of a node's NPUs added up, readings of the one that is worst off."""
+    """The counters of a node's NPUs, summed, and the maxima of their readings."""
     found: dict[str, float] = {}
     for name in {name for part in parts for name in part}:
         values = [part[name] for part in parts if name in part]

@@ -1,4 +1,4 @@
-"""Results of an NPU, held back until its next parity probe has shown that it computes right."""
+"""Results of an NPU that are held back until its next parity probe has passed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Key = tuple[str, int]
 
 
 class Unconfirmed:
-    """Held results, and the units that were open when a probe failed, which are decoded again as well.
+    """Held results, and the units that were open when a probe failed, which are also decoded again.
 
     A probe is due every `minutes`.
     """
@@ -30,7 +30,7 @@ class Unconfirmed:
         return set(self._held)
 
     def hold(self, finished: Iterable[SpanResult]) -> tuple[list[SpanResult], list[Key]]:
-        """Hold results that need a probe; returns those that need none, and units to decode again."""
+        """Hold results that need a probe; returns those that do not, and units to decode again."""
         ready: list[SpanResult] = []
         again: list[Key] = []
         for result in finished:
@@ -45,22 +45,22 @@ class Unconfirmed:
         return ready, again
 
     def due(self) -> bool:
-        """Whether results have waited for long enough."""
+        """Whether results have waited long enough."""
         return bool(self._held) and time.monotonic() - self._probed >= 60.0 * self._minutes
 
     def release(self) -> list[SpanResult]:
-        """The probe was good: all held results."""
+        """The probe passed: all held results."""
         self._probed = time.monotonic()
         held, self._held = self._held, {}
         return list(held.values())
 
     def reject(self, running: Iterable[Key]) -> list[Key]:
-        """The probe failed: the units to decode again. Those that are `running` follow when they end."""
+        """The probe failed: the units to decode again. Those that are `running` follow when they finish."""
         self._tainted.update(running)
         return [result.key for result in self.release()]
 
     def forget(self, key: Key) -> None:
-        """The unit is no longer this worker's."""
+        """The unit no longer belongs to this worker."""
         self._tainted.discard(key)
 
 

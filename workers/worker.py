@@ -101,12 +101,11 @@ class Worker:
         return self._recognizer.info
 
     def room(self) -> int:
-        """How many more units it wants now."""
+        """Number of further units that the worker accepts now."""
         return max(0, self._transcriber.room() + self._lookahead - len(self._intake))
 
     def advance(self, units: Sequence[Unit], seconds: float) -> Advance:
-        """Accept `units` and work for up to `seconds`, or until units have finished and new ones are
-        needed.
+        """Accept `units` and work for up to `seconds`, or until new units are needed.
 
         Never raises for errors of a unit or the engine: failures are in the results or in `returned`.
         """
@@ -142,7 +141,7 @@ class Worker:
         return tuple(recognizer.stats().items()) if isinstance(recognizer, Monitored) else ()
 
     def _retire(self, tally: _Tally) -> Advance:
-        """Tell what needs no confirmation and give the rest back; the worker takes no more units."""
+        """Report what needs no confirmation and return the rest; the worker accepts no more units."""
         results = tuple(result for result in tally.results if not by_npu(result))
         for result in results:
             self._drop(result.key)
@@ -165,7 +164,7 @@ class Worker:
         return not self._intake and self._transcriber.room() > 0
 
     def _feed(self, tally: _Tally) -> None:
-        """Move units whose audio is at hand into the transcriber, as far as it has room."""
+        """Move units whose audio is available into the transcriber, as far as it has room."""
         for unit, audio in self._intake.ready(self._transcriber.room):
             if isinstance(audio, ItemError):
                 tally.results.append(self._failed(unit.key, audio.code, audio.message))
@@ -181,7 +180,7 @@ class Worker:
     # -- parity of an NPU -----------------------------------------------------------------------------
 
     def _confirmed(self, finished: Iterable[SpanResult]) -> list[SpanResult]:
-        """Results that may be told: those an NPU had a part in wait for the next good parity probe."""
+        """Results that may be reported: those that involve an NPU wait for the next good parity probe."""
         ready, again = self._unconfirmed.hold(finished)
         self._again(again)
         idle = not (self._intake or self._transcriber.open_units())
@@ -206,7 +205,7 @@ class Worker:
         to be run alone.
         """
         log.warning("%s: the engine raised %r and is restarted", self.node, error, exc_info=error)
-        traceback.clear_frames(error.__traceback__)  # what the engine held goes before it is loaded again
+        traceback.clear_frames(error.__traceback__)  # release the engine's memory before loading it again
         elsewhere = self._intake.keys() | self._unconfirmed.keys()
         elsewhere.update(result.key for result in tally.results)
         keys = [key for key in self._units if key not in elsewhere]

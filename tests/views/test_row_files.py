@@ -84,7 +84,7 @@ def test_a_file_of_somebody_else_is_never_written_over(make, tmp_path, beside):
     files.write(make.row("a", audio="a.wav"))
     files.write(make.row("r", audio="https://h/r.mp3"))
     assert {"srt/a.srt", "srt/r.srt"} <= set(found(tmp_path / "out"))
-    assert "a.srt is not ours" in files.text()
+    assert "a.srt was not written by asr-batch" in files.text()
 
 
 def test_our_own_file_is_replaced_also_by_a_later_run(make, tmp_path, beside):

@@ -128,7 +128,7 @@ def test_a_cut_download_goes_on_where_it_stopped(server, tmp_path):
         ("/status-500", RetryableError, "answers 500"),
         ("/dead", RetryableError, "could not be fetched"),
         ("/stuck", RetryableError, "could not be fetched|only 10 bytes"),
-        ("/slow", RetryableError, "bytes came in"),
+        ("/slow", RetryableError, "bytes received in"),
         ("/loop", RetryableError, "could not be fetched"),
         ("/local", RetryableError, "could not be fetched"),
     ],

@@ -67,7 +67,7 @@ def test_a_head_that_does_not_answer_a_stranger_is_not_taken_for_locked(head):
 
 def test_a_head_that_refuses_the_token_is_told(head):
     head(REFUSED, REFUSED)
-    with pytest.raises(ConfigError, match="refuses this machine's token"):
+    with pytest.raises(ConfigError, match="rejects this machine's token"):
         preflight.check("10.0.0.1:6379")
 
 

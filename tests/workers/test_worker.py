@@ -105,7 +105,7 @@ def test_fatal_error_retires_the_worker_and_loses_nothing(fake_engine):
     assert len(fake_engine) == 2
     for _ in range(2):
         run(pool, [unit("x")])
-    with pytest.raises(WorkerFatalError, match="gave up 4 times"):
+    with pytest.raises(WorkerFatalError, match="failed 4 times"):
         run(pool, [unit("x")])
 
 

@@ -1,1 +1,1 @@
-"""The pool of a job that one worker does: that worker in a process of its own, without Ray."""
+"""The pool of a job with a single worker, in a child process without Ray."""

@@ -1,7 +1,7 @@
-"""What runs in the process of :class:`asr_batch.workers.child.pool.ChildPool`: a worker that answers calls.
+"""Main module of the child process of :class:`asr_batch.workers.child.pool.ChildPool`.
 
-`python -m asr_batch.workers.child.serve FD`: calls come over the socket FD as (method, arguments), and each
-gets one answer. The socket's end is the process's end.
+`python -m asr_batch.workers.child.serve FD`: calls arrive on the socket FD as (method, arguments), and
+each gets one answer. The process ends when the socket is closed.
 """
 
 from __future__ import annotations

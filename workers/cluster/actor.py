@@ -1,4 +1,4 @@
-"""The driver's side of one actor: what is with it, and its one outstanding call.
+"""The driver's side of one actor: its units, and its one outstanding call.
 
 New units travel with the next call. Ray restarts and retries nothing.
 """
@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 class Actor:
     """One actor on a `node`, reached by Ray's `handle`; `npu`: it has an NPU of the node.
 
-    `call` is the outstanding call, made at `called` (monotonic seconds); the first loads the models, and the
-    actor is `ready` when that has returned. Audio that the node does not see goes through `transfer`.
+    `call` is the outstanding call, made at `called` (monotonic seconds). The first call loads the models;
+    when it has returned, the actor is `ready`. Audio that the node does not see goes through `transfer`.
     """
 
     def __init__(self, name: str, node: Node, handle: Any, transfer: FileTransfer, npu: bool = False) -> None:
@@ -38,18 +38,18 @@ class Actor:
         self._transfer = transfer
 
     def load(self, spec: WorkerSpec, maker: str, share: int) -> None:
-        """Have the models loaded."""
+        """Start loading the models."""
         self._calls(self.handle.load.remote(spec, maker, share))
 
     def loaded(self, info: ModelInfo, room: int) -> None:
-        """The models are there, and room for units."""
+        """The models are loaded; accept units."""
         self.call = None
         self.desk = Desk(self.name, self.node.name, room, info.window)
         self.desk.backend = info.encoder_backend
         self.ready = True
 
     def advance(self) -> None:
-        """Call for one step, and hand over the units that there is room for."""
+        """Call one step, and submit the units that there is room for."""
         units = self.desk.dispatch()
         if self.node.machine.local:
             self._calls(self.handle.advance.remote(units, SLICE))
@@ -57,7 +57,7 @@ class Actor:
             self._call_with_files(units)
 
     def _call_with_files(self, units: Sequence[Unit]) -> None:
-        """Hand units to another machine: with the stamps of their files, or with the files themselves.
+        """Submit units to another machine, with the stamps of their files or with the files themselves.
 
         Units whose file does not fit into the byte budget stay in the queue.
         """
@@ -66,7 +66,7 @@ class Actor:
             if must_send(unit, self.node.unshared):
                 try:
                     ref = self._transfer.send(unit)
-                except OSError as error:  # the worker, which finds no file either, makes a row of it
+                except OSError as error:  # the worker, which does not find the file either, fails the row
                     log.debug("%s could not be sent: %s", unit.item.location, error)
                 else:
                     if ref is None:
@@ -84,7 +84,7 @@ class Actor:
         self.call, self.called = call, time.monotonic()
 
     def receive(self, advance: Advance, refused: Iterable[Key]) -> list[PoolEvent]:
-        """Take in what a step brought; files that the node `refused` are sent from now on."""
+        """Process the result of a step; files that the node `refused` are sent from now on."""
         self.call = None
         for key in refused:
             unit = self.desk.held[key]
@@ -95,7 +95,7 @@ class Actor:
     def lost(
         self, reason: LostReason, culpable: bool, message: str, keys: Iterable[Key] | None = None
     ) -> list[PoolEvent]:
-        """What becomes of the units with `keys` (None: all that it holds)."""
+        """The events of lost units with `keys` (None: all held units)."""
         return self._released(self.desk.lost(reason, culpable, message, keys))
 
     def _released(self, events: list[PoolEvent]) -> list[PoolEvent]:

@@ -1,4 +1,4 @@
-"""All actors of a job: started where nodes miss some, called, listened to, killed."""
+"""All actors of a job: starts, calls and kills them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Actors:
-    """The actors that run; `maker` is their worker's class as module:Class."""
+    """The running actors; `maker` is their worker's class as module:Class."""
 
     def __init__(self, ray: Any, spec: WorkerSpec, maker: str) -> None:
         self._ray, self._spec, self._maker = ray, spec, maker
@@ -28,22 +28,22 @@ class Actors:
         self._started = 0
 
     def __iter__(self) -> Iterator[Actor]:
-        """Those that run now, also when some are removed meanwhile."""
+        """The current actors, safe against removal during iteration."""
         return iter(list(self._running))
 
     def __len__(self) -> int:
         return len(self._running)
 
     def of(self, node: Node) -> list[Actor]:
-        """Those on a node."""
+        """The actors of a node."""
         return [actor for actor in self._running if actor.node is node]
 
     def ready(self) -> list[Actor]:
-        """Those that have loaded their models."""
+        """Actors that have loaded their models."""
         return [actor for actor in self._running if actor.ready]
 
     def staff(self, nodes: Iterable[Node]) -> None:
-        """Start the actors that the nodes miss."""
+        """Start the missing actors of all nodes."""
         for node in nodes:
             for _ in range(node.missing(len(self.of(node)))):
                 assert node.setup is not None
@@ -70,13 +70,13 @@ class Actors:
         return sizing.with_threads(spec, node.machine.cpus, setup.workers)
 
     def advance(self) -> None:
-        """Call those that have units and no call."""
+        """Call actors that have units and no outstanding call."""
         for actor in self.ready():
             if actor.call is None and not actor.desk.empty:
                 actor.advance()
 
     def answers(self, timeout: float) -> Iterator[tuple[Actor, Any]]:
-        """Calls that have returned, with what they brought or the RayError that ended them.
+        """Calls that have returned, with their result or the RayError that ended them.
 
         Waits at most `timeout` seconds for the first.
         """
@@ -94,7 +94,7 @@ class Actors:
                 yield calls[call], error
 
     def remove(self, actor: Actor) -> None:
-        """Fence an actor: it is killed, and nothing that it still returns is heard."""
+        """Fence an actor: kill it, and ignore what it still returns."""
         self._running.remove(actor)
         try:
             self._ray.kill(actor.handle, no_restart=True)

@@ -1,7 +1,7 @@
-"""Ray started and left: an embedded one that nobody else can reach, or a connection to a cluster.
+"""Starts and stops Ray: an embedded one that nobody else can reach, or a connection to a cluster.
 
-Ray reads most settings from the environment when it is imported, so they are set here before the first
-`import ray`. What each one is for, and how it was measured, is in docs/cluster.md.
+Ray reads most settings from the environment at import, so they are set here before the first `import ray`.
+docs/cluster.md explains each one and how it was measured.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from asr_batch.manifests.errors import ConfigError
 from asr_batch.workers.cluster import watchdog
 
 OBJECT_STORE_BYTES = 100_000_000
-"""Object store of the embedded Ray: only small records pass through it (Ray's least is 78,643,200)."""
+"""Object store of the embedded Ray in bytes: only small records pass through it (Ray's minimum is
+78,643,200).
+"""
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -35,18 +37,18 @@ QUIET = {
 }
 
 EMBEDDED = QUIET | {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # binds 127.0.0.1 only, and survives a lost Wi-Fi address
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # binds to 127.0.0.1 only, and survives a lost Wi-Fi address
     "RAY_AUTH_MODE": "token",
     "RAY_worker_niceness": "0",
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "3",  # Ray's agents go soon after a driver that was killed
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "3",  # Ray's agents end soon after a driver was killed
 }
 
 CLUSTER = QUIET | {"RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL": "minor"}
 
 TOKEN_FILE = Path("/etc/asr-batch/ray.token")
-"""Where deploy/ puts the cluster's token."""
+"""Path of the cluster's token, as installed by deploy/."""
 
-_token = secrets.token_hex(32)  # one for the whole process: Ray keeps the first that it reads
+_token = secrets.token_hex(32)  # one per process: Ray keeps the first one that it reads
 
 
 class Connection:
@@ -62,7 +64,7 @@ class Connection:
         atexit.register(_end_at_once)
 
     def close(self) -> None:
-        """Shut Ray down; the watchdog of an embedded one removes what is left of it."""
+        """Shut Ray down; the watchdog of an embedded Ray removes the rest."""
         self.ray.shutdown()
         if self._watchdog is not None:
             assert self._watchdog.stdin is not None
@@ -72,7 +74,7 @@ class Connection:
 
 
 def embedded(cpus: int) -> Connection:
-    """Start a Ray of our own: loopback only, a random token, no dashboard, a folder of its own."""
+    """Start an embedded Ray: loopback only, random token, no dashboard, separate folder."""
     os.environ.update(EMBEDDED)
     os.environ["RAY_AUTH_TOKEN"] = _token
     for name in ("RAY_ADDRESS", "RAY_AUTH_TOKEN_PATH", "RAY_NAMESPACE"):
@@ -97,7 +99,7 @@ def embedded(cpus: int) -> Connection:
 
 
 def join(address: str) -> Connection:
-    """Connect to the cluster at `address` (HOST:PORT), which `preflight.check` has found in order."""
+    """Connect to the cluster at `address` (HOST:PORT), which `preflight.check` has accepted."""
     prepare_cluster_environment()
     with _own_signals():
         ray = _import()
@@ -112,10 +114,12 @@ def join(address: str) -> Connection:
 
 
 def prepare_cluster_environment() -> None:
-    """Settings of a driver in a cluster; the user's own win, the token of deploy/ is found by itself."""
+    """Set a driver's environment for a cluster; the user's settings take precedence, the token of deploy/
+    is found.
+    """
     for name, value in CLUSTER.items():
         os.environ.setdefault(name, value)
-    # Ray ends the process without a word when the head is gone for so long: `nodes` speaks up before.
+    # Ray ends the process silently when the head is gone for this long; `nodes` reports it earlier.
     os.environ.update({"RAY_gcs_rpc_server_reconnect_timeout_s": "60"})
     if os.environ.get("RAY_AUTH_MODE") is None and os.access(TOKEN_FILE, os.R_OK):
         os.environ["RAY_AUTH_MODE"] = "token"
@@ -123,7 +127,7 @@ def prepare_cluster_environment() -> None:
 
 
 def _end_at_once() -> None:
-    """End the program before Ray's threads can crash it; only where the job has failed anyway."""
+    """End the program before Ray's threads can crash it; only for failed jobs."""
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -133,7 +137,7 @@ def _end_at_once() -> None:
 def _import() -> Any:
     import ray
 
-    # Notices such as "(raylet) A worker died" would go to the driver's stdout, which belongs to results.
+    # Messages such as "(raylet) A worker died" would go to the driver's stdout, which is for results.
     worker: Any = getattr(getattr(ray, "_private", None), "worker", None)
     if hasattr(worker, "_worker_logs_enabled"):
         worker._worker_logs_enabled = False
@@ -141,10 +145,11 @@ def _import() -> Any:
 
 
 def _own_group(ray: Any, guard: subprocess.Popen[bytes]) -> None:
-    """Start Ray's daemons in sessions of their own, deaf to SIGTERM, and tell the watchdog of each.
+    """Start Ray's daemons in separate sessions that ignore SIGTERM, and register each with the watchdog.
 
-    Signals to this program's process group (Ctrl-C) or to all processes of its unit (`systemctl stop`) are
-    then the driver's alone; with its raylet dead it would end at once instead of finishing what runs.
+    Signals to this program's process group (Ctrl-C) or to all processes of its unit (`systemctl stop`)
+    then reach only the driver. If its raylet died, the driver would end at once instead of finishing the
+    work in progress.
     """
     services: Any = getattr(getattr(ray, "_private", None), "services", None)
     start: Any = getattr(services, "ConsolePopen", subprocess.Popen)
@@ -172,24 +177,24 @@ def _own_group(ray: Any, guard: subprocess.Popen[bytes]) -> None:
 
 @contextlib.contextmanager
 def _own_signals() -> Iterator[None]:
-    """Keep the handlers of this program: `ray.init` puts its own in their place."""
+    """Keep the signal handlers of this program, which `ray.init` would replace."""
     kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
         for number, handler in kept.items():
-            with contextlib.suppress(ValueError):  # not in the main thread: Ray left them alone too
+            with contextlib.suppress(ValueError):  # not in the main thread: Ray does not replace them either
                 signal.signal(number, handler)
 
 
 def _own_folder() -> Path:
-    """A folder for Ray's files with a short path: those of its sockets must stay below 107 bytes."""
+    """A folder for Ray's files with a short path: paths of sockets must stay below 107 bytes."""
     base = tempfile.gettempdir()
     return Path(tempfile.mkdtemp(prefix="asr-ray-", dir=base if len(base) < 24 else "/tmp"))  # noqa: S108
 
 
 def _watch(folder: Path) -> subprocess.Popen[bytes]:
-    """Start the process that ends this Ray when we are gone, whatever ends us."""
+    """Start the process that ends this Ray if the driver is killed."""
     command = [sys.executable, "-S", "-E", watchdog.__file__, str(folder)]
     quiet = subprocess.DEVNULL
     return subprocess.Popen(
@@ -198,7 +203,7 @@ def _watch(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def shm_free() -> int:
-    """Free bytes of /dev/shm, 0 where there is none."""
+    """Free bytes of /dev/shm, 0 if it does not exist."""
     try:
         return shutil.disk_usage("/dev/shm").free  # noqa: S108
     except OSError:

@@ -1,6 +1,6 @@
-"""What Ray's exceptions mean: for the units that were with an actor, and for a node that was being prepared.
+"""Classifies Ray's exceptions, for the units of an actor and for a node in preparation.
 
-How Ray tells each fault was measured: docs/cluster.md.
+Ray's behaviour for each fault was measured; see docs/cluster.md.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from asr_batch.workers.pool import LostReason
 class Fault:
     """Why an actor is gone.
 
-    `culpable` as in `pool.UnitsLost`; `suspect_node`: start nothing on its node before it has answered again.
+    `culpable` as in `pool.UnitsLost`; `suspect_node`: start nothing on its node until it has answered.
     """
 
     reason: LostReason
@@ -37,21 +37,23 @@ def fault_of(error: BaseException, exceptions: Any) -> Fault:
             return Fault("worker_fatal", False, False, f"the worker could not start: {text}")
         if "node has died" in str(error) or "node is dead" in str(error):
             return Fault("node_lost", False, True, "the node was lost")
-        return Fault("crashed", True, False, f"the worker's process died: {text}")
+        return Fault("crashed", True, False, f"the worker process died: {text}")
     if isinstance(error, exceptions.RayTaskError):
         return Fault("crashed", True, False, f"the worker failed: {text}")
     return Fault("crashed", False, False, f"{type(error).__name__}: {text}")
 
 
 def why_not_prepared(error: BaseException, answer: float) -> str:
-    """One sentence for why a node, which had `answer` seconds for each answer, could not be prepared."""
+    """One sentence about why a node could not be prepared; `answer` is the time limit of an answer in
+    seconds.
+    """
     if isinstance(error, RetryableError):
         return str(getattr(error, "cause", error))
     text = str(error)
     if "ModuleNotFoundError" in text and "asr_batch" in text:
         return "asr-batch is not installed in the Python that runs Ray there"
     if type(error).__name__ == "OutOfMemoryError":
-        return "its memory ran out, and Ray ended our agent there"
+        return "it ran out of memory, and Ray ended the agent of asr-batch"
     if type(error).__name__ == "GetTimeoutError":
         return f"did not answer within {answer:.0f} s"
     lines = _lines(error)
@@ -63,7 +65,7 @@ def _lines(error: BaseException) -> list[str]:
 
 
 def _telling_part(error: BaseException) -> str:
-    """The telling part of Ray's long messages."""
+    """The informative part of Ray's long messages."""
     lines = _lines(error)
     telling = [line for line in lines if "exit type" in line.lower() or "exit detail" in line.lower()]
     missing = [line for line in lines if "ModuleNotFoundError" in line]

@@ -1,4 +1,4 @@
-"""How audio gets to a node that does not see the driver's files: the compressed file goes with the call."""
+"""Sends audio to nodes that do not see the driver's files: the compressed file goes with the call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from asr_batch.manifests.location import is_remote
 from asr_batch.manifests.records import Unit
 
 BUDGET = 256 << 20
-"""Bytes of audio under way to nodes at a time; a single larger file goes when nothing else does."""
+"""Maximum bytes of audio in flight; a larger file is sent alone."""
 
 Key = tuple[str, int]
 
@@ -27,7 +27,7 @@ class _Sent:
 
 
 class FileTransfer:
-    """Files in Ray's object store, each once however many units need it, under a budget of bytes."""
+    """Files in Ray's object store, each once for all units that need it, within a budget of bytes."""
 
     def __init__(self, ray: Any, budget: int = BUDGET) -> None:
         self._ray, self._budget = ray, budget
@@ -35,7 +35,7 @@ class FileTransfer:
         self._locations: dict[Key, str] = {}
 
     def send(self, unit: Unit) -> Any:
-        """A reference to the file of `unit`, or None while the budget is used up. Raises OSError."""
+        """A reference to the file of `unit`, or None while the budget is exhausted. Raises OSError."""
         location = unit.item.location
         sent = self._sent.get(location)
         if sent is None:
@@ -50,7 +50,7 @@ class FileTransfer:
         return sent.ref
 
     def release(self, key: Key) -> None:
-        """The unit came back or was lost: its file goes when no other unit needs it."""
+        """Release the file of a returned or lost unit, unless another unit needs it."""
         location = self._locations.pop(key, None)
         if location is not None:
             sent = self._sent[location]
@@ -60,12 +60,12 @@ class FileTransfer:
 
 
 def folder_of(unit: Unit) -> str:
-    """The folder that stands for the unit's file in `Node.unshared`."""
+    """The folder that represents the unit's file in `Node.unshared`."""
     return os.fspath(Path(unit.item.location).parent)
 
 
 def must_send(unit: Unit, unshared: set[str]) -> bool:
-    """Whether the unit's file has to go with the call, given the folders that the node does not share."""
+    """Whether the unit's file has to be sent, given the folders that the node does not share."""
     location = unit.item.location
     return not is_remote(location) and folder_of(unit) in unshared and _is_regular(location)
 

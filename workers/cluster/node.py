@@ -1,4 +1,4 @@
-"""One machine of the cluster as the driver sees it: what it is, how it stands, what its workers did."""
+"""One machine of the cluster as the driver sees it: facts, state, and history of its workers."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ REST = 60.0
 """Seconds after which a node that was left out because its workers died is tried again."""
 
 DISTRUST = 15.0
-"""Seconds before a node that was lost, but that Ray lists as alive, is asked again."""
+"""Seconds before a lost node that Ray lists as alive is contacted again."""
 
 NodeState = Literal["preparing", "ready", "silent", "left out", "lost"]
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A machine as Ray lists it; `local`: it is the driver's own.
+    """A machine as listed by Ray; `local`: it is the driver's machine.
 
     `npus` are those declared to Ray as resource `hailo`.
     """
@@ -53,9 +53,9 @@ class Setup:
 class Node:
     """The state of one machine.
 
-    `failures` counts workers in a row that died without finishing a unit. `unshared` are folders whose files
-    the node does not have as the driver has them. `pulse` is None for a machine that needs to give no sign of
-    life: the driver's own, without a cluster.
+    `failures` counts consecutive workers that died without finishing a unit. `unshared` are folders whose
+    files differ from the driver's. `pulse` is None for a machine without a heartbeat: the driver's own,
+    without a cluster.
     """
 
     def __init__(self, machine: Machine) -> None:
@@ -77,35 +77,35 @@ class Node:
     def __str__(self) -> str:
         return f"{self.machine.name} ({self.machine.address})"
 
-    # -- how it stands --------------------------------------------------------------------------------
+    # -- state ----------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """It is being asked, and sent the models."""
+        """The node is being probed and receives the models."""
         self.state = "preparing"
 
     def tell(self, note: str) -> None:
-        """What is being done with it."""
+        """Set the note about what is being done."""
         self.note = note
 
     def begin(self, setup: Setup, pulse: Pulse | None = None, note: str = "") -> None:
-        """It may run workers."""
+        """The node may run workers."""
         self.state, self.setup, self.pulse, self.note = "ready", setup, pulse, note
 
     def leave_out(self, why: str) -> None:
-        """It runs no workers."""
+        """The node runs no workers."""
         self.state, self.note = "left out", why
 
     def lose(self, why: str) -> None:
-        """It is gone, maybe to come back."""
+        """The node is lost, and may return."""
         self.state, self.note = "lost", why
         self.retry_at = time.monotonic() + DISTRUST
 
     def fall_silent(self, why: str) -> None:
-        """It gives no sign of life."""
+        """The node gives no sign of life."""
         self.state, self.note = "silent", why
 
     def come_back(self) -> None:
-        """It was heard again."""
+        """The node has answered again."""
         self.state, self.note = "ready", "came back"
 
     def distrust(self) -> None:
@@ -115,18 +115,18 @@ class Node:
 
     @property
     def may_come_back(self) -> bool:
-        """Whether it went for a cause that passes: it was lost, or its workers died."""
+        """Whether the cause may pass: the node was lost, or its workers died."""
         return self.state == "lost" or (self.state == "left out" and self.failures >= MAX_FAILURES)
 
     @property
     def answers(self) -> bool:
-        """Whether it was heard lately; on a node that does not answer, nothing can be told of a worker."""
+        """Whether the node answered recently; otherwise a worker's state there is unknown."""
         return self.pulse is None or self.pulse.fresh()
 
     # -- its workers ----------------------------------------------------------------------------------
 
     def missing(self, running: int) -> int:
-        """How many workers are to be started now beside the `running` ones."""
+        """Number of workers to start now beside the `running` ones."""
         if self.state != "ready" or self.setup is None or time.monotonic() < self.retry_at:
             return 0
         return self.setup.workers - running
@@ -136,7 +136,7 @@ class Node:
         self.failures = 0
 
     def worker_gone(self, desk: Desk, blamed: bool, why: str) -> None:
-        """A worker is gone. If the node may be `blamed`, it pauses, and is left out in the end."""
+        """A worker ended. If the node may be to blame (`blamed`), it pauses, and is eventually left out."""
         self._audio_seconds += desk.audio_seconds
         self._decode_seconds += desk.decode_seconds
         self.failures += blamed
@@ -147,7 +147,7 @@ class Node:
             self.retry_at = time.monotonic() + REST
 
     def status(self, desks: Sequence[Desk]) -> NodeStatus:
-        """The node table's line, with the `desks` of the workers that run."""
+        """The node table's line, with the `desks` of the running workers."""
         now = node_status(self.name, self.machine.address, desks)
         temperature = now.temperature
         if temperature is None and self.pulse is not None:

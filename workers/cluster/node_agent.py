@@ -1,6 +1,6 @@
-"""The agent of a node: a small actor that tells what the node is and that it lives, and takes models in.
+"""The agent of a node: a small actor that reports facts and heartbeats, and receives models.
 
-It runs no engine, so it answers while the workers are busy, and it survives the files that kill them.
+It runs no engine, so it answers while the workers are busy, and survives files that crash them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from asr_batch.workers import facts, model_folders
 
 
 class NodeAgent:
-    """One per node of a cluster, without CPUs of its own."""
+    """One per node of a cluster, without CPUs."""
 
     def __init__(self) -> None:
         with contextlib.suppress(ValueError):
@@ -26,7 +26,7 @@ class NodeAgent:
         return facts.gather()
 
     def pulse(self) -> float | None:
-        """A sign of life: degrees Celsius of the hottest sensor, if there is one."""
+        """Heartbeat: degrees Celsius of the hottest sensor, or None."""
         return facts.temperature()
 
     def reads(self, path: str) -> bool:
@@ -42,7 +42,7 @@ class NodeAgent:
         self._incoming = model_folders.Incoming(tree, size)
 
     def take_model(self, name: str, data: Any) -> None:
-        """Receive a piece of it (uint8 array). Raises RetryableError."""
+        """Receive a piece of the model (uint8 array). Raises RetryableError."""
         assert self._incoming is not None
         self._incoming.write(name, data.data)
 

@@ -1,8 +1,8 @@
-"""The nodes that a job may use: this machine alone, or those of a cluster, found, watched and let go.
+"""The nodes of a job: this machine alone, or those of a cluster, which are found, watched and fenced.
 
-Nodes of a cluster are prepared side by side in threads, at the start and whenever one joins; the driver's
-loop never waits for them. A node that is silent for `pulse.SILENCE` seconds is fenced whatever Ray thinks of
-it: Ray's own limit is over a minute unless the head was started with the settings of deploy/.
+Nodes of a cluster are prepared in parallel threads, at the start and whenever one joins; the driver's loop
+never waits for them. A node that is silent for `pulse.SILENCE` seconds is fenced, whatever its state in
+Ray: Ray's own limit is over a minute unless the head was started with the settings of deploy/.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ HEAD_SILENCE = 20.0
 """Seconds without an answer of the head after which the job ends."""
 
 REJOIN = 120.0
-"""Seconds that a cluster without any node is waited for."""
+"""Seconds to wait for a node if a cluster has none."""
 
 
 class Nodes(Protocol):
-    """The nodes of a job; `patience` is how many seconds one is waited for when there is none.
+    """The nodes of a job; `patience` is the number of seconds to wait if there are none.
 
     `headless`: the head of the cluster no longer answers.
     """
@@ -40,13 +40,13 @@ class Nodes(Protocol):
     headless: bool
 
     def __iter__(self) -> Iterator[Node]:
-        """All nodes that were ever seen."""
+        """All nodes seen so far."""
 
     def prepare_all(self) -> None:
-        """Prepare the nodes that are there at the start."""
+        """Prepare the nodes that exist at the start."""
 
     def tend(self) -> None:
-        """Look for changes; never waits. Raises WorkerFatalError when there is nothing left to look at."""
+        """Process changes without waiting. Raises WorkerFatalError if the head is gone."""
 
 
 class ThisMachine:
@@ -60,20 +60,20 @@ class ThisMachine:
         self._node.begin(setup)
 
     def __iter__(self) -> Iterator[Node]:
-        """That node."""
+        """This node."""
         yield self._node
 
     def prepare_all(self) -> None:
-        """It is ready."""
+        """No-op: the node is ready."""
 
     def tend(self) -> None:
-        """Nothing joins and nothing leaves."""
+        """No-op: nodes neither join nor leave."""
 
 
 class ClusterNodes:
-    """All nodes of a cluster that were ever seen; `workers` is the number of workers on all of them.
+    """All nodes of a cluster seen so far; `workers` is the total number of workers.
 
-    Each can be asked through its agent, also one that is left out.
+    Each can be probed through its agent, even if it is left out.
     """
 
     patience = REJOIN
@@ -89,17 +89,17 @@ class ClusterNodes:
         self._driver_node = ray.get_runtime_context().get_node_id()
 
     def __iter__(self) -> Iterator[Node]:
-        """All nodes that were ever seen."""
+        """All nodes seen so far."""
         return iter(list(self._nodes.values()))
 
     def answer(self, node: Node) -> Prepared:
-        """What the node answered when it was prepared."""
+        """The node's answer from its preparation."""
         return self._prepared.get(node.machine.id, Prepared())
 
     # -- finding and preparing ------------------------------------------------------------------------
 
     def prepare_all(self, patience: float = ANSWER) -> None:
-        """Prepare all nodes that are there now, waiting up to `patience` seconds for the slowest."""
+        """Prepare all current nodes, waiting up to `patience` seconds for the slowest."""
         self._meet(self._ray.nodes())
         until = time.monotonic() + patience
         while self._work and time.monotonic() < until:
@@ -132,7 +132,7 @@ class ClusterNodes:
         self._work[node.machine.id] = _in_background(self._preparation.prepare, node.machine, node.tell)
 
     def _admit(self) -> None:
-        """Take in the nodes whose preparation has ended."""
+        """Accept the nodes whose preparation has ended."""
         for node_id in [node_id for node_id, work in self._work.items() if work.done()]:
             node, prepared = self._nodes[node_id], self._work.pop(node_id).result()
             self._prepared[node_id] = prepared
@@ -146,7 +146,7 @@ class ClusterNodes:
             log.info("%s: %s %s", node, node.state, node.note)
 
     def _share_of_workers(self) -> int | None:
-        """How many of the workers that the user asked for one node runs."""
+        """The share of the requested number of workers for one node."""
         if not self._workers:
             return None
         return max(1, round(self._workers / max(1, sum(node.machine.cpus > 0 for node in self))))
@@ -154,9 +154,9 @@ class ClusterNodes:
     # -- watching -------------------------------------------------------------------------------------
 
     def tend(self) -> None:
-        """Look for nodes that joined or went, and for signs of life; never waits.
+        """Look for nodes that joined or left, and for heartbeats; never waits.
 
-        Raises WorkerFatalError when the head is gone.
+        Raises WorkerFatalError if the head is gone.
         """
         self._list(time.monotonic())
         self._admit()
@@ -165,7 +165,7 @@ class ClusterNodes:
                 self._look(node, node.pulse)
 
     def _list(self, now: float) -> None:
-        """Ask the head for its nodes, and take in what it answered."""
+        """Ask the head for its nodes, and process the answer."""
         if self._listing is None and now - self._listed >= PULSE:
             self._listing, self._listed = _in_background(self._ray.nodes), now
         if self._listing is not None and now - self._listed > HEAD_SILENCE:
@@ -204,7 +204,7 @@ def machine_of(raw: dict[str, Any], local: bool) -> Machine:
 
 
 def _in_background(work: Callable[..., Result], *given: Any) -> Future[Result]:
-    """Run `work` in a thread that never keeps the program from ending, as one of an executor would."""
+    """Run `work` in a thread that never delays the end of the program, as an executor's would."""
     future: Future[Result] = Future()
 
     def run() -> None:

@@ -34,10 +34,10 @@ def start(
 ) -> RayPool:
     """Start a pool and wait for its first worker.
 
-    `address`: "local" starts a Ray of its own on this machine, "auto" joins the cluster of this machine,
-    HOST:PORT the one whose head is there. `workers` None: what cores and memory carry, on each node.
-    `strict`: all nodes must fit. `maker` is the worker's class as module:Class.
-    Raises ModelError, ConfigError or WorkerFatalError when no worker can start.
+    `address`: "local" starts a separate Ray on this machine, "auto" joins the cluster of this machine,
+    HOST:PORT the one with that head. `workers` None: by cores and memory of each node. `strict`: all nodes
+    must be usable. `maker` is the worker's class as module:Class. Raises ModelError, ConfigError, or
+    WorkerFatalError if no worker can start.
     """
     joined, nodes = (
         _embedded(spec, workers)
@@ -73,7 +73,7 @@ def _cluster(spec: WorkerSpec, head: str, workers: int | None) -> tuple[Connecti
 
 
 def _expect_fit(nodes: Nodes, strict: bool) -> None:
-    """Raise ConfigError when no node fits, or not all with `strict`."""
+    """Raise ConfigError if no node is usable, or not all with `strict`."""
     out = [node for node in nodes if node.state == "left out" and node.machine.cpus]
     if out and (strict or not any(node.state == "ready" for node in nodes)):
         told = "; ".join(f"{node}: {node.note}" for node in out)
@@ -81,10 +81,10 @@ def _expect_fit(nodes: Nodes, strict: bool) -> None:
 
 
 class RayPool:
-    """Workers as actors on nodes; meets the protocol `workers.pool.Pool`.
+    """Workers as Ray actors; implements the protocol `workers.pool.Pool`.
 
-    `nodes` says where actors should run, `actors` runs them, `queue` has the units that wait for one, and
-    `supervisor` tells what became of those that an actor had.
+    `nodes` says where actors should run, `actors` runs them, `queue` has the waiting units, and
+    `supervisor` reports what happened to the units of an actor.
     """
 
     def __init__(
@@ -95,9 +95,9 @@ class RayPool:
         self._hopeful_at = time.monotonic()
 
     def await_first(self) -> None:
-        """Wait until a worker is ready, in a cluster also for nodes that were lost or are still to join.
+        """Wait until a worker is ready; in a cluster also for nodes that were lost or have not joined yet.
 
-        Raises what kept the last one from starting.
+        Raises the error that stopped the last one from starting.
         """
         while self._supervisor.info is None:
             self._tend()
@@ -115,21 +115,21 @@ class RayPool:
         return self._supervisor.info
 
     def room(self) -> int:
-        """How many more units the workers want now."""
+        """Number of further units that the workers need now."""
         return self._queue.room(self._actors.ready())
 
     def submit(self, unit: Unit) -> None:
-        """Queue a unit at the worker that wants units most, or here until one wants it."""
+        """Queue a unit at the worker that wants units most, or here until one does."""
         self._queue.put(unit)
         self._queue.hand_out(self._actors.ready())
 
     def open_units(self) -> tuple[Unit, ...]:
-        """Units handed over that have not come back."""
+        """Units submitted and not returned yet."""
         at_actors = [unit for actor in self._actors for unit in actor.desk.units()]
         return (*at_actors, *self._queue.units(), *self._supervisor.units())
 
     def wait(self, timeout: float) -> list[PoolEvent]:
-        """Events that happened, waiting at most `timeout` seconds for the first."""
+        """Events, waiting at most `timeout` seconds for the first."""
         until = time.monotonic() + timeout
         while True:
             self._tend()
@@ -142,11 +142,11 @@ class RayPool:
             self._expect_hope()
 
     def nodes(self) -> list[NodeStatus]:
-        """The node table as it stands."""
+        """The current node table."""
         return [node.status([actor.desk for actor in self._actors.of(node)]) for node in self._nodes]
 
     def close(self) -> None:
-        """End all actors and Ray with them."""
+        """End all actors and Ray."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
@@ -158,23 +158,23 @@ class RayPool:
         connection.close()
 
     def _tend(self) -> None:
-        """Follow what became of nodes, and give each the workers that it should have."""
+        """Process changes of nodes, and start the missing workers."""
         self._nodes.tend()
         self._supervisor.follow_nodes()
         self._actors.staff(self._nodes)
 
     def _listen(self, timeout: float) -> None:
-        """Take in what has returned, waiting at most `timeout` seconds, and look for what hangs."""
+        """Process returned calls, waiting at most `timeout` seconds, and look for hung units."""
         for actor, answer in self._actors.answers(timeout):
             self._supervisor.receive(actor, answer)
         self._supervisor.check_deadlines()
 
     def _expect_hope(self) -> None:
-        """Raise WorkerFatalError when there has been no worker, and no node for one, for too long."""
+        """Raise WorkerFatalError if there has been no worker, and no node for one, for too long."""
         now, patience = time.monotonic(), self._nodes.patience
         if self._actors or any(node.state in ("ready", "preparing", "silent") for node in self._nodes):
             self._hopeful_at = now
         elif now - self._hopeful_at >= patience:
-            waited = f" after {patience:.0f} s of waiting" if patience else ""
+            waited = f" after waiting for {patience:.0f} s" if patience else ""
             trouble = self._supervisor.trouble or "all nodes are lost"
             raise WorkerFatalError(f"no worker is left{waited}: {trouble}")

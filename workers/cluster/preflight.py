@@ -1,7 +1,7 @@
-"""A look at a cluster before joining it: can it be reached, does it let us in, do the versions fit.
+"""Checks a cluster before joining it: reachability, authentication, versions.
 
-`ray.init` answers a wrong token or a wrong address with 20 s of silence and a general sentence. A short
-process of its own asks the head's store instead, once as the user would and once as a stranger.
+`ray.init` answers a wrong token or address with 20 s of silence and a vague message. A short separate
+process queries the head's store instead, once as the user would and once without the token.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ PATIENCE = 8.0
 
 
 def check(address: str, insecure: bool = False) -> str:
-    """Ask the head at `address` ("auto" or HOST:PORT), and refuse a cluster that does not fit.
+    """Query the head at `address` ("auto" or HOST:PORT), and reject an unsuitable cluster.
 
-    Returns HOST:PORT. Raises ConfigError with what is wrong.
+    Returns HOST:PORT. Raises ConfigError with the reason.
     """
     prepare_cluster_environment()
     _knock(address)
@@ -53,23 +53,23 @@ def check(address: str, insecure: bool = False) -> str:
 
 
 def _expect_a_lock(address: str) -> None:
-    """Ask as somebody without the token. Raises ConfigError when that is not refused."""
+    """Query without the token. Raises ConfigError unless that is refused."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH_")}
     answer = _ask(address, others | {"RAY_AUTH_MODE": "disabled"})
     if "ray_version" in answer:
         raise ConfigError(
             f"{address}: this cluster takes commands from anyone on the network; start it with "
-            "RAY_AUTH_MODE=token and a token file (deploy/ does), or say --insecure-cluster to use it anyway"
+            "RAY_AUTH_MODE=token and a token file (deploy/ does), or use --insecure-cluster to accept it"
         )
     if answer["error"] != "AuthenticationError":
         raise ConfigError(
-            f"{address}: whether this cluster keeps strangers out cannot be told ({answer.get('text', '')}); "
-            "try again, or say --insecure-cluster to use it anyway"
+            f"{address}: cannot determine whether this cluster requires a token ({answer.get('text', '')}); "
+            "try again, or use --insecure-cluster to accept it"
         )
 
 
 def _compare(answer: dict[str, str]) -> None:
-    """Raise ConfigError where the head's Ray, or its Python but for the patch level, is not ours."""
+    """Raise ConfigError if the head's Ray version or Python minor version differs from this machine's."""
     theirs, mine = (answer["ray_version"], answer["python_version"]), (version("ray"), python_version())
     if theirs[0] != mine[0] or _minor(theirs[1]) != _minor(mine[1]):
         raise ConfigError(
@@ -79,7 +79,7 @@ def _compare(answer: dict[str, str]) -> None:
 
 
 def _knock(address: str) -> None:
-    """Open the head's port, which tells in 3 s what Ray would take 20 for. Raises ConfigError."""
+    """Connect to the head's port, which fails in 3 s where Ray would take 20. Raises ConfigError."""
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
@@ -109,10 +109,10 @@ def _trouble(address: str, answer: dict[str, str]) -> str:
         return "--address auto: no Ray runs on this machine; join it with `ray start`, or name HOST:PORT"
     if error == "AuthenticationError":
         return (
-            f"{address}: the cluster refuses this machine's token; copy the head's token file (0600) "
+            f"{address}: the cluster rejects this machine's token; copy the head's token file (0600) "
             "and set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH"
         )
-    return f"{address}: no Ray head answers there ({text}); is it started, and its port open?"
+    return f"{address}: no Ray head answers ({text}); check that it is running and its port is open"
 
 
 def _minor(python: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""A node made ready for a job: asked what it is, judged, and sent the models that it lacks."""
+"""Prepares a node for a job: gathers facts, judges them, and sends missing models."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ ANSWER = 60.0
 """Seconds that a node's agent may take to start and to answer."""
 
 TRANSFER = 300.0
-"""Seconds that one piece of a model may take, or the search for the model."""
+"""Seconds for one piece of a model, or for searching the model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What a node answered; with `misfit` it cannot take part.
+    """What a node answered; with `misfit` it cannot be used.
 
-    `models` are the models' folders on the node, by those on the driver. `remarks` are what is odd about the
-    node but does not keep it from working.
+    `models` maps the driver's model folders to those on the node. `remarks` are oddities that do not
+    prevent its use.
     """
 
     agent: Any = None
@@ -41,7 +41,7 @@ class Prepared:
 
 
 class Preparation:
-    """Prepares nodes for the models of `spec`. It keeps nothing of a node, so threads may share it."""
+    """Prepares nodes for the models of `spec`; has no state per node, so threads may share it."""
 
     def __init__(self, ray: Any, spec: WorkerSpec) -> None:
         self._ray, self._spec = ray, spec
@@ -51,7 +51,9 @@ class Preparation:
         self._bytes = sum(sizing.model_bytes(path) for path in self._models)
 
     def prepare(self, machine: Machine, tell: Callable[[str], None]) -> Prepared:
-        """Ask the machine, judge it, send it the models; `tell` hears what takes long. Never raises."""
+        """Probe and judge the machine, and send it the models; calls `tell` before slow steps. Never
+        raises.
+        """
         agent, found = None, None
         try:
             agent = self._agent(machine)
@@ -65,7 +67,7 @@ class Preparation:
             return Prepared(agent, found, misfit=why_not_prepared(error, ANSWER))
 
     def setup(self, machine: Machine, prepared: Prepared, workers: int | None) -> Setup:
-        """What a node runs that fits; `workers` None: what its cores and memory carry."""
+        """What a usable node runs; `workers` None: by cores and memory."""
         assert prepared.facts is not None
         npus = machine.npus or len(prepared.facts.npu)
         npus = npus if wants_npu(self._spec.model, self._spec.load.encoder) else 0
@@ -82,21 +84,21 @@ class Preparation:
 
     def _ask(self, agent: Any) -> tuple[facts.NodeFacts, float]:
         """The node's facts, and by how many seconds its clock is ahead of this machine's."""
-        self._ray.get(agent.pulse.remote(), timeout=ANSWER)  # the start of a process is no clock skew
+        self._ray.get(agent.pulse.remote(), timeout=ANSWER)  # starting a process must not count as clock skew
         asked = time.time()
         found = self._ray.get(agent.facts.remote(), timeout=ANSWER)
         return found, found.clock - (asked + time.time()) / 2
 
     def _send(self, agent: Any, path: str, tree: str, tell: Callable[[str], None]) -> str:
-        """The folder on the node that holds the model in `path`, sent there if it must be."""
+        """The node's folder of the model in `path`, which is sent if necessary."""
         get = self._ray.get
         found: str | None = get(agent.find_model.remote(path, tree), timeout=TRANSFER)
         if found is not None:
             return found
-        tell("is being sent the model")
+        tell("receives the model")
         get(agent.begin_model.remote(tree, sizing.model_bytes(path)), timeout=ANSWER)
         for name, chunk in model_folders.chunks(Path(path)):
-            # An array, not bytes: Ray hands it over without a copy in the node's memory.
+            # An array, not bytes: Ray passes it on without a copy in the node's memory.
             get(agent.take_model.remote(name, np.frombuffer(chunk, np.uint8)), timeout=TRANSFER)
         folder: str = get(agent.end_model.remote(), timeout=TRANSFER)
         return folder

@@ -1,4 +1,4 @@
-"""Signs of life of a node, asked of its agent without ever waiting for the answer."""
+"""Heartbeats of a node, requested from its agent without blocking."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import time
 from typing import Any, Literal
 
 PULSE = 2.0
-"""Seconds between two questions."""
+"""Seconds between two requests."""
 
 SILENCE = 10.0
 """Seconds without an answer after which a node counts as silent."""
 
 Sign = Literal["heard", "silent"] | None
-"""What a look brought: an answer, too long a silence, or neither."""
+"""Result of a check: an answer, a silence that is too long, or neither."""
 
 
 class Pulse:
-    """The outstanding question to one node's agent, and what earlier answers prove.
+    """The outstanding request to one node's agent, and what earlier answers prove.
 
-    `heard` is when the last answer came. At `proof` the node is known to have lived: the question that was
-    answered last was asked then. `temperature` is its hottest sensor's, in degrees Celsius. Times are
+    `heard` is the time of the last answer. `proof` is the time of the request that it answered, at which
+    the node was certainly alive. `temperature` is its hottest sensor's, in degrees Celsius. Times are
     monotonic seconds.
     """
 
@@ -31,11 +31,11 @@ class Pulse:
         self._asked = 0.0
 
     def ask(self) -> None:
-        """Ask at once, whatever question is open."""
+        """Send a request now, even if another is outstanding."""
         self._answer, self._asked = self._agent.pulse.remote(), time.monotonic()
 
     def look(self) -> Sign:
-        """Take an answer in, or ask when it is time. Raises RayError when the agent is gone."""
+        """Process an answer, or send a request if it is due. Raises RayError if the agent is gone."""
         now = time.monotonic()
         if self._answer is None:
             if now - self._asked >= PULSE:
@@ -49,5 +49,5 @@ class Pulse:
         return "silent" if now - self._asked > SILENCE else None
 
     def fresh(self) -> bool:
-        """Whether the node was heard so lately that a worker's silence is the worker's own."""
+        """Whether the last answer is recent enough to blame a silent worker and not the node."""
         return time.monotonic() - self.heard < 2 * PULSE

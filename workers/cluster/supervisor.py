@@ -1,7 +1,6 @@
-"""What becomes of units: takes in what actors return, and fences the actors that fail.
+"""Follows units: processes what actors return, and fences failed actors.
 
-What the driver no longer hears from is fenced: the actor is killed, its units are reported lost, and whatever
-it still returns finds no desk.
+To fence an actor is to kill it, report its units as lost, and ignore what it still returns.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ from asr_batch.workers.worker import Advance
 log = logging.getLogger(__name__)
 
 LOAD_SECONDS = 600.0
-"""How long an actor may load its models."""
+"""Seconds that an actor may take to load its models."""
 
 
 class Supervisor:
-    """Watches `actors`; units that a failed one never had go back to `queue`.
+    """Watches `actors`; units that a failed one never received go back to `queue`.
 
-    `exceptions` is the module ray.exceptions. `info` is the model that the first actor loaded, `trouble` what
-    ended the last one that failed.
+    `exceptions` is the module ray.exceptions. `info` is the model that the first actor loaded, `trouble`
+    the error of the last one that failed.
     """
 
     def __init__(self, actors: Actors, queue: UnitQueue, exceptions: Any) -> None:
@@ -43,23 +42,23 @@ class Supervisor:
         self._events: list[PoolEvent] = []
 
     def events(self) -> list[PoolEvent]:
-        """What became of units since the last look."""
+        """Events since the last call."""
         events, self._events = self._events, []
         return events
 
     def units(self) -> list[Unit]:
-        """Units of actors that are gone of which nothing was told yet."""
+        """Units of ended actors that were not reported yet."""
         return self._suspicions.units()
 
     def follow_nodes(self) -> None:
-        """Fence the actors of nodes that went away, and tell who is to blame for crashes."""
+        """Fence the actors of lost nodes, and resolve who is to blame for crashes."""
         for actor in self._actors:
             if actor.node.state in ("silent", "lost"):
                 self._lose(actor, "node_lost", False, f"{actor.node.name}: {actor.node.note}")
         self._events += self._suspicions.resolve()
 
     def receive(self, actor: Actor, answer: Any) -> None:
-        """Take in what a call returned, or the RayError that ended it."""
+        """Process the result of a call, or the RayError that ended it."""
         if isinstance(answer, self._exceptions.RayError):
             self._died(actor, answer)
         elif isinstance(answer, AsrBatchError):
@@ -81,7 +80,7 @@ class Supervisor:
             actor.advance()
 
     def check_deadlines(self) -> None:
-        """Fence actors that load or work for longer than they may."""
+        """Fence actors that load or work for too long."""
         for actor in self._actors:
             if actor.ready:
                 late = actor.late()
@@ -106,13 +105,13 @@ class Supervisor:
             actor.node.distrust()
 
     def _hung(self, actor: Actor, late: list[Key]) -> None:
-        message = f"no progress on {actor.name} within the time its files may take"
+        message = f"no progress on {actor.name} within the time limit of its files"
         log.warning("%s: %s", message, ", ".join(key[0] for key in late))
         self._events += actor.lost("hung", True, message, late)
         self._lose(actor, "hung", False, message)
 
     def _lose(self, actor: Actor, reason: LostReason, culpable: bool, message: str) -> None:
-        """Fence an actor: its units are lost, those it never had wait for another."""
+        """Fence an actor: its held units are lost, its queued ones wait for another."""
         self._actors.remove(actor)
         node = actor.node
         node.worker_gone(actor.desk, reason != "node_lost", message)

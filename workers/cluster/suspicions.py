@@ -1,4 +1,4 @@
-"""Crashes that nobody is blamed for yet: a process that dies may be the first sign of a dying node."""
+"""Crashes whose cause is not known yet: a process that dies may be the first sign of a dying node."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ class _Suspicion:
 
 
 class Suspicions:
-    """Lost units whose node has not yet shown that it outlived the crash."""
+    """Lost units whose node has not yet proved that it survived the crash."""
 
     def __init__(self) -> None:
         self._open: list[_Suspicion] = []
 
     def add(self, node: Node, events: Iterable[PoolEvent]) -> None:
-        """Keep the lost units among `events` back, and ask the node for a sign of life at once."""
+        """Hold back the lost units among `events`, and request a heartbeat of the node."""
         assert node.pulse is not None
         now = time.monotonic()
         self._open += [_Suspicion(node, now, event) for event in events if isinstance(event, UnitsLost)]
         node.pulse.ask()
 
     def resolve(self) -> list[PoolEvent]:
-        """Events that can be told: as they were if the node lives, as a lost node if it does not."""
+        """Events that are resolved: unchanged if the node lives, as a lost node if not."""
         told: list[PoolEvent] = []
         waiting, self._open = self._open, []
         for one in waiting:
@@ -46,5 +46,5 @@ class Suspicions:
         return told
 
     def units(self) -> list[Unit]:
-        """The units that were lost with them."""
+        """The lost units in them."""
         return [unit for one in self._open for unit in one.event.units]

@@ -1,4 +1,4 @@
-"""Units that wait for a worker, and who gets the next."""
+"""The queue of units that wait for a worker, and their assignment."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from asr_batch.workers.cluster.actor import Actor
 class UnitQueue:
     """Units for any worker, and units that must run with no other beside them.
 
-    For one of the latter, a worker is reserved: it gets nothing else until it has run empty. Methods are
-    given the actors that are ready.
+    For a unit that must run alone, a worker is reserved: it gets nothing else until it is empty. Methods
+    take the actors that are ready.
     """
 
     def __init__(self) -> None:
@@ -25,20 +25,20 @@ class UnitQueue:
         (self._alone if unit.alone else self._any).append(unit)
 
     def put_back(self, units: Iterable[Unit]) -> None:
-        """Units that were at a worker already, in their order, are the next to go."""
+        """Return units, in order, to the front of the queue."""
         for unit in reversed(list(units)):
             (self._alone if unit.alone else self._any).appendleft(unit)
 
     def units(self) -> tuple[Unit, ...]:
-        """All that wait."""
+        """All waiting units."""
         return (*self._alone, *self._any)
 
     def room(self, ready: Sequence[Actor]) -> int:
-        """How many more units the workers want now."""
+        """Number of further units that the workers need now."""
         return max(0, sum(actor.desk.wants() for actor in self._unreserved(ready)) - len(self._any))
 
     def hand_out(self, ready: Sequence[Actor]) -> None:
-        """Queue units that wait for no worker in particular at workers, as far as these want any."""
+        """Move units that wait for any worker to the workers' queues, as far as they want them."""
         candidates = self._unreserved(ready)
         while self._any and candidates:
             actor = max(candidates, key=_eagerness)
@@ -47,7 +47,7 @@ class UnitQueue:
             actor.desk.queued.append(self._any.popleft())
 
     def assign(self, ready: Sequence[Actor]) -> None:
-        """Find workers for all that wait, and queued units for workers that have none."""
+        """Find workers for all waiting units, and queued units for idle workers."""
         reserved = self.reserved(ready)
         if reserved is not None and reserved.desk.empty:
             reserved.desk.queued.append(self._alone.popleft())
@@ -55,7 +55,7 @@ class UnitQueue:
         self._share(ready)
 
     def _share(self, ready: Sequence[Actor]) -> None:
-        """A worker without units takes the last from the longest queue."""
+        """An idle worker takes the last unit of the longest queue."""
         for actor in self._unreserved(ready):
             if actor.desk.empty and actor.call is None:
                 other = max(ready, key=lambda one: len(one.desk.queued))
@@ -67,9 +67,9 @@ class UnitQueue:
         return [actor for actor in ready if actor is not reserved]
 
     def reserved(self, ready: Sequence[Actor]) -> Actor | None:
-        """The worker that runs empty for a unit that must be alone: where nothing died lately, if possible.
+        """The worker to empty for a unit that must run alone, preferably where nothing has died recently.
 
-        A node that kills whatever it is given would otherwise be the first with nothing to do.
+        A node that kills every unit would otherwise always be the first one idle.
         """
         if not self._alone:
             return None
@@ -77,6 +77,6 @@ class UnitQueue:
 
 
 def _eagerness(actor: Actor) -> tuple[bool, int]:
-    """Order in which workers get units: those with an NPU first, then who wants most."""
+    """Order in which workers get units: those with an NPU first, then by what they want."""
     wants = actor.desk.wants()
     return actor.npu and wants > 0, wants

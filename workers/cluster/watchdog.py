@@ -1,6 +1,6 @@
-"""Ends an embedded Ray whose driver was killed. Run as a script, in a session of its own.
+"""Ends an embedded Ray whose driver was killed. Run as a script in a separate session.
 
-Ray's daemons notice a dead driver by themselves, its agents only after a minute; and nobody removes the
+Ray's daemons notice a dead driver by themselves, its agents only after a minute, and nobody removes the
 files. The driver holds the other end of standard input and writes a line for each daemon that it starts:
 its process id, which is also the id of the session that the daemon and its children form. When the input
 closes, the driver is gone. The argument is the folder to remove.
@@ -18,7 +18,7 @@ from pathlib import Path
 
 
 def members(sessions: set[int]) -> list[int]:
-    """Process ids in the given sessions, without those that only wait to be reaped."""
+    """Process ids in the given sessions, without zombies."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -29,7 +29,7 @@ def members(sessions: set[int]) -> list[int]:
 
 
 def end(sessions: set[int], folder: str) -> None:
-    """Kill what is in the sessions, until nothing is left, and remove the folder."""
+    """Kill all processes in the sessions, and remove the folder."""
     for _ in range(100):
         left = members(sessions)
         for pid in left:
