@@ -69,7 +69,7 @@ def test_a_model_is_sent_once_and_a_full_disk_says_so(hosts, run, tmp_path):
     ("env", "address", "sentence"),
     [
         ({"RAY_AUTH_TOKEN_PATH": "", "RAY_AUTH_TOKEN": "0" * 64}, "auto", "rejects this machine's token"),
-        ({}, "10.77.0.99:6379", "no Ray head answers there"),
+        ({}, "10.77.0.99:6379", "no Ray head answers"),
         ({}, "10.77.0.1", "expected auto, local or HOST:PORT"),
     ],
 )

@@ -206,7 +206,7 @@ def test_the_page_on_architecture_names_every_package() -> None:
 def test_the_settings_page_lists_every_variable_of_the_environment() -> None:
     text = (ROOT / "docs" / "settings.md").read_text("utf-8")
     assert [f"| `{name}` | {effect} |" for name, effect in VARIABLES.items()] == re.findall(
-        r"^\| `[A-Z0-9_]+` \| .* \|$", text.partition("Libraries read more")[0], flags=re.M
+        r"^\| `[A-Z0-9_]+` \| .* \|$", text.partition("Libraries read others")[0], flags=re.M
     )
 
 

@@ -61,7 +61,7 @@ def test_a_head_that_answers_strangers_is_refused_unless_asked_for(head):
 
 def test_a_head_that_does_not_answer_a_stranger_is_not_taken_for_locked(head):
     head(told(RAY, PYTHON), {"error": "Unreachable", "text": "no answer"})
-    with pytest.raises(ConfigError, match="cannot be told"):
+    with pytest.raises(ConfigError, match="cannot determine whether"):
         preflight.check("auto")
 
 
@@ -81,5 +81,5 @@ def test_a_closed_port_is_told():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    with pytest.raises(ConfigError, match="no Ray head answers there"):
+    with pytest.raises(ConfigError, match="no Ray head answers"):
         preflight.check(address)

@@ -171,8 +171,8 @@ class ClusterNodes:
         if self._listing is not None and now - self._listed > HEAD_SILENCE:
             self.headless = True
             raise WorkerFatalError(
-                f"the head of the cluster has not answered for {HEAD_SILENCE:.0f} s; what is finished is "
-                "kept: start the head, then the same command"
+                f"the head of the cluster has not answered for {HEAD_SILENCE:.0f} s; finished rows are "
+                "kept: start the head, then run the same command"
             )
         if self._listing is not None and self._listing.done():
             listing, self._listing = self._listing, None
