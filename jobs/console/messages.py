@@ -67,11 +67,11 @@ def _common_folder(paths: Sequence[str]) -> str:
 
 @contextmanager
 def real_stderr() -> Iterator[TextIO]:
-    """A stream to where standard error goes now, whatever is done to file descriptor 2 later.
+    """A stream to the current standard error, unaffected by later changes of file descriptor 2.
 
-    A job goes on without its reader: what is written to a closed pipe or a lost terminal is dropped.
+    A job continues without its reader: output to a closed pipe or a lost terminal is dropped.
     """
-    with suppress(OSError, ValueError, AttributeError):  # closed, or there never was one
+    with suppress(OSError, ValueError, AttributeError):  # closed, or never open
         sys.stderr.flush()
     try:
         descriptor = os.dup(2)
@@ -85,10 +85,10 @@ def real_stderr() -> Iterator[TextIO]:
 
 
 class _Lasting(io.FileIO):
-    """A file that takes everything and keeps what it can."""
+    """A file that accepts all data and drops what cannot be written."""
 
     def write(self, data: Any, /) -> int:
-        """Write `data`, or drop it where nobody reads any more."""
+        """Write `data`, or drop it if there is no reader left."""
         try:
             return super().write(data) or 0
         except OSError:
@@ -120,11 +120,11 @@ def native_stderr_to(path: Path, most: int = 10 * 1024 * 1024) -> Iterator[None]
 
 
 def tell_result(text: str) -> None:
-    """Print a result on standard output, where somebody still reads it."""
+    """Print a result on standard output, if there is still a reader."""
     try:
         print(text, flush=True)  # noqa: T201
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python fails once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # otherwise Python fails once more at exit
 
 
 def program() -> str:

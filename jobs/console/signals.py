@@ -1,10 +1,10 @@
-"""SIGINT, SIGTERM and SIGHUP: the first asks the job to drain, the second stops it at once.
+"""SIGINT, SIGTERM and SIGHUP: the first drains the job, the second stops it immediately.
 
-SIGHUP comes when a terminal or a connection closes; under nohup, which has it ignored, it stays ignored.
+SIGHUP arrives when a terminal or connection closes; if it is ignored, as under nohup, it stays ignored.
 
 The signals are blocked in all threads of a running job, and one thread waits for them. A handler would not
-do: Ray's native code replaces it (with one that aborts the process after three seconds) while it starts, and
-with the system's default while it ends. See sigwait(3) and pthread_sigmask(3).
+work: Ray's native code replaces it during start-up (with one that aborts the process after three seconds),
+and with the system's default during shutdown. See sigwait(3) and pthread_sigmask(3).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def heard() -> tuple[signal.Signals, ...]:
-    """The signals that stop a job here: without SIGHUP where whoever started us had it ignored."""
+    """The signals that stop a job; without SIGHUP if it was ignored when the process started."""
     ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     return SIGNALS[:2] if ignored else SIGNALS
 
@@ -37,13 +37,11 @@ class StopRequest:
 
     @property
     def exit_code(self) -> int | None:
-        """130 after SIGINT, 143 after SIGTERM, 129 after SIGHUP, None when nobody asked."""
+        """130 after SIGINT, 143 after SIGTERM, 129 after SIGHUP, None without a request."""
         return None if self.signal is None else 128 + self.signal
 
     def ask(self, number: int, frame: FrameType | None = None) -> None:
-        """Record a signal. Ends the process during start-up, when nothing can be lost, and at the third
-        request.
-        """
+        """Record a signal. Ends the process during start-up and at the third request."""
         self.count += 1
         if self.signal is None:
             self.signal = number
@@ -62,7 +60,7 @@ class StopRequest:
 
 @contextmanager
 def signals_blocked() -> Iterator[None]:
-    """Keep the signals waiting: for this thread, and for threads that it starts meanwhile."""
+    """Block the signals in this thread, and in threads that it starts meanwhile."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, heard())
     try:
         yield
@@ -72,7 +70,7 @@ def signals_blocked() -> Iterator[None]:
 
 @contextmanager
 def signals_for_children() -> Iterator[None]:
-    """Start a child process that can be ended by signals: it inherits what its parent's thread blocks."""
+    """Start a child process that signals can end, although it inherits the parent thread's mask."""
     before = signal.pthread_sigmask(signal.SIG_UNBLOCK, heard())
     try:
         yield

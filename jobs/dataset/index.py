@@ -70,7 +70,7 @@ def work_hash(model_sha256: str, settings_sha256: str) -> int:
 
 
 def file_hash(size: int | None, mtime_ns: int | None) -> int:
-    """A hash of a local file's path, size and time, which tells whether to read its content again."""
+    """A hash of a local file's size and time, which tells whether to read its content again."""
     return 0 if size is None or mtime_ns is None else hash((size, mtime_ns))
 
 

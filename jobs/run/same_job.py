@@ -1,8 +1,8 @@
 """Keeps an output folder to one job: its model, settings and manifest, unless `--redo` is given.
 
-What the command does not name is taken from job.json. What it names and is not the folder's own stops the run
-before any work. A manifest of entirely new rows is the folder's own if it has the path of the last one. Rows
-of an earlier model stay readable until each is replaced.
+Settings that the command does not name come from job.json. If the command names a different model, setting
+or manifest, the run stops before any work. A manifest with the path of the previous one is the same, even
+if all its rows are new. Rows of an earlier model stay readable until each is replaced.
 """
 
 from __future__ import annotations
@@ -96,14 +96,15 @@ class SameJob:
         if self._related(index, manifest, found):
             return None
         if self._config.sources and before.get("sources"):
-            return f"holds a job of {', '.join(before['sources'])}, not of {', '.join(self._config.sources)}"
+            its, mine = ", ".join(before["sources"]), ", ".join(self._config.sources)
+            return f"belongs to a job with the sources {its}, not {mine}"
         mine, its = manifest.name, before["name"]
         if mine == its:
-            return f"holds a job of other rows of {mine}, none of which are in it now"
-        return f"holds a job of the manifest {its}, not of {mine}"
+            return f"belongs to a job with other rows of {mine}"
+        return f"belongs to a job with the manifest {its}, not {mine}"
 
     def _from_same_place(self, manifest: Manifest) -> bool:
-        """Whether the rows come from where they came before: every night new rows under the same path."""
+        """Whether the manifest or the sources have the same path as before."""
         before = self._job["manifest"]
         if self._config.sources:
             return not set(before.get("sources") or ()).isdisjoint(absolute_sources(self._config.sources))

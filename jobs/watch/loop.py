@@ -28,7 +28,7 @@ from asr_batch.manifests.errors import ConfigError
 from asr_batch.manifests.sources import FILE, grown_manifest, made_manifest
 
 STILL = (1, 2, 5, 129, 130, 143)
-"""Exit codes of a batch after which there is no other."""
+"""Exit codes of a batch that end the loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,9 @@ class Pace:
 
 
 def watch_folder(config: RunConfig, pace: Pace | None = None, parts: Parts | None = None) -> int:
-    """Transcribe files that arrive in the one folder of `config.sources` until a signal; returns the exit
-    code.
+    """Transcribe files that arrive in the one folder of `config.sources`; returns the exit code.
+
+    Ends at a signal.
     """
     with stop_signals() as stop, real_stderr() as stream:
         voice = OnceVoice(quiet=config.quiet, as_json=config.progress == "json", stream=stream)

@@ -21,7 +21,7 @@ _spare: list[Child] = []
 
 
 def prepare() -> None:
-    """Start a process that loads its modules and waits to be taken."""
+    """Start a process that loads its modules and waits for `take`."""
     try:
         _spare.append(Child())
     except OSError:  # of the pool's own start, then with words

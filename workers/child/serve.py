@@ -22,7 +22,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def serve(descriptor: int) -> None:
-    """Answer calls until nobody is there to call."""
+    """Answer calls until the other side closes the socket."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # when to end is the job's decision
     if sys.platform == "linux":  # also in the middle of a file that hangs
