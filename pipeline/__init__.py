@@ -1,4 +1,4 @@
-"""Samples to transcript on one machine: audio, voice activity, windows, decoding rules, stitching, audit.
+"""Transcription on one machine: audio, voice activity, windows, decoding, retries, joining, audit.
 
-Knows nothing of Ray or of output formats.
+Does not know Ray or output formats.
 """

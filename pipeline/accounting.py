@@ -1,4 +1,6 @@
-"""From a finished track to its ledger rows: what was kept of each window, what is speech, what is bare."""
+"""Makes the ledger rows of a finished track: the text kept of each window, its speech, speech without
+text.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +26,12 @@ from asr_batch.pipeline.windows.planning import quietest, runs
 from asr_batch.pipeline.word_times import word_times
 
 _HARDLY = 0.15  # seconds of speech: text over less is suspect
-_JOIN = 40  # frames between two bare stretches that count as one
+_JOIN = 40  # frames between two stretches without text that count as one
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What of a window goes into the row: its seconds [start, end) and its words [first, last)."""
+    """What a row keeps of a window: its seconds [start, end) and its words [first, last)."""
 
     start: float
     end: float
@@ -50,7 +52,7 @@ def ledger(track: Track, info_node: str, channel: int) -> list[WindowRecord]:
 
 
 def keep(track: Track) -> list[Kept]:
-    """Seconds and words of each window that stand, so that each moment is taken from one window."""
+    """Seconds and words kept of each window, so that each moment belongs to one window."""
     windows = track.windows
     words = [words_of(window.outcome.result.text) if window.outcome else [] for window in windows]
     starts = [0.0] * len(windows)
@@ -89,7 +91,7 @@ def _record(
     end = track.end if window is track.windows[-1] else begin + window.end / SAMPLE_RATE
     heard = window.audible(threshold)
     gone = _gone(track, start, len(heard))
-    mask = heard | gone  # what nobody could read may have been speech
+    mask = heard | gone  # unreadable audio may have been speech
     kept_mask = mask.copy()
     kept_mask[: max(0, round((part.start - start) * FRAMES_PER_SECOND))] = False
     kept_mask[max(0, round((part.end - start) * FRAMES_PER_SECOND)) :] = False
@@ -133,7 +135,7 @@ def _gone(track: Track, start: float, count: int) -> Mask:
 
 
 def _unheard(window: DecodedWindow, speech: Mask) -> Mask:
-    """Frames of `speech` in stretches that the decoder did not listen to."""
+    """Frames of `speech` that the decoder did not attend to."""
     found = np.zeros_like(speech)
     doubtful = speech.copy()
     for start, end in window.confirmed:
@@ -193,7 +195,7 @@ def _with_times(
 def _segments(
     record: WindowRecord, result: WindowResult, words: Sequence[Word], part: Kept
 ) -> tuple[Segment, ...]:
-    """Segments by the model's timestamps if it gave any, else its sentences between pauses."""
+    """Segments by the model's timestamps if it has any, else its sentences between pauses."""
     pieces: list[tuple[float, float, str]] = []
     place = 0
     for piece in result.segments:

@@ -1,8 +1,8 @@
-"""A glossary without harm: each window is decoded as always, then once more with the terms in its prompt.
+"""Glossary: each window is decoded as usual, then again with the terms in its prompt.
 
-The second text counts only where it holds more of the terms and is as likely as the first. A prompt of terms
-changes words that have nothing to do with them, so a window that holds none keeps the text it would have had
-without a glossary, to the letter. docs/accuracy.md has the figures.
+The second text is used only if it contains more of the terms and is as likely as the first. A prompt of
+terms changes unrelated words too, so a window without terms keeps exactly the text it has without a
+glossary. docs/accuracy.md has the figures.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from asr_batch.pipeline.text.terms import Terms
 from asr_batch.pipeline.text.words import words_of
 
 LESS_LIKELY = 0.2
-"""How much lower the mean log-probability of the text with terms may be."""
+"""Maximum decrease of the mean log-probability with terms."""
 
 LONGER = 1.5
-"""How much longer or shorter, in words, it may be."""
+"""Maximum ratio of the lengths of both texts, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class _Again:
 
 
 class Biased:
-    """A recognizer that hears the terms of a glossary; for the rest it is the one inside."""
+    """Wraps a recognizer and adds the terms of a glossary."""
 
     def __init__(self, inside: Recognizer, glossary: Sequence[str]) -> None:
         self._inside, self._glossary, self._terms = inside, tuple(glossary), Terms(glossary)
@@ -41,34 +41,36 @@ class Biased:
 
     @property
     def info(self) -> ModelInfo:
-        """The model inside."""
+        """The wrapped model."""
         return self._inside.info
 
     def detect_language(self, windows: Sequence[Samples]) -> list[dict[str, float]]:
-        """As inside."""
+        """See the wrapped recognizer."""
         return self._inside.detect_language(windows)
 
     def submit(self, request: WindowRequest) -> None:
-        """Take a window in. Raises ItemError."""
+        """Accept a window. Raises ItemError."""
         self._inside.submit(request)
         self._requests[request.key] = request
 
     def poll(self) -> list[WindowResult]:
-        """Work until at least one window is finished; all finished ones."""
+        """Work until at least one window is finished; returns all finished ones."""
         while True:
             done = [end for result in self._inside.poll() if (end := self._take(result)) is not None]
             if done or not self._inside.pending():
                 return done
 
     def confirm(self) -> bool:
-        """As inside; first decodings that wait for their second are as suspect as those handed out."""
+        """See the wrapped recognizer; first decodings that wait for their second are as suspect as
+        returned ones.
+        """
         good = self._inside.confirm()
         if not good:
             self._suspect |= self._first.keys()
         return good
 
     def _take(self, result: WindowResult) -> WindowResult | None:
-        """The outcome of a window, None while it is being decoded again."""
+        """The outcome of a window; None while it is decoded again."""
         if isinstance(result.key, _Again):
             key = result.key.key
             first = self._first.pop(key)
@@ -88,7 +90,7 @@ class Biased:
         return None
 
     def _better(self, first: WindowResult, second: WindowResult) -> bool:
-        """Whether the text with terms is one that was spoken: more of the terms, as likely, about as long."""
+        """Whether the text with terms is credible: more of the terms, as likely, similar length."""
         if second.error is not None or second.truncated:
             return False
         heard = [self._terms.letters(result.text) for result in (first, second)]

@@ -1,4 +1,4 @@
-"""The first decoding of a window, in the language of the row or in the likeliest of several."""
+"""The first decoding of a window, in the language of the row or in the most likely of several."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.thresholds import CHANCE_WEIGHT, LEAST_CHANCE, LEAST_SPEECH
 
 Decoding = Generator[DecodeRequest, WindowResult, Outcome]
-"""Yields requests, is sent results: a further try is only another entry of the batch that is running."""
+"""Yields requests and receives results: a further attempt is another entry of the running batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Languages of a row of which it is not clear which is spoken where; `detect` gives the chance of each
+    """Candidate languages of a row with an unclear language; `detect` gives the probability of each
     language in a window.
     """
 
@@ -28,10 +28,10 @@ class Choice:
 def decode(
     samples: Samples, base: DecodeOptions, options: PipelineOptions, speech: float, choice: Choice | None
 ) -> Decoding:
-    """Decode one window that holds `speech` seconds of it (by Silero).
+    """Decode one window that has `speech` seconds of speech (by Silero).
 
-    In several languages if the row leaves the choice: the text that the model holds most likely stands, the
-    language that it heard counting a little.
+    If the row has several candidate languages, the most likely text wins, with a small weight for the
+    probability of its language.
     """
     if choice is None or speech < LEAST_SPEECH:
         result = yield request(samples, base, options, speech)

@@ -1,4 +1,4 @@
-"""What a decoded window must pass, and what of it stands when it does not."""
+"""Checks of a decoded window, and what is kept if they fail."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from asr_batch.pipeline.thresholds import (
 )
 
 _FAINT, _ORDINARY, _MOST_GAIN = -34.0, -20.0, 50.0  # dBFS, dBFS, dB
-_TOKENS_LATIN, _TOKENS_OTHER, _TOKENS_MORE = 6, 15, 16  # a second, a second, and a constant
+_TOKENS_LATIN, _TOKENS_OTHER, _TOKENS_MORE = 6, 15, 16  # per second, per second, constant
 
 WHOLE = frozenset({"failed", "repetition", "truncated", "prompt_echo"})
 """Faults of a window as a whole."""
@@ -35,7 +35,7 @@ WHOLE = frozenset({"failed", "repetition", "truncated", "prompt_echo"})
 
 @dataclass(frozen=True, slots=True)
 class DecodeRequest:
-    """One decoding that is wanted; `second`: by the second model."""
+    """A requested decoding; `second`: by the second model."""
 
     samples: Samples
     options: DecodeOptions
@@ -44,9 +44,9 @@ class DecodeRequest:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a window: the result that stands, flags, the other hypotheses.
+    """The outcome of a window: the accepted result, flags, the other hypotheses.
 
-    `result` has its `error` set when no try gave anything usable.
+    `result` has its `error` set if no attempt gave anything usable.
     """
 
     result: WindowResult
@@ -55,23 +55,23 @@ class Outcome:
 
 
 def hypothesis(source: str, result: WindowResult) -> Hypothesis:
-    """A result as it is kept in windows/."""
+    """A result as stored in windows/."""
     return Hypothesis(
         source, result.text, result.avg_logprob, compression_ratio(result.text), result.temperature
     )
 
 
 def compression_ratio(text: str) -> float:
-    """How many times smaller zlib makes the text (Whisper's measure of repetition); 0 for no text."""
+    """Compression ratio of the text with zlib (Whisper's measure of repetition); 0 without text."""
     data = text.encode("utf-8")
     return len(data) / len(zlib.compress(data)) if data else 0.0
 
 
 def loop_start(words: Sequence[str]) -> int | None:
-    """How many words stand before the second round of a loop (see thresholds); None without a loop."""
+    """Number of words before the second round of a loop (see thresholds); None without a loop."""
     compared = [normal(word) for word in words]
     for span in range(1, LOOP_SPAN + 1):
-        # Numbers are read out digit by digit: "nine nine nine nine" is no loop yet.
+        # Numbers are read digit by digit: "nine nine nine nine" is not a loop.
         rounds = DIGIT_TIMES if span == 1 else LOOP_TIMES
         same = 0
         for index in range(span, len(compared)):
@@ -82,19 +82,19 @@ def loop_start(words: Sequence[str]) -> int | None:
 
 
 def loops(text: str) -> bool:
-    """Whether a phrase of up to six words stands four times in a row."""
+    """Whether a phrase of up to six words occurs four times in a row."""
     return loop_start([word for word in words_of(text) if normal(word)]) is not None
 
 
 def doubled(text: str) -> bool:
-    """Whether the text says one thing twice and nothing else."""
+    """Whether the text consists of one phrase written twice."""
     words = normal_words(text)
     half = len(words) // 2
     return half > 0 and words[:half] == words[half:]
 
 
 def echoes(text: str, prompt: str | None) -> bool:
-    """Whether the text has words in a row from its prompt: it may only repeat what it was shown."""
+    """Whether the text repeats consecutive words of its prompt."""
     if not prompt:
         return False
     shown, said = normal_words(prompt), normal_words(text)
@@ -103,19 +103,19 @@ def echoes(text: str, prompt: str | None) -> bool:
 
 
 def letters(text: str) -> int:
-    """Letters and digits of a text: a steadier measure of how much was said than words."""
+    """Number of letters and digits: a steadier measure of the amount of speech than words."""
     return sum(character.isalnum() for character in text)
 
 
 def token_cap(seconds: float, language: str | None, limit: int | None) -> int:
-    """Most tokens that so much speech can need; never above `limit` (the option --max-new-tokens)."""
+    """Maximum number of tokens for this much speech; never above `limit` (--max-new-tokens)."""
     rate = _TOKENS_LATIN if language is None or language in LATIN else _TOKENS_OTHER
     cap = math.ceil(rate * seconds) + _TOKENS_MORE
     return cap if limit is None else min(cap, limit)
 
 
 def judge(result: WindowResult, speech: float, prompt: str | None = None) -> frozenset[str]:
-    """Names of the guards that the result fails; empty when it stands. `speech`: seconds by Silero."""
+    """Names of the guards that the result fails; empty if it passes. `speech`: seconds by Silero."""
     if result.error is not None:
         return frozenset({"failed"})
     faults = set()
@@ -134,7 +134,7 @@ def judge(result: WindowResult, speech: float, prompt: str | None = None) -> fro
 
 
 def without_loop(result: WindowResult) -> WindowResult:
-    """The result up to the end of the first round of its loop; itself where it has none."""
+    """The result up to the end of the first round of its loop; unchanged without a loop."""
     words = words_of(result.text)
     start = loop_start(words)
     if start is None:
@@ -150,9 +150,9 @@ def without_loop(result: WindowResult) -> WindowResult:
 
 
 def prepared(samples: Samples, level: Float32, heard: Mask) -> Samples:
-    """The window as the model hears it: faint speech is raised to an ordinary level.
+    """The samples for the model: faint speech is amplified to a normal level.
 
-    Whisper's features keep the absolute level of a window; speech far below what a model was trained on
+    Whisper's features keep the absolute level of a window; speech far below the level of the training data
     costs words.
     """
     if np.count_nonzero(heard) < LEAST_SPEECH * FRAMES_PER_SECOND:
@@ -168,7 +168,7 @@ def prepared(samples: Samples, level: Float32, heard: Mask) -> Samples:
 def request(
     samples: Samples, base: DecodeOptions, options: PipelineOptions, speech: float, second: bool = False
 ) -> DecodeRequest:
-    """The decoding of these samples, which hold `speech` seconds of it."""
+    """The request to decode these samples, which have `speech` seconds of speech."""
     seconds = len(samples) / SAMPLE_RATE
     cap = token_cap(seconds, base.language, options.max_new_tokens)
     speaks = True if speech >= LEAST_SPEECH else None

@@ -1,6 +1,6 @@
-"""The language of a row: a vote over speech windows spread over all of it.
+"""The language of a row: a vote of windows with speech from the whole row.
 
-Every span of a row listens at the same places, so all of them agree; answers are kept for the next span.
+All spans of a row use the same windows and so agree; results are cached for the next span.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from asr_batch.pipeline.thresholds import LEAST_CHANCE, MOST_LANGUAGES, SECOND_L
 from asr_batch.pipeline.windows.planning import SPEECH
 
 _ENOUGH = 1.5  # seconds of speech that a voter needs
-_KEPT = 256  # answers remembered
-_FIRST_LOOK = 6  # places of the first round; each round doubles them
+_KEPT = 256  # cached rows
+_FIRST_LOOK = 6  # positions of the first round; each round doubles them
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The language of a row, its probability (None: it was given), and a `choice` where others are likely."""
+    """The language of a row, its probability (None: it was given), and a `choice` if others are likely."""
 
     language: str | None
     prob: float | None = None
@@ -39,7 +39,7 @@ class Answer:
 
 
 class LanguageVote:
-    """Asks the recognizer's language detection; remembers rows."""
+    """Language detection by vote, with a cache of rows."""
 
     def __init__(self, recognizer: Recognizer, options: PipelineOptions) -> None:
         self._recognizer = recognizer
@@ -47,7 +47,7 @@ class LanguageVote:
         self._answers: OrderedDict[tuple[object, ...], Answer] = OrderedDict()
 
     def __call__(self, unit: Unit, source: Source, info: AudioInfo, channel: str) -> Answer:
-        """The row's language, its probability, and what else may be spoken in it.
+        """The row's language, its probability, and other candidates.
 
         Raises ItemError (`bad_language`) for a language that the model does not know.
         """
@@ -109,7 +109,7 @@ class LanguageVote:
             reader.close()
 
     def _vote(self, windows: Sequence[Samples]) -> Answer:
-        """Mean of the probabilities over the windows; a choice where they disagree or one alone is unsure."""
+        """Mean probabilities over the windows; a choice if they disagree, or if a single one is unsure."""
         voters = self._chances([part for part in windows if len(part)])
         total: dict[str, float] = {}
         for chances in voters:
@@ -128,7 +128,7 @@ class LanguageVote:
         )
 
     def _chances(self, windows: Sequence[Samples]) -> list[dict[str, float]]:
-        """Chance of each language that may be spoken, in each window."""
+        """Probability of each candidate language in each window."""
         allowed = self._options.languages
         return [
             {code: chance for code, chance in chances.items() if not allowed or code in allowed}
@@ -137,7 +137,7 @@ class LanguageVote:
 
 
 def _candidates(voters: Sequence[dict[str, float]], ranked: Sequence[str], prob: float) -> set[str]:
-    """Languages that may be spoken beside the likeliest of all, `ranked[0]`, of probability `prob`."""
+    """Candidate languages besides the most likely one, `ranked[0]`, of probability `prob`."""
     if len(voters) == 1:
         likely = [code for code in ranked[:MOST_LANGUAGES] if voters[0][code] >= LEAST_CHANCE]
         return set(likely) if prob < SURE_CHANCE else set()
@@ -150,7 +150,7 @@ def _speech(samples: Samples) -> float:
 
 
 def _voters(found: dict[float, float]) -> list[float]:
-    """Places whose windows vote, in order of time: those with enough speech, spread evenly; else the best."""
+    """Positions of the voters in order of time: those with enough speech, spread evenly; else the best."""
     speaking = sorted(at for at, speech in found.items() if speech >= _ENOUGH)
     if not speaking:
         return [min(found, key=lambda at: (-found[at], at))]

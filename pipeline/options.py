@@ -1,6 +1,6 @@
-"""Settings of the pipeline: one frozen record, built by the job's config and passed down.
+"""Settings of the pipeline: one frozen record, built from the job's settings and passed down.
 
-Every field decides the text that comes out, so all of them go into the settings fingerprint.
+Every field affects the text, so all of them are part of the settings hash.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ class PipelineOptions:
     """How rows are cut, decoded, checked and repaired. Times in seconds.
 
     `window` None: the model's own. `plain` turns off everything that a reference implementation lacks:
-    voice activity detection, guards, fallback and repair. `languages` restricts language detection.
-    `prompt` and `glossary` (terms, the most important first) go before every window's text; a row's own
-    prompt replaces `prompt`.
+    voice activity detection, guards, and retries. `languages` restricts language detection. `prompt` and
+    `glossary` (terms, the most important first) become the prompt of every window; a row's own prompt
+    replaces `prompt`.
     """
 
     language: str | None = None

@@ -1,4 +1,4 @@
-"""Records of a track: the stretch it covers, and what the ledger keeps of each of its windows."""
+"""Records of a track: the stretch it covers, and the data kept of each window for the ledger."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from asr_batch.pipeline.windows.planning import SPEECH
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """What of a file is decoded; `track` is one of its tracks of audio, None the one to be heard."""
+    """The stretch of a file to decode; `track` is one of its audio tracks, None: chosen when it is read."""
 
     source: Source
     start: float
@@ -38,11 +38,11 @@ class Stretch:
 
 @dataclass(slots=True)
 class DecodedWindow:
-    """A window after planning: what the ledger needs of it, without its samples.
+    """A window after planning: the data for the ledger, without samples.
 
-    `start`, `end` in samples from the start of the track; `level` and `speech` (probability)
-    of each frame, in half precision. `outcome` None: skipped as silence.
-    `confirmed`: stretches in frames that a second hearing found complete.
+    `start`, `end` in samples from the start of the track; `level` and `speech` (probability) of each
+    frame, in half precision. `outcome` None: skipped as silence. `confirmed`: stretches in frames that a
+    second decoding found complete.
     """
 
     index: int
@@ -62,18 +62,19 @@ class DecodedWindow:
 
     @property
     def heard(self) -> Mask:
-        """Frames that Silero holds to be speech."""
+        """Frames that Silero classifies as speech."""
         return self.speech >= SPEECH
 
     @property
     def places(self) -> tuple[TimedText, ...]:
-        """Where its words were heard; empty where that is not told."""
+        """Positions of its words; empty if the engine has none."""
         return self.outcome.result.places if self.outcome else ()
 
     @property
     def unspoken(self) -> bool:
-        """Whether independent witnesses agree that nobody speaks: Silero, and the model's own no-speech
-        probability or how unlikely it holds its text to be.
+        """Whether independent signals agree that nobody speaks.
+
+        The signals are Silero, and the model's no-speech probability or the low probability of its text.
         """
         if self.outcome is None or self.outcome.result.error is not None:
             return False
@@ -87,8 +88,9 @@ class DecodedWindow:
         return unlikely and result.no_speech_prob > SILENT_MODEL and self.heard_seconds < SILENT_SECONDS
 
     def audible(self, threshold: float) -> Mask:
-        """Frames that the audit holds to be speech, by the recording's `threshold`; in a window in which
-        nobody speaks, those that Silero is sure of.
+        """Frames that the audit classifies as speech, by the recording's `threshold`.
+
+        In a window without speech, the frames of which Silero is sure.
         """
         if self.unspoken:
             return self.heard
@@ -96,5 +98,5 @@ class DecodedWindow:
 
     @property
     def heard_seconds(self) -> float:
-        """Seconds that Silero holds to be speech."""
+        """Seconds that Silero classifies as speech."""
         return float(np.count_nonzero(self.heard)) / FRAMES_PER_SECOND

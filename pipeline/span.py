@@ -1,4 +1,4 @@
-"""One unit on its way through a worker: its channels one after the other, its failure if it has one."""
+"""One unit in a worker: its channels one after the other, or its failure."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ from asr_batch.pipeline.windows.boundaries import plain_boundary, quiet_boundary
 
 T = TypeVar("T")
 Vote = Callable[[Unit, Source, AudioInfo, str], Answer]
-"""The language of a row, by listening to it at several places."""
+"""Detects the language of a row from several positions."""
 
 
 class SpanRun:
-    """A unit being transcribed. Its methods never raise for a bad file: `failure` is set and it is done."""
+    """A unit being transcribed. Its methods never raise for a bad file: `failure` is set and the unit is
+    done.
+    """
 
     def __init__(
         self,
@@ -41,7 +43,7 @@ class SpanRun:
         self._second = second
         self.failure: Failure | None = None
         self.decode_seconds = 0.0
-        # The name may be all that tells a codec.
+        # The extension may be the only hint at the codec.
         self._source = NamedBytes.of(source, unit.item.location) if isinstance(source, bytes) else source
         self._model = model
         self._options = options
@@ -61,7 +63,7 @@ class SpanRun:
 
     @property
     def finished(self) -> bool:
-        """Whether `result` has all."""
+        """Whether `result` is complete."""
         if self._waiting:
             return False
         return self.failure is not None or (self._opened and self._track is None and not self._channels)
@@ -72,19 +74,19 @@ class SpanRun:
         return kept + (self._track.done_seconds if self._track else 0.0)
 
     def windows_left(self) -> float:
-        """About how many windows it will still ask for."""
+        """Approximate number of windows that it will still request."""
         if self.finished:
             return 0.0
         return max(1.0, (self.unit.seconds - self.seconds_done()) / self._model.window)
 
     def pull(self, node: str) -> tuple[object, DecodeRequest] | None:
-        """The next decoding that can start, or None while there is none."""
+        """The next decoding that can start, or None."""
         if self.failure is not None:
             return None
         return self._guarded(lambda: self._pull(node))
 
     def give(self, key: object, result: WindowResult, node: str) -> None:
-        """Hand a result over to the window that asked."""
+        """Pass a result to the window that requested it."""
         self._waiting -= 1
         if self.failure is not None or self._track is None:
             return
@@ -161,7 +163,7 @@ class SpanRun:
         )
 
     def _close_finished(self, node: str) -> None:
-        """Write the track into the ledger once all its windows are settled."""
+        """Write the track to the ledger once all its windows are resolved."""
         track = self._track
         if track is None or not track.finished:
             return
@@ -205,7 +207,7 @@ class SpanRun:
             self._track = None
 
     def result(self, node: str) -> SpanResult:
-        """What the unit came to."""
+        """The result of the unit."""
         unit = self.unit
         start = self._boundaries[0]
         if self.failure is not None:

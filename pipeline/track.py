@@ -1,4 +1,4 @@
-"""One channel of one span on its way: planned windows out, results in, ledger rows at the end."""
+"""One channel of one span: plans windows, receives results, and makes ledger rows at the end."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from asr_batch.pipeline.windows.planning import SPEECH, PlannerName, Window, pla
 from asr_batch.pipeline.windows.silence import is_silence
 
 SHORTEST = 0.02
-"""Seconds of audio below which there is nothing to recognise."""
+"""Seconds of audio below which there is nothing to transcribe."""
 
 MISSING = 1.0
-"""Seconds of a damaged file from which on a row says that they are missing."""
+"""Seconds missing from a damaged file from which the row reports it."""
 
 
 class Track:
@@ -74,7 +74,7 @@ class Track:
         self._settled = options.plain
 
     def _measured(self, meter: Meter) -> Iterator[Measured]:
-        """The stream, measured; in plain mode without voice activity."""
+        """The measured stream; in plain mode without voice activity."""
         if not self.options.plain:
             yield from meter.measure(self._stream.blocks())
             return
@@ -88,9 +88,9 @@ class Track:
         return self._planned is None and not self._open and self._settled
 
     def pull(self) -> tuple[int, DecodeRequest] | None:
-        """The next decoding that can start, or None while there is none.
+        """The next decoding that can start, or None.
 
-        Raises ItemError when the audio cannot be read.
+        Raises ItemError if the audio cannot be read.
         """
         while not self._ready and self._planned is not None:
             window = next(self._planned, None)
@@ -108,7 +108,7 @@ class Track:
         return index, request
 
     def give(self, index: int, result: WindowResult) -> None:
-        """Hand a result to the window that asked."""
+        """Pass a result to the window that requested it."""
         if index < 0:
             assert self._retries is not None
             self._retries.give(~index, result)
@@ -129,7 +129,7 @@ class Track:
             self._retries.close()
 
     def _go_on(self, retries: Retries) -> None:
-        """What retries ask now, under numbers below zero: a window's own is taken."""
+        """Queue requests of retries, with negative keys because a window's own key is taken."""
         self._ready += ((~index, request) for index, request in retries.requests())
         self._settled = retries.finished
 
@@ -164,14 +164,14 @@ class Track:
         self._ready.append((window.index, next(decoding)))
 
     def _plain(self, window: Window) -> Decoding:
-        """One greedy pass over the window; a model that wants its full length pads it with zeros itself."""
+        """One greedy pass over the window; a model with a fixed length pads it with zeros itself."""
         options = replace(self.base, plain=True, max_new_tokens=self.options.max_new_tokens)
         result = yield DecodeRequest(window.samples, options)
         flags = {"truncated"} if result.truncated else set()
         return Outcome(result, frozenset(flags | ({"failed"} if result.error else set())))
 
     def _close_stream(self) -> None:
-        """The audio has ended: is it what was promised?"""
+        """Check the audio at its end against what was expected."""
         stream, self._planned = self._stream, None
         stream.close()
         self.end, self.notes = stream.end, stream.notes
@@ -194,7 +194,7 @@ class Track:
         )
 
     def _shortfall(self, stream: AudioStream) -> Failure | None:
-        """What is missing of what the row or the file promises."""
+        """What is missing compared with the row or the file's header."""
         wanted, damage = self.stretch.end, stream.damage
         if wanted is not None and wanted - stream.end > 0.05:
             return Failure("bad_span", f"the row ends at {wanted:g} s; the audio ends at {stream.end:.3f} s")

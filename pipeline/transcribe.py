@@ -1,4 +1,4 @@
-"""Many open units, one recognizer: keeps its slots full across files and hands finished spans back."""
+"""Transcribes many open units with one recognizer, keeping its slots full across files."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.span import SpanRun
 
 _AHEAD = 2
-"""Windows in sight for each slot of the recognizer."""
+"""Windows planned ahead for each slot of the recognizer."""
 
 
 class Transcriber:
     """Transcribes units. Not thread-safe.
 
-    `second` loads the second model, when a window asks for one; `node` names this machine in the ledger.
+    `second` loads the second model when a window first needs it; `node` names this machine in the ledger.
     """
 
     def __init__(
@@ -45,19 +45,19 @@ class Transcriber:
         self._runs: dict[tuple[str, int], SpanRun] = {}
 
     def add(self, unit: Unit, source: Source) -> None:
-        """Take a unit in; nothing is read before `advance`."""
+        """Accept a unit; nothing is read before `advance`."""
         self._runs[unit.key] = SpanRun(
             unit, source, self._recognizer.info, self._options, self._vote, self._second is not None
         )
 
     def room(self) -> int:
-        """How many more units it wants now so that the recognizer's slots stay full."""
+        """Number of further units needed to keep the recognizer's slots full."""
         wanted = _AHEAD * max(1, self._recognizer.info.batch)
         in_sight = sum(run.windows_left() for run in self._runs.values())
         return max(0, math.ceil(wanted - in_sight))
 
     def open_units(self) -> tuple[Unit, ...]:
-        """Units taken in and not handed back, oldest first."""
+        """Units accepted and not returned, oldest first."""
         return tuple(run.unit for run in self._runs.values())
 
     def progress(self) -> dict[tuple[str, int], float]:
@@ -65,7 +65,7 @@ class Transcriber:
         return {key: run.seconds_done() for key, run in self._runs.items()}
 
     def advance(self, seconds: float) -> list[SpanResult]:
-        """Work until at least one unit is finished or `seconds` have passed; the finished ones."""
+        """Work until at least one unit is finished or `seconds` have passed; returns the finished ones."""
         until = time.monotonic() + seconds
         while self._runs:
             self._fill()
@@ -79,7 +79,7 @@ class Transcriber:
         return []
 
     def close(self) -> None:
-        """Drop what is open and release the recognizer."""
+        """Drop open units and release the recognizer."""
         for run in self._runs.values():
             run.close()
         self._runs.clear()
@@ -88,7 +88,7 @@ class Transcriber:
             self._second_model.close()
 
     def _fill(self) -> None:
-        """Submit windows while the recognizer wants some, oldest unit first."""
+        """Submit windows while the recognizer accepts them, oldest unit first."""
         for key, run in self._runs.items():
             while self._recognizer.room() > 0:
                 began = time.monotonic()
@@ -103,7 +103,9 @@ class Transcriber:
                     self._recognizer.submit(WindowRequest((key, slot), request.samples, request.options))
 
     def _ask_second(self, request: DecodeRequest) -> WindowResult:
-        """One window through the second model, which is loaded now if it was not; rare, so not batched."""
+        """Decode one window with the second model, loading it if necessary; not batched, because it is
+        rare.
+        """
         if self._second_model is None:
             assert self._second is not None
             self._second_model = self._second()

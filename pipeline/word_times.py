@@ -1,4 +1,4 @@
-"""Times of words in the file: from the decoder's attention where it has them, else spread over the speech."""
+"""Word times in the file: from the decoder's attention if available, else spread over the speech."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from asr_batch.pipeline.text.words import words_of
 from asr_batch.pipeline.windows.planning import pauses, runs
 
 _SHORTEST = 0.06
-"""Seconds under which no word is said; the spacing of attention is 0.02 to 0.08 s."""
+"""Minimum duration of a word in seconds; the resolution of attention is 0.02 to 0.08 s."""
 
 _PAUSE = 8
-"""Frames of a pause that no word lasts through."""
+"""Frames of a pause that no word spans."""
 
 
 def word_times(
     record: WindowRecord, result: WindowResult, window: DecodedWindow
 ) -> tuple[tuple[Word, ...], bool]:
-    """The words of a window with times in the file, and whether the times are only approximate.
+    """The words of a window with times in the file, and whether the times are approximate.
 
-    Times do not decrease, stay inside what was kept of the window, and no word lasts through a pause.
+    Times do not decrease, stay inside the kept part of the window, and no word spans a pause.
     """
     texts = words_of(result.text)
     prob = float(np.exp(min(0.0, result.avg_logprob)))
@@ -52,7 +52,7 @@ def _without_pauses(words: Sequence[Word], window: DecodedWindow) -> list[Word]:
 
 
 def _trimmed(word: Word, silent: Sequence[tuple[float, float]]) -> Word:
-    """The word on the side of each pause where it has more room to be said."""
+    """The word on the side of each pause where it has more room."""
     start, end = word.start, word.end
     for first, last in silent:
         if last <= start or first >= end:
@@ -66,7 +66,7 @@ def _trimmed(word: Word, silent: Sequence[tuple[float, float]]) -> Word:
 
 
 def _lengthened(words: Sequence[Word]) -> list[Word]:
-    """Words of no length share the time of their neighbours, by what each takes to say."""
+    """Words of zero duration share the time of their neighbours, in proportion to their spoken length."""
     out: list[Word] = []
     group: list[Word] = []
     for word in words:
@@ -89,7 +89,7 @@ def _shared(group: Sequence[Word]) -> list[Word]:
 
 
 def _inside(words: Sequence[Word], record: WindowRecord) -> tuple[Word, ...]:
-    """The words in the file's time, with times that do not decrease and stay inside what was kept."""
+    """The words in file time, with times that do not decrease and stay inside the kept part."""
     out: list[Word] = []
     place = record.keep_start
     for word in words:

@@ -1,1 +1,1 @@
-"""Audio files to measured samples at 16 kHz."""
+"""Reads audio files as samples at 16 kHz, with level and speech probability."""

@@ -1,4 +1,4 @@
-"""What is heard every 10 ms: level and speech probability, in the one pass over the samples."""
+"""Level and speech probability of every 10 ms frame, computed in one pass over the samples."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ FRAME = SAMPLE_RATE // 100
 
 FRAMES_PER_SECOND = 100
 BLOCK = 125 * CHUNK
-"""Samples measured at once (4 s): a whole number of frames and of Silero's chunks, so that the figures do
-not depend on how the file was read."""
+"""Samples measured at once (4 s): a whole number of frames and of Silero's chunks, so that the values do
+not depend on how the file was read.
+"""
 
 _SILENCE = 1e-12  # power below which a frame counts as -120 dBFS
 
@@ -36,7 +37,7 @@ class Measured:
 
 
 def levels(samples: Samples) -> Float32:
-    """Power of each 10 ms in dBFS, [ceil(n / 160)]; the last frame may be shorter."""
+    """Power of each 10 ms frame in dBFS, [ceil(n / 160)]; the last frame may be shorter."""
     whole = len(samples) // FRAME
     body = samples[: whole * FRAME].reshape(whole, FRAME)
     power = np.einsum("ij,ij->i", body, body) / FRAME
@@ -86,7 +87,7 @@ def regular(blocks: Iterable[Samples], size: int) -> Iterator[Samples]:
 
 
 def percentile(values: Float32, percent: float) -> Any:
-    """`np.percentile` over the last axis, a float or one per row; a quarter of its time for 1,000 values."""
+    """Like `np.percentile` over the last axis, four times as fast for 1,000 values."""
     place = (values.shape[-1] - 1) * (percent / 100)
     below = int(place)
     above, share = min(below + 1, values.shape[-1] - 1), place - below
@@ -96,12 +97,12 @@ def percentile(values: Float32, percent: float) -> Any:
 
 
 def centred_sum(values: NDArray[Any], width: int) -> NDArray[Any]:
-    """Sum of the odd `width` values around each; numpy's mode "same" is longer where they are fewer."""
+    """Sum of the odd `width` values around each; numpy's mode "same" returns more values for short input."""
     return np.convolve(values, np.ones(width, values.dtype))[width // 2 : width // 2 + len(values)]
 
 
 def smoothed(values: Float32, width: int) -> Float32:
-    """Centred moving mean of odd `width`; at the ends over what there is."""
+    """Centred moving average of odd `width`; at the ends over the values that exist."""
     total, count = centred_sum(values, width), centred_sum(np.ones_like(values), width)
     out: Float32 = (total / count).astype(np.float32)
     return out

@@ -1,9 +1,9 @@
-"""Several channels to one, so that what is said in any of them is heard.
+"""Mixes several channels to one without losing speech in any of them.
 
-Each block is mixed by itself, so a span that begins anywhere mixes as the whole file does. The usual layouts
-have weights: the centre carries speech and counts in full, left and right as much together, the rest less,
-and the effects channel not at all. Where the mix is much weaker than a channel (out of phase, or one of many
-microphones) that channel is taken.
+Each block is mixed separately, so a span that begins anywhere is mixed as in the whole file. Common
+layouts have weights: the centre carries speech and has weight 1, left and right 0.5 each, the LFE channel
+0, the rest less. If the mix is much weaker than a channel (opposite phase, or one of many microphones),
+that channel is used instead.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ _LAYOUTS = {
     "7.1": "LRCESSSS",
     "7.1(wide)": "LRCESSLR",
 }
-_WEAK = 0.1  # power of the mix against the louder channel's: -10 dB
-_HEARD = 1e-7  # power of a channel that can be heard: -70 dBFS
-_AS_LOUD = 0.5  # power: the first of channels that are about as loud is taken
+_WEAK = 0.1  # power of the mix relative to the louder channel: -10 dB
+_HEARD = 1e-7  # power of an audible channel: -70 dBFS
+_AS_LOUD = 0.5  # power: the first of channels with similar level is used
 _FADE = 0.01  # seconds from one mix to the next
-_LOUDEST = 4.0  # full scale is 1; beyond this a float file holds no sound, and squares would overflow
+_LOUDEST = 4.0  # full scale is 1; larger values in a float file are no sound, and squares would overflow
 
 Float32 = NDArray[np.float32]
 
 
 class Mixer:
-    """Blocks to mono. `channel` None mixes; a channel that a later block lacks is silent there.
+    """Mixes blocks to mono. `channel` None mixes; a channel missing from a later block is silent there.
 
-    `replaced` counts samples that were NaN or infinite and became 0, `alone` the seconds that one channel
-    stands for all.
+    `replaced` counts samples that were NaN or infinite and became 0, `alone` the seconds for which one
+    channel replaced the mix.
     """
 
     def __init__(self, channel: int | None) -> None:
@@ -59,7 +59,7 @@ class Mixer:
         self._weights: Float32 | None = None
 
     def mono(self, block: Block) -> Samples:
-        """The block's samples [n] for the ear of a model."""
+        """The block's samples [n] as mono."""
         samples = block.samples
         count = samples.shape[1]
         if self._channel is not None or count == 1:
@@ -96,7 +96,7 @@ class Mixer:
 
 
 def usual_weights(count: int, layout: str) -> Float32:
-    """What each channel counts for in a mix."""
+    """The weight of each channel in a mix."""
     known = _LAYOUTS.get(layout, "")
     if len(known) == count:
         return np.array([_WEIGHTS[role] for role in known], np.float32)
@@ -104,7 +104,7 @@ def usual_weights(count: int, layout: str) -> Float32:
 
 
 def _drowned(samples: Float32, mono: Float32, weights: Float32) -> int | None:
-    """The channel to take where the mix is much weaker than it, else None."""
+    """The channel that replaces a much weaker mix, or None."""
     powers = _power(samples)
     heard = np.where(weights > 0, powers, 0.0)
     if heard.max() < _HEARD:

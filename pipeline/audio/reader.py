@@ -1,4 +1,4 @@
-"""Sound files to float32 samples at 16 kHz, as a stream of blocks in constant memory."""
+"""Reads sound files as float32 samples at 16 kHz, as a stream of blocks in constant memory."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from asr_batch.pipeline.audio.source import Source, shown
 
 __all__ = ["AudioInfo", "AudioStream", "length_of", "probe", "read_samples"]
 
-_BEFORE = 0.25  # seconds read before a stretch at least: filters and fades have settled by then
-_BEHIND = (HALF + 64) / SAMPLE_RATE  # seconds read behind it
+_BEFORE = 0.25  # minimum seconds read before a stretch, until filters and fades have settled
+_BEHIND = (HALF + 64) / SAMPLE_RATE  # seconds read after it
 
 
 def probe(source: Source, track: int | None = None) -> AudioInfo:
-    """What the file says about itself; decodes nothing (of several tracks, what it takes to hear one).
+    """Read a file's metadata without decoding it (of several tracks, as much as needed to choose one).
 
     Raises ItemError (`not_found`, `unreadable`, `empty_file`, `unsupported_codec`, `bad_track`).
     """
@@ -35,12 +35,11 @@ def probe(source: Source, track: int | None = None) -> AudioInfo:
 class AudioStream:
     """A stretch of a file, mono at 16 kHz, as blocks of about a second.
 
-    `channel` is `mix` or a channel number as text, `track` a track number or None for the one to be heard,
-    `plain` leaves offset and rumble in. After the last block `end` is the second of the file where the audio
-    really ended, `short` whether that is before the end that was asked for (or promised by the header),
-    `replaced` the number of samples that were NaN or infinite and became 0, `damage` what could not be read,
-    `notes` say which track and channel were taken where that was not plain. Raises ItemError as `probe`, and
-    `bad_channel`.
+    `channel` is `mix` or a channel number as text; `track` a track number, or None to choose one; `plain`
+    keeps offset and rumble. After the last block, `end` is the second of the file where the audio really
+    ended; `short` tells whether that is before the requested end (or the header's); `replaced` counts
+    samples that were NaN or infinite and became 0; `damage` is what could not be read; `notes` describe
+    the choice of track and channel if there was one. Raises ItemError as `probe`, and `bad_channel`.
     """
 
     def __init__(
@@ -71,20 +70,18 @@ class AudioStream:
 
     @property
     def replaced(self) -> int:
-        """Samples that were no numbers."""
+        """Number of samples that were NaN or infinite."""
         return self._mixer.replaced
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences on the choice of track and channel."""
+        """Sentences about the choice of track and channel."""
         alone = self._mixer.alone
-        told = (
-            f"the mix of its channels is much weaker than one of them for {alone:.1f} s: that one was taken"
-        )
+        told = f"the mix of its channels is much weaker than one of them for {alone:.1f} s: that one was used"
         return (*self._decoder.notes, *((told,) if alone else ()))
 
     def blocks(self) -> Iterator[Samples]:
-        """The samples as float32 blocks [n]; the same blocks for the same arguments, always."""
+        """The samples as float32 blocks [n]; the same arguments always give the same blocks."""
         self._position = self._origin = 0.0
         parts: Iterator[Samples] = self._resampled()
         if not self._plain:
@@ -107,12 +104,12 @@ class AudioStream:
             self.end = max(self.start, reached)
             self.short = cut_short(reached, self.info.promised)
             return
-        # The asked border itself, not its nearest sample: the next span of the row starts there.
+        # The requested boundary itself, not its nearest sample: the next span of the row starts there.
         self.short = reached < self._asked - 1.0 / self.info.sample_rate
         self.end = max(self.start, reached) if self.short else self._asked
 
     def _resampled(self) -> Iterator[Samples]:
-        """Mono at 16 kHz from the second `_origin` on, in which lie some samples before the start."""
+        """Mono at 16 kHz from second `_origin` on, a few samples before the start."""
         rate, resampler = 0, None
         for block in self._continuous():
             if block.rate != rate:
@@ -125,7 +122,7 @@ class AudioStream:
             yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
     def _continuous(self) -> Iterator[Block]:
-        """The decoder's blocks from shortly before the start on, gaps between them as silence."""
+        """The decoder's blocks from shortly before the start on, with silence in gaps."""
         begin = float(max(0, int(self.start - _BEFORE) - 1)) if self.start else 0.0
         until = None if self._asked is None else self._asked + _BEHIND
         started = False
@@ -152,7 +149,7 @@ class AudioStream:
 
 
 def _filled(blocks: Iterable[Block], position: float) -> Iterator[Block]:
-    """The blocks with silence of up to a second each where they leave a gap behind `position`."""
+    """The blocks with silence of up to a second each for gaps after `position`."""
     for block in blocks:
         missing = round((block.start - position) * block.rate)
         while missing > 0:
@@ -172,7 +169,7 @@ def _resampler(rate: int) -> soxr.ResampleStream | None:
 def read_samples(
     source: Source, start: float, end: float, channel: str = "mix", *, track: int | None = None
 ) -> Samples:
-    """The stretch [start, end) of a file in one array; for stretches of seconds, not for whole files.
+    """The stretch [start, end) of a file as one array; for seconds of audio, not for whole files.
 
     Raises ItemError as `AudioStream`.
     """
@@ -185,7 +182,7 @@ def read_samples(
 
 
 def length_of(source: Source, track: int | None = None) -> float:
-    """Seconds of a file whose header does not tell them, by decoding it.
+    """Seconds of a file without a length in its header, by decoding it.
 
     Raises ItemError as `AudioStream`.
     """

@@ -1,4 +1,4 @@
-"""Stretches of a track once more, in order of time, for repairs: by seeking, or in one pass of decoding."""
+"""Reads stretches of a track again in order of time, for retries: by seeking, or in one decoding pass."""
 
 from __future__ import annotations
 

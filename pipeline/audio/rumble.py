@@ -1,10 +1,10 @@
-"""Takes away what lies under speech where it is loud: an offset, hum of the mains, rumble.
+"""Removes strong sound below speech: DC offset, mains hum, rumble.
 
-It drowns the levels that windows are cut by, hides speech from the voice detector, and eats the range of the
-model's features. Second by second of the file: where what lies below 80 Hz is at least as loud as -45 dBFS
-and not 10 dB weaker than the rest, it goes. Ordinary recordings keep every bit.
+Such sound masks the levels used for cutting, hides speech from voice activity detection, and uses up the
+range of the model's features. For every second of the file in which the level below 80 Hz is at least -45
+dBFS and less than 10 dB below the rest, it is removed. All other seconds stay bit-identical.
 
-The filter has linear phase (Kaiser window, 43 ms to either side): 0 dB from 100 Hz, -55 dB up to 60 Hz.
+The filter has linear phase (Kaiser window, 43 ms on either side): 0 dB from 100 Hz, -55 dB up to 60 Hz.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import numpy as np
 from asr_batch.models.recognizer import SAMPLE_RATE, Samples
 
 HALF = 690
-"""Samples that the filter looks to either side."""
+"""Samples on either side that the filter uses."""
 
 _CUTOFF = 80.0  # Hz
 _BETA = 5.0  # Kaiser's: 55 dB
 _SECOND = SAMPLE_RATE
 _SIZE = 18_000  # of the transform: a second and both sides, a product of small primes
-_LOUD, _SHARE = 10**-4.5, 0.1  # power, and share of the power of all above it
-_GROUP = 100  # samples whose mean is taken for a first look
+_LOUD, _SHARE = 10**-4.5, 0.1  # power, and share of the power of everything above it
+_GROUP = 100  # samples per mean in the first, coarse check
 _MOST_HIDDEN = 2.5  # power that such means lose at 80 Hz, at most
 _FADE = SAMPLE_RATE // 20
-_TELLING = SAMPLE_RATE // 4  # samples from which a rest of a second is judged by itself
+_TELLING = SAMPLE_RATE // 4  # minimum samples of a partial second that is judged separately
 
 
 def _low_pass() -> np.ndarray:
@@ -40,7 +40,7 @@ _FILTER = _low_pass()
 
 
 def without_rumble(blocks: Iterable[Samples]) -> Iterator[Samples]:
-    """The same samples in blocks of a second; beyond both ends the sound goes on mirrored."""
+    """The same samples in blocks of a second; both ends are extended by reflection."""
     held = np.zeros(0, np.float32)
     share: float | None = None
     first = True
@@ -62,15 +62,15 @@ def without_rumble(blocks: Iterable[Samples]) -> Iterator[Samples]:
 
 
 def _before(samples: Samples) -> Samples:
-    """What lies before the samples: they, turned around their first one in time and value."""
+    """The samples before the start: reflected in time and value around the first one."""
     padded: Samples = np.pad(samples[: HALF + 1], (HALF, 0), mode="reflect", reflect_type="odd")
     return padded[:HALF]
 
 
 def _cleaned(around: Samples, before: float | None) -> tuple[Samples, float]:
-    """The samples [n + 2 HALF] without their sides and rumble, and the share of it that was taken away.
+    """The samples [n + 2 HALF] without sides and rumble, and the share of the rumble that was removed.
 
-    `before` is the share of the second before, from which this one fades; None: there is none.
+    `before` is the share for the previous second, from which this one fades; None: there is none.
     """
     samples = around[HALF:-HALF]
     suspect = _hum_power(samples) * _MOST_HIDDEN >= _LOUD
@@ -92,7 +92,7 @@ def _cleaned(around: Samples, before: float | None) -> tuple[Samples, float]:
 
 
 def _hum_power(samples: Samples) -> float:
-    """Power of what is left of the samples in means of 6 ms."""
+    """Power of the rest of the samples in means of 6 ms."""
     count = len(samples) // _GROUP
     if not count:
         return float(np.square(samples).mean()) if len(samples) else 0.0

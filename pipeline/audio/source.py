@@ -1,4 +1,4 @@
-"""Opens what a row names without ever hanging: regular files and bytes only, checked before any decoder."""
+"""Opens the audio of a row without blocking: regular files and bytes only, checked before any decoder."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ Stream = io.BufferedIOBase | io.RawIOBase
 """An open source, or a view of one."""
 
 ReadsAt = Callable[[int, int], bytes]
-"""Bytes of a file by first and count; fewer at its end."""
+"""Reads bytes of a file by offset and count; fewer at its end."""
 
 
 class NamedBytes(bytes):
-    """The bytes of a file that lies elsewhere, with its name, which may be all that tells its codec."""
+    """The bytes of a file stored elsewhere, with its name, whose extension may be needed to choose the
+    codec.
+    """
 
     name: str = ""
 
@@ -36,7 +38,7 @@ class NamedBytes(bytes):
 
 
 def ending(source: Source) -> str:
-    """The name's ending in lower case, with its dot; empty where there is no name."""
+    """The lower-case extension with its dot; empty without a name."""
     name = getattr(source, "name", "")
     return os.path.splitext(name.partition("?")[0])[1].lower()  # noqa: PTH122 - also of URLs
 
@@ -51,22 +53,22 @@ _KINDS: tuple[tuple[int, str], ...] = (
 
 
 def shown(source: Source) -> str:
-    """The source's name as it may stand in a message (bytes that are no UTF-8 and newlines escaped)."""
+    """The source's name for messages (invalid UTF-8 and newlines escaped)."""
     if isinstance(source, bytes):
         return f"audio of {len(source)} bytes"
     return ascii(source.name)[1:-1] if not source.name.isprintable() else source.name
 
 
 def open_source(source: Source) -> io.BufferedIOBase:
-    """The source opened for reading, at its first byte.
+    """Open the source for reading, at its first byte.
 
-    Raises ItemError: `not_found`, `unreadable` (no regular file, no permission), `empty_file`.
+    Raises ItemError: `not_found`, `unreadable` (not a regular file, no permission), `empty_file`.
     """
     if isinstance(source, bytes):
         if not source:
-            raise ItemError("empty_file", "the audio holds no bytes; expected a sound file")
+            raise ItemError("empty_file", "the audio has 0 bytes; expected a sound file")
         return io.BytesIO(source)
-    # Without O_NONBLOCK the open itself waits for a writer when the name is a FIFO.
+    # Without O_NONBLOCK, opening a FIFO waits for a writer.
     try:
         handle = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
@@ -80,7 +82,7 @@ def open_source(source: Source) -> io.BufferedIOBase:
 
 
 class View(io.RawIOBase):
-    """The bytes [first, last) of another stream as a file of its own, some of them replaced by `patches`."""
+    """The bytes [first, last) of another stream as a file, some of them replaced by `patches`."""
 
     def __init__(
         self, stream: io.BufferedIOBase, first: int, last: int, patches: Mapping[int, bytes] | None = None
@@ -91,25 +93,25 @@ class View(io.RawIOBase):
         self._place = 0
 
     def readable(self) -> bool:
-        """It is."""
+        """Always True."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """Always True."""
         return True
 
     def tell(self) -> int:
-        """Bytes from the view's first one."""
+        """Offset from the view's first byte."""
         return self._place
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Move; a place before the first byte is the first byte."""
+        """Move; an offset before the first byte is the first byte."""
         base = (0, self._place, self._length)[whence]
         self._place = max(0, base + offset)
         return self._place
 
     def readinto(self, buffer: Any, /) -> int:
-        """Fill the buffer as far as there are bytes."""
+        """Fill the buffer with the available bytes."""
         wanted = max(0, min(len(buffer), self._length - self._place))
         self._stream.seek(self._first + self._place)
         data = bytearray(self._stream.read(wanted))
@@ -122,18 +124,20 @@ class View(io.RawIOBase):
         return len(data)
 
     def close(self) -> None:
-        """Release the stream below too."""
+        """Close the underlying stream too."""
         self._stream.close()
         super().close()
 
 
 def size_of(stream: io.BufferedIOBase) -> int:
-    """Bytes of an open source."""
+    """Size of an open source in bytes."""
     return len(stream.getvalue()) if isinstance(stream, io.BytesIO) else os.fstat(stream.fileno()).st_size
 
 
 def reads_at(stream: Stream) -> ReadsAt:
-    """Reads anywhere in an open source without moving it. (Not mmap: a file cut meanwhile would kill us.)"""
+    """Reads anywhere in an open source without moving it. (Not mmap: truncating the file would kill the
+    process.)
+    """
     if isinstance(stream, io.BytesIO):
         data = stream.getvalue()
         return lambda first, count: data[first : first + count]

@@ -1,1 +1,1 @@
-"""Second tries for windows whose speech did not become text."""
+"""Further decodings of windows whose speech did not become text."""

@@ -1,7 +1,8 @@
-"""Speech inside a window that no word stands for, told by where the decoder listened.
+"""Finds speech inside a window without words, from the decoder's attention.
 
-A decoder that skips a sentence leaves no trace in its probabilities. Its attention does: the word before
-the skipped speech lasts far longer than such a word takes, or end-of-text comes while somebody still speaks.
+A decoder that skips a sentence leaves no trace in its probabilities. Its attention shows it: the word
+before the skipped speech lasts far longer than it takes to say, or end-of-text comes while somebody still
+speaks.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ from asr_batch.pipeline.text.spoken import spoken_seconds
 from asr_batch.pipeline.thresholds import SLOW_WORDS, SPARE
 from asr_batch.pipeline.windows.planning import pause_score
 
-_BACK, _ON = 1.5, 1.0  # seconds around a gap in which the pauses that bound a second hearing are looked for
-_SLACK = 8  # frames by which places of words are coarse
+_BACK, _ON = 1.5, 1.0  # seconds around a gap in which its bounding pauses are searched
+_SLACK = 8  # frames: resolution of word positions
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Frames [start, end) of a window to hear again, from pause to pause; words [first, last) stand there.
+    """Frames [start, end) of a window to decode again, from pause to pause; they contain words [first,
+    last).
 
-    `missing`: seconds of speech there that these words do not account for.
+    `missing`: seconds of speech that these words do not account for.
     """
 
     first: int
@@ -36,20 +38,22 @@ class Gap:
 
 
 def missing(words: Sequence[TimedText], speech: Mask) -> float:
-    """Seconds of speech in the stretch of a window that its `words` account for least; 0 without words."""
+    """Seconds of speech in the least accounted-for stretch of a window with these `words`; 0 without
+    words.
+    """
     return _worst(_excesses(words, speech))[2] if words else 0.0
 
 
 def bare_stretches(words: Sequence[TimedText], speech: Mask, least: float) -> Iterator[tuple[int, int]]:
-    """Frames [start, end) of a window in which `least` seconds of speech or more have no words."""
+    """Frames [start, end) of a window with at least `least` seconds of speech without words."""
     for first, last, _ in _runs(words, speech, least):
         yield _extent(words, first, last, len(speech))
 
 
 def find_gaps(words: Sequence[TimedText], speech: Mask, level: Float32, least: float) -> list[Gap]:
-    """Stretches of a window in which `least` seconds of speech or more have no words, in order of time.
+    """Stretches of a window with at least `least` seconds of speech without words, in order of time.
 
-    Stretches whose pauses or words are the same count as one.
+    Stretches with the same pauses or words are merged.
     """
     gaps = sorted(
         (_widened(words, run, speech, level) for run in _runs(words, speech, least)),
@@ -71,7 +75,7 @@ def find_gaps(words: Sequence[TimedText], speech: Mask, level: Float32, least: f
 
 
 def _runs(words: Sequence[TimedText], speech: Mask, least: float) -> Iterator[tuple[int, int, float]]:
-    """Runs of words [first, last) that account for their speech least, worst first, with the excess."""
+    """Runs of words [first, last) that account least for their speech, worst first, with the excess."""
     left = _excesses(words, speech) if words else []
     while left:
         first, last, excess = _worst(left)
@@ -90,14 +94,14 @@ def _extent(words: Sequence[TimedText], first: int, last: int, frames: int) -> t
 
 
 def _ends(words: Sequence[TimedText], frames: int) -> list[int]:
-    """The frame at which each word ends, and the window."""
+    """The end frame of each word, and of the window."""
     return [min(round(word.end * FRAMES_PER_SECOND), frames) for word in words] + [frames]
 
 
 def _excesses(words: Sequence[TimedText], speech: Mask) -> list[float]:
-    """Seconds of speech in each word's time above what such a word takes, and last those behind all words.
+    """Seconds of speech in each word's time beyond its spoken duration, and finally those after all words.
 
-    The time that a word takes is longer where most words of the window take longer.
+    The expected duration is longer if most words of the window take longer.
     """
     starts = [round(word.start * FRAMES_PER_SECOND) for word in words]
     ends = _ends(words, len(speech))
@@ -126,7 +130,7 @@ def _worst(excesses: Sequence[float]) -> tuple[int, int, float]:
 
 
 def _widened(words: Sequence[TimedText], run: tuple[int, int, float], speech: Mask, level: Float32) -> Gap:
-    """The gap from a pause before it to a pause behind it, with the words that lie between these."""
+    """The gap extended to a pause before it and a pause after it, with the words in between."""
     first, last, excess = run
     score = pause_score(level, speech.astype(np.float32))
     start, end = _extent(words, first, last, len(speech))

@@ -1,4 +1,4 @@
-"""A second hearing of a window or of a stretch of it: what it says, and how two hearings become one text."""
+"""A second decoding of a window or of a part of it, and merging of two texts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from asr_batch.pipeline.windows.planning import pauses, quietest, runs
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word of a hearing with the place where it was heard, and its time if that is known; in the window."""
+    """A word of a decoding with its position, and its time if known; relative to the window."""
 
     place: TimedText
     timed: TimedWord | None = None
@@ -36,9 +36,9 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """What every second hearing of a track needs.
+    """Context for all further decodings of a track.
 
-    `second`: there is a second model; `choice`: several languages may be spoken.
+    `second`: there is a second model; `choice`: several languages are possible.
     """
 
     base: DecodeOptions
@@ -49,9 +49,9 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Hearing:
-    """Results of consecutive stretches of a window as one.
+    """Results of consecutive parts of a window as one.
 
-    `faults`: guards that any of them fails; `words`: theirs, in the window's time.
+    `faults`: guards that any of them fails; `words`: their words, in the window's time.
     """
 
     result: WindowResult
@@ -71,7 +71,7 @@ def hear(
     second: bool = False,
     changes: dict[str, object] | None = None,
 ) -> Decoding:
-    """Decode the stretches of a window between these frames; `changes` to the options of the track."""
+    """Decode the parts of a window between these frames; `changes` to the options of the track."""
     base = replace(listener.base, **(changes or {}))  # type: ignore[arg-type]
     results: list[WindowResult] = []
     words: list[Word] = []
@@ -88,7 +88,7 @@ def hear(
         faults |= judge(result, spoken) - {"low_logprob"}
         words += words_heard(result, start / FRAMES_PER_SECOND, speech[start:end])
     joined = _joined(results)
-    if not joined.avg_logprob >= LOGPROB:  # of all together: a short piece may be less likely
+    if not joined.avg_logprob >= LOGPROB:  # of all together: a short part may be less likely
         faults.add("low_logprob")
     return Hearing(joined, tuple(words), frozenset(faults))
 
@@ -96,7 +96,7 @@ def hear(
 def words_heard(result: WindowResult, offset: float, speech: Mask) -> list[Word]:
     """The words of a result that begins `offset` seconds into the window.
 
-    Where the engine does not tell their places they lie over the speech.
+    Without positions from the engine they are spread over the speech.
     """
     texts = words_of(result.text)
     places: Sequence[TimedText] = result.places
@@ -112,7 +112,7 @@ def words_heard(result: WindowResult, offset: float, speech: Mask) -> list[Word]
 
 
 def spread(texts: Sequence[str], speech: Mask) -> list[TimedText]:
-    """Words over the frames that hold speech, each as long as its letters ask for."""
+    """Spread words over the frames with speech, in proportion to their letters."""
     frames = np.flatnonzero(speech)
     if not len(frames):
         frames = np.arange(max(1, len(speech)))
@@ -123,9 +123,10 @@ def spread(texts: Sequence[str], speech: Mask) -> list[TimedText]:
 
 
 def merged(standing: Sequence[Word], heard: Sequence[Word]) -> list[Word]:
-    """Both texts of a stretch as one.
+    """Merge two texts of a stretch.
 
-    Every word that stands, unless another, longer one was heard for it, and what was only heard.
+    Keeps every existing word, unless a longer one replaces it, and adds words that only the second text
+    has.
     """
     matcher = difflib.SequenceMatcher(
         None, [normal(w.place.text) for w in standing], [normal(w.place.text) for w in heard], autojunk=False
@@ -174,9 +175,9 @@ def _joined(results: Sequence[WindowResult]) -> WindowResult:
 
 
 def utterances(level: Float32, speech: Mask, least: float, start: int, end: int) -> list[int]:
-    """Frames at which [start, end) falls into utterances.
+    """Frames at which [start, end) is divided into utterances.
 
-    Its edges, and a quiet place in each pause of `least` seconds or more between speech.
+    These are its edges, and a quiet place in each pause of `least` seconds or more between speech.
     """
     quiet = pauses(level, speech.astype(np.float32))
     voiced = np.flatnonzero(~quiet[start:end])
@@ -194,8 +195,10 @@ def _inside(found: Sequence[tuple[int, int]], low: int, high: int) -> Iterator[t
 
 
 def halves(level: Float32, speech: Mask) -> list[int]:
-    """Frames at which a window falls into two parts: the longest pause of its middle half, else the quietest
-    place there. A window under four seconds stays whole.
+    """Frames that divide a window into two parts: the longest pause of its middle half, else the quietest
+    place.
+
+    A window under four seconds stays whole.
     """
     frames = len(level)
     if frames < 4 * FRAMES_PER_SECOND:

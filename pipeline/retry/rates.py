@@ -1,4 +1,6 @@
-"""Windows that say far less than their recording usually does in the time, where nothing better is known."""
+"""Windows with far fewer letters per second than usual in their recording, for engines without word
+positions.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,9 @@ from asr_batch.pipeline.thresholds import ENOUGH_SPEECH, TELLING_WINDOWS, THIN
 
 
 def thin_windows(windows: Sequence[DecodedWindow], threshold: float) -> frozenset[int]:
-    """Indices of windows whose text is far too short for their speech, by what is usual in this recording.
+    """Indices of windows whose text is far too short for their speech, by the rate of the recording.
 
-    `threshold`: the audit's. Windows whose decoder tells where it listened are judged by that instead.
+    `threshold`: the audit's. Windows with word positions are judged by those instead.
     """
     rates = [_rate(window, threshold) for window in windows]
     known = np.array([rate for rate in rates if rate > 0])
@@ -33,7 +35,7 @@ def thin_windows(windows: Sequence[DecodedWindow], threshold: float) -> frozense
 
 
 def _rate(window: DecodedWindow, threshold: float) -> float:
-    """Letters a second of speech; NaN where there is too little of it."""
+    """Letters per second of speech; NaN if there is too little speech."""
     if window.outcome is None or window.outcome.result.error is not None or window.unspoken:
         return math.nan
     seconds = float(np.count_nonzero(window.audible(threshold))) / FRAMES_PER_SECOND

@@ -1,4 +1,4 @@
-"""After the last window of a track: which windows are heard again, in what order, within which budget."""
+"""Schedules retries after the last window of a track: which windows, in what order, within which budget."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ from asr_batch.pipeline.thresholds import AT_ONCE, LEAST_WINDOWS, SECONDS_TURN
 
 @dataclass(frozen=True, slots=True)
 class DecodedTrack:
-    """A track whose windows are all decoded once. `end`: second of the file where it ended; `threshold`:
-    the audit's; `budget`: seconds of audio that may be decoded again.
+    """A track whose windows have all been decoded once.
+
+    `end`: second of the file where it ended; `threshold`: the audit's; `budget`: seconds of audio that may
+    be decoded again.
     """
 
     stretch: Stretch
@@ -33,7 +35,7 @@ class DecodedTrack:
 
 
 def budget_of(options: PipelineOptions, seconds: float, window: float) -> float:
-    """Seconds of audio that a span of so many seconds may decode again."""
+    """Seconds of audio that a span of this length may decode again."""
     if options.repair_budget <= 0:
         return 0.0
     return max(options.repair_budget * seconds, LEAST_WINDOWS * window)
@@ -43,10 +45,11 @@ Running = Generator[DecodeRequest, WindowResult, Doubtful]
 
 
 class Retries:
-    """Hears the doubtful windows of a track again: one strategy after the other, of each all windows at once.
+    """Decodes the doubtful windows of a track again: one strategy after the other, each on all windows at
+    once.
 
-    Who takes part in a round is settled when the round before has ended, by what that one left of the budget.
-    So results may come back in any order.
+    The participants of a round are fixed when the previous round has ended, by its remaining budget. So
+    results may come back in any order.
     """
 
     def __init__(self, track: DecodedTrack, listener: Listener) -> None:
@@ -69,7 +72,7 @@ class Retries:
         return requests
 
     def give(self, index: int, result: WindowResult) -> None:
-        """Hand a result to the window that asked. Raises ItemError when the audio cannot be read."""
+        """Pass a result to the window that requested it. Raises ItemError if the audio cannot be read."""
         self._send(index, result)
         self._go_on()
 
@@ -82,7 +85,7 @@ class Retries:
             self._reader = None
 
     def _go_on(self) -> None:
-        """Start what can; when a round has ended, the next one."""
+        """Start what is possible; start the next round when one has ended."""
         while not self.finished:
             while self._waiting and len(self._running) < AT_ONCE:
                 self._start(self._waiting.popleft())
@@ -159,9 +162,9 @@ def _doubtful(track: DecodedTrack) -> list[Doubtful]:
 
 
 def _chosen(windows: Iterable[Doubtful], strategy: Strategy, listener: Listener, budget: float) -> list[int]:
-    """The windows that want the strategy and that the budget (seconds of audio) allows, in order of time.
+    """The windows that need the strategy and fit into the budget (seconds of audio), in order of time.
 
-    Those with most speech to win for a second decoded come first; of equals the earliest.
+    Those with the most speech to gain per second decoded come first; of equals the earliest.
     """
     wanting = [window for window in windows if strategy.wanted(window, listener)]
     picked: list[int] = []
@@ -174,5 +177,5 @@ def _chosen(windows: Iterable[Doubtful], strategy: Strategy, listener: Listener,
 
 
 def _gain(window: Doubtful) -> float:
-    """Seconds of speech to win."""
+    """Seconds of speech to gain."""
     return window.spoken if window.faulty or window.outcome.flags else sum(gap.missing for gap in window.gaps)

@@ -1,7 +1,7 @@
-"""The ways to hear a doubtful window again: a table of values, tried in order until none is wanted.
+"""The retry strategies: a table of values, tried in order until none is needed.
 
-What each costs and gains on human speech: docs/retries.md. A strategy is a generator: it yields requests, is
-sent results, and returns the outcome that stands. What it does depends on the window alone.
+docs/retries.md lists costs and gains on human speech. A strategy is a generator: it yields requests,
+receives results, and returns the outcome. It depends on the window alone.
 """
 
 from __future__ import annotations
@@ -55,17 +55,17 @@ from asr_batch.pipeline.thresholds import (
     WORSE,
 )
 
-_EDGE = 5  # frames kept around speech that is heard alone
+_EDGE = 5  # frames kept around speech that is decoded alone
 _USELESS = WHOLE | {"low_logprob"}
 _MENDED = _USELESS | {"too_dense"}
 
 
 @dataclass(frozen=True, slots=True)
 class Doubtful:
-    """A window to hear again: its outcome so far and what is heard in it, frame by frame.
+    """A window to decode again: its outcome so far, and the speech in it, frame by frame.
 
-    `speech` is the audit's; `thin`: it says far less than this recording usually does in the time;
-    `confirmed`: stretches [start, end) in frames that a second hearing found complete.
+    `speech` is the audit's; `thin`: it has far less text than usual in this recording; `confirmed`:
+    stretches [start, end) in frames that a second decoding found complete.
     """
 
     index: int
@@ -87,17 +87,17 @@ class Doubtful:
 
     @property
     def unheard(self) -> bool:
-        """Whether the window as a whole has no text that its speech asks for."""
+        """Whether the window as a whole lacks text for its speech."""
         return "failed" in self.outcome.flags or self.thin or bare(self.outcome, self.spoken)
 
     @property
     def faulty(self) -> bool:
-        """Whether something is wrong with the window as a whole."""
+        """Whether the window as a whole has a fault."""
         return self.unheard or bool(self.outcome.flags & _USELESS)
 
     @property
     def gaps(self) -> list[Gap]:
-        """Stretches of speech without words that no second hearing has confirmed."""
+        """Stretches of speech without words that no second decoding has confirmed."""
         places = self.outcome.result.places
         if not places or [place.text for place in places] != words_of(self.outcome.result.text):
             return []
@@ -112,8 +112,9 @@ Attempt = Generator[DecodeRequest, WindowResult, Doubtful]
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """One way to hear a window again. `wanted` tells whether the window needs it, `cost` how many seconds of
-    audio it decodes at most.
+    """One way to decode a window again.
+
+    `wanted`: whether the window needs it; `cost`: seconds of audio that it decodes at most.
     """
 
     name: str
@@ -123,7 +124,7 @@ class Strategy:
 
 
 def bare(outcome: Outcome | None, speech: float) -> bool:
-    """Whether so many seconds of speech count as not transcribed by this outcome (None: skipped)."""
+    """Whether this much speech counts as not transcribed by the outcome (None: skipped)."""
     if outcome is None or outcome.result.error is not None:
         return speech >= LEAST_SPEECH
     words = len(words_of(outcome.result.text))
@@ -133,7 +134,7 @@ def bare(outcome: Outcome | None, speech: float) -> bool:
 
 
 def _without_prompt(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
-    """The window without its prompt: what the prompt put there is not said again."""
+    """Decode the window without its prompt, so that the prompt's words are not repeated."""
     hearing = yield from _whole(window, samples, listener, {"prompt": None})
     real = echoes(hearing.result.text, listener.base.prompt)
     if real or hearing.faults & WHOLE or not hearing.words:
@@ -143,7 +144,7 @@ def _without_prompt(window: Doubtful, samples: Samples, listener: Listener) -> A
 
 
 def _by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
-    """Each utterance alone: what is said again and again comes as often, what looped does not."""
+    """Decode each utterance separately: really repeated speech stays, loops do not."""
     edges = utterances(window.level, window.speech, PAUSE, 0, len(window.level))
     if len(edges) > 2:
         hearing = yield from hear(samples, edges, window.speech, listener)
@@ -159,13 +160,13 @@ def _by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Att
 
 
 def _says_as_much(window: Doubtful, hearing: Hearing) -> bool:
-    """Whether both hearings are equally long: what is repeated was said so often."""
+    """Whether both texts have similar length, so that repetition was really spoken."""
     stood = total_letters(words_of(window.outcome.result.text))
     return ALIKE * stood <= _letters(hearing.words) <= stood / ALIKE
 
 
 def _cut_off(window: Doubtful) -> Doubtful:
-    """The text up to where its loop begins: what follows is more than anybody says in the time."""
+    """Cut the text where its loop begins."""
     outcome = window.outcome
     cut = without_loop(outcome.result)
     if cut is outcome.result:
@@ -175,15 +176,17 @@ def _cut_off(window: Doubtful) -> Doubtful:
 
 
 def _fill_gaps(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
-    """Each stretch of speech without words, from the pause before it to the pause behind it, in one piece."""
-    for gap in reversed(window.gaps):  # from the last one: the words before it keep their places
+    """Decode each gap, from the pause before it to the pause after it, in one piece."""
+    for gap in reversed(window.gaps):  # from the last one, so that words before it keep their positions
         hearing = yield from hear(samples, [gap.start, gap.end], window.speech, listener)
         window = _filled(window, gap, hearing, sure=not _left_over(window, gap, hearing))
     return window
 
 
 def _fill_by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
-    """The stretches that are left, each utterance alone: what is said twice is heard twice."""
+    """Decode each utterance of the remaining gaps separately, so that a repeated sentence is written
+    twice.
+    """
     for gap in reversed(window.gaps):
         edges = utterances(window.level, window.speech, PAUSE, gap.start, gap.end)
         hearing = yield from hear(samples, edges, window.speech, listener)
@@ -192,14 +195,14 @@ def _fill_by_utterance(window: Doubtful, samples: Samples, listener: Listener) -
 
 
 def _left_over(window: Doubtful, gap: Gap, hearing: Hearing) -> bool:
-    """Whether the second hearing has a gap too."""
+    """Whether the second decoding also has a gap."""
     speech = np.zeros_like(window.speech)
     speech[gap.start : gap.end] = window.speech[gap.start : gap.end]
     return missing([word.place for word in hearing.words], speech) >= GAP
 
 
 def _filled(window: Doubtful, gap: Gap, hearing: Hearing, *, sure: bool) -> Doubtful:
-    """The window with what is new in a hearing, or with the stretch confirmed; `sure`: it heard all of it."""
+    """Insert what is new in a decoding, or confirm the stretch; `sure`: the decoding covers all of it."""
     standing = words_heard(window.outcome.result, 0.0, window.speech)
     inside = standing[gap.first : gap.last]
     both = merged(inside, hearing.words)
@@ -218,7 +221,9 @@ def _letters(words: Iterable[Word]) -> int:
 
 
 def _between_other_silences(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
-    """The speech alone between other lengths of silence: a short word said once comes once in one of them."""
+    """Decode the speech alone between other lengths of silence: one of them usually gives a short word
+    once.
+    """
     voiced = np.flatnonzero(window.speech)
     if not len(voiced):
         return window
@@ -238,20 +243,20 @@ def _between_other_silences(window: Doubtful, samples: Samples, listener: Listen
 
 
 def _in_halves(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
-    """Both halves of the window, cut where it is quiet."""
+    """Decode both halves of the window, cut where it is quiet."""
     edges = halves(window.level, window.speech)
     hearing = yield from hear(samples, edges, window.speech, listener)
     return _if_better(window, "halves", hearing)
 
 
 def _by_cpu(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
-    """The window encoded on the CPU instead of the NPU."""
+    """Decode the window with the CPU encoder instead of the NPU."""
     hearing = yield from _whole(window, samples, listener, {"cpu_encoder": True})
     return _if_better(window, "CPU encoder", hearing)
 
 
 def _by_second_model(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
-    """The window by the second model."""
+    """Decode the window with the second model."""
     hearing = yield from hear(samples, [0, len(window.level)], window.speech, listener, second=True)
     return _if_better(window, "second model", hearing)
 
@@ -268,7 +273,7 @@ def _if_better(window: Doubtful, name: str, hearing: Hearing) -> Doubtful:
 
 
 def _believable(window: Doubtful, hearing: Hearing) -> bool:
-    """Whether a hearing says something, and as many words as people say in the time."""
+    """Whether a decoding has text, with a credible number of words for its speech."""
     words = len(hearing.words)
     if hearing.result.error is not None or not words:
         return False
@@ -276,7 +281,7 @@ def _believable(window: Doubtful, hearing: Hearing) -> bool:
 
 
 def _says_more(window: Doubtful, hearing: Hearing) -> bool:
-    """Whether a hearing is what was wanted: any text, a likelier one, or more of it."""
+    """Whether a decoding improves the text: any text, a more likely one, or more of it."""
     before, now = window.outcome.result, hearing.result
     if window.outcome.flags & WHOLE:
         return True
@@ -286,7 +291,7 @@ def _says_more(window: Doubtful, hearing: Hearing) -> bool:
 
 
 def _as_likely(window: Doubtful, hearing: Hearing) -> bool:
-    """Of two tries the likelier stands; a text that was cut off by the cap is none."""
+    """Whether the new text is about as likely; a text cut off by the token limit does not count."""
     before = window.outcome
     return "truncated" in before.flags or hearing.result.avg_logprob >= before.result.avg_logprob - WORSE
 

@@ -1,1 +1,1 @@
-"""Words, seams between windows, whole transcripts."""
+"""Words, joining of windows, whole transcripts."""

@@ -64,7 +64,7 @@ def assemble(item: AudioItem, spans: Sequence[SpanResult]) -> Transcript:
 
 
 def _failed(item: AudioItem, spans: Sequence[SpanResult], failures: Sequence[Failure]) -> Transcript:
-    failure = failures[0] if failures else Failure("internal_error", "no part of the row came back")
+    failure = failures[0] if failures else Failure("internal_error", "no part of the row was transcribed")
     return Transcript(
         item.id,
         item.audio,
@@ -80,7 +80,7 @@ def _failed(item: AudioItem, spans: Sequence[SpanResult], failures: Sequence[Fai
 
 
 def _windows(spans: Sequence[SpanResult]) -> tuple[WindowRecord, ...]:
-    """All windows in order of channel and time, numbered, with one for each span that failed."""
+    """All windows in order of channel and time, numbered, with one for each failed span."""
     found: list[WindowRecord] = []
     for index, span in enumerate(spans):
         if span.failure is None:

@@ -1,4 +1,4 @@
-"""Timed words to sentences: segments as they go under a picture or into a table."""
+"""Divides timed words into sentences: segments for subtitles and tables."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _ENDS = tuple(".?!\u2026\u3002\uff1f\uff01")
 _CLOSING = "\"'\u201d\u2019\u00bb)]"
 
 _PAUSE = 0.15
-"""Seconds of silence behind a full stop that end a segment."""
+"""Seconds of silence after a full stop that end a segment."""
 
 _LONG_PAUSE, _LONG = 0.4, 6.0
-"""Seconds of silence that end a segment of so many seconds anywhere."""
+"""Seconds of silence that end a segment longer than this many seconds, at any word."""
 
 
 def sentences(words: Sequence[Word]) -> list[tuple[int, int]]:
-    """Words [first, last) of each segment: sentences before a pause, and long ones cut in long pauses."""
+    """Words [first, last) of each segment: sentences before a pause, and long ones cut at long pauses."""
     out: list[tuple[int, int]] = []
     first = 0
     for index, word in enumerate(words):

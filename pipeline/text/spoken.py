@@ -1,4 +1,4 @@
-"""How long a written word takes to say: "1234" and "www" are short to write and long to say."""
+"""Estimates how long a written word takes to say: "1234" and "www" are short to write and long to say."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from asr_batch.pipeline.thresholds import LETTER_SECONDS, WORD_SECONDS
 
 _DIGIT = 5
-"""Letters of a spoken digit: "three" to "seven"; places of longer numbers ("twenty") take about as many."""
+"""Letters of a spoken digit: "three" to "seven"; parts of longer numbers ("twenty") take about as many."""
 
 _NAME = 3
-"""Letters that the name of a letter takes, where it is spelled: "bee", "double-u"."""
+"""Letters of the name of a letter that is spelled: "bee", "double-u"."""
 
 _SIGN = 4
 """Letters of a sign inside a word: "dot", "at", "percent"."""
@@ -22,7 +22,7 @@ _SILENT = frozenset(
 
 
 def spoken_letters(word: str) -> int:
-    """The letters of a written word as it is spoken."""
+    """Number of letters of a written word as spoken."""
     core = word.strip("".join(_SILENT))
     letters = [character for character in core if character.isalpha()]
     spelled = len(letters) == 1 == len(core) or sum(character.isupper() for character in letters) > 1
@@ -38,10 +38,10 @@ def _weight(character: str, spelled: bool) -> int:
 
 
 def spoken_seconds(word: str) -> float:
-    """About how long a written word takes to say."""
+    """Approximate seconds that a written word takes to say."""
     return WORD_SECONDS + LETTER_SECONDS * spoken_letters(word)
 
 
 def total_letters(words: Iterable[str]) -> int:
-    """The letters of words as they are spoken."""
+    """Number of letters of words as spoken."""
     return sum(map(spoken_letters, words))

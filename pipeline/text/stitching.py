@@ -1,8 +1,8 @@
 """Joins the texts of two windows that overlap at a forced cut.
 
-The last words of the left window are aligned with the first of the right one, on normalised words, never
-more than eight of each. A seam may produce a glued word at worst; it never deletes words without a twin:
-only the one word at each window's edge, which the other window heard whole, may go.
+The last words of the left window are aligned with the first of the right one, on normalised words, at most
+eight of each. At worst a join produces a mangled word. It never deletes words that only one side has,
+except one word at each window's edge, which the other window contains completely.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from asr_batch.pipeline.text.words import normal
 
 REACH = 8
-"""Most words of each side that are compared."""
+"""Maximum words of each side that are compared."""
 
-_LONG = 5  # letters from which one common word is enough
+_LONG = 5  # letters from which one common word is sufficient
 
 
 @dataclass(frozen=True, slots=True)
 class Seam:
     """How two texts meet: words to drop from the end of the left and from the start of the right one.
 
-    `sure` is False when they have nothing in common; then nothing is dropped.
+    `sure` is False if they have nothing in common; then nothing is dropped.
     """
 
     drop_left: int
@@ -56,16 +56,16 @@ def _common(tail: list[str], head: list[str], i: int, j: int) -> int:
 def _candidate(
     tail: list[str], head: list[str], i: int, j: int, length: int
 ) -> tuple[tuple[int, int], Seam] | None:
-    """The seam that the common run tail[i:i+length] = head[j:j+length] gives, with its rank."""
+    """The join at the common run tail[i:i+length] = head[j:j+length], with its rank."""
     after, before = len(tail) - i - length, j
     if after > 1 or before > 1:
         return None
     letters = sum(map(len, tail[i : i + length]))
-    # A word cut by a window's edge is heard in part: its start on the left, its end on the right.
+    # A word cut by a window's edge is transcribed in part: its start on the left, its end on the right.
     cut_left = after == 0 or (j + length < len(head) and head[j + length].startswith(tail[-1]))
     cut_right = before == 0 or (i > 0 and tail[i - 1].endswith(head[0]))
     if not ((cut_left and cut_right) or length >= 2 or letters >= _LONG):
         return None
-    # The run stays in the left text; the right one goes on behind it. A heard-in-part word at either
-    # edge goes only because the other window heard the same moment whole.
+    # The run stays in the left text; the right one continues after it. A partial word at either edge is
+    # dropped only because the other window contains the same moment completely.
     return (2 * length - after - before, letters), Seam(after, before + length, True)

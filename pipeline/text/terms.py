@@ -1,4 +1,6 @@
-"""Terms of a glossary in a transcript: whole words, one with an s behind too, whatever case and marks."""
+"""Finds glossary terms in a transcript: whole words, optionally with a plural s, ignoring case and
+punctuation.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ class Terms:
         self._terms = [(term, normal_words(term)) for term in terms]
 
     def heard(self, text: str) -> dict[str, int]:
-        """How often the text holds each term that it holds, in the order of the glossary."""
+        """Count of each term in the text, in the order of the glossary."""
         said = normal_words(text)
         places: dict[str, list[int]] = {}
         for place, word in enumerate(said):
@@ -23,13 +25,13 @@ class Terms:
         return {term: count for term, count in counts if count}
 
     def letters(self, text: str) -> int:
-        """How many letters of terms the text holds."""
+        """Number of letters of terms in the text."""
         heard = self.heard(text)
         return sum(heard.get(term, 0) * sum(map(len, words)) for term, words in self._terms)
 
 
 def _count(words: Sequence[str], said: Sequence[str], places: dict[str, list[int]]) -> int:
-    """How often the words stand in the text one after the other; overlapping ones count once."""
+    """How often the words occur consecutively; overlapping occurrences count once."""
     count, free = 0, 0
     for place in sorted([*places.get(words[0], ()), *places.get(f"{words[0]}s", ())]) if words else ():
         if place >= free and _alike(said[place : place + len(words)], words):
@@ -38,6 +40,6 @@ def _count(words: Sequence[str], said: Sequence[str], places: dict[str, list[int
 
 
 def _alike(said: Sequence[str], words: Sequence[str]) -> bool:
-    """The same words; the last one may have an s (a plural, a genitive)."""
+    """Whether the words are equal; the last one may have an s (plural, genitive)."""
     same = len(said) == len(words) and list(said[:-1]) == list(words[:-1])
     return same and said[-1] in (words[-1], f"{words[-1]}s")

@@ -1,4 +1,4 @@
-"""Words of a transcript, whatever the script: counting, comparing, joining."""
+"""Words of a transcript in any script: counting, comparing, joining."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 
 _DENSE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-"""Scripts that write no blanks between words: Thai, Lao, Burmese, Khmer, kana, Han."""
+"""Scripts that write no spaces between words: Thai, Lao, Burmese, Khmer, kana, Han."""
 
 _NO_SPACES = re.compile(f"[{_DENSE}]")
 _WORD = re.compile(rf"[{_DENSE}][^\w\s]*|[^\s{_DENSE}]+")
@@ -17,27 +17,27 @@ af az br bs ca cs cy da de en es et eu fi fo fr gl ha haw hr ht hu id is it jw l
 mg mi ms mt nl nn no oc pl pt ro sk sl sn so sq su sv sw tk tl tr uz vi yo
 """
 LATIN = frozenset(_LATIN_CODES.split())
-"""Language codes written in Latin letters (they need fewer tokens for a second of speech)."""
+"""Codes of languages in Latin script (they need fewer tokens per second of speech)."""
 
 
 def words_of(text: str) -> list[str]:
-    """The text's words; in scripts without blanks each character is one, with the marks behind it."""
+    """The text's words; in scripts without spaces each character is one, with the marks after it."""
     return _WORD.findall(text)
 
 
 def is_dense(character: str) -> bool:
-    """Whether a character belongs to a script that writes no blanks between words."""
+    """Whether a character belongs to a script without spaces between words."""
     return _NO_SPACES.match(character) is not None
 
 
 def words_between(text: str, first: int, last: int) -> str:
-    """The text from its word `first` up to before its word `last`, as it stands there; blanks made single."""
+    """The text from word `first` up to, but excluding, word `last`, with single spaces."""
     places = [match.span() for match in _WORD.finditer(text)][first:last]
     return " ".join(text[places[0][0] : places[-1][1]].split()) if places else ""
 
 
 def join_texts(texts: Iterable[str]) -> str:
-    """Texts of consecutive windows to one."""
+    """Join the texts of consecutive windows."""
     out = ""
     for text in texts:
         text = text.strip()
@@ -49,11 +49,11 @@ def join_texts(texts: Iterable[str]) -> str:
 
 
 def normal(word: str) -> str:
-    """The word as it is compared: lower case, letters and digits only."""
+    """The word for comparison: lower case, letters and digits only."""
     folded = unicodedata.normalize("NFKC", word).casefold()
     return "".join(character for character in folded if character.isalnum())
 
 
 def normal_words(text: str) -> list[str]:
-    """The text's words as they are compared, without those that are only punctuation."""
+    """The text's words for comparison, without those that are only punctuation."""
     return [word for word in map(normal, words_of(text)) if word]

@@ -1,7 +1,6 @@
 """Moves the soft boundary between two spans of a long row to a quiet place.
 
-Both neighbours call this with the same arguments and read the same samples for it, so they agree without
-talking, whoever decodes them.
+Both spans call this with the same arguments and the same samples, so they agree without communication.
 """
 
 from __future__ import annotations

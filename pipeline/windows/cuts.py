@@ -1,8 +1,8 @@
-"""Which pauses are worth a cut: the odds that a sentence ends there, and the best chain of cuts ahead.
+"""Chooses pauses to cut in: the odds that a sentence ends there, and the best chain of cuts ahead.
 
-A model trained on sentences loses and invents words where a window begins or ends inside one. The longer a
-pause is, and the surer Silero is that nobody speaks in it, the likelier it ends a sentence; of all chains of
-cuts the one is taken that most likely cuts none.
+A model trained on sentences loses and invents words if a window begins or ends inside one. The longer a
+pause is, and the surer Silero is that nobody speaks in it, the more likely a sentence ends there. Of all
+chains of cuts, the one least likely to cut a sentence is taken.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from asr_batch.pipeline.audio.frames import Float32, percentile, smoothed
 Ints = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 
-_APART = 12  # frames to either side in which a place is the quietest
-_STEP = 100  # frames for which one figure of loudness holds
-_AROUND = 400  # frames to either side that tell how loud speech is there
-_LEAST = -12.0  # dB under the loud parts from which a place may be a pause
-_DEEP = -35.0  # dB under the loud parts: the depth at which a pause has its length
+_APART = 12  # frames on either side within which a place is the quietest
+_STEP = 100  # frames that share one loudness value
+_AROUND = 400  # frames on either side that determine the loudness
+_LEAST = -12.0  # dB below the loud parts from which a place may be a pause
+_DEEP = -35.0  # dB below the loud parts at which the length of a pause is measured
 _LONGEST = 60  # frames beyond which a longer pause is no better
 
-# Logistic regression, boundary of two clips against every other dip: bench/cut_odds.py over the even
-# halves of the synthetic and the human clips. How the voice fades, and how loud it is afterwards, add
-# nothing (0.01).
+# Logistic regression, boundary of two clips against all other dips: bench/cut_odds.py over the even halves
+# of the synthetic and the human clips. The fade of the voice and the loudness afterwards add nothing
+# (0.01).
 WEIGHTS = np.array([-1.43, 1.64, -5.1])
 
 _WINDOW = 0.05
-"""What one window more costs, in cuts inside a sentence."""
+"""Cost of one more window, in cuts inside a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Places:
 
 
 def cut_places(level: Float32, speech: Float32) -> Places:
-    """All places of a stretch where a cut may lie."""
+    """All candidate cuts of a stretch."""
     even = smoothed(level, 5)
     loud = _loudness(level)
     at = _dips(even)
@@ -58,13 +58,13 @@ def features(level: Float32, speech: Float32, loud: Float32, at: Ints) -> Float6
 
 
 def _dips(even: Float32) -> Ints:
-    """Frames quieter than all before and none louder than any behind, within 120 ms."""
+    """Frames quieter than all before and not louder than any after, within 120 ms."""
     least = _least(np.pad(even, _APART, constant_values=np.inf), _APART)
     return np.flatnonzero((even < least[: len(even)]) & (even <= least[_APART + 1 :]))
 
 
 def _least(values: Float32, width: int) -> Float32:
-    """Least of every `width` values in a row, [len(values) - width + 1]."""
+    """Minimum of every `width` consecutive values, [len(values) - width + 1]."""
     have = 1
     while have < width:
         step = min(have, width - have)
@@ -74,11 +74,11 @@ def _least(values: Float32, width: int) -> Float32:
 
 
 def _loudness(level: Float32) -> Float32:
-    """For each frame the level that a tenth of the frames within 4 s exceed."""
+    """For each frame, the level that a tenth of the frames within 4 s exceed."""
     middles = np.arange(0, len(level), _STEP) + _STEP // 2
     whole = (middles >= _AROUND) & (middles + _AROUND <= len(level))
     told = np.empty(len(middles), np.float32)
-    if whole.any():  # in one call: a call for each costs three times as much
+    if whole.any():  # in one call: separate calls take three times as long
         around = np.lib.stride_tricks.sliding_window_view(level, 2 * _AROUND)
         told[whole] = percentile(around[middles[whole] - _AROUND], 90)
     for index in np.flatnonzero(~whole):
@@ -87,7 +87,7 @@ def _loudness(level: Float32) -> Float32:
 
 
 def _lengths(mask: NDArray[np.bool_], at: Ints) -> Ints:
-    """Length of the run of True around each place, 0 where there is none, at most 0.6 s."""
+    """Length of the run of True around each place, 0 outside runs, at most 0.6 s."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False]))))
     run = np.searchsorted(edges, at, side="right")
     inside = run % 2 == 1
@@ -96,7 +96,7 @@ def _lengths(mask: NDArray[np.bool_], at: Ints) -> Ints:
 
 
 def first_cut(places: Places, shortest: int, longest: int, length: int) -> int | None:
-    """The first cut of the chain that most likely cuts no sentence; None if no place is within reach.
+    """The first cut of the chain least likely to cut a sentence; None if no place is within reach.
 
     Windows have `shortest` to `longest` frames, `length` frames are in sight; all in frames from the
     window's start.
@@ -106,7 +106,7 @@ def first_cut(places: Places, shortest: int, longest: int, length: int) -> int |
     risk = (1 / (1 + np.exp(places.odds)) + _WINDOW).tolist()
     lows = np.searchsorted(at, places.at - longest).tolist()
     highs = np.searchsorted(at, places.at - shortest + 1).tolist()
-    cost, first = [0.0], [0]  # lists: a call of numpy costs more than the few dozen numbers it would look at
+    cost, first = [0.0], [0]  # lists: a call of numpy costs more than these few dozen numbers
     for index in range(count):
         within = cost[lows[index] : highs[index]]
         least = min(within, default=np.inf)

@@ -1,8 +1,8 @@
 """Cuts a stream of measured samples into windows that tile it exactly.
 
-Two planners: `silence` cuts where nobody speaks and overlaps only where there is no such place; `stride`
-steps by a fixed length with overlap throughout. Both depend on the samples and the settings alone, never
-on how the file was read. Frames are 10 ms (:mod:`asr_batch.pipeline.audio.frames`).
+There are two planners: `silence` cuts where nobody speaks and overlaps only if there is no such place;
+`stride` steps by a fixed length with overlap throughout. Both depend only on the samples and the settings,
+not on how the file was read. Frames are 10 ms (:mod:`asr_batch.pipeline.audio.frames`).
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ from asr_batch.pipeline.windows.cuts import cut_places, first_cut
 from asr_batch.pipeline.windows.silence import is_silence
 
 OVERLAP = 150
-"""Frames that two windows share at a forced cut: 1.5 s."""
+"""Frames shared by two windows at a forced cut: 1.5 s."""
 
 SPEECH = 0.5
-"""Silero's probability from which a frame counts as speech for cutting."""
+"""Speech probability from which a frame counts as speech for cutting."""
 
 AHEAD = 3
-"""Windows in sight when one is cut."""
+"""Window lengths in sight at a cut."""
 
 _SHORTEST = 0.3  # of the longest window
-_SURE_PAUSE = 25  # frames of non-speech that need no further look
-_DEEPEST = 55.0  # dB under the loud parts from which quieter makes no better pause
+_SURE_PAUSE = 25  # frames of non-speech that are a pause without further checks
+_DEEPEST = 55.0  # dB below the loud parts from which a quieter pause is no better
 _LEAD, _SHORT_REST, _LONG_REST = 5, 50, 300  # frames
-_BEFORE, _AFTER = 12, 30  # frames of silence that a window keeps before and behind its speech
-_SLACK = 60  # frames by which the edges of an overlap move to a better place
-_QUIET_SHARE = 0.35  # of the way from the window's floor to its loud parts
-_MIN_RANGE = 12.0  # dB between floor and loud parts from which level says anything about pauses
+_BEFORE, _AFTER = 12, 30  # frames of silence that a window keeps before and after its speech
+_SLACK = 60  # frames by which the edges of an overlap may move
+_QUIET_SHARE = 0.35  # fraction of the way from the window's floor to its loud parts
+_MIN_RANGE = 12.0  # dB between floor and loud parts from which level is meaningful
 
 PlannerName = Literal["silence", "stride", "plain"]
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A planned window. `start`, `end` are samples from the span's first one; `cut` tells how it ends.
+    """A planned window. `start`, `end` are samples from the start of the span; `cut` is how it ends.
 
-    `level` (dBFS) and `speech` (probability) are per frame, both of `samples`.
+    `level` (dBFS) and `speech` (probability) are per frame of `samples`.
     """
 
     index: int
@@ -75,7 +75,7 @@ class CutPlace:
 
 
 def pauses(level: Float32, speech: Float32) -> Mask:
-    """Which frames of a window are no speech: Silero says so, and the level where it can tell."""
+    """Frames of a window without speech: by Silero, and by the level where it is meaningful."""
     quiet = speech < SPEECH
     floor, loud = percentile(level, 10), percentile(level, 90)
     if loud - floor >= _MIN_RANGE:
@@ -101,7 +101,7 @@ def longest_run(mask: Mask) -> tuple[int, int]:
 
 
 def quietest(level: Float32, start: int, end: int) -> int:
-    """The frame border in [start, end) with the least sound around it; of equals the most central one."""
+    """The frame boundary in [start, end) with the least sound around it; of equals the most central one."""
     around = np.round(smoothed(level, 7)[start:end], 1)
     places = np.flatnonzero(around == around.min())
     middle = (end - start) / 2
@@ -109,10 +109,11 @@ def quietest(level: Float32, start: int, end: int) -> int:
 
 
 def pause_score(level: Float32, speech: Float32) -> Float32:
-    """How little a place looks like speech, lowest best: dB under the window's loud parts, on two scales.
+    """How little a place resembles speech, lowest is best: dB below the window's loud parts, on two
+    scales.
 
     The longer scale prefers the pause between sentences to the closure of a stop consonant; Silero breaks
-    what level leaves open. Widths and weights: the most hits of true clip borders over recordings joined
+    ties. Widths and weights were chosen for the most hits of true clip boundaries in recordings joined
     with pauses of 0 to 80 ms (see docs/windows.md).
     """
     under = np.maximum(level - percentile(level, 90), -_DEEPEST).astype(np.float32)
@@ -121,10 +122,10 @@ def pause_score(level: Float32, speech: Float32) -> Float32:
 
 
 def rest_cut(level: Float32, speech: Float32) -> CutPlace | None:
-    """A cut that keeps a long silence out of the windows around it, or None.
+    """A cut that keeps a long silence out of the surrounding windows, or None.
 
-    A window that starts in silence ends shortly before somebody speaks (and is then skipped); a window
-    with speech ends early when nobody speaks for three seconds. Nothing is taken out of a window's inside.
+    A window that starts in silence ends shortly before the speech (and is then skipped); a window with
+    speech ends early at three seconds of silence. Nothing is removed from the inside of a window.
     """
     quiet = pauses(level, speech)
     for start, end in runs(quiet):
@@ -140,9 +141,9 @@ def rest_cut(level: Float32, speech: Float32) -> CutPlace | None:
 
 
 def choose_cut(level: Float32, speech: Float32, frames: int, shared: int = 0) -> CutPlace:
-    """Where to end a window of at most `frames` frames, given all that is in sight behind its start.
+    """Choose the end of a window of at most `frames` frames, given everything in sight after its start.
 
-    `shared`: frames at its start that the window before it holds too; it goes on behind them.
+    `shared`: frames at its start that also belong to the window before it.
     """
     rest = rest_cut(level[:frames], speech[:frames])
     if rest is not None and rest.end > shared:
@@ -160,7 +161,7 @@ def choose_cut(level: Float32, speech: Float32, frames: int, shared: int = 0) ->
 def _late(level: Float32, speech: Float32, place: int) -> int:
     """A moment late in a long pause around `place`, or the place itself.
 
-    Silence behind speech is harmless, before it a model may repeat itself.
+    Silence after speech is harmless; silence before speech may make a model repeat itself.
     """
     for start, end in runs(pauses(level, speech)):
         if start <= place < end and end - start >= _SURE_PAUSE:
@@ -169,7 +170,7 @@ def _late(level: Float32, speech: Float32, place: int) -> int:
 
 
 def _overlapped(score: Float32, frames: int) -> CutPlace:
-    """A forced cut: both windows hear about the same second and a half, each edge at the best place near."""
+    """A forced cut: both windows share about a second and a half, with each edge at the best place nearby."""
     overlap = min(OVERLAP, frames // 3)
     slack = min(_SLACK, frames // 10)
     end = frames - slack + int(np.argmin(score[frames - slack :]))
@@ -192,7 +193,7 @@ _CHOICES = {"silence": choose_cut, "stride": _stride_cut, "plain": _plain_cut}
 def plan(stretches: Iterable[Measured], window: float, planner: PlannerName = "silence") -> Iterator[Window]:
     """Windows of at most `window` seconds that tile the measured stretches.
 
-    A recording that fits into one window is one window; an empty one gives none.
+    A recording that fits into one window is one window; an empty one has none.
     """
     frames = round(window * FRAMES_PER_SECOND)
     choose = _CHOICES[planner]
@@ -213,7 +214,7 @@ def plan(stretches: Iterable[Measured], window: float, planner: PlannerName = "s
 
 
 def _last_cuts(held: _Held, frames: int, index: int, planner: PlannerName) -> CutPlace:
-    """The cut of a window when the whole rest of the recording is in sight."""
+    """The cuts once the whole rest of the recording is in sight."""
     if held.count > frames * FRAME:
         return _CHOICES[planner](held.level, held.speech, frames, held.shared)
     rest = rest_cut(held.level, held.speech) if index and planner == "silence" else None
@@ -223,16 +224,16 @@ def _last_cuts(held: _Held, frames: int, index: int, planner: PlannerName) -> Cu
 
 
 class _Held:
-    """Samples read but not yet given out, from sample `start` of the span on.
+    """Samples read but not yet returned, from sample `start` of the span on.
 
-    `count`: how many they are; `shared`: frames of them that the window before holds too.
+    `count`: their number; `shared`: frames of them that also belong to the window before.
     """
 
     def __init__(self) -> None:
         self.start = 0
         self.count = 0
         self.shared = 0
-        self._parts: deque[Samples] = deque()  # joined for a window only: half a minute of them is megabytes
+        self._parts: deque[Samples] = deque()  # concatenated only for a window: half a minute takes megabytes
         self.level: Float32 = np.zeros(0, np.float32)
         self.speech: Float32 = np.zeros(0, np.float32)
 

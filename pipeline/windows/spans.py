@@ -1,4 +1,4 @@
-"""Long rows to spans that several workers share; from the duration alone, so the same on every machine."""
+"""Splits long rows into spans that several workers share; by duration alone, so the same on every machine."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ LONG = 1200.0
 """Seconds from which a row is split."""
 
 SPAN = 600.0
-"""About how many seconds a span of a long row has."""
+"""Approximate seconds of a span."""
 
 
 def split_item(item: AudioItem, info: AudioInfo | None) -> list[Unit]:
     """The units of a row: one, or spans of about ten minutes if it is longer than twenty.
 
-    Only files whose samples can be reached exactly without decoding all before are split. `info` None
-    (the file could not be probed) gives one unit; its worker finds out why.
+    Only files with exact seeking are split. `info` None (the file could not be probed) gives one unit,
+    whose worker reports the reason.
     """
     start = item.start or 0.0
     end = item.end

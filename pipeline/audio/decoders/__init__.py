@@ -1,1 +1,1 @@
-"""Files to blocks of samples: one decoder for each library, and the choice between them."""
+"""Decoders: one per library, and the choice between them."""

@@ -1,4 +1,4 @@
-"""Decoders put together: parts of a chain one after the other, and FFmpeg where libsndfile gives up."""
+"""Combined decoders: chained parts one after the other, and FFmpeg where libsndfile fails."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Opener = Callable[[], Decoder]
 
 
 class Chain:
-    """Parts that follow each other, each with times of its own. Raises what the first one raises."""
+    """Consecutive parts, each with its own times. Raises what the first one raises."""
 
     def __init__(self, parts: Sequence[Opener], broken_off: bool, whole: bool = True) -> None:
         self.damage = Damage(broken_off=broken_off)
@@ -44,7 +44,7 @@ class Chain:
             begin = end
 
     def _opened(self, part: Opener) -> Decoder | None:
-        """The part, open; the first one was opened before."""
+        """The opened part; the first one is already open."""
         try:
             self._open = self._open or part()
         except (ItemError, *ffmpeg.Trouble):
@@ -59,7 +59,7 @@ class Chain:
 
 
 class Mended:
-    """libsndfile up to the first damage, FFmpeg behind it; the times of both count samples."""
+    """libsndfile up to the first damage, FFmpeg after it; the times of both count samples."""
 
     def __init__(self, first: libsndfile.SoundFile, second: Opener) -> None:
         self.info = first.info
@@ -91,7 +91,7 @@ class Mended:
 
 
 def _behind(block: Block, place: float) -> Block:
-    """The part of a block from the second `place` on."""
+    """The part of a block from second `place` on."""
     skip = max(0, round((place - block.start) * block.rate))
     return block if not skip else Block(place, block.samples[skip:], block.rate, block.layout)
 

@@ -1,16 +1,18 @@
-"""Container time to seconds of the file: late starts and gaps are kept, restarts and nonsense are not."""
+"""Converts container time to seconds of the file: keeps late starts and gaps, ignores restarts and
+nonsense.
+"""
 
 from __future__ import annotations
 
 from asr_batch.pipeline.audio.decoders.decoder import Damage
 
 JITTER = 0.1
-"""Seconds by which a frame may lie beside the end of the one before it and still follow it directly."""
+"""Seconds by which a frame may deviate from the end of the previous one and still follow it directly."""
 
 LONGEST_GAP = 3600.0
-"""Seconds without packets that are believed where the container's length does not vouch for them."""
+"""Maximum gap in seconds that is believed if the container's length does not confirm it."""
 
-_RESTART = -1.0  # a jump back by more is a new recording that follows the old one
+_RESTART = -1.0  # a larger jump back is a new recording that follows the old one
 _EXACT = 0.005
 
 
@@ -26,11 +28,11 @@ class Clock:
         self._zero, self._length, self._damage, self._damaged = zero, length, damage, damaged
 
     def second(self, time: float | None) -> float:
-        """The second of the file that a container's time means; without a time the end of what came."""
+        """The second of the file for a container time; without a time, the current end."""
         return self.position if time is None else max(0.0, time - self._zero)
 
     def place(self, time: float | None, seconds: float, damaged: bool) -> float:
-        """Where the next frame, `seconds` long, begins; `damaged`: something was lost before it."""
+        """The start of the next frame, `seconds` long; `damaged`: something was lost before it."""
         at = self._believed(time, _EXACT if damaged else JITTER)
         if damaged or (self._damaged and self.position):
             self._damage.add(self.position, at)
@@ -48,5 +50,5 @@ class Clock:
         return self.position + jump if jump > tolerance else self.position
 
     def lose(self, seconds: float) -> None:
-        """So much is missing behind the last frame though the container's times do not tell it."""
+        """Record missing seconds after the last frame that the container's times do not show."""
         self._zero -= seconds

@@ -1,4 +1,4 @@
-"""What a decoder of sound files is: blocks with their true time, read once from start to end."""
+"""The decoder protocol: blocks of samples with their true time, read once from start to end."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK_VALUES = 1 << 19
-"""Most values (frames times channels) of a block."""
+"""Maximum values (frames times channels) of a block."""
 
 CUT_SECONDS, CUT_SHARE = 1.0, 0.01
-"""A file is cut short when both more seconds and a larger share than this are missing from its length."""
+"""A file is truncated if both more seconds and a larger share than this are missing from its length."""
 
 _TOUCHING = 0.05  # seconds between two holes that count as one
-_SLOWEST = 5.0  # bytes a second: less than any codec writes for long
-_LEEWAY = 3600.0  # seconds without packets that a header may claim beside that
+_SLOWEST = 5.0  # bytes per second: less than any codec writes for long
+_LEEWAY = 3600.0  # seconds without packets that a header may claim in addition
 
 
 @dataclass(frozen=True, slots=True)
 class AudioInfo:
-    """What a sound file says about itself.
+    """Metadata of a sound file.
 
-    `duration` in seconds is a hint, 0.0 where only decoding tells. `codec` as the decoder names it;
-    `seekable`: any sample can be reached exactly without decoding what lies before it. `promised` is the
-    length that the header vouches for, 0.0 where there is none to hold the file to. `tracks` counts the
-    tracks of audio.
+    `duration` in seconds is a hint, 0.0 if only decoding tells. `codec` is named as by the decoder;
+    `seekable`: any sample can be reached exactly without decoding what comes before it. `promised` is the
+    length that the header guarantees, 0.0 if there is none to compare with. `tracks` is the number of
+    audio tracks.
     """
 
     duration: float
@@ -42,7 +42,7 @@ class AudioInfo:
 
 @dataclass(slots=True)
 class Block:
-    """Samples [n, channels] from the second `start` of the file on; `layout` in FFmpeg's names, or empty."""
+    """Samples [n, channels] from second `start` of the file on; `layout` as named by FFmpeg, or empty."""
 
     start: float
     samples: NDArray[np.float32]
@@ -51,7 +51,7 @@ class Block:
 
     @property
     def end(self) -> float:
-        """The second behind its last sample."""
+        """The second after its last sample."""
         return self.start + len(self.samples) / self.rate
 
 
@@ -59,7 +59,7 @@ class Block:
 class Damage:
     """What a decoder could not read: stretches [start, end) in seconds, and how the file ends.
 
-    `broken_off`: the end lies inside a frame, a page or a sample. `disordered`: times go back where the
+    `broken_off`: the file ends inside a frame, page or sample. `disordered`: times go back although the
     container has them in order.
     """
 
@@ -73,7 +73,7 @@ class Damage:
         return sum(end - start for start, end in self.holes)
 
     def add(self, start: float, end: float) -> None:
-        """A hole; joined to the one before where they touch."""
+        """Add a hole; merged with the previous one if they touch."""
         if end <= start:
             return
         while self.holes and start <= self.holes[-1][1] + _TOUCHING:
@@ -83,26 +83,26 @@ class Damage:
 
 
 class Decoder(Protocol):
-    """An open file. `blocks` may be called once; `notes` say why this track was taken."""
+    """An open file. `blocks` may be called once; `notes` explain the choice of the track."""
 
     info: AudioInfo
     damage: Damage
     notes: tuple[str, ...]
 
     def blocks(self, start: float) -> Iterator[Block]:
-        """Blocks in order of time, from the one that holds the second `start` on (or from the first)."""
+        """Blocks in order of time, from the one with second `start` on (or from the first)."""
 
     def close(self) -> None:
         """Release the file."""
 
 
 def plausible(seconds: float, size: int) -> float:
-    """A header's length as a hint: 0.0 (unknown) where a file of `size` bytes cannot hold so much."""
+    """A header's length as a hint: 0.0 (unknown) if a file of `size` bytes is too small for it."""
     return seconds if 0 < seconds <= _LEEWAY + size / _SLOWEST else 0.0
 
 
 def cut_short(end: float, promised: float) -> bool:
-    """Whether a file that ends at `end` is cut short, by the length that its header promises."""
+    """Whether a file that ends at `end` is truncated, by the length in its header."""
     return promised - end > max(CUT_SECONDS, CUT_SHARE * promised)
 
 

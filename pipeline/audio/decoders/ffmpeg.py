@@ -1,7 +1,7 @@
-"""FFmpeg (PyAV): every container and codec that libsndfile does not read sample by sample.
+"""FFmpeg (PyAV): all containers and codecs that libsndfile does not read sample by sample.
 
-A file is read once, from start to end. Frames lie where the container's times put them; what is damaged is
-counted and leaves a hole of its own length.
+A file is read once, from start to end. Frames are placed at the container's times; damage is counted and
+leaves a hole of its own length.
 """
 
 from __future__ import annotations
@@ -33,12 +33,18 @@ from asr_batch.pipeline.audio.decoders.raw import RawFormat
 from asr_batch.pipeline.audio.source import Stream
 
 Trouble = (av.error.FFmpegError, ValueError, RuntimeError)
-"""What PyAV raises for a file that it does not read."""
+"""Exceptions of PyAV for a file that it cannot read."""
 
 _RATES = range(100, 6_144_001)
-_ABSOLUTE = ("mov", "matroska", "flv", "avi", "asf")  # times that count from the start of the recording
+_ABSOLUTE = (
+    "mov",
+    "matroska",
+    "flv",
+    "avi",
+    "asf",
+)  # formats whose times count from the start of the recording
 _PATIENCE = 120.0  # seconds
-_LATEST = 600.0  # a first packet later than this comes from a clock that was already running
+_LATEST = 600.0  # a later first packet comes from a clock that was already running
 _KINDS = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 _SCALES = {"u8": 128.0, "s16": 32768.0, "s32": 2147483648.0, "s64": 9223372036854775808.0}
 
@@ -50,7 +56,7 @@ logging.getLogger("libav").propagate = False
 
 
 class FFmpeg:
-    """A file that FFmpeg reads. Raises ItemError, and av.error.FFmpegError for a file that it does not."""
+    """A file read by FFmpeg. Raises ItemError, and av.error.FFmpegError for an unreadable file."""
 
     def __init__(
         self,
@@ -95,16 +101,16 @@ class FFmpeg:
     def _refuse(self, code: Any) -> None:
         self._container.close()
         raise ItemError(
-            code, {"unreadable": "it holds no audio; expected a sound file"}.get(code, "no decoder")
+            code, {"unreadable": "it has no audio; expected a sound file"}.get(code, "no decoder")
         )
 
     def _duration(self, promised: float) -> float:
-        """The length that the header vouches for, or nearly that where the container knows it better."""
+        """The length that the header guarantees, or a close estimate if the container has a better one."""
         told = plausible(self._told(), self._size)
         return told if not promised or abs(told - promised) < CUT_SECONDS else promised
 
     def _told(self) -> float:
-        """Seconds by the container, or as it estimates them from the bit rate."""
+        """Seconds according to the container, or estimated from the bit rate."""
         track = self._track
         if track.duration and track.time_base:
             return float(track.duration * track.time_base)
@@ -118,7 +124,7 @@ class FFmpeg:
         return start if len(self._container.streams) > 1 else first or 0.0
 
     def blocks(self, start: float) -> Iterator[Block]:
-        """Blocks from the first on: nothing is sought in."""
+        """Blocks from the first on; the file is not seeked in."""
         parts: list[NDArray[np.float32]] = []
         have, begin, form = 0, 0.0, (0, "", 0)
         for at, samples, kind in self._placed():
@@ -136,7 +142,7 @@ class FFmpeg:
             yield Block(begin, np.concatenate(parts), form[0], form[1])
 
     def _placed(self) -> Iterator[tuple[float, NDArray[np.float32], tuple[int, str, int]]]:
-        """Frames [n, channels] with their second and their form: rate, layout, channels."""
+        """Frames [n, channels] with their second and their format: rate, layout, channels."""
         clock: Clock | None = None
         packets = Packets(self._container, self._track, self._stream, self._size)
         for packet in packets:
@@ -171,13 +177,13 @@ class FFmpeg:
 
 
 def default_track(streams: list[Any]) -> int:
-    """The track that a player takes: the first one marked as default, else the first."""
+    """The track that a player uses: the first one marked as default, else the first."""
     marked = av.stream.Disposition.default
     return next((index for index, found in enumerate(streams) if found.disposition & marked), 0)
 
 
 def _opened(stream: Stream, raw: RawFormat | None) -> Any:
-    # A playlist must not make us open other files or addresses; tags may be in any encoding.
+    # A playlist must not open other files or addresses; tags may be in any encoding.
     options = {"protocol_whitelist": "none", **(raw.options if raw else {})}
     try:
         with av.logging.Capture(local=True):
@@ -189,7 +195,7 @@ def _opened(stream: Stream, raw: RawFormat | None) -> Any:
                 timeout=(_PATIENCE, _PATIENCE),
             )
     except OSError as error:
-        if error.errno == errno.EINVAL:  # it sought before the file's first byte
+        if error.errno == errno.EINVAL:  # seeked before the file's first byte
             raise ValueError(str(error)) from error
         raise
 
@@ -201,7 +207,7 @@ def _seconds(time: int | None, base: Any) -> float | None:
 def _floats(frame: Any) -> NDArray[np.float32]:
     """The frame's samples [n, channels], full scale at 1.
 
-    Not by PyAV's `to_ndarray`: of 8 channels and more it reads planes that are not there.
+    PyAV's `to_ndarray` is not used: with 8 channels or more it reads planes that do not exist.
     """
     name, channels = frame.format.name.rstrip("p"), frame.layout.nb_channels
     kind, planes = np.dtype(_KINDS[name]), frame.planes

@@ -1,4 +1,4 @@
-"""How long a file would be if nothing were missing, by what its container says of itself."""
+"""The length of a complete file, from the metadata of its container."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HEAD = 1 << 16
 
 
 def promised_length(container: Any, track: Any, stream: Stream, size: int) -> float:
-    """Seconds from the file's second 0 to the end of the track; 0.0 where nothing vouches for them."""
+    """Seconds from the file's second 0 to the end of the track; 0.0 if nothing guarantees them."""
     name = container.format.name
     if name in ("caf", "aiff") and track.frames:
         return float(track.frames / track.codec_context.sample_rate)
@@ -39,7 +39,7 @@ def promised_length(container: Any, track: Any, stream: Stream, size: int) -> fl
 
 
 def share_held(name: str, stream: Stream, size: int) -> float:
-    """How much of the file is there, by the size that its header tells; 1.0 where it tells none."""
+    """The share of the file that exists, by the size in its header; 1.0 without one."""
     head = _head(stream, size)
     told = 0
     if name.startswith("matroska"):
@@ -61,7 +61,7 @@ def _asf_seconds(head: bytes) -> float:
 
 
 def _head(stream: Stream, size: int) -> bytes:
-    """The first bytes; of an MP3 file those behind its tag, which may hold a picture, as well."""
+    """The first bytes; for an MP3 file also those after its tag, which may contain a picture."""
     place = stream.tell()
     stream.seek(0)
     head = bytes(stream.read(_HEAD) or b"")
@@ -74,7 +74,7 @@ def _head(stream: Stream, size: int) -> bytes:
 
 
 def _segment_end(head: bytes) -> int:
-    """Where a Matroska file's segment ends; 0 where it was written to a pipe."""
+    """End of a Matroska file's segment; 0 if it was written to a pipe."""
     place = head.find(_SEGMENT) + len(_SEGMENT)
     if place < len(_SEGMENT) or place >= len(head) or not head[place]:
         return 0

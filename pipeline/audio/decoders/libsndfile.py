@@ -1,6 +1,7 @@
 """libsndfile: uncompressed files, FLAC and whole Ogg files, sample by sample and with exact seeking.
 
-What needs decoding to be measured (MP3, GSM, ADPCM) it counts by the header; FFmpeg reads those to their end.
+For formats that must be decoded to be measured (MP3, GSM, ADPCM) it trusts the header; FFmpeg reads those
+to their end.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from asr_batch.pipeline.audio.decoders.decoder import AudioInfo, Block, Damage, 
 from asr_batch.pipeline.audio.source import ReadsAt, Stream
 
 Trouble = (soundfile.SoundFileError, RuntimeError)
-"""What libsndfile raises for a file that it does not read."""
+"""Exceptions of libsndfile for a file that it cannot read."""
 
 _EXACT_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 _EXACT_TAGS = (
@@ -30,26 +31,26 @@ _EXACT_TAGS = (
 _EXACT_HEADS = (b"fLaC", b"OggS", b"FORM", b"RIFX", b"riff", b".snd", b"dns.", b"caff")
 _PLAIN = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF"})
 _INDEXED = frozenset({"FLAC", "OGG"})
-_UNKNOWN_LENGTH = 0x7F000000  # writers into pipes put such a size into the header
+_UNKNOWN_LENGTH = 0x7F000000  # writers to pipes put this size into the header
 _UNKNOWN_LONG = 1 << 62
 _USUAL = {6: "5.1", 8: "7.1"}  # FLAC, Ogg and WAV without a mask: the order of their specifications
 _CHUNKS = frozenset(
     {b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"fact", b"PEAK", b"smpl", b"iXML", b"afsp", b"JUNK"}
 )
-_VERIFIED_FROM = 600.0  # seconds from which the last sample is looked at before a file counts as seekable
+_VERIFIED_FROM = 600.0  # seconds from which the last sample is checked before a file counts as seekable
 
 
 class SoundFile:
-    """A file that libsndfile reads; `whole` False: it ends before its header says.
+    """A file read by libsndfile; `whole` False: it ends before its header says.
 
-    Raises soundfile.SoundFileError for a file that it does not read.
+    Raises soundfile.SoundFileError for an unreadable file.
     """
 
     def __init__(self, stream: Stream, reads: ReadsAt, size: int, whole: bool = True) -> None:
         self._stream = stream
         self.damage = Damage()
         self.notes: tuple[str, ...] = ()
-        # A descriptor, not a name: names that are no UTF-8 and endings like .raw confuse it.
+        # A descriptor, not a name: names that are not UTF-8 and extensions like .raw confuse it.
         named = isinstance(stream, io.BufferedReader)
         self._file: Any = _Onward(stream.fileno() if named else stream, closefd=False)
         found = self._file
@@ -69,9 +70,9 @@ class SoundFile:
         self._torn = found.format in _PLAIN and self.exact and _torn(reads, size)
 
     def reaches_end(self) -> bool:
-        """Whether a long compressed file holds the last sample that its header names.
+        """Whether a long compressed file contains the last sample that its header names.
 
-        Where it does not, the file must be reopened: libFLAC reads nothing more.
+        If not, the file must be reopened: libFLAC reads nothing more.
         """
         found = self._file
         if found.format not in _INDEXED or self.info.duration < _VERIFIED_FROM:
@@ -85,7 +86,7 @@ class SoundFile:
         return whole
 
     def _promised(self) -> float:
-        """Seconds that the header of a WAV or AIFF file promises when its data end before that."""
+        """Seconds in the header of a WAV or AIFF file whose data end before that."""
         told = re.search(
             r"^\s*(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)", self._file.extra_info, re.M
         )
@@ -94,7 +95,7 @@ class SoundFile:
         return float(self._file.frames / self._file.samplerate * int(told[1]) / int(told[2]))
 
     def blocks(self, start: float) -> Iterator[Block]:
-        """Blocks from the second `start` on. Raises Trouble where the file is damaged."""
+        """Blocks from second `start` on. Raises Trouble if the file is damaged."""
         rate, channels = self.info.sample_rate, self.info.channels
         size = frames_at_once(rate, channels)
         place = round(start * rate) if self.info.seekable else 0
@@ -113,7 +114,7 @@ class SoundFile:
 
     @property
     def empty(self) -> bool:
-        """Whether its header says that it holds nothing."""
+        """Whether its header declares it empty."""
         return bool(self._file.frames == 0)
 
     def let_go(self) -> None:
@@ -127,9 +128,9 @@ class SoundFile:
 
 
 class _Onward(soundfile.SoundFile):  # type: ignore[misc]
-    """A file that is only read onward.
+    """A file that is only read forward.
 
-    The binding seeks to where it stands after each read: an error in files that cannot be sought in.
+    The binding seeks to its own position after each read, which fails in files without seeking.
     """
 
     def seekable(self) -> bool:
@@ -141,7 +142,7 @@ def _layout(channels: int) -> str:
 
 
 def _torn(reads: ReadsAt, size: int) -> bool:
-    """Whether the data of a WAV file run to the end of the file and break off inside a sample."""
+    """Whether the data of a WAV file extend to the end of the file and end inside a sample."""
     found = _riff_data(reads, size)
     if found is None:
         return False
@@ -150,7 +151,7 @@ def _torn(reads: ReadsAt, size: int) -> bool:
 
 
 def exact_format(reads: ReadsAt, size: int) -> bool:
-    """Whether the first bytes are those of a file that libsndfile reads sample by sample."""
+    """Whether the first bytes belong to a format that libsndfile reads sample by sample."""
     head = reads(0, 4)
     if head in (b"RIFF", b"RF64"):
         return reads(_tag(reads, size), 2) in _EXACT_TAGS
@@ -158,7 +159,7 @@ def exact_format(reads: ReadsAt, size: int) -> bool:
 
 
 def _tag(reads: ReadsAt, size: int) -> int:
-    """Where a WAV file's format tag stands."""
+    """Offset of a WAV file's format tag."""
     place = 12
     while place + 8 <= size:
         name, length = struct.unpack("<4sI", reads(place, 8))
@@ -169,9 +170,9 @@ def _tag(reads: ReadsAt, size: int) -> int:
 
 
 def unclosed(reads: ReadsAt, size: int) -> dict[int, bytes]:
-    """Bytes to put into the header of a WAV file whose writer was killed, so that it is read to its end.
+    """Patches for the header of a WAV file whose writer was killed, so that it is read to its end.
 
-    Empty where the header tells a length. With a data size of 0 libsndfile holds the file to be empty.
+    Empty if the header has a length. With a data size of 0, libsndfile treats the file as empty.
     """
     found = _riff_data(reads, size)
     if found is None or found[1] not in (0, 0xFFFFFFFF) or size - found[0] < max(found[2], 8):
@@ -183,7 +184,7 @@ def unclosed(reads: ReadsAt, size: int) -> dict[int, bytes]:
 
 
 def _counted(reads: ReadsAt, size: int) -> float:
-    """Frames by the header of a file of 64-bit sizes (RF64, W64); 0.0 for others, and where it tells none."""
+    """Frames by the header of a file with 64-bit sizes (RF64, W64); 0.0 for others or without a count."""
     head = reads(0, 4)
     if head == b"RF64" and reads(12, 4) == b"ds64":
         length = int.from_bytes(reads(28, 8), "little")
@@ -196,7 +197,9 @@ def _counted(reads: ReadsAt, size: int) -> float:
 
 
 def _w64_data(reads: ReadsAt, size: int) -> tuple[int, int]:
-    """Length of a W64 file's data and bytes a frame: chunks of 16 bytes of name and 8 of size, with both."""
+    """Length of a W64 file's data, and bytes per frame; chunks have 16 bytes of name and 8 of size, both
+    included.
+    """
     place, unit = 40, 0
     while place + 24 <= size:
         name, length = reads(place, 4), int.from_bytes(reads(place + 16, 8), "little")
@@ -209,7 +212,7 @@ def _w64_data(reads: ReadsAt, size: int) -> tuple[int, int]:
 
 
 def _riff_data(reads: ReadsAt, size: int) -> tuple[int, int, int] | None:
-    """First byte, length by the header and bytes a frame of a WAV file's data; None for other files."""
+    """First byte, length by the header and bytes per frame of a WAV file's data; None for other files."""
     place, unit = 12, 0
     riff = reads(0, 4) in (b"RIFF", b"RF64")
     while riff and place + 8 <= size:

@@ -1,4 +1,4 @@
-"""Headers of MPEG audio frames: how many bytes a frame has, how many seconds a Xing header promises."""
+"""Headers of MPEG audio frames: bytes per frame, and the length in a Xing header."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _XING, _HAS_FRAMES = (b"Xing", b"Info"), 1
 
 
 def frame_bytes(head: bytes) -> int:
-    """Bytes of the frame that begins with these four, 0 where none does (or it does not say)."""
+    """Bytes of the frame that begins with these four; 0 if none does (or it does not say)."""
     found = _parsed(head)
     if found is None:
         return 0
@@ -25,7 +25,7 @@ def frame_bytes(head: bytes) -> int:
 
 
 def promised_seconds(head: bytes) -> float:
-    """Seconds by the Xing or VBRI header in the first frame of an MP3 file; 0.0 where it has none."""
+    """Seconds by the Xing or VBRI header in the first frame of an MP3 file; 0.0 without one."""
     place = _first_frame(head)
     found = _parsed(head[place : place + 4])
     if found is None:
@@ -40,7 +40,7 @@ def promised_seconds(head: bytes) -> float:
 
 
 def _first_frame(head: bytes) -> int:
-    """Where the frames begin: behind an ID3v2 tag, whose size has seven bits a byte."""
+    """Offset of the first frame: after an ID3v2 tag, whose size has seven bits per byte."""
     if head[:3] != b"ID3" or len(head) < 10:
         return 0
     size = 0
@@ -50,12 +50,12 @@ def _first_frame(head: bytes) -> int:
 
 
 def id3_bytes(head: bytes) -> int:
-    """Bytes of the ID3v2 tag that the file begins with."""
+    """Bytes of the ID3v2 tag at the start of the file."""
     return _first_frame(head)
 
 
 def _parsed(head: bytes) -> tuple[int, int, int, int, int] | None:
-    """Samples, rate, kilobits a second, layer and padding of a frame."""
+    """Samples, rate, kilobits per second, layer and padding of a frame."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)

@@ -1,7 +1,8 @@
-"""Pages of an Ogg file: where chained streams begin, and whether every page is whole.
+"""Pages of an Ogg file: where chained streams begin, and whether every page is complete.
 
-A chain is several files one after the other (RFC 3533, section 4); decoders stop at the second, or take its
-times for those of the first. Pages are numbered and carry a checksum, so damage shows without decoding.
+A chain is several streams one after the other (RFC 3533, section 4); decoders stop at the second, or
+mistake its times for those of the first. Pages are numbered and have a checksum, so damage is visible
+without decoding.
 """
 
 from __future__ import annotations
@@ -31,19 +32,19 @@ class OggPages:
 
 
 def is_ogg(head: bytes) -> bool:
-    """Whether a file begins as Ogg files do."""
+    """Whether a file begins like an Ogg file."""
     return head[:5] == b"OggS\0"
 
 
 def scan(reads: ReadsAt, end: int) -> OggPages:
-    """Look at every page of an Ogg file of `end` bytes."""
+    """Scan every page of an Ogg file of `end` bytes."""
     starts, whole, broken_off = [0], True, False
     numbers: dict[int, int] = {}
     place, heads = 0, True
     while place < end:
         page, wanted = _page(reads, place)
         if not wanted or len(page) < wanted or not _intact(page):
-            after = not numbers  # behind the last page of a stream that says so nothing is missed
+            after = not numbers  # nothing is missing after the last page of a stream
             place = _next_page(reads, place + 1, end)
             whole = whole and after
             broken_off = not after and place >= end
@@ -66,7 +67,7 @@ def scan(reads: ReadsAt, end: int) -> OggPages:
 
 
 def _page(reads: ReadsAt, place: int) -> tuple[bytes, int]:
-    """The page at `place`, and how many bytes it should have; 0 where there is no page."""
+    """The page at `place`, and its nominal size in bytes; 0 if there is no page."""
     head = reads(place, _HEAD.size + 255)
     if head[:4] != b"OggS":
         return b"", 0
@@ -87,7 +88,9 @@ def _next_page(reads: ReadsAt, place: int, end: int) -> int:
 
 
 def _intact(page: bytes) -> bool:
-    """Whether the page has its checksum: CRC-32 without reflection, taken with zlib's on reversed bits."""
+    """Whether the page matches its checksum: CRC-32 without reflection, computed with zlib's on reversed
+    bits.
+    """
     body = page[:22] + b"\0\0\0\0" + page[26:]
     reflected = zlib.crc32(body.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     told: int = struct.unpack_from("<I", page, 22)[0]

@@ -1,4 +1,4 @@
-"""Which decoder reads a file, and which of its tracks."""
+"""Chooses the decoder of a file, and the track."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ _known: OrderedDict[object, object] = OrderedDict()
 
 
 def open_decoder(source: Source, track: int | None = None) -> Decoder:
-    """The file, open before its first block; `track` None: the one that a player takes, if it is heard.
+    """Open the file before its first block; `track` None: the default track, if it is audible.
 
-    Raises ItemError (`not_found`, `unreadable`, `empty_file`, `unsupported_codec`, `bad_track`, `timeout`).
+    Raises ItemError (`not_found`, `unreadable`, `empty_file`, `unsupported_codec`, `bad_track`,
+    `timeout`).
     """
     try:
         return _opened(source, track)
@@ -69,7 +70,7 @@ def _opened(source: Source, track: int | None) -> Decoder:
 
 
 def _sound_file(source: Source, patches: dict[int, bytes]) -> libsndfile.SoundFile | None:
-    """The file in libsndfile, None where that does not read it."""
+    """The file opened by libsndfile; None if it cannot read it."""
     try:
         found = _in_libsndfile(source, {})
         if patches and found.empty:
@@ -103,7 +104,7 @@ def _ffmpeg(source: Source, track: int | None = None, **how: object) -> ffmpeg.F
 
 
 def _heard(source: Source, track: int | None) -> Decoder:
-    """FFmpeg on the track that is asked for, or on the one to take."""
+    """FFmpeg on the requested track, or on the chosen one."""
     found = _ffmpeg(source, track)
     if track is not None or found.info.tracks < 2:
         return found
@@ -113,7 +114,7 @@ def _heard(source: Source, track: int | None) -> Decoder:
         return found
     found.close()
     other = _ffmpeg(source, index)
-    other.notes = (f"track {default}, the default one, is silent: track {index} was taken",)
+    other.notes = (f"track {default}, the default one, is silent: track {index} was used",)
     return other
 
 
@@ -130,7 +131,7 @@ def _chain(source: Source, pages: OggPages) -> Decoder:
 
 
 def _remembered(source: Source, what: str, find: Callable[[], T]) -> T:
-    """What was found out about this very file before, or is now."""
+    """Result of an earlier check of the same file, or of a new one."""
     key = (what, _identity(source))
     found = _known.get(key)
     if found is None:

@@ -1,4 +1,4 @@
-"""The packets of one track, decoded, with what is damaged in them."""
+"""Decodes the packets of one track, and accounts for damage."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PATIENCE = 60.0
 """Seconds of processor time that a decoder may spend without a packet or a frame."""
 
 _FRAMED = frozenset({"mp3", "aac", "ac3", "eac3", "dts"})
-"""Formats of bare frames: their times count what was read, so bytes have to tell what was not."""
+"""Formats of bare frames: their times count what was read, so lost time is computed from bytes."""
 
 _COUNTED = ("mov", "avi", "wav", "flac", "tta", "wv", "ape", "caf", "aiff", "au", "w64", "ogg", "mp3")
 _ZEROS_ARE_SOUND = ("pcm_", "adpcm_", "g722", "g726", "dsd")
@@ -29,16 +29,16 @@ _LEAST_HUGE = 4096
 _CHUNK_HEAD = 8
 _TAGS = (b"ID3", b"TAG", b"APE", b"LYR")
 _TS_PACKETS = (188, 192, 204)  # bytes, by flavour
-_TELLING = 64  # bytes by which a packet is found in its file
+_TELLING = 64  # bytes by which a packet is located in its file
 _STEP, _FARTHEST = 1 << 20, 1 << 26
-_MANY = 4  # times the usual size: the packet holds what lies between two frames
+_MANY = 4  # times the usual size: the packet contains what lies between two frames
 
 
 @dataclass(slots=True)
 class Packet:
     """Frames of a packet. `time` of the container; seconds `lost` in it, skipped `before` and `behind` it.
 
-    `complained`: the decoder did while it made the frames.
+    `complained`: the decoder reported an error while it made the frames.
     """
 
     frames: list[Any]
@@ -52,8 +52,8 @@ class Packet:
 class Packets:
     """Reads and decodes packet by packet.
 
-    `damaged` is set when something was lost and reset by the caller; at the end `broken_off` tells whether
-    the file ends inside a packet. Raises ItemError (`timeout`) when the decoder makes no headway.
+    `damaged` is set when something was lost, and reset by the caller; at the end, `broken_off` tells
+    whether the file ends inside a packet. Raises ItemError (`timeout`) if the decoder makes no progress.
     """
 
     def __init__(self, container: Any, track: Any, stream: Stream, size: int) -> None:
@@ -81,7 +81,7 @@ class Packets:
         for packet in self._demuxed():
             made = self._decoded(packet)
             if time.thread_time() - began > PATIENCE:
-                raise ItemError("timeout", f"its decoder makes no headway for {PATIENCE:g} s")
+                raise ItemError("timeout", f"its decoder makes no progress for {PATIENCE:g} s")
             yield made
             began = time.thread_time()
         self.broken_off = self._breaks_off()
@@ -94,7 +94,10 @@ class Packets:
                     packet = next(packets, None)
             except av.error.EOFError:
                 return
-            except (av.error.FFmpegError, IndexError):  # the latter: of a stream that no header named
+            except (
+                av.error.FFmpegError,
+                IndexError,
+            ):  # the latter for a stream without an entry in the header
                 failures, self.damaged = failures + 1, True
                 packets = self._container.demux(self._track)
                 continue
@@ -124,7 +127,7 @@ class Packets:
         return made
 
     def _decode(self, packet: Any, made: Packet) -> bool:
-        """Decode into `made.frames`; whether the decoder complains that it cannot."""
+        """Decode into `made.frames`; whether the decoder reports an error."""
         try:
             with av.logging.Capture(local=True) as said:
                 made.frames = packet.decode()
@@ -138,7 +141,7 @@ class Packets:
         return bool(said) and not made.frames
 
     def _swallowed(self, packet: Any) -> float:
-        """Seconds in a packet of bare frames that has everything up to the next frame in it."""
+        """Seconds in a packet of bare frames that contains everything up to the next frame."""
         if self._format == "mp3":
             surplus = float(self._surplus(packet))
         else:
@@ -150,7 +153,7 @@ class Packets:
         return float(surplus / self._bytes * self._seconds)
 
     def _surplus(self, packet: Any) -> int:
-        """Bytes of an MP3 packet behind its frame that are no tag."""
+        """Bytes of an MP3 packet after its frame that are not a tag."""
         frame = mpeg.frame_bytes(bytes(memoryview(packet)[:4]))
         if frame <= 24:
             return int(packet.size) if self._huge(packet) else 0
@@ -160,7 +163,7 @@ class Packets:
         return 0 if behind in _TAGS else int(packet.size - frame)
 
     def _skipped(self, packet: Any) -> float:
-        """Seconds that a demuxer without times passes over in silence to find the next frame."""
+        """Seconds that a demuxer without times skips silently to find the next frame."""
         if self._reads is not None:
             place = _found(self._reads, bytes(memoryview(packet)[:_TELLING]), self._place)
         elif self._alone and packet.pos is not None:
@@ -181,7 +184,7 @@ class Packets:
         )
 
     def _note(self, packet: Any, seconds: float) -> None:
-        """Keep count; `_even` is the size of all packets but the last, 0 where they differ."""
+        """Update the counts; `_even` is the size of all packets but the last, 0 if they differ."""
         if self._even and self._last_size and self._last_size != self._even:
             self._even = 0
         if not self._huge(packet):
@@ -195,7 +198,7 @@ class Packets:
             self._end = None if packet.pos is None else packet.pos + packet.size
 
     def _breaks_off(self) -> bool:
-        """Whether the file ends where its container or its last frame does not let it end."""
+        """Whether the file ends at a point that its container or last frame does not allow."""
         if self._format == "mp3":
             return self._torn_frame()
         if self._format in _FRAMED and self._end is not None and self._count:
@@ -210,7 +213,7 @@ class Packets:
         return (self.damaged or self._complained) and self._lengthless
 
     def _torn_frame(self) -> bool:
-        """Whether an MP3 file's last frame, or what is left behind it, lacks its end."""
+        """Whether an MP3 file's last frame, or the bytes after it, lack their end."""
         if 4 <= self._last_size < mpeg.frame_bytes(self._last):
             return True
         if isinstance(self._stream, View) or self._end is None:
@@ -224,7 +227,7 @@ def _all_zero(packet: Any) -> bool:
 
 
 def _found(reads: ReadsAt, head: bytes, place: int) -> int:
-    """Where `head` stands from `place` on; `place` where it does not."""
+    """Offset of `head` from `place` on; `place` if it is not found."""
     if reads(place, len(head)) == head:
         return place
     for step in range(0, _FARTHEST, _STEP):

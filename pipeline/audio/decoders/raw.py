@@ -1,4 +1,4 @@
-"""Sound files without a header: what their names say is all there is to know about them."""
+"""Sound files without a header, whose format follows from their extension."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _MAGIC = (b"RIFF", b"RF64", b"FORM", b"OggS", b"fLaC", b"caff", b".snd", b"ID3",
 
 @dataclass(frozen=True, slots=True)
 class RawFormat:
-    """FFmpeg's name of the format with its options."""
+    """FFmpeg's name of the format, with its options."""
 
     name: str
     options: dict[str, str] = field(default_factory=dict)
@@ -29,10 +29,10 @@ FORMATS: dict[str, RawFormat] = {
     **{f".sln{kilo or ''}": _linear("s16le", 1000 * (kilo or 8)) for kilo in (0, 8, 12, 16, 24, 32, 44, 48)},
     ".sln44": _linear("s16le", 44100),
 }
-"""Endings of headerless files: telephony codecs, and Asterisk's signed linear (`.sln16`: at 16 kHz)."""
+"""Extensions of headerless files: telephony codecs, and Asterisk's signed linear (`.sln16`: at 16 kHz)."""
 
 
 def raw_format(ending: str, head: bytes) -> RawFormat | None:
-    """What a name's ending says, unless the file's first bytes are those of a format with a header."""
+    """The format of an extension, unless the file's first bytes belong to a format with a header."""
     known = head.startswith(_MAGIC) or head[4:8] == b"ftyp"
     return None if known else FORMATS.get(ending)

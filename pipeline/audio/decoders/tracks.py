@@ -1,4 +1,4 @@
-"""Which of several tracks is heard: the default one, unless it is silent and another is not."""
+"""Chooses one of several tracks: the default one, unless it is silent and another is not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PART = 10  # parts of a second
 
 
 def chosen_track(open_track: Callable[[int], Decoder], default: int, count: int) -> int:
-    """The track to take, by listening to each until something is heard."""
+    """The track to use: the first one with audible sound, the default one first."""
     if _loudest(open_track(default), _SILENT) >= _SILENT:
         return default
     for index in range(count):
@@ -23,7 +23,7 @@ def chosen_track(open_track: Callable[[int], Decoder], default: int, count: int)
 
 
 def _loudest(decoder: Decoder, enough: float) -> float:
-    """Power of the loudest tenth of a second, of the first that reaches `enough` where one does."""
+    """Power of the loudest tenth of a second, or of the first that reaches `enough`."""
     loudest = 0.0
     try:
         for block in decoder.blocks(0.0):
