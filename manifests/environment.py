@@ -4,7 +4,8 @@ Settings of a job are options and keys of `job.toml`, never variables. The varia
 machine or a user: folders of the XDG base directory specification
 (https://specifications.freedesktop.org/basedir-spec/latest/), the cache of huggingface_hub, an S3
 endpoint. Libraries read other variables; docs/settings.md lists both. `workers.cluster.connection` and
-`models.hailo.api` set variables for Ray and HailoRT before they load them.
+`models.hailo.api` set variables for Ray and HailoRT before they load them, :func:`one_blas_thread` one for
+numpy.
 """
 
 from __future__ import annotations
@@ -50,6 +51,13 @@ def hub_cache() -> Path:
         return Path(named).expanduser()
     home = read("HF_HOME")
     return (Path(home).expanduser() if home else cache_folder() / "huggingface") / "hub"
+
+
+def one_blas_thread() -> None:
+    """Keep numpy's OpenBLAS, here and in child processes, from starting threads: they spin beside a decoder
+    that has its own. Call it before numpy is loaded; a value that the user has set stays.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def for_child(**more: str) -> dict[str, str]:

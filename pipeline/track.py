@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from asr_batch.manifests.errors import ItemError
 from asr_batch.manifests.records import Failure
 from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, ModelInfo, WindowResult
+from asr_batch.pipeline.audio.ahead import ReadAhead
 from asr_batch.pipeline.audio.frames import Measured, Meter, levels
 from asr_batch.pipeline.audio.reader import AudioStream
 from asr_batch.pipeline.audit import LevelHistogram
@@ -25,6 +26,9 @@ from asr_batch.pipeline.windows.silence import is_silence
 
 SHORTEST = 0.02
 """Seconds of audio below which there is nothing to transcribe."""
+
+READ_AHEAD = 16
+"""Stretches of 4 s of a long file that are read and measured while windows before them are decoded."""
 
 MISSING = 1.0
 """Seconds missing from a damaged file from which the row reports it."""
@@ -67,11 +71,18 @@ class Track:
         self.end = stretch.start
         length = self.length = min(options.window or info.window, info.window)
         planner: PlannerName = "plain" if options.plain else options.planner
-        self._planned: Iterator[Window] | None = plan(self._measured(meter), length, planner)
+        measured: Iterable[Measured] = self._measured(meter)
+        self._reader = ReadAhead(measured, READ_AHEAD) if self._is_long() else None
+        self._planned: Iterator[Window] | None = plan(self._reader or measured, length, planner)
         self._ready: deque[tuple[int, DecodeRequest]] = deque()
         self._open: dict[int, Decoding] = {}
         self._retries: Retries | None = None
         self._settled = options.plain
+
+    def _is_long(self) -> bool:
+        """Whether reading on beside the decoder is worth a thread."""
+        stretch, told = self.stretch, self._stream.info.duration
+        return (told if stretch.end is None else stretch.end) - stretch.start > 2 * self.length
 
     def _measured(self, meter: Meter) -> Iterator[Measured]:
         """The measured stream; in plain mode without voice activity."""
@@ -124,6 +135,8 @@ class Track:
 
     def close(self) -> None:
         """Release the file."""
+        if self._reader is not None:
+            self._reader.close()
         self._stream.close()
         if self._retries is not None:
             self._retries.close()

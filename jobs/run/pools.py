@@ -10,7 +10,6 @@ from asr_batch.jobs.config.keys import RunConfig
 from asr_batch.jobs.console.signals import StopRequest
 from asr_batch.jobs.model_choice import choose_model
 from asr_batch.manifests.records import Unit
-from asr_batch.models.hailo.api import devices, wants_npu
 from asr_batch.models.recognizer import ModelInfo
 from asr_batch.workers import sizing
 from asr_batch.workers.child import process as child_process
@@ -20,22 +19,31 @@ Ahead = Callable[[float], float]
 """Seconds of audio that a job has left; may stop counting at the given number."""
 
 
+def load_ahead(config: RunConfig, model: Path) -> None:
+    """A worker process that the command has prepared loads the model while the run looks for work."""
+    if not child_process.prepared():
+        return
+    from asr_batch.workers.child.pool import load_ahead
+
+    load_ahead(sizing.with_threads(_spec(config, model), sizing.cores(), 1))
+
+
 def start_pool(config: RunConfig, model: Path, ahead: Ahead | None = None) -> Pool:
     """Start a pool. Raises ModelError, ConfigError, WorkerFatalError.
 
     Without options for workers, Ray is used if several workers finish sooner than one process.
     """
-    second = str(choose_model(config.second_model).path) if config.second_model else None
-    spec = WorkerSpec(str(model), config.load(), config.pipeline(), second)
-    if config.no_ray:
-        from asr_batch.workers.local import LocalPool
-
-        return LocalPool(spec)
-    if config.workers is None and config.address == "local" and not _wants_ray(spec, ahead):
+    spec = _spec(config, model)
+    told = config.no_ray or config.workers is not None or config.address != "local"
+    if not told and not _wants_ray(spec, ahead):
         from asr_batch.workers.child.pool import ChildPool
 
         return ChildPool(sizing.with_threads(spec, sizing.cores(), 1))
     child_process.discard()
+    if config.no_ray:
+        from asr_batch.workers.local import LocalPool
+
+        return LocalPool(spec)
     from asr_batch.workers.cluster.pool import start  # imports Ray's side only when it is used
 
     return start(
@@ -47,7 +55,14 @@ def start_pool(config: RunConfig, model: Path, ahead: Ahead | None = None) -> Po
     )
 
 
+def _spec(config: RunConfig, model: Path) -> WorkerSpec:
+    second = str(choose_model(config.second_model).path) if config.second_model else None
+    return WorkerSpec(str(model), config.load(), config.pipeline(), second)
+
+
 def _wants_ray(spec: WorkerSpec, ahead: Ahead | None) -> bool:
+    from asr_batch.models.hailo.api import devices, wants_npu
+
     size = sizing.model_bytes(spec.model)
     npus = len(devices()[0]) if wants_npu(spec.model, spec.load.encoder) else 0
     workers = npus or sizing.worker_count(sizing.cores(), sizing.free_memory(), size)

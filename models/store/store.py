@@ -20,8 +20,14 @@ from asr_batch.models.store.compiled import Say, compile_into, compiled_by_conte
 from asr_batch.models.store.elsewhere import FoundModel, found_models
 from asr_batch.models.store.errors import UnreachableError
 from asr_batch.models.store.layout import has_precision, kind_of
-from asr_batch.models.store.names import BUNDLED, DEFAULT_ROOT, bundled_path, folder_name, split_name
-from asr_batch.models.store.pull import WEIGHTS, pull_model, take_from_disk
+from asr_batch.models.store.names import (
+    BUNDLED,
+    DEFAULT_ROOT,
+    WEIGHTS,
+    bundled_path,
+    folder_name,
+    split_name,
+)
 from asr_batch.models.store.record import (
     BUNDLE_FILE,
     Record,
@@ -195,6 +201,8 @@ class Store:
         self, name: str, origins: list[Origin], record: Record, precision: str, say: Say
     ) -> Path:
         """What the first origin gives that can be reached."""
+        from asr_batch.models.store.pull import pull_model  # with its HTTP client, for the few runs that pull
+
         tried = []
         for one in origins:
             try:
@@ -225,6 +233,8 @@ class Store:
         """
         if self.cached(name):
             raise ModelError(f"{name}: is here already; `asr-batch models remove {name}` first")
+        from asr_batch.models.store.pull import take_from_disk
+
         folder = take_from_disk(self.root, canonical(name), source)
         say(f"{name}: {len(model_files(folder))} files taken in from {source}")
         return self._made_here(name, "auto", say) or folder if folder == self.weights(name) else folder

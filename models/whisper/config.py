@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ INITIAL_TIMESTAMP = {"max_initial_timestamp_index": 50}
 """A second: what openai/whisper, faster-whisper and every published generation_config.json have."""
 
 _MAX_JSON = 64 << 20  # the tokenizer.json of large-v3 has 2.5 MB
+_HEAD = 1 << 20  # characters in which the special tokens stand
+_ADDED = re.compile(r'"added_tokens"\s*:\s*')
 _MOST_WIDE = 1 << 20
 _MOST = {
     "encoder_layers": 256,
@@ -185,11 +188,26 @@ def _sizes(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _added_tokens(folder: Path) -> dict[str, int]:
     """Special tokens by content, from tokenizer.json or added_tokens.json ({} without either)."""
-    tokens = {
-        str(token["content"]): int(token["id"])
-        for token in _optional_json(folder / "tokenizer.json").get("added_tokens", [])
-    }
+    tokens = {str(token["content"]): int(token["id"]) for token in _listed_tokens(folder / "tokenizer.json")}
     return tokens or {str(k): int(v) for k, v in _optional_json(folder / "added_tokens.json").items()}
+
+
+def _listed_tokens(path: Path) -> list[dict[str, Any]]:
+    """`added_tokens` of a tokenizer.json, which stand before its megabytes of vocabulary ([] without any)."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        head = stream.read(_HEAD)
+    place = _ADDED.search(head)
+    with suppress(ValueError):
+        found = json.JSONDecoder().raw_decode(head, place.end())[0] if place else None
+        if (
+            isinstance(found, list)
+            and found
+            and all(isinstance(one, dict) and {"content", "id"} <= one.keys() for one in found)
+        ):
+            return found
+    return list(read_json(path).get("added_tokens", []))
 
 
 def _ids(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from asr_batch.manifests.errors import ItemError
-from asr_batch.models.encoder import Encoder, Monitored
+from asr_batch.models.encoder import Encoder, Float32, Monitored
 from asr_batch.models.hailo.decoder import NpuDecoder
 from asr_batch.models.onnx.options import Cores
 from asr_batch.models.recognizer import (
@@ -75,7 +75,9 @@ class NpuWhisper:
         self._config, self._tokenizer = config, tokenizer
         self._rules = TokenRules(config)
         self._encoder, self._decoder = encoder, decoder
-        self._feed: EncoderFeed[_Job] = EncoderFeed(encoder, config.max_source_positions, positions)
+        self._feed: EncoderFeed[_Job, Float32] = EncoderFeed(
+            encoder, config.max_source_positions, lambda hidden: hidden, positions
+        )
         self._count = 0
 
     @property
@@ -116,20 +118,20 @@ class NpuWhisper:
         ready = self._feed.take()
         return [] if ready is None else [self._decode(ready)]
 
-    def _decode(self, ready: Ready[_Job]) -> WindowResult:
+    def _decode(self, ready: Ready[_Job, Float32]) -> WindowResult:
         state = ready.item.decoding
         self._count += 1
         sot = sot_index(self._config, state.prompt)
-        while ready.hidden is not None and not state.done:
+        while ready.heard is not None and not state.done:
             ids = [*state.prompt, *state.tokens]
-            logits = self._decoder.logits(ready.hidden, ids)
+            logits = self._decoder.logits(ready.heard, ids)
             if not state.tokens:
                 state.no_speech_prob = self._rules.no_speech_prob(logits[sot])
             self._rules.step([state], logits[len(ids) - 1 : len(ids)].copy())
         error = ready.error or ("the decoder gave NaN" if state.broken else None)
         return self._result(ready, error)
 
-    def _result(self, ready: Ready[_Job], error: str | None) -> WindowResult:
+    def _result(self, ready: Ready[_Job, Float32], error: str | None) -> WindowResult:
         return window_result(
             ready.item.request,
             ready.item.decoding,

@@ -108,7 +108,9 @@ class CompiledWhisper:
             partial(CpuEncoder, bundle.folder, cores, options.provider),
             partial(read_text, self._engine, self._rules, config, self._tokenizer),
         )
-        self._feed: EncoderFeed[_Job] = EncoderFeed(self._encoder, config.max_source_positions)
+        self._feed: EncoderFeed[_Job, Heard] = EncoderFeed(
+            self._encoder, config.max_source_positions, self._engine.projector.project
+        )
         ways = {self._engine.decoder.arithmetic, getattr(self._encoder, "arithmetic", "kernels")}
         self._arithmetic = "graphs" if "graphs" in ways else "kernels"
         self._fallback = self._engine.fallback or getattr(self._encoder, "fallback", False)
@@ -163,28 +165,26 @@ class CompiledWhisper:
                 return
             self._begin(ready)
 
-    def _begin(self, ready: Ready[_Job]) -> None:
+    def _begin(self, ready: Ready[_Job, Heard]) -> None:
         job = ready.item
         job.backend, job.flags = ready.backend, ready.flags
-        if ready.hidden is None:
+        if ready.heard is None:
             self._finished.append(self._result(job, ready.error))
             return
         self._started += 1
-        if self._started == _SETTLED:
+        if self._started == _SETTLED and self._arithmetic == "graphs":  # kernels ask for such pages at once
             huge_pages.collapse()
         job.number = self._started // self._info.batch
         slot = Slot(job.request.key, job.decoding, sot_index(self._config, job.decoding.prompt), extra=job)
         if job.request.options.beam_size > 1 and job.request.options.temperature == 0:
-            self._finished.append(self._search(slot, job, ready.hidden))
+            self._finished.append(self._search(slot, job, ready.heard))
         else:
-            self._engine.install(slot, ready.hidden)
+            self._engine.install(slot, ready.heard)
 
-    def _search(self, slot: Slot, job: _Job, hidden: NDArray[np.float32]) -> WindowResult:
+    def _search(self, slot: Slot, job: _Job, cross: Heard) -> WindowResult:
         width = job.request.options.beam_size
-        search = BeamSearch(self._engine, self._rules, self._config.eot, width)
-        found = search.run(slot, hidden)
-        job.decoding = found.decoding
-        return self._result(job, None, found.cross)
+        job.decoding = BeamSearch(self._engine, self._rules, self._config.eot, width).run(slot, cross)
+        return self._result(job, None, cross)
 
     def _finish(self, slot: Slot) -> WindowResult:
         job: _Job = slot.extra
@@ -227,11 +227,9 @@ class CompiledWhisper:
             return [{} for _ in windows]
         codes = sorted(self._config.languages)
         ids = [self._config.languages[code] for code in codes]
-        found = []
-        for samples in windows:
-            hidden = self._feed.encode(samples, whole=len(samples) < _BRIEF)
-            found.append(dict(zip(codes, _softmax(self._engine.first_logits(hidden)[ids]), strict=True)))
-        return found
+        every = self._feed.encode(windows, lambda samples: len(samples) < _BRIEF)
+        logits = [self._engine.first_logits(hidden)[ids] for hidden in every]
+        return [dict(zip(codes, _softmax(row), strict=True)) for row in logits]
 
     def confirm(self) -> bool:
         """Whether windows since the last confirmation can be trusted: the encoder's word."""

@@ -31,7 +31,8 @@ def encoder_times(
     cpu = partial(CpuEncoder, folder, cores, options.provider)
     encoder = choose_encoder(read_bundle(folder), options, cpu)
     try:
-        feed: EncoderFeed[None] = EncoderFeed(encoder, WhisperConfig.from_folder(folder).max_source_positions)
+        trained = WhisperConfig.from_folder(folder).max_source_positions
+        feed: EncoderFeed[None, None] = EncoderFeed(encoder, trained, lambda _: None)
         times = [_timed(feed, samples, padded) for samples in _warm(windows)]
     finally:
         encoder.close()
@@ -44,7 +45,7 @@ def _warm(windows: Iterable[Samples]) -> list[Samples]:
     return [*every[:1], *every]
 
 
-def _timed(feed: EncoderFeed[None], samples: Samples, padded: bool) -> float:
+def _timed(feed: EncoderFeed[None, None], samples: Samples, padded: bool) -> float:
     begun = time.perf_counter()
     feed.put(None, samples, whole=padded)
     feed.take()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from asr_batch.manifests.records import AudioItem, Unit
-from asr_batch.pipeline.audio.reader import AudioInfo
+
+if TYPE_CHECKING:
+    from asr_batch.pipeline.audio.reader import AudioInfo
 
 LONG = 1200.0
 """Seconds from which a row is split."""

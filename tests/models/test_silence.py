@@ -93,7 +93,7 @@ def test_a_group_counts_as_the_positions_that_it_stands_for(tmp_path: Path, prec
     """Logits over 2 s and groups are those over 2 s and every group's state as often as it has positions."""
     model = bundle(tmp_path, SPEC, precision)
     engine, feed = model._engine, model._feed  # type: ignore[attr-defined]
-    hidden = feed.encode(reference.audio(5, 2.0))
+    (hidden,) = feed.encode([reference.audio(5, 2.0)], lambda _: False)
     table = read_silence(tmp_path / precision, SPEC.d_model, 1500)
     states, sizes = table.behind(len(hidden))
     spread = np.concatenate([hidden, np.repeat(states, sizes, axis=0)])
@@ -110,8 +110,7 @@ def test_silence_measured_behind_speech_is_what_the_encoder_makes_of_it(tmp_path
     model = bundle(tmp_path, SPEC)
     feed = model._feed  # type: ignore[attr-defined]
     clip = packaged_clips()[5]
-    feed.put(None, clip, whole=True)
-    true = feed.take().hidden
+    (true,) = feed.encode([clip], lambda _: True)
     table = read_silence(tmp_path / "fp32", SPEC.d_model, 1500).states
     first = encoded_positions(len(clip), 1500) // STEP
     near = np.abs(table[first:] - true.reshape(-1, STEP, SPEC.d_model)[first:].mean(axis=1)).mean()
@@ -149,10 +148,10 @@ def test_windows_of_any_length_share_a_batch(tmp_path: Path, precision: str) -> 
         model = bundle(tmp_path, SPEC, precision, batch_size=slots, window=30)
         assert model.info.window == 30
         encoder, frames = model._encoder, []  # type: ignore[attr-defined]
-        start = encoder.start
-        encoder.start = lambda log_mel, to=frames, start=start, **more: (
+        encode = encoder.encode
+        encoder.encode = lambda log_mel, to=frames, encode=encode: (
             to.append(log_mel.shape[2]),
-            start(log_mel, **more),
+            encode(log_mel),
         )[1]
         requests = [WindowRequest(i, clip, options_for(SPEC, plain=i == 3)) for i, clip in enumerate(clips)]
         order = np.random.default_rng(slots).permutation(len(clips))

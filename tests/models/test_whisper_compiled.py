@@ -50,7 +50,7 @@ def prompt_logits(model: Recognizer, prompt: list[int], clip: np.ndarray) -> np.
     engine = model._engine  # type: ignore[attr-defined]
     feed = model._feed  # type: ignore[attr-defined]
     feed.put(None, clip, whole=True)
-    engine.buffers.put(0, engine.projector.project(feed.take().hidden))
+    engine.buffers.put(0, feed.take().heard)
     once = engine.reader.stepper.prefill(0, prompt)["states"]
     for at, token in enumerate(prompt):
         scores = engine.reader.step([token], [at])

@@ -22,6 +22,18 @@ from asr_batch.workers.status import node_status
 
 log = logging.getLogger(__name__)
 
+WORKER = "asr_batch.workers.worker:Worker"
+
+
+def load_ahead(spec: WorkerSpec) -> None:
+    """Have a prepared process load the model of a :class:`ChildPool` that is likely to come."""
+    process.load_ahead(spec, WORKER, _share())
+
+
+def _share() -> int:
+    """Bytes by which the process may grow."""
+    return sizing.memory_share(sizing.free_memory(), 1)
+
 
 class ChildPool:
     """One worker in a child process. `wait` raises ModelError for a model that cannot be used.
@@ -29,10 +41,9 @@ class ChildPool:
     `maker` is the worker's class as module:Class.
     """
 
-    def __init__(self, spec: WorkerSpec, maker: str = "asr_batch.workers.worker:Worker") -> None:
+    def __init__(self, spec: WorkerSpec, maker: str = WORKER) -> None:
         self._spec, self._maker = spec, maker
         self._node = socket.gethostname()
-        self._share = sizing.memory_share(sizing.free_memory(), 1)
         self._queued: deque[Unit] = deque()
         self._alone: deque[Unit] = deque()
         self._info: ModelInfo | None = None
@@ -43,8 +54,7 @@ class ChildPool:
 
     def _start(self) -> None:
         self._ready = False
-        self._child = process.take()
-        self._child.call("load", self._spec, self._maker, self._share)
+        self._child = process.take(self._spec, self._maker, _share())
 
     @property
     def info(self) -> ModelInfo:

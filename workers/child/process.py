@@ -28,10 +28,27 @@ def prepare() -> None:
         log.debug("no process could be started ahead", exc_info=True)
 
 
-def take() -> Child:
-    """The prepared process, or a new one."""
+def prepared() -> bool:
+    """Whether a process waits to be taken."""
+    return bool(_spare)
+
+
+def load_ahead(spec: Any, maker: str, share: int) -> None:
+    """Have the prepared process, if there is one, load the model now, for the pool that will ask for it."""
+    if _spare:
+        _spare[-1].load(spec, maker, share)
+
+
+def take(spec: Any, maker: str, share: int) -> Child:
+    """The process that was prepared, or a new one, whose first answer is what loading the model brought.
+
+    `spec`, `maker` and `share` are those of `workers.host.WorkerHost.load`.
+    """
+    if _spare and _spare[-1].loads not in (None, (spec, maker)):
+        discard()
     child = _spare.pop() if _spare else Child()
-    child.begin()
+    if child.loads is None:
+        child.load(spec, maker, share)
     return child
 
 
@@ -52,13 +69,16 @@ class Child:
             self._process = subprocess.Popen(command, stdin=quiet, stdout=quiet, pass_fds=[its.fileno()])
         self._calls = Connection(mine.detach())
         self.called: float | None = None
+        self.loads: tuple[Any, str] | None = None
 
-    def begin(self) -> None:
-        """Pass on the current standard error; the process waits for it before its first call."""
+    def load(self, spec: Any, maker: str, share: int) -> None:
+        """Its first call, with the standard error that this process has now."""
+        self.loads = spec, maker
         try:
             send_handle(self._calls, 2, self.pid)
         except OSError:
             log.debug("process %d ended before its first call", self.pid)
+        self.call("load", spec, maker, share)
 
     @property
     def pid(self) -> int:

@@ -7,6 +7,7 @@ each gets one answer. The process ends when the socket is closed.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import socket
@@ -28,6 +29,7 @@ def serve(descriptor: int) -> None:
     if sys.platform == "linux":  # also in the middle of a file that hangs
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     calls = Connection(descriptor)
+    gc.disable()  # modules and models stay; looking through them again and again took a tenth of a second
     import_module(FAMILIES[0])  # most models are Whisper, and no call is waiting yet
     try:
         os.dup2(recv_handle(calls), 2)
@@ -38,6 +40,9 @@ def serve(descriptor: int) -> None:
         try:
             name, given = calls.recv()
             calls.send(getattr(host, name)(*given))
+            if name == "load":
+                gc.freeze()
+                gc.enable()
         except (EOFError, BrokenPipeError):
             os._exit(0)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,8 @@ import click
 from asr_batch.jobs.cli.options import GroupedCommand, checked, run_options
 from asr_batch.jobs.config.build import build_config
 from asr_batch.jobs.config.job_toml import read_config
-from asr_batch.jobs.config.keys import RunConfig
 from asr_batch.jobs.console.signals import leave, signals_blocked
+from asr_batch.manifests.environment import one_blas_thread
 from asr_batch.workers.child.process import prepare
 
 EPILOG = """\b
@@ -35,17 +38,32 @@ def run(sources: tuple[str, ...], config: str | None, **given: Any) -> None:
     Exit codes: 0 all rows done, 1 a bug, 2 nothing was started, 3 some rows failed or are partial, 4 a gate
     does not hold, 5 another run holds the folder, 130 and 143 stopped by a signal.
     """
-    file = read_config(Path(config)) if config is not None else None
-    settings = build_config(checked({"sources": sources or None, **given}), file)
     with signals_blocked():  # also set for threads that libraries start at import
-        if _begins_alone(settings):
+        one_blas_thread()
+        if _begins_alone(given):
             prepare()
-        from asr_batch.jobs.run.session import run_job
-
+        with _kept():
+            file = read_config(Path(config)) if config is not None else None
+            settings = build_config(checked({"sources": sources or None, **given}), file)
+            from asr_batch.jobs.run.session import run_job
         leave(run_job(settings))
 
 
-def _begins_alone(config: RunConfig) -> bool:
-    """Whether a new job will probably use a child process, which can then start early."""
-    told = config.no_ray or config.workers is not None or config.address != "local"
-    return not told and not (Path(config.out or "") / "job.json").exists()
+@contextmanager
+def _kept() -> Iterator[None]:
+    """What the block loads stays: the garbage collector need not look through it, now or later."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _begins_alone(given: Mapping[str, Any]) -> bool:
+    """Whether a new job is likely to get a worker process of its own, which may as well start before the
+    program has read its settings.
+    """
+    told = any(given.get(name) for name in ("no_ray", "workers", "address"))
+    out = given.get("out")
+    return not told and out is not None and not (Path(out) / "job.json").exists()

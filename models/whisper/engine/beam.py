@@ -7,7 +7,7 @@ the winner has the highest mean log-probability.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +20,6 @@ from asr_batch.models.whisper.rules import Decoding
 Float32 = NDArray[np.float32]
 
 
-@dataclass(slots=True)
-class BeamResult:
-    """The winner, and what it listened to."""
-
-    decoding: Decoding
-    cross: Heard
-
-
 class BeamSearch:
     """One window's search over `width` beams."""
 
@@ -35,11 +27,9 @@ class BeamSearch:
         self._rules, self._eot, self._width = rules, eot, width
         self._reader = engine.reading(width, 64)
         self._buffers = self._reader.buffers
-        self._projector = engine.projector
 
-    def run(self, slot: Slot, hidden: Float32) -> BeamResult:
-        """Search the text of `hidden` [positions, d_model] from the slot's prompt on."""
-        cross = self._projector.project(hidden)
+    def run(self, slot: Slot, cross: Heard) -> Decoding:
+        """The winner over what `cross` holds, from the slot's prompt on."""
         for row in range(self._width):
             self._buffers.put(row, cross)
         rows = self._feed_prompt(slot)
@@ -53,7 +43,7 @@ class BeamSearch:
             self._buffers.reorder(parents, length)
             rows = self._reader.step([beam.last for beam in beams], [length] * len(beams)).rows()
             length += 1
-        return BeamResult(self._best(finished, beams), cross)
+        return self._best(finished, beams)
 
     def _feed_prompt(self, slot: Slot) -> Float32:
         rows: Float32 = np.zeros((0, 0), np.float32)

@@ -1,11 +1,14 @@
-"""From submitted windows to hidden states: log-mel, encoder jobs in flight, retries of a device's hiccups."""
+"""From submitted windows to what the decoder listens to: log-mel, encoder, cross-attention; and retries of an
+NPU's hiccups.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,20 +16,22 @@ from numpy.typing import NDArray
 from asr_batch.manifests.errors import RetryableError
 from asr_batch.models.encoder import Encoder, EncoderJob
 from asr_batch.models.recognizer import Samples
+from asr_batch.models.whisper.engine.encoder import CpuEncoder, CpuWork
 from asr_batch.models.whisper.silence import encoded_positions, features
 
 Float32 = NDArray[np.float32]
 _TRIES = 3
-_AHEAD = 12  # windows encoded ahead, so that an NPU never waits for a full set of slots to decode
+_AHEAD = 12  # windows that an NPU encodes ahead, so that it never waits for a full set of slots to decode
 T = TypeVar("T")
+H = TypeVar("H")
 
 
 @dataclass(slots=True)
-class Ready(Generic[T]):
-    """A window with its hidden states [positions, d_model], or with the sentence why it has none."""
+class Ready(Generic[T, H]):
+    """A window with what is heard of it, or with the sentence why there is nothing."""
 
     item: T
-    hidden: Float32 | None
+    heard: H | None
     backend: str = "cpu"
     flags: tuple[str, ...] = ()
     error: str | None = None
@@ -40,28 +45,77 @@ class _Queued(Generic[T]):
     whole: bool
 
 
+class _Flight(Protocol[T, H]):
+    """Windows on their way."""
+
+    def done(self) -> bool:
+        """Whether `land` returns without waiting."""
+
+    def land(self) -> list[Ready[T, H]]:
+        """The windows with what is heard of them. Raises what ended the worker."""
+
+
 @dataclass(slots=True)
-class _Flight(Generic[T]):
+class _Here(Generic[T, H]):
+    """A window on a thread of this process."""
+
+    work: CpuWork[Ready[T, H]]
+
+    def done(self) -> bool:
+        return self.work.done()
+
+    def land(self) -> list[Ready[T, H]]:
+        return [self.work.result()]
+
+
+@dataclass(slots=True)
+class _Away(Generic[T, H]):
+    """Windows on a device."""
+
     items: list[_Queued[T]]
     log_mel: Float32
+    start: Callable[[Float32], EncoderJob]
+    project: Callable[[Float32], H]
     job: EncoderJob
-    tries: int = 1
+
+    def done(self) -> bool:
+        return self.job.done()
+
+    def land(self) -> list[Ready[T, H]]:
+        for _ in range(_TRIES):
+            try:
+                hidden = self.job.result()
+                break
+            except RetryableError as error:
+                sentence = f"the encoder failed {_TRIES} times: {error}"
+                self.job = self.start(self.log_mel)
+        else:
+            return [Ready(one.item, None, error=sentence) for one in self.items]
+        return [
+            _ready(one.item, log_mel, states, self.project, self.job.backend, self.job.flags)
+            for one, log_mel, states in zip(self.items, self.log_mel, hidden, strict=True)
+        ]
 
 
-class EncoderFeed(Generic[T]):
+class EncoderFeed(Generic[T, H]):
     """A queue of windows in front of an encoder of a model for `trained` positions. Items come out in the
     order in which they went in. Windows get as many positions as they need, or `fixed` ones.
+
+    `project` turns the hidden states [positions, d_model] of a window into what is heard of it.
     """
 
-    def __init__(self, encoder: Encoder, trained: int, fixed: int | None = None) -> None:
-        self._encoder, self._trained, self._fixed = encoder, trained, fixed
+    def __init__(
+        self, encoder: Encoder, trained: int, project: Callable[[Float32], H], fixed: int | None = None
+    ) -> None:
+        self._encoder, self._trained, self._project, self._fixed = encoder, trained, project, fixed
+        self._ahead = encoder.depth if isinstance(encoder, CpuEncoder) else max(encoder.depth, _AHEAD)
         self._waiting: deque[_Queued[T]] = deque()
-        self._flights: deque[_Flight[T]] = deque()
-        self._ready: deque[Ready[T]] = deque()
+        self._flights: deque[_Flight[T, H]] = deque()
+        self._flying = 0
+        self._ready: deque[Ready[T, H]] = deque()
 
     def __len__(self) -> int:
-        flying = sum(len(flight.items) for flight in self._flights)
-        return len(self._waiting) + flying + len(self._ready)
+        return len(self._waiting) + self._flying + len(self._ready)
 
     def put(self, item: T, samples: Samples, *, cpu: bool = False, whole: bool = False) -> None:
         """Queue a window, and start encoding when the encoder has room: its caller reads on meanwhile.
@@ -73,21 +127,21 @@ class EncoderFeed(Generic[T]):
         if len(self._waiting) >= self._encoder.max_batch:
             self._launch()
 
-    def take(self) -> Ready[T] | None:
-        """The next window with hidden states, waited for; None when nothing is queued.
+    def take(self) -> Ready[T, H] | None:
+        """The next window with what is heard of it, waited for; None when nothing is queued.
 
         Waiting keeps the decoder's slots full: a step over few windows costs nearly as much as one over many.
         """
         self._launch()
         while not self._ready and self._flights:
-            self._land(self._flights.popleft())
+            self._land()
             self._launch()
         return self._ready.popleft() if self._ready else None
 
     def advance(self) -> None:
         """Collect what is encoded and start more, without waiting; called between decoder steps."""
-        while self._flights and self._flights[0].job.done():
-            self._land(self._flights.popleft())
+        while self._flights and self._flights[0].done():
+            self._land()
         self._launch()
 
     def clear(self) -> None:
@@ -95,38 +149,52 @@ class EncoderFeed(Generic[T]):
         self._waiting.clear()
         self._flights.clear()
         self._ready.clear()
+        self._flying = 0
 
     def _launch(self) -> None:
         depth = max(1, self._encoder.depth)
         while (
             self._waiting
             and len(self._flights) < depth
-            and len(self._flights) + len(self._ready) < max(depth, _AHEAD)
+            and len(self._flights) + len(self._ready) < max(depth, self._ahead)
         ):
             count = min(self._encoder.max_batch, len(self._waiting))
             items = [self._waiting.popleft() for _ in range(count)]
-            log_mel = self._features(items)
-            self._flights.append(_Flight(items, log_mel, self._start(items, log_mel)))
+            self._flying += count
+            self._flights.append(self._start(items))
 
-    def _start(self, items: Sequence[_Queued[Any]], log_mel: Float32) -> EncoderJob:
-        return self._encoder.start(log_mel, cpu=any(one.cpu for one in items))
+    def _start(self, items: list[_Queued[T]]) -> _Flight[T, H]:
+        if isinstance(self._encoder, CpuEncoder):
+            (one,) = items
+            return _Here(self._encoder.work(partial(self._hear, self._encoder, one)))
+        start = partial(self._encoder.start, cpu=any(one.cpu for one in items))
+        log_mel = self._features(items)
+        return _Away(items, log_mel, start, self._project, start(log_mel))
 
-    def encode(self, samples: Samples, *, whole: bool = False) -> Float32:
-        """Hidden states [positions, d_model] of one window, beside the queue.
+    def _hear(self, encoder: CpuEncoder, one: _Queued[T]) -> Ready[T, H]:
+        """All of a window, on a thread of the encoder."""
+        log_mel = self._features([one])
+        return _ready(one.item, log_mel[0], encoder.encode(log_mel)[0], self._project)
+
+    def encode(self, windows: Sequence[Samples], whole: Callable[[Samples], bool]) -> list[Float32]:
+        """Hidden states [positions, d_model] of windows, beside the queue and side by side.
 
         `whole` as in :meth:`put`, where the encoder can.
         """
-        one = [_Queued(None, samples, cpu=False, whole=whole and self._encoder.frames is None)]
-        hidden: Float32 = self._start(one, self._features(one)).result()[0]
-        return hidden
+        jobs = []
+        for samples in windows:
+            full = self._encoder.frames is None and whole(samples)
+            log_mel = self._features([_Queued(None, samples, cpu=False, whole=full)])
+            jobs.append(self._encoder.start(log_mel))
+        return [job.result()[0] for job in jobs]
 
-    def _features(self, items: Sequence[_Queued[Any]]) -> Float32:
+    def _features(self, items: Sequence[_Queued[T]] | Sequence[_Queued[None]]) -> Float32:
         """Log-mel [batch, n_mels, frames] of windows, each continued with silence."""
         positions = max(map(self._positions, items))
         rows = [features(one.samples, self._encoder.n_mels, positions, self._trained) for one in items]
         return np.ascontiguousarray(rows)
 
-    def _positions(self, one: _Queued[Any]) -> int:
+    def _positions(self, one: _Queued[T] | _Queued[None]) -> int:
         if self._fixed is not None:
             return self._fixed
         if one.whole:
@@ -135,27 +203,25 @@ class EncoderFeed(Generic[T]):
             return encoded_positions(len(one.samples), self._trained)
         return self._encoder.frames // 2
 
-    def _land(self, flight: _Flight[T]) -> None:
-        try:
-            hidden = flight.job.result()
-        except RetryableError as error:
-            if flight.tries < _TRIES:
-                again = self._start(flight.items, flight.log_mel)
-                self._flights.appendleft(_Flight(flight.items, flight.log_mel, again, flight.tries + 1))
-                return
-            sentence = f"the encoder failed {_TRIES} times: {error}"
-            self._ready.extend(Ready(one.item, None, error=sentence) for one in flight.items)
-            return
-        for one, log_mel, states in zip(flight.items, flight.log_mel, hidden, strict=True):
-            broken = _broken(log_mel, states, flight.job.backend)
-            hidden_or_none = None if broken else states
-            self._ready.append(Ready(one.item, hidden_or_none, flight.job.backend, flight.job.flags, broken))
+    def _land(self) -> None:
+        landed = self._flights.popleft().land()
+        self._flying -= len(landed)
+        self._ready.extend(landed)
 
 
-def _broken(log_mel: Float32, hidden: Float32, backend: str) -> str | None:
-    """What is wrong with a window's numbers. Both ends are looked at: integers between them hide a NaN."""
+def _ready(
+    item: T,
+    log_mel: Float32,
+    hidden: Float32,
+    project: Callable[[Float32], H],
+    backend: str = "cpu",
+    flags: tuple[str, ...] = (),
+) -> Ready[T, H]:
+    """A window with its numbers, if they are numbers. Both ends are looked at: integers between them hide a
+    NaN.
+    """
     if not np.isfinite(log_mel).all():
-        return "the audio holds NaN or infinity"
+        return Ready(item, None, backend, flags, "the audio holds NaN or infinity")
     if not np.isfinite(hidden).all():
-        return f"the encoder ({backend}) gave NaN or infinity"
-    return None
+        return Ready(item, None, backend, flags, f"the encoder ({backend}) gave NaN or infinity")
+    return Ready(item, project(hidden), backend, flags)

@@ -113,9 +113,9 @@ class DecoderEngine:
         """Slots without a window."""
         return self.buffers.slots - len(self.running)
 
-    def install(self, slot: Slot, hidden: Float32) -> None:
-        """Give `slot` a free place, with cross-attention over `hidden` [positions, d_model]."""
-        place, cross = len(self.running), self.projector.project(hidden)
+    def install(self, slot: Slot, cross: Heard) -> None:
+        """Give `slot` a free place, where it listens to `cross`."""
+        place = len(self.running)
         slot.stored, slot.groups = cross.stored, -(-cross.positions // GROUP)
         self.running.append(slot)
         self.buffers.fit(max(one.stored for one in self.running))

@@ -19,11 +19,13 @@ from asr_batch.models.whisper.kernels.library import (
     Arrays,
     Float32,
     KernelSet,
+    Scratch,
     Weights,
     kernels,
     named_weights,
     place,
     scratch,
+    uninitialised,
 )
 from asr_batch.models.whisper.silence import BLOCK as STORED
 
@@ -99,6 +101,7 @@ class DecoderKernel:
             _in_order(chosen, arrays, config), mapped=[arrays["decoder.embed_tokens.int8"]]
         )
         self._cross_weights = Weights(_cross_in_order(chosen, arrays, self.layers))
+        self._work = Scratch()
         self._run, self._project = chosen.function("decoder_run"), chosen.function("cross_run")
         self._scratch, self._cross_bytes, self._cross_scratch = (
             chosen.function(name, ctypes.c_long)
@@ -108,8 +111,8 @@ class DecoderKernel:
     def project(self, hidden: Float32, bias: Float32, positions: int) -> KernelCross:
         """Keys and values over `hidden` [stored, d_model], whose scores get `bias` [stored]."""
         shape, stored = _longs(self.d_model, self.heads, self.width, self.layers), len(hidden)
-        memory = scratch((self._cross_bytes(shape, ctypes.c_long(stored)),))
-        work = scratch((self._cross_scratch(shape, ctypes.c_long(stored)),))
+        memory = uninitialised(self._cross_bytes(shape, ctypes.c_long(stored)))
+        work = self._work(self._cross_scratch(shape, ctypes.c_long(stored)))
         given = place(np.ascontiguousarray(hidden)), place(np.ascontiguousarray(bias, np.float32))
         weights = self._cross_weights.places
         self._project(shape, weights, *given, ctypes.c_long(stored), place(memory), place(work))

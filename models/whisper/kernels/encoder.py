@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from pathlib import Path
-from threading import local
 
 import numpy as np
 
@@ -17,11 +16,11 @@ from asr_batch.models.whisper.kernels.library import (
     Arrays,
     Float32,
     KernelSet,
+    Scratch,
     Weights,
     kernels,
     named_weights,
     place,
-    scratch,
 )
 
 _LAYER = (
@@ -84,17 +83,15 @@ class EncoderKernel:
         self._weights = Weights(_in_order(chosen, arrays, layers))
         self._run = chosen.function("encoder_run")
         self._scratch = chosen.function("encoder_scratch", ctypes.c_long)
-        self._local = local()
+        self._work = Scratch()
 
     def __call__(self, log_mel: Float32) -> Float32:
         """Hidden states [1, positions, d_model] of `log_mel` [1, n_mels, 2 * positions]."""
         positions = log_mel.shape[2] // 2
         sizes = (self.n_mels, positions, *self._sizes)
         shape = (ctypes.c_long * len(sizes))(*sizes)
-        needed = self._scratch(shape)
-        if getattr(self._local, "size", 0) < needed:
-            self._local.scratch, self._local.size = scratch((needed,)), needed
+        work = self._work(self._scratch(shape))
         given = np.ascontiguousarray(log_mel, np.float32)
         hidden = np.empty((1, positions, self._width), np.float32)
-        self._run(shape, self._weights.places, place(given), place(hidden), place(self._local.scratch))
+        self._run(shape, self._weights.places, place(given), place(hidden), place(work))
         return hidden

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from threading import local
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ WIDEST = 64
 """Most columns of a head."""
 
 _VERSION = 3  # of the interface of c/
+_LINE = 64  # bytes of a cache line
 _HERE = Path(__file__).parent
 
 
@@ -135,39 +137,64 @@ def named_weights(path: Path, prefix: str) -> dict[str, Array]:
     check_graph(path)
     data = path.read_bytes()
     graphs = Message(data, 0, len(data)).all(fields.MODEL_GRAPH)
-    found = {}
+    found, mapped = {}, dict[str, Array]()
     for message in (tensor for graph in graphs for tensor in graph.all(fields.GRAPH_INITIALIZER)):
         tensor = read_tensor(message)
         if not tensor.name.startswith(prefix):
             continue
-        found[tensor.name] = _data(message, tensor, path.parent).reshape(tensor.shape)
+        found[tensor.name] = _data(message, tensor, path.parent, mapped).reshape(tensor.shape)
     return found
 
 
-def _data(message: Message, tensor: Weight, folder: Path) -> Array:
-    kind = np.dtype(tensor.type)
+def _data(message: Message, tensor: Weight, folder: Path, mapped: dict[str, Array]) -> Array:
+    """The numbers of `tensor`; `mapped` keeps the files that are mapped already."""
     if tensor.location is None:
-        return np.frombuffer(message.all(fields.TENSOR_RAW)[0].raw(), kind)
-    return np.memmap(folder / tensor.location, kind, "r", tensor.offset, (tensor.elements,))
+        return np.frombuffer(message.all(fields.TENSOR_RAW)[0].raw(), tensor.type)
+    if tensor.location not in mapped:
+        mapped[tensor.location] = np.memmap(folder / tensor.location, np.uint8, "r")
+    numbers: Array = mapped[tensor.location][tensor.offset : tensor.offset + tensor.bytes].view(tensor.type)
+    return numbers
 
 
 class Weights:
-    """Places for the library: of the arrays `mapped` where they are, then of copies, each on a cache line."""
+    """Places for the library: of the arrays `mapped` where they are, then of copies, each on a cache line.
+
+    The copies lie in one block, for which numpy asks for huge pages.
+    """
 
     def __init__(self, arrays: Iterable[Array], mapped: Sequence[Array] = ()) -> None:
-        self._kept = [*mapped, *(_aligned(array) for array in arrays)]
+        given = list(arrays)
+        copies = zeros_in_one({str(i): (array.dtype, array.shape) for i, array in enumerate(given)})
+        for i, array in enumerate(given):
+            copies[str(i)][...] = array
+        self._kept = [*mapped, *copies.values()]
         self.places = (ctypes.c_void_p * len(self._kept))(*(array.ctypes.data for array in self._kept))
-
-
-def _aligned(array: Array) -> Array:
-    place = scratch(array.shape, array.dtype)
-    place[...] = array
-    return place
 
 
 def scratch(shape: tuple[int, ...], kind: Any = np.uint8) -> Array:
     """An array of zeros that begins on a cache line."""
     return zeros_in_one({"": (kind, shape)})[""]
+
+
+def uninitialised(size: int) -> Array:
+    """`size` bytes that begin on a cache line and hold anything."""
+    block = np.empty(size + _LINE, np.uint8)
+    start = -block.ctypes.data % _LINE
+    return block[start : start + size]
+
+
+class Scratch:
+    """Scratch memory of each thread, enough for the largest call that the thread has made."""
+
+    def __init__(self) -> None:
+        self._local = local()
+
+    def __call__(self, size: int) -> Array:
+        """At least `size` bytes for this thread until its next call."""
+        if getattr(self._local, "size", 0) < size:
+            self._local.memory, self._local.size = uninitialised(size), size
+        memory: Array = self._local.memory
+        return memory
 
 
 def place(array: Array) -> ctypes.c_void_p:
