@@ -6,6 +6,7 @@ import ast
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,14 @@ VENDORS = {
 }
 
 
+@cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    """All nodes of a file's syntax tree."""
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def imports(path: Path) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -54,11 +61,12 @@ def modules() -> dict[str, Path]:
     return {name: path for name, path in found.items() if not name.endswith("__init__")}
 
 
+@cache
 def edges() -> dict[tuple[str, str], str]:
     """Pairs of modules of which the first imports the second (imports inside functions too), and where."""
     known, found = modules(), {}
     for name, path in known.items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes_of(path):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("asr_batch."):
                 base = (node.module or "").removeprefix("asr_batch.")
                 targets = [base] if base in known else [f"{base}.{alias.name}" for alias in node.names]
@@ -112,7 +120,7 @@ def test_the_environment_is_read_in_one_place() -> None:
     wrong = []
     for path in sources():
         name = path.relative_to(ROOT).as_posix()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes_of(path):
             named = isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv")
             if named and not any(name.startswith(home) for home in homes):
                 wrong.append(f"{name}:{node.lineno}")

@@ -111,15 +111,15 @@ def npu(bundle: Path | None = None) -> Iterator[Check]:
 
 
 def _audio(path: str) -> Check:
-    place = Path(path)
-    if place.is_dir() and os.access(place, os.R_OK | os.X_OK):
-        count = sum(1 for _ in place.iterdir())
+    target = Path(path)
+    if target.is_dir() and os.access(target, os.R_OK | os.X_OK):
+        count = sum(1 for _ in target.iterdir())
         return Check(path, "ok", f"folder with {count} entries")
-    if not place.exists():
+    if not target.exists():
         return Check(path, "bad", "does not exist on this machine")
-    if not os.access(place, os.R_OK):
+    if not os.access(target, os.R_OK):
         return Check(path, "bad", "not readable for this user")
-    return Check(path, "ok", f"readable, {place.stat().st_size} bytes")
+    return Check(path, "ok", f"readable, {target.stat().st_size} bytes")
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,9 +90,9 @@ class Planner:
         for item in items:
             waiting.append((item, self._look(item)))
             while len(waiting) >= self.ahead:
-                yield self._settled(*waiting.popleft())
+                yield self._with_look(*waiting.popleft())
         while waiting:
-            yield self._settled(*waiting.popleft())
+            yield self._with_look(*waiting.popleft())
 
     def _look(self, item: AudioItem) -> Future[Look] | Look:
         """Probe a file on a thread, unless another row has the same file."""
@@ -106,7 +106,7 @@ class Planner:
         known = self._looks.get(file)
         return known or self._threads.submit(_probe, item.location, file)
 
-    def _settled(self, item: AudioItem, look: Future[Look] | Look) -> tuple[AudioItem, Look]:
+    def _with_look(self, item: AudioItem, look: Future[Look] | Look) -> tuple[AudioItem, Look]:
         if isinstance(look, Future):
             look = _found(look)
             if look.file is not None:

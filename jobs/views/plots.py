@@ -68,11 +68,11 @@ def area(points: Sequence[tuple[float, float]], label: str, height: float = 180)
     first, last = points[0][0], points[-1][0]
     span = (last - first) or 1.0
 
-    def place(point: tuple[float, float]) -> str:
+    def pixel(point: tuple[float, float]) -> str:
         x = LEFT + (point[0] - first) / span * (WIDTH - LEFT - RIGHT)
         return f"{x:.1f},{TOP + (1 - point[1] / marks[-1]) * inner:.1f}"
 
-    line = " ".join(map(place, points))
+    line = " ".join(map(pixel, points))
     floor = TOP + inner
     body = _y_axis(marks, inner)
     body.append(f'<polygon class="fill" points="{LEFT},{floor} {line} {WIDTH - RIGHT},{floor}"/>')
@@ -89,18 +89,18 @@ def columns(counts: Sequence[int], names: Sequence[str], label: str, height: flo
     marks = ticks(max(counts))
     wide = (WIDTH - LEFT - RIGHT) / len(counts)
     body = _y_axis(marks, inner)
-    for place, count in enumerate(counts):
+    for index, count in enumerate(counts):
         tall = count / marks[-1] * inner
         tall = max(tall, 1.5) if count else 0.0
-        x, y = LEFT + place * wide + 1, TOP + inner - tall
-        what = escape(f"bar {place + 1} of {len(counts)}: {count:,}")
+        x, y = LEFT + index * wide + 1, TOP + inner - tall
+        what = escape(f"bar {index + 1} of {len(counts)}: {count:,}")
         body.append(
             f'<rect class="bar" x="{x:.1f}" y="{y:.1f}" width="{wide - 2:.1f}" height="{tall:.1f}" rx="1.5">'
             f"<title>{what}</title></rect>"
         )
-    for place, name in enumerate(names):
-        share = place / max(1, len(names) - 1)
-        anchor = "start" if place == 0 else "end" if place == len(names) - 1 else "middle"
+    for index, name in enumerate(names):
+        share = index / max(1, len(names) - 1)
+        anchor = "start" if index == 0 else "end" if index == len(names) - 1 else "middle"
         body.append(_text(LEFT + share * (WIDTH - LEFT - RIGHT), height - 6, name, "axis", anchor))
     return _svg(height, label, body)
 
@@ -110,8 +110,8 @@ def bars(lines: Sequence[tuple[str, float, str]], label: str, kind: str = "bar")
     row, left, right = 26, 152, 66
     top = max((value for _, value, _ in lines), default=0.0) or 1.0
     body = []
-    for place, (name, value, text) in enumerate(lines):
-        y = place * row
+    for index, (name, value, text) in enumerate(lines):
+        y = index * row
         long = max(0.0, value) / top * (WIDTH - left - right)
         long = max(long, 1.5) if value > 0 else 0.0
         body.append(f"<g><title>{escape(name)}: {escape(text)}</title>")

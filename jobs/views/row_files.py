@@ -120,9 +120,9 @@ class RowFiles:
         """The formats whose file is missing or outdated."""
         if row["status"] == "failed":
             return ()
-        return tuple(form for form in self.forms if not _fresh(self._place(row, form), row))
+        return tuple(form for form in self.forms if not _fresh(self._path(row, form), row))
 
-    def _place(self, row: Row, form: str) -> Path:
+    def _path(self, row: Row, form: str) -> Path:
         beside = self.places.path(row, form) if self.places else None
         inside = self._inside(row, form)
         return beside if beside is not None and self.places and self.places.may(beside) else inside

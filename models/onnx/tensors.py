@@ -86,10 +86,10 @@ def read_tensor(message: Message) -> Weight:
             stored += len(item.body) if item.body else 1
     if any(size < 0 for size in shape):
         raise ModelError(f"tensor {name!r} has the impossible shape {shape}")
-    return Weight(name, _type(kind), tuple(shape), stored, raw, *_place(name, external))
+    return Weight(name, _type(kind), tuple(shape), stored, raw, *_external_range(name, external))
 
 
-def _place(name: str, external: dict[str, str]) -> tuple[str | None, int, int | None]:
+def _external_range(name: str, external: dict[str, str]) -> tuple[str | None, int, int | None]:
     """Location, offset and length of external data."""
     try:
         length = int(external["length"]) if "length" in external else None

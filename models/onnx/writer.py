@@ -165,8 +165,8 @@ def _tensor_head(name: str, kind: int, dims: Sequence[int]) -> bytes:
 
 def make_external(name: str, kind: int, dims: Sequence[int], file: str, offset: int, length: int) -> bytes:
     """A TensorProto whose data are `length` bytes from `offset` on in `file`, beside the graph."""
-    place = (("location", file), ("offset", str(offset)), ("length", str(length)))
-    entries = (text(fields.ENTRY_KEY, key) + text(fields.ENTRY_VALUE, value) for key, value in place)
+    where = (("location", file), ("offset", str(offset)), ("length", str(length)))
+    entries = (text(fields.ENTRY_KEY, key) + text(fields.ENTRY_VALUE, value) for key, value in where)
     data = b"".join(text(fields.TENSOR_EXTERNAL, entry) for entry in entries)
     return _tensor_head(name, kind, dims) + data + number(fields.TENSOR_LOCATION, fields.EXTERNAL)
 

@@ -169,10 +169,10 @@ class _SharedData(DataFile):
         super().__init__(path)
         self._known: dict[bytes, tuple[int, int]] = {}
 
-    def place(self, array: Any) -> tuple[int, int]:
+    def write(self, array: Any) -> tuple[int, int]:
         digest = hashlib.sha256(np.ascontiguousarray(array).tobytes() + str(array.dtype).encode()).digest()
         if digest not in self._known:
-            self._known[digest] = super().place(array)
+            self._known[digest] = super().write(array)
         return self._known[digest]
 
 

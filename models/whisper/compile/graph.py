@@ -42,22 +42,22 @@ class DataFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._stream = path.open("wb")
-        self._places: dict[int, tuple[int, int]] = {}
+        self._ranges: dict[int, tuple[int, int]] = {}
         self._kept: list[Array] = []  # ids stay unique while the arrays live
 
-    def place(self, array: Array) -> tuple[int, int]:
+    def write(self, array: Array) -> tuple[int, int]:
         """Offset and length of `array` in the file; appended on first sight."""
-        if id(array) not in self._places:
+        if id(array) not in self._ranges:
             data = np.ascontiguousarray(array)
             self._stream.write(b"\0" * (-self._stream.tell() % PAGE))
-            self._places[id(array)] = (self._stream.tell(), data.nbytes)
+            self._ranges[id(array)] = (self._stream.tell(), data.nbytes)
             self._kept.append(array)
             self._stream.write(data.tobytes())
-        return self._places[id(array)]
+        return self._ranges[id(array)]
 
     def share(self, part: Array, whole: Array, start: int) -> None:
         """Let `part` be what lies `start` bytes behind the beginning of `whole`."""
-        self._places[id(part)] = (self.place(whole)[0] + start, part.nbytes)
+        self._ranges[id(part)] = (self.write(whole)[0] + start, part.nbytes)
         self._kept.append(part)
 
     def close(self) -> None:
@@ -127,5 +127,5 @@ def _tensor(name: str, array: Array, file: DataFile) -> bytes:
     kind = type_number(array.dtype.name)
     if array.nbytes <= _INLINE:
         return writer.make_tensor(name, kind, array.shape, np.ascontiguousarray(array).tobytes())
-    offset, length = file.place(array)
+    offset, length = file.write(array)
     return writer.make_external(name, kind, array.shape, file.path.name, offset, length)
