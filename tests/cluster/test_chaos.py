@@ -94,7 +94,7 @@ class Chaos:
             time.sleep(0.5)
 
     def worker(self, host) -> None:
-        for pid in host.pids("ray::WorkerActor")[:1]:
+        for pid in host.pids("ray::WorkerHost")[:1]:
             os.kill(pid, 9)
 
     def raylet(self, host) -> None:
@@ -166,7 +166,7 @@ def test_every_row_once_whatever_fails(hosts, tmp_path, seed):
     verified = subprocess.run(command("verify", out), capture_output=True, text=True)
     assert verified.returncode == 0, verified.stdout
     until = time.monotonic() + 20
-    while any(host.pids("ray::WorkerActor") for host in hosts.others) and time.monotonic() < until:
+    while any(host.pids("ray::WorkerHost") for host in hosts.others) and time.monotonic() < until:
         time.sleep(0.5)
-    assert not any(host.pids("ray::WorkerActor") for host in hosts.others), told
+    assert not any(host.pids("ray::WorkerHost") for host in hosts.others), told
     print("chaos:", *chaos.done, "attempts:", max(row["attempts"] for row in found))

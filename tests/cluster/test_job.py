@@ -61,7 +61,7 @@ def test_faults_change_no_row(hosts, manifest, calm, tmp_path):
     log = (tmp_path / "log").open("w+")
     job = hosts.head.popen(command(manifest, out, "--address", "auto"), stdout=log, stderr=log)
     until = time.monotonic() + 60
-    while not second.pids("ray::WorkerActor.advance") and time.monotonic() < until and job.poll() is None:
+    while not second.pids("ray::WorkerHost.advance") and time.monotonic() < until and job.poll() is None:
         time.sleep(0.1)
     time.sleep(1)
     second.kill()
@@ -90,7 +90,7 @@ def test_a_driver_whose_head_is_gone_says_so_and_resumes(manifest, calm, tmp_pat
             job = hosts.head.popen(command(manifest, out, "--address", "auto"), **pipes)
             if attempt == 0:
                 until = time.monotonic() + 60
-                while not hosts.others[0].pids("ray::WorkerActor.advance"):
+                while not hosts.others[0].pids("ray::WorkerHost.advance"):
                     assert time.monotonic() < until
                     time.sleep(0.1)
                 for pid in hosts.head.pids("gcs_server"):
