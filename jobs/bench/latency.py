@@ -23,7 +23,7 @@ from asr_batch.manifests.errors import AsrBatchError, ConfigError, ItemError
 from asr_batch.manifests.reader import open_manifest
 from asr_batch.models.encoder import Monitored
 from asr_batch.models.hailo.api import is_double, vendor
-from asr_batch.models.hailo.probe import golden_clip
+from asr_batch.models.hailo.recovery.probe import golden_clip
 from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import (
     SAMPLE_RATE,

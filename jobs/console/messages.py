@@ -23,7 +23,7 @@ TABLE_ROWS = 40
 COLOURS = {"ok": "green", "empty": "cyan", "partial": "yellow", "failed": "red"}
 
 
-class Voice:
+class Messages:
     """Prints messages on stderr: as text, as JSON lines, or (quiet) only problems."""
 
     def __init__(self, *, quiet: bool = False, as_json: bool = False, stream: TextIO | None = None) -> None:

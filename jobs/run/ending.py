@@ -9,7 +9,7 @@ from typing import Any
 from asr_batch.jobs.console.messages import TABLE_ROWS, counts_line, plural, program
 from asr_batch.jobs.console.progress import hms
 from asr_batch.jobs.dataset.tables import read_rows
-from asr_batch.jobs.run.driver import Ending
+from asr_batch.jobs.run.driver.loop import Ending
 from asr_batch.manifests.survey import Survey
 
 

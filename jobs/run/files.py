@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from asr_batch.jobs.dataset.files import output_errors
 from asr_batch.jobs.dataset.schema import Row
-from asr_batch.jobs.run.driver import Book
+from asr_batch.jobs.run.driver.commits import Book
 from asr_batch.jobs.views.row_files import RowFiles
 
 

@@ -15,7 +15,7 @@ from asr_batch.jobs.dataset.facts import hash_file, probe, stat_file
 from asr_batch.jobs.dataset.index import Index
 from asr_batch.jobs.dataset.parts import part_names
 from asr_batch.jobs.dataset.tables import load_summary
-from asr_batch.jobs.run.feed import Resume
+from asr_batch.jobs.run.driver.feed import Resume
 from asr_batch.manifests.columns import misspelt
 from asr_batch.manifests.errors import ItemError
 from asr_batch.manifests.location import is_remote, printable

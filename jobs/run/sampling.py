@@ -17,9 +17,10 @@ from asr_batch.jobs.dataset.facts import look_at
 from asr_batch.jobs.dataset.index import ENTRY, Index
 from asr_batch.jobs.dataset.schema import Row
 from asr_batch.jobs.dataset.verify import rows_of
-from asr_batch.jobs.run.driver import Driver, Pace
-from asr_batch.jobs.run.feed import Feed, Resume
-from asr_batch.jobs.run.rows import RowMaker
+from asr_batch.jobs.run.driver.commits import Pace
+from asr_batch.jobs.run.driver.feed import Feed, Resume
+from asr_batch.jobs.run.driver.loop import Driver
+from asr_batch.jobs.run.driver.rows import RowMaker
 from asr_batch.manifests.errors import ConfigError
 from asr_batch.manifests.reader import Manifest
 from asr_batch.manifests.records import AudioItem

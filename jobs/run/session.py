@@ -18,7 +18,7 @@ from asr_batch.jobs.config.keys import RunConfig
 from asr_batch.jobs.config.values import formats_of
 from asr_batch.jobs.console.logs import log_to
 from asr_batch.jobs.console.messages import (
-    Voice,
+    Messages,
     misspelt_text,
     native_stderr_to,
     real_stderr,
@@ -36,9 +36,11 @@ from asr_batch.jobs.dataset.parts import part_names
 from asr_batch.jobs.dataset.tables import JOB, open_transcripts
 from asr_batch.jobs.model_choice import Choice, choose_model, folder_sha256
 from asr_batch.jobs.quality import compare
-from asr_batch.jobs.run.driver import Book, Driver, Ending, Pace
+from asr_batch.jobs.run.driver.commits import Book, Pace
+from asr_batch.jobs.run.driver.feed import Feed, Looker, Resume
+from asr_batch.jobs.run.driver.loop import Driver, Ending
+from asr_batch.jobs.run.driver.rows import Assemble, RowMaker, Split
 from asr_batch.jobs.run.ending import failures_text, shown_rows, summary_text
-from asr_batch.jobs.run.feed import Feed, Looker, Resume
 from asr_batch.jobs.run.files import FileBook
 from asr_batch.jobs.run.guard import (
     check_abilities,
@@ -50,7 +52,6 @@ from asr_batch.jobs.run.guard import (
 )
 from asr_batch.jobs.run.notices import Notices
 from asr_batch.jobs.run.pools import LazyPool, load_ahead, start_pool
-from asr_batch.jobs.run.rows import Assemble, RowMaker, Split
 from asr_batch.jobs.run.same_job import SameJob, own_settings
 from asr_batch.jobs.run.summary import Clock, Figures, exit_code, judge_gates
 from asr_batch.jobs.run.totals import Totals
@@ -104,10 +105,10 @@ def run_job(
     `redo` names the statuses of the rows that are transcribed again; all others are skipped (`retry`).
     """
     with stop_signals() as stop, real_stderr() as stream:
-        voice = Voice(quiet=config.quiet, as_json=config.progress == "json", stream=stream)
-        session = _Session(config, voice, frozenset(redo), parts or Parts(), stop)
-        notices = Notices(config, voice.complain)
-        code = safely(lambda: session.run(manifest), voice, config)
+        messages = Messages(quiet=config.quiet, as_json=config.progress == "json", stream=stream)
+        session = _Session(config, messages, frozenset(redo), parts or Parts(), stop)
+        notices = Notices(config, messages.complain)
+        code = safely(lambda: session.run(manifest), messages, config)
         notices.send(session.root, code)
         notices.wait(stop)
     if code not in (1, 2, 5) and not config.quiet and session.root.exists():
@@ -115,24 +116,26 @@ def run_job(
     return code
 
 
-def run_session(config: RunConfig, voice: Voice, stop: StopRequest, parts: Parts, manifest: Manifest) -> int:
+def run_session(
+    config: RunConfig, messages: Messages, stop: StopRequest, parts: Parts, manifest: Manifest
+) -> int:
     """One run of a command that makes several; raises its errors."""
-    return _Session(config, voice, (), parts, stop).run(manifest)
+    return _Session(config, messages, (), parts, stop).run(manifest)
 
 
-def safely(work: Callable[[], int], voice: Voice, config: RunConfig) -> int:
+def safely(work: Callable[[], int], messages: Messages, config: RunConfig) -> int:
     """The exit code of `work`; an error is printed as one sentence and gives its exit code."""
     try:
         with redirect_stdout(sys.stderr):  # Ray's messages must not appear among results
             return work()
     except AsrBatchError as error:
-        voice.complain(f"asr-batch: {error}")
+        messages.complain(f"asr-batch: {error}")
         return error.exit_code
     except Exception as error:
         log.exception("unexpected error")
         place = Path(config.out or "") / "log.jsonl"
         where = f"; {place} has the traceback" if place.exists() else ""
-        voice.complain(f"asr-batch: unexpected error ({error!r}){where}")
+        messages.complain(f"asr-batch: unexpected error ({error!r}){where}")
         return 1
 
 
@@ -140,9 +143,9 @@ class _Session:
     """The steps of a run in order; one stack closes what they open."""
 
     def __init__(
-        self, config: RunConfig, voice: Voice, redo: Collection[str], parts: Parts, stop: StopRequest
+        self, config: RunConfig, messages: Messages, redo: Collection[str], parts: Parts, stop: StopRequest
     ) -> None:
-        self.config, self.voice, self.redo, self.parts, self.stop = config, voice, redo, parts, stop
+        self.config, self.messages, self.redo, self.parts, self.stop = config, messages, redo, parts, stop
         self.root = Path(config.out or "")
         self.stack = ExitStack()
         self.begun = time.monotonic()
@@ -172,7 +175,7 @@ class _Session:
             raise ConfigError(f"{manifest.name}: no rows; expected at least one below the header")
         self._warn_of_columns(found)
         if self.stop.exit_code is not None:
-            self.voice.complain("asr-batch: stopped before any work")
+            self.messages.complain("asr-batch: stopped before any work")
             return self.stop.exit_code
         if not self.root.exists():
             stack.enter_context(self.parts.hold(self.root, self.config))
@@ -191,7 +194,7 @@ class _Session:
 
     def _warn_of_columns(self, found: Survey) -> None:
         for name, meant in found.misspelt.items():
-            self.voice.complain(f"asr-batch: warning: {misspelt_text(name, meant)}")
+            self.messages.complain(f"asr-batch: warning: {misspelt_text(name, meant)}")
 
     def _open_manifest(self) -> Manifest:
         if self.config.sources:
@@ -222,9 +225,9 @@ class _Session:
     def _work(self, choice: Choice, manifest: Manifest, found: Survey, same: bool) -> int:
         config = self.config
         if choice.warning:
-            self.voice.complain(choice.warning)
+            self.messages.complain(choice.warning)
         if choice.note:
-            self.voice.say(choice.note)
+            self.messages.say(choice.note)
         pool = self._pool(choice)
         check_abilities(config, pool.info)
         second = folder_sha256(choose_model(config.second_model).path) if config.second_model else ""
@@ -305,7 +308,7 @@ class _Session:
             self.root, self.config, found.rows, totals, clock, pool.info, choice.warning, tuple(pool.nodes())
         )
         figures.decoded_seconds = decoded
-        progress = make_progress(self.config.progress, quiet=self.config.quiet, stream=self.voice.stream)
+        progress = make_progress(self.config.progress, quiet=self.config.quiet, stream=self.messages.stream)
         self.stack.callback(progress.close)
         watch = Watch(figures, progress, lambda position: index.entries[position].copy())
         if self.config.metrics_port is not None:
@@ -357,10 +360,10 @@ class _Session:
     def _last_words(self, summary: dict[str, object], ending: Ending, code: int, found: Survey) -> None:
         if not self.parts.last_words:
             return
-        quiet_words = self.voice.say if code == 0 else self.voice.complain
-        self.voice.table(*shown_rows(self.root, found))
+        quiet_words = self.messages.say if code == 0 else self.messages.complain
+        self.messages.table(*shown_rows(self.root, found))
         quiet_words(summary_text(summary, ending, code))
         if self.files is not None:
-            self.voice.say(self.files.text())
+            self.messages.say(self.files.text())
         if code in (3, 4):
-            self.voice.complain(failures_text(summary, self.root))
+            self.messages.complain(failures_text(summary, self.root))

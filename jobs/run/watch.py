@@ -12,7 +12,7 @@ from asr_batch.jobs.console.progress import Progress, View
 from asr_batch.jobs.dataset.files import write_text
 from asr_batch.jobs.dataset.json_files import STATUS, write_json
 from asr_batch.jobs.dataset.schema import Row
-from asr_batch.jobs.run.driver import Driver
+from asr_batch.jobs.run.driver.loop import Driver
 from asr_batch.jobs.run.summary import Figures
 from asr_batch.jobs.run.totals import Totals
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from asr_batch.jobs.config.keys import RunConfig
-from asr_batch.jobs.console.messages import Voice, hms_short, one_line, real_stderr
+from asr_batch.jobs.console.messages import Messages, hms_short, one_line, real_stderr
 from asr_batch.jobs.console.signals import StopRequest, stop_signals
 from asr_batch.jobs.dataset.reading import stream
 from asr_batch.jobs.dataset.tables import JOB, open_transcripts
@@ -45,12 +45,12 @@ def watch_folder(config: RunConfig, pace: Pace | None = None, parts: Parts | Non
     Ends at a signal.
     """
     with stop_signals() as stop, real_stderr() as stream:
-        voice = OnceVoice(quiet=config.quiet, as_json=config.progress == "json", stream=stream)
-        watching = _Watching(config, voice, stop, pace or Pace(), parts or Parts())
-        return safely(watching.run, voice, config)
+        messages = OnceMessages(quiet=config.quiet, as_json=config.progress == "json", stream=stream)
+        watching = _Watching(config, messages, stop, pace or Pace(), parts or Parts())
+        return safely(watching.run, messages, config)
 
 
-class OnceVoice(Voice):
+class OnceMessages(Messages):
     """Prints each message once, however many batches cause it."""
 
     def __init__(self, **options: Any) -> None:
@@ -74,7 +74,7 @@ class OnceVoice(Voice):
 @dataclass(slots=True)
 class _Watching:
     config: RunConfig
-    voice: OnceVoice
+    messages: OnceMessages
     stop: StopRequest
     pace: Pace
     parts: Parts
@@ -85,9 +85,9 @@ class _Watching:
         self.root = Path(self.config.out or "")
         folder = self._folder()
         check_manifest_place(self.root)
-        arrivals, notices = Arrivals(folder, self.pace.settle), Notices(self.config, self.voice.complain)
+        arrivals, notices = Arrivals(folder, self.pace.settle), Notices(self.config, self.messages.complain)
         with held_for(self.root, self.config), self._kept_pool() as parts:
-            self.voice.say(f"watching {folder}; stop with Ctrl-C or SIGTERM")
+            self.messages.say(f"watching {folder}; stop with Ctrl-C or SIGTERM")
             while not self.stop.count:
                 begun = time.monotonic()
                 arrived = arrivals.look()
@@ -132,7 +132,7 @@ class _Watching:
         with tempfile.TemporaryDirectory(prefix="asr-batch-") as spool:
             data = grown_manifest(dict.fromkeys(arrived, folder), self.root)
             manifest = made_manifest(data, self.root, Path(spool) / FILE)
-            code = run_session(self.config, self.voice, self.stop, parts, manifest)
+            code = run_session(self.config, self.messages, self.stop, parts, manifest)
         self._tell(before)
         return code
 
@@ -149,4 +149,4 @@ class _Watching:
         columns = ("id", "status", "duration", "text", "error_message", "finished_at")
         for row in stream(open_transcripts(self.root), columns):
             if before is None or row["finished_at"] > before:
-                self.voice.row(row)
+                self.messages.row(row)

@@ -24,9 +24,9 @@ from asr_batch.models.hailo.encoder import HailoEncoder
 from asr_batch.models.hailo.faults import ABSENT, NpuError
 from asr_batch.models.hailo.frames import Patience
 from asr_batch.models.hailo.layout import Layout
-from asr_batch.models.hailo.probe import Probe, load_probe, make_probe
+from asr_batch.models.hailo.recovery.probe import Probe, load_probe, make_probe
+from asr_batch.models.hailo.recovery.standby import Standby
 from asr_batch.models.hailo.session import Session
-from asr_batch.models.hailo.standby import Standby
 from asr_batch.models.recognizer import LoadOptions
 
 log = logging.getLogger(__name__)

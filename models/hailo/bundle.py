@@ -18,7 +18,7 @@ from typing import Any, Literal
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.encoder import Encoder
 from asr_batch.models.hailo.hef import read_header, runs_on
-from asr_batch.models.hailo.probe import make_probe
+from asr_batch.models.hailo.recovery.probe import make_probe
 
 FOLDER = "hailo"
 PROBE = "hailo/probe.npz"

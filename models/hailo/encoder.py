@@ -10,11 +10,11 @@ import numpy as np
 from asr_batch.models.encoder import Encoder, EncoderJob, Float32
 from asr_batch.models.hailo.faults import NpuError, Rung
 from asr_batch.models.hailo.frames import Patience, Windows
-from asr_batch.models.hailo.ladder import Ladder
 from asr_batch.models.hailo.layout import Layout
-from asr_batch.models.hailo.probe import Probe
+from asr_batch.models.hailo.recovery.ladder import Ladder
+from asr_batch.models.hailo.recovery.probe import Probe
+from asr_batch.models.hailo.recovery.standby import StandIn
 from asr_batch.models.hailo.session import Frame, Session
-from asr_batch.models.hailo.standby import StandIn
 
 log = logging.getLogger(__name__)
 AHEAD = 5

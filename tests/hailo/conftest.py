@@ -165,7 +165,7 @@ def bundle(tmp_path: Path, hef_file: Any, cpu: Cpu) -> Path:
 @pytest.fixture
 def windows() -> np.ndarray:
     """Six windows of log-mel like speech and silence: [6, 80, 200]."""
-    from asr_batch.models.hailo.probe import golden_log_mel
+    from asr_batch.models.hailo.recovery.probe import golden_log_mel
 
     golden = golden_log_mel(80, 1200).reshape(80, 6, 200).transpose(1, 0, 2)
     return np.ascontiguousarray(golden, np.float32)

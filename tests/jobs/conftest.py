@@ -10,7 +10,7 @@ from asr_batch.jobs.config.build import build_config
 from asr_batch.jobs.dataset.facts import look_at
 from asr_batch.jobs.model_choice import Choice
 from asr_batch.jobs.run import session
-from asr_batch.jobs.run.driver import Pace
+from asr_batch.jobs.run.driver.commits import Pace
 
 
 @pytest.fixture

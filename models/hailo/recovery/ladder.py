@@ -7,8 +7,8 @@ Recovery starts at the rung that fits the failure. Every rung has a limited numb
 3. the device is lost: reopen it, with waits in between;
 4. still lost: encode on the CPU, and try to reopen the device later.
 
-Every configuration is followed by a probe (:mod:`asr_batch.models.hailo.probe`). If the NPU fails it, the NPU
-is quarantined and the CPU encodes from then on.
+Every configuration is followed by a probe (:mod:`asr_batch.models.hailo.recovery.probe`). If the NPU fails
+it, the NPU is quarantined and the CPU encodes from then on.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.hailo.faults import INVALID_OPERATION, NpuError, Rung
 from asr_batch.models.hailo.frames import Patience, Windows
-from asr_batch.models.hailo.probe import Parity, Probe
+from asr_batch.models.hailo.recovery.probe import Parity, Probe
 
 log = logging.getLogger(__name__)
 

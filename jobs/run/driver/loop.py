@@ -9,16 +9,15 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 from asr_batch.jobs.console.signals import StopRequest
-from asr_batch.jobs.dataset.index import Index
 from asr_batch.jobs.dataset.schema import Row
-from asr_batch.jobs.run.attempts import Attempts
-from asr_batch.jobs.run.feed import Feed, Task
-from asr_batch.jobs.run.rows import OpenRow, RowMaker, Split, failed_span, units_of
+from asr_batch.jobs.run.driver.attempts import Attempts
+from asr_batch.jobs.run.driver.commits import Book, Commits, Pace
+from asr_batch.jobs.run.driver.feed import Feed, Task
+from asr_batch.jobs.run.driver.rows import OpenRow, RowMaker, Split, failed_span, units_of
 from asr_batch.manifests.records import Failure, Unit
 from asr_batch.workers.pool import Pool, PoolEvent, UnitDone, UnitProgress, UnitsLost
 
@@ -38,37 +37,6 @@ class Watcher(Protocol):
 
     def tick(self, driver: Driver) -> None:
         """Called several times a second."""
-
-
-class Book(Protocol):
-    """Destination of finished rows: the ledger, except in tests and samples."""
-
-    index: Index
-
-    def add(self, row: Row, windows: Sequence[Row]) -> None:
-        """Accept a finished row with its windows."""
-
-    def commit(self) -> int:
-        """Make all accepted rows durable; returns their number."""
-
-    def waiting(self) -> int:
-        """Accepted rows that are not committed yet."""
-
-    def find_row(self, row_id: str) -> tuple[Row, list[Row]] | None:
-        """A finished row with its windows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Intervals of the driver in seconds, and the maximum number of rows per commit."""
-
-    wait: float = 0.25
-    commit_every: float = 1.0
-    commit_share: float = 0.05
-    commit_latest: float = 10.0
-    commit_rows: int = 4000
-    grace: float = 30.0
-    hang_timeout: float = 600.0
 
 
 class Driver:
@@ -98,8 +66,7 @@ class Driver:
         self.partial: dict[tuple[str, int], float] = {}
         self._units: deque[Unit] = deque()
         self._finished: OrderedDict[str, tuple[Row, list[Row]]] = OrderedDict()
-        self._last_commit = time.monotonic()
-        self._commit_cost = 0.0
+        self._commits = Commits(ledger, self._pace)
 
     def run(self) -> Ending:
         """Work until all rows are done or the job is asked to stop; commits finished rows.
@@ -109,9 +76,9 @@ class Driver:
         try:
             ending = self._loop()
         except BaseException:
-            self._rescue()
+            self._commits.rescue()
             raise
-        self._commit()
+        self._commits.now()
         return ending
 
     def _loop(self) -> Ending:
@@ -127,7 +94,7 @@ class Driver:
                 if not self.pool.open_units() or self._stop.count > 1 or time.monotonic() >= drained_by:
                     return stopping
             self._wait()
-            self._commit_if_due()
+            self._commits.if_due()
             self._watcher.tick(self)
 
     def _wait(self) -> None:
@@ -246,25 +213,3 @@ class Driver:
     def _store(self, row: Row, windows: list[Row]) -> None:
         self._watcher.row_done(row, self.ledger.index.find(row["id"]))
         self.ledger.add(row, windows)
-
-    def _commit_if_due(self) -> None:
-        pace = self._pace
-        since = time.monotonic() - self._last_commit
-        pause = min(max(pace.commit_every, self._commit_cost / pace.commit_share), pace.commit_latest)
-        if since >= pause or self.ledger.waiting() >= pace.commit_rows:
-            self._commit()
-
-    def _commit(self) -> None:
-        begun = time.monotonic()
-        rows = self.ledger.commit()
-        self._last_commit = time.monotonic()
-        self._commit_cost = self._last_commit - begun
-        if rows:
-            log.debug("committed", extra={"data": {"rows": rows, "seconds": round(self._commit_cost, 3)}})
-
-    def _rescue(self) -> None:
-        """Commit finished rows, if possible, before an error propagates."""
-        try:
-            self.ledger.commit()
-        except Exception:  # report the first error
-            log.exception("the finished rows could not be committed")

@@ -11,7 +11,7 @@ from typing import Any
 from asr_batch.jobs.dataset.schema import TRANSCRIPTS, Row, transcript_row, window_row
 from asr_batch.jobs.dataset.schema import output_name as _output_name
 from asr_batch.jobs.quality import COUNTS, Errors
-from asr_batch.jobs.run.feed import Task
+from asr_batch.jobs.run.driver.feed import Task
 from asr_batch.manifests.languages import AUTO
 from asr_batch.manifests.records import AudioItem, Failure, SpanResult, Transcript, Unit
 from asr_batch.models.recognizer import ModelInfo

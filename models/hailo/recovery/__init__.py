@@ -1,0 +1,1 @@
+"""What happens when an NPU fails: the recovery ladder, its parity probe, the CPU that stands in."""
