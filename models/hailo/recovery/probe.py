@@ -31,7 +31,7 @@ WORST_COSINE, TIGHTEST_BOUND, GROWTH, WORST_ERROR = 0.90, 0.97, 4.0, 1.5
 UNLIKE = 0.2
 """The NPU is probed at once if the mean hidden state of a window correlates less with the golden clip's. With
 nano.en, speech has 0.5 to 0.8, silence and noise 0.4, a pure tone 0.27, random numbers 0.03."""
-GOLDEN = Path(__file__).parent.with_name("bundled") / "golden" / "golden.npz"
+GOLDEN = Path(__file__).parents[2] / "bundled" / "golden" / "golden.npz"
 GAP = 0.4
 """Seconds of silence between repetitions of the golden clip in a long window."""
 
