@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import time
 from importlib.metadata import version
 from platform import python_version
 
@@ -83,3 +85,35 @@ def test_a_closed_port_is_told():
         address = f"127.0.0.1:{free.getsockname()[1]}"
     with pytest.raises(ConfigError, match="no Ray head answers"):
         preflight.check(address)
+
+
+@pytest.fixture
+def slow_ray(monkeypatch, tmp_path):
+    """A Ray that takes 2 s to import, with a head that answers after as many seconds as the test says."""
+    (tmp_path / "ray/_private").mkdir(parents=True)
+    (tmp_path / "ray/__init__.py").write_text("import time; time.sleep(2)")
+    (tmp_path / "ray/_private/__init__.py").write_text("")
+    (tmp_path / "ray/_private/services.py").write_text("canonicalize_bootstrap_address = lambda given: given")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(preflight, "PATIENCE", 1)
+
+    def answering_after(seconds):
+        (tmp_path / "ray/_raylet.py").write_text(
+            "import time\n"
+            "class GcsClient:\n"
+            f"    def __init__(self, address): time.sleep({seconds!r})\n"
+            '    def internal_kv_get(self, *_, **__): return b\'{"ray_version": "1"}\'\n'
+        )
+        return preflight._ask("10.0.0.1:6379", dict(os.environ))
+
+    return answering_after
+
+
+def test_a_slow_import_is_not_a_head_that_does_not_answer(slow_ray):
+    assert slow_ray(0) == {"address": "10.0.0.1:6379", "ray_version": "1"}
+
+
+def test_a_head_that_hangs_is_given_up(slow_ray):
+    begun = time.monotonic()
+    assert slow_ray(3600)["error"] == "Unreachable"
+    assert time.monotonic() - begun < 30

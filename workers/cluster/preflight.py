@@ -18,9 +18,10 @@ from asr_batch.manifests.errors import ConfigError
 from asr_batch.workers.cluster.connection import prepare_cluster_environment
 
 ASK = """
-import json, sys
+import json, signal, sys
 from ray._private import services
 from ray._raylet import GcsClient
+signal.alarm(int(sys.argv[2]))
 try:
     address = services.canonicalize_bootstrap_address(sys.argv[1])
     if address is None:
@@ -32,8 +33,11 @@ except BaseException as error:
     print(json.dumps({"error": type(error).__name__, "text": str(error)[:300]}))
 """
 
-PATIENCE = 8.0
+PATIENCE = 8
 """Seconds after which a head that does not answer counts as unreachable."""
+
+START = 60
+"""Seconds that the process that asks may take to import Ray, on a busy Pi."""
 
 
 def check(address: str, insecure: bool = False) -> str:
@@ -92,10 +96,10 @@ def _knock(address: str) -> None:
 
 
 def _ask(address: str, environment: dict[str, str]) -> dict[str, str]:
-    command = [sys.executable, "-c", ASK, address]
+    command = [sys.executable, "-c", ASK, address, str(PATIENCE)]
     try:
         asked = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+            command, env=environment, capture_output=True, text=True, timeout=START + PATIENCE, check=False
         )
         found: dict[str, str] = json.loads(asked.stdout.splitlines()[-1])
     except (subprocess.TimeoutExpired, IndexError, ValueError):
