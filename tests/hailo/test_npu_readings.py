@@ -23,5 +23,5 @@ def test_metrics_name_node_and_reading() -> None:
 
 
 def test_status_has_a_line() -> None:
-    assert npu_text(ONE) == "NPU made 40 windows, the CPU 2 for it, 61 °C, 400 MHz, 1 recoveries"
+    assert npu_text(ONE) == "NPU encoded 40 windows, the CPU 2, 61 °C, 400 MHz, 1 recoveries"
     assert npu_text({"quarantined": 1.0}).endswith("quarantined")
