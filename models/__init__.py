@@ -1,6 +1,6 @@
-"""What recognises: bundles, encoders, decoders, tokenizers, the model store and the bundled nano.en.
+"""Recognition: model families, encoders, decoders, tokenizers, the model store, and the bundled nano.en.
 
-Knows nothing of files to transcribe or of jobs. The seam to the pipeline is
-:class:`asr_batch.models.recognizer.Recognizer`; one implementation per model family stands in a
-subpackage of its own, and :mod:`asr_batch.models.load` finds the one that fits a folder.
+Does not know files to transcribe or jobs. The interface to the pipeline is
+:class:`asr_batch.models.recognizer.Recognizer`. Each model family implements it in a subpackage, and
+:mod:`asr_batch.models.load` selects the one for a folder.
 """

@@ -1,7 +1,8 @@
-"""Speech that ships with the package: what compiled models are measured with, and probes of NPUs compared.
+"""Packaged speech for measuring silence while compiling, and for parity probes of NPUs.
 
-`bundled/calibration/clips.npz` holds mono 16 kHz clips as signed 8-bit mu-law (synthetic voices: flite and
-espeak-ng): their silence states serve as well as those behind human speech (docs/decisions.md).
+`bundled/calibration/clips.npz` has mono 16 kHz clips as signed 8-bit mu-law (synthetic voices: flite and
+espeak-ng). The silence states measured after them are as good as those after human speech
+(docs/decisions.md).
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ def packaged_clips() -> tuple[Samples, ...]:
 
 
 def clips_of(audio: Iterable[Samples]) -> tuple[Samples, ...]:
-    """The first pieces of 2 to 6 s of some recordings, in place of the packaged clips.
+    """The first pieces of 2 to 6 s of several recordings, for use instead of the packaged clips.
 
-    Raises ModelError when there is no second of audio.
+    Raises ModelError if there is less than a second of audio.
     """
     found: list[Samples] = []
     for samples in audio:
@@ -54,12 +55,12 @@ def clips_of(audio: Iterable[Samples]) -> tuple[Samples, ...]:
         if len(found) >= _ENOUGH:
             break
     if not found:
-        raise ModelError("the calibration audio holds no second of sound; give files with speech")
+        raise ModelError("the calibration audio has less than a second of sound; use files with speech")
     return tuple(found)
 
 
 def recordings(clips: Sequence[Samples]) -> Iterator[Samples]:
-    """The clips, and some of them joined with pauses to 8 to 24 s: speech of every length up to 30 s."""
+    """The clips, and some of them joined with pauses to 8 to 24 s, to cover all lengths up to 30 s."""
     yield from clips
     again = cycle(clips)
     pause = np.zeros(int(_PAUSE * SAMPLE_RATE), np.float32)
@@ -71,9 +72,10 @@ def recordings(clips: Sequence[Samples]) -> Iterator[Samples]:
 
 
 def read_recordings(audio: Iterable[Path | Samples]) -> Iterator[Samples]:
-    """Arrays of mono 16 kHz samples as they are, `.npy` files of them and 16-bit `.wav` files at 16 kHz.
+    """Read recordings: arrays of mono 16 kHz samples, `.npy` files of such arrays, 16-bit `.wav` files at
+    16 kHz.
 
-    Raises ModelError for a file of another kind.
+    Raises ModelError for other files.
     """
     for one in audio:
         yield _read(one) if isinstance(one, Path) else np.asarray(one, np.float32)

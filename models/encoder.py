@@ -1,7 +1,7 @@
-"""The seam inside the Whisper family: log-mel windows in, encoder hidden states out; CPU or NPU.
+"""The encoder interface of the Whisper family: log-mel windows in, hidden states out; CPU or NPU.
 
-Asynchronous, because an NPU works while the CPU decodes: `start` hands a batch over, `EncoderJob.result`
-waits for it. A CPU encoder computes on threads of its own.
+It is asynchronous, because an NPU works while the CPU decodes: `start` submits a batch,
+`EncoderJob.result` waits for it. A CPU encoder computes on its own threads.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Float32 = NDArray[np.float32]
 
 
 class EncoderJob(Protocol):
-    """A batch of windows on its way through the encoder."""
+    """A batch of windows being encoded."""
 
     def done(self) -> bool:
         """Whether `result` returns without waiting."""
@@ -24,30 +24,28 @@ class EncoderJob(Protocol):
     def result(self) -> Float32:
         """Hidden states [batch, positions, width], float32.
 
-        Raises RetryableError (the same windows may be started again) or WorkerFatalError.
+        Raises RetryableError (the same windows may be submitted again) or WorkerFatalError.
         """
 
     @property
     def backend(self) -> str:
-        """What encoded this batch, `cpu` or `hailo`; known once `result` returned. Goes with each window."""
+        """What encoded this batch, `cpu` or `hailo`; known once `result` has returned."""
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """Flags for each window of the batch: `fallback_encoder` when the CPU stood in for an NPU."""
+        """Flags for each window of the batch: `fallback_encoder` if the CPU replaced an NPU."""
 
 
 class Encoder(Protocol):
-    """Encodes windows: an NPU's network those of one length, a CPU any."""
+    """Encodes windows: an NPU's network windows of one length, a CPU of any length."""
 
     @property
     def backend(self) -> str:
-        """`cpu` or `hailo`: what encodes now (an NPU that was given up says `cpu` from then on)."""
+        """`cpu` or `hailo`: the current backend (`cpu` after an NPU was given up)."""
 
     @property
     def frames(self) -> int | None:
-        """Log-mel frames that a window must have (100 a second: 1000 for 10 s); None: as many as it needs, an
-        even number up to the model's length.
-        """
+        """Log-mel frames that a window must have (100 per second: 1000 for 10 s); None: any even number."""
 
     @property
     def n_mels(self) -> int:
@@ -55,16 +53,16 @@ class Encoder(Protocol):
 
     @property
     def depth(self) -> int:
-        """How many jobs may be in flight so that the device never waits (1 on a CPU)."""
+        """Jobs that may be in flight so that the device never waits (1 on a CPU)."""
 
     @property
     def max_batch(self) -> int:
-        """The largest batch of one job (1 where a device takes single windows)."""
+        """Maximum batch size of one job (1 if the device takes single windows)."""
 
     def start(self, log_mel: Float32, *, cpu: bool = False) -> EncoderJob:
-        """Encode `log_mel` [batch, n_mels, frames], float32, C-contiguous; each row one window.
+        """Encode `log_mel` [batch, n_mels, frames], float32, C-contiguous; one window per row.
 
-        `cpu`: not on the NPU, whatever encodes otherwise, and then of any length.
+        `cpu`: use the CPU even if there is an NPU; windows may then have any length.
         """
 
     def confirm(self) -> bool:
@@ -76,7 +74,7 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class Monitored(Protocol):
-    """An encoder or recognizer with something to tell to `status` and the metrics (an NPU has)."""
+    """An encoder or recognizer with readings for `status` and the metrics (such as an NPU)."""
 
     def stats(self) -> Mapping[str, float]:
         """Counters and readings by name: `jobs`, `retries`, `temperature`, `clock_mhz`, ..."""

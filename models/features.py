@@ -19,8 +19,8 @@ from asr_batch.models.recognizer import SAMPLE_RATE, Samples
 N_FFT = 400
 HOP = 160
 FRAMES_PER_SECOND = SAMPLE_RATE // HOP
-_BLOCK = 64  # frames transformed at a time, so that the work stays in the cache
-_FLOOR = 1e-10  # power below this is silence to the extractor
+_BLOCK = 64  # frames transformed at once, so that the data stay in the cache
+_FLOOR = 1e-10  # the extractor treats power below this as silence
 _BREAK_HZ, _LINEAR_STEP, _LOG_STEP = 1000.0, 200.0 / 3.0, np.log(6.4) / 27.0  # Slaney's mel scale
 
 
@@ -49,7 +49,7 @@ def mel_filters(n_mels: int) -> NDArray[np.float32]:
 
 
 class _Band(NamedTuple):
-    """Neighbouring filters, the bins that they hear, and their weights [bins, filters]."""
+    """Neighbouring filters, their bins, and their weights [bins, filters]."""
 
     bins: slice
     filters: slice
@@ -58,9 +58,10 @@ class _Band(NamedTuple):
 
 @cache
 def _bands(n_mels: int) -> tuple[_Band, ...]:
-    """The filters in four bands: each hears a part of the bins, so a quarter of the products is left, and
-    each product of a block stays below what OpenBLAS does on one thread: its others would spin beside the
-    decoder.
+    """The filters in four bands.
+
+    Each band uses only some of the bins, which leaves a quarter of the products, and keeps each product
+    below the size at which OpenBLAS starts more threads; these would spin beside the decoder.
     """
     whole, bands = mel_filters(n_mels), []
     for filters in np.array_split(np.arange(n_mels), 4):
@@ -79,14 +80,14 @@ def _hann() -> NDArray[np.float64]:
 def log_mel(samples: Samples, n_mels: int, n_samples: int | None = None) -> NDArray[np.float32]:
     """Log-mel spectrogram [n_mels, frames] of mono 16 kHz `samples` in [-1, 1].
 
-    With `n_samples` the audio is padded with zeros or cut to that length first, as Whisper wants it, and
-    frames = n_samples // 160; without, frames = len(samples) // 160 (Qwen3-ASR). Audio of 200 samples or
-    fewer cannot be reflected: it is continued with zeros to 201 first.
+    With `n_samples` the audio is first padded with zeros or cut to that length, as for Whisper, and frames
+    = n_samples // 160; without, frames = len(samples) // 160 (Qwen3-ASR). Audio of 200 samples or fewer
+    cannot be reflected and is padded with zeros to 201 first.
     """
     total = len(samples) if n_samples is None else n_samples
     audio = np.asarray(samples[:total], dtype=np.float32)
     frames = total // HOP
-    # Frames that see nothing but padding need no transform: they are at the floor.
+    # Frames that contain only padding need no transform: they are at the floor.
     heard = min(frames, (len(audio) + N_FFT // 2) // HOP + 1)
     out = np.full((n_mels, frames), np.log10(_FLOOR), dtype=np.float32)
     if frames and heard:
@@ -98,7 +99,7 @@ def log_mel(samples: Samples, n_mels: int, n_samples: int | None = None) -> NDAr
 
 
 def _padded(audio: Samples, total: int) -> Samples:
-    """`audio` continued with zeros to `total` samples, with 200 reflected samples on both sides."""
+    """`audio` padded with zeros to `total` samples, with 200 reflected samples on both sides."""
     half = N_FFT // 2
     padded = np.zeros(max(total, half + 1) + N_FFT, np.float32)
     padded[half : half + len(audio)] = audio
@@ -113,11 +114,11 @@ def _log_power(padded: Samples, n_mels: int, frames: int) -> NDArray[np.float32]
     power = np.zeros((_BLOCK, N_FFT // 2 + 1), np.float32)
     mel = np.empty((frames, n_mels), np.float32)
     for at in range(0, frames, _BLOCK):
-        # float64: a bin 8 decades below its frame's loudest would drown in the error of a float32 transform.
+        # float64: bins 8 decades below the loudest of their frame would drown in float32 rounding errors.
         spectrum = np.fft.rfft(windows[at : at + _BLOCK] * _hann(), axis=-1)
         power[: len(spectrum)] = spectrum.real**2 + spectrum.imag**2
         for band in _bands(n_mels):
-            # All rows each time, so that a frame's figures do not depend on how many there are.
+            # All rows every time, so that a frame's values do not depend on their number.
             product = power[:, band.bins] @ band.weights
             mel[at : at + _BLOCK, band.filters] = product[: len(spectrum)]
     np.maximum(mel, np.float32(_FLOOR), out=mel)

@@ -1,8 +1,8 @@
-"""Memory on huge pages: a decoder step walks through tens of megabytes, and looking up their small pages
-took a virtual machine 5 % of all its processor time (docs/performance.md).
+"""Moves memory to huge pages: a decoder step reads tens of megabytes, and looking up small pages took a
+virtual machine 5 % of all its processor time (docs/performance.md).
 
-Weights that ONNX Runtime packs lie on pages of 4 KB, which nobody can change when they are made. Linux moves
-filled memory to huge pages afterwards when a process asks for it: `madvise(MADV_COLLAPSE)`, since 6.1.
+Weights packed by ONNX Runtime are allocated on 4 KB pages. Linux moves existing memory to huge pages on
+request: `madvise(MADV_COLLAPSE)`, since 6.1.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from pathlib import Path
 
 _SETTINGS = Path("/sys/kernel/mm/transparent_hugepage")
 _COLLAPSE = 25  # MADV_COLLAPSE of linux/mman.h, the same on every architecture that has huge pages here
-_FILLED = 0.95  # share of a region that is in memory already: what is not would be filled with zeros
+_FILLED = 0.95  # minimum share of a region that is resident: the rest would be filled with zeros
 _REGION = re.compile(r"([0-9a-f]+)-([0-9a-f]+) rw-p \S+ \S+ 0 *(?:\[(?:heap|anon[:_].*)\])?$")
 
 
 def collapse() -> int:
-    """Move this process's large regions to huge pages; the bytes that lie on them now.
+    """Move this process's large regions to huge pages; returns the bytes now on them.
 
-    0 where the system has no such pages, does not want them, or has an older kernel.
+    0 if the system has no huge pages, disables them, or has an older kernel.
     """
     size = _page_size()
     if not size:
@@ -38,7 +38,7 @@ def collapse() -> int:
 
 
 def _page_size() -> int:
-    """Bytes of a huge page; 0 where there are none to be had."""
+    """Bytes of a huge page; 0 if there are none."""
     if not sys.platform.startswith("linux"):
         return 0
     try:
@@ -50,8 +50,10 @@ def _page_size() -> int:
 
 
 def whole_pages(smaps: Iterable[str], size: int) -> Iterator[tuple[int, int]]:
-    """Start and end of the whole pages of `size` bytes in each private, writable region of no file that is
-    in memory, from the lines of /proc/PID/smaps.
+    """Start and end of the whole pages of `size` bytes in each resident, private, writable, anonymous
+    region.
+
+    Reads the lines of /proc/PID/smaps.
     """
     start = end = 0
     for line in smaps:

@@ -1,4 +1,4 @@
-"""From a model folder to a loaded recognizer: finds the family whose layout the folder has."""
+"""Loads a model folder as a recognizer of the family whose layout it has."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ FAMILIES: tuple[str, ...] = (
     "asr_batch.models.whisper.published.recognizer",
     "asr_batch.models.qwen3.layout",
 )
-"""Modules of the known layouts, asked in this order. Each has
-`matches(path: Path) -> bool` (looks at file names only) and
-`load(path: Path, options: LoadOptions) -> Recognizer` (raises ModelError)."""
+"""Modules of the known layouts, tried in this order. Each has `matches(path: Path) -> bool` (which looks
+only at file names) and `load(path: Path, options: LoadOptions) -> Recognizer` (which raises ModelError).
+"""
 
 
 def load_recognizer(path: str | Path, options: LoadOptions | None = None) -> Recognizer:
     """Load the model in folder `path`.
 
-    Raises ModelError when no family knows the layout or the files do not fit it.
+    Raises ModelError if no family knows the layout or the files do not fit it.
     """
     folder = Path(path)
     if not folder.is_dir():
-        raise ModelError(f"{folder}: no such model folder; `asr-batch models list` shows what there is")
+        raise ModelError(f"{folder}: no such model folder; `asr-batch models list` lists all models")
     for name in FAMILIES:
         module = import_module(name)
         if module.matches(folder):
@@ -43,9 +43,9 @@ def load_recognizer(path: str | Path, options: LoadOptions | None = None) -> Rec
 
 
 def identify(path: str | Path) -> ModelInfo | None:
-    """What a compiled bundle says of itself, without loading it; None for other folders.
+    """Metadata of a compiled bundle without loading it; None for other folders.
 
-    Raises ModelError for a bundle that is not whole.
+    Raises ModelError for an incomplete bundle.
     """
     folder = Path(path)
     if not (folder / "bundle.json").is_file():

@@ -1,7 +1,7 @@
-"""The seam between pipeline and models: windows in, one result per window out.
+"""The interface between pipeline and models: windows in, one result per window out.
 
-A recognizer is push-and-poll so that a decoding guard can put a window back into the *running* batch with
-other options: the pipeline submits windows of any files while `room()` says so, and `poll()` advances the
+A recognizer is push-and-poll, so that a guard can put a window back into the *running* batch with other
+options: the pipeline submits windows of any files while `room()` allows it, and `poll()` advances the
 engine until at least one of them is finished. Batching happens inside; results come in any order, each
 with the `key` of its request; every submitted request comes back exactly once.
 """
@@ -16,20 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 SAMPLE_RATE = 16_000
-"""Samples per second of everything behind this seam."""
+"""Sample rate of all audio in this interface, in Hz."""
 
 Samples = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What a loaded model is and can do; all that the other rooms know about a family.
+    """Properties and capabilities of a loaded model; all that other packages know about a family.
 
-    `window` is the longest window in seconds, `sha256` covers every file that decides its output,
-    `languages` are the codes it knows (empty: not told), `capabilities` a subset of `timestamps`,
+    `window` is the longest window in seconds, `sha256` covers every file that affects the output,
+    `languages` are the codes it knows (empty: unknown), `capabilities` a subset of `timestamps`,
     `word_timestamps`, `language_detection`, `translate`, `prompt`, `no_speech`, `temperature`, `beam`.
-    `warning` is one sentence for the person who uses it (the demonstration model has one).
-    `batch` is the number of windows that decode together.
+    `warning` is one sentence for the user (the demonstration model has one). `batch` is the number of
+    windows that decode together.
     """
 
     name: str
@@ -50,13 +50,12 @@ class ModelInfo:
 class DecodeOptions:
     """How one window is decoded; windows with different options share a running batch.
 
-    `seed` makes a draw at `temperature` > 0 depend on the window alone, never on the order of work.
-    `suppress_first_eot` forbids end-of-text as first token (for windows that hold speech); `None` follows
-    the model's own generation config. `glossary` are terms that may come up, the weightiest first.
-    `max_new_tokens` None: as many as the model's context allows.
-    `cpu_encoder` has the window encoded on the CPU where an NPU is the encoder. `plain` decodes exactly as
-    `transformers.generate` does (greedy, `<|notimestamps|>`, only the ids suppressed that generation_config
-    names).
+    `seed` makes sampling at `temperature` > 0 depend on the window alone, never on the order of work.
+    `suppress_first_eot` forbids end-of-text as first token (for windows with speech); `None` follows the
+    model's generation config. `glossary` lists expected terms, the most important first. `max_new_tokens`
+    None: as many as the model's context allows. `cpu_encoder`: encode on the CPU even if there is an NPU.
+    `plain` decodes exactly like `transformers.generate` (greedy, `<|notimestamps|>`, suppressing only the
+    ids in generation_config).
     """
 
     language: str | None = None
@@ -106,14 +105,14 @@ class TimedWord:
 class WindowResult:
     """The outcome of one window.
 
-    `tokens` are the generated ids without prompt and without end-of-text; `avg_logprob` is the mean natural
-    log-probability over them and end-of-text, under temperature 1; `no_speech_prob` is NaN where the
-    family has none. `segments` is empty unless timestamps were asked for and are consistent; `words` is
-    None unless word times were asked for and the graph gives attentions. `places` are the text's words with
-    the time in which the decoder listened to each, for the audit: rough (0.1 s) but free; the last ends where
-    end-of-text was decided; empty where the engine does not tell. `truncated`: the token cap ended
-    it. `error` is set, and the text empty, when the engine gave NaN or failed on this window alone.
-    `arithmetic`: `kernels` give the same numbers on every processor, `graphs` (of ONNX Runtime) others.
+    `tokens` are the generated ids without prompt and end-of-text; `avg_logprob` is the mean natural
+    log-probability over them and end-of-text, at temperature 1; `no_speech_prob` is NaN if the family has
+    none. `segments` is empty unless timestamps were requested and are consistent; `words` is None unless
+    word times were requested and the graph gives attentions. `places` are the words with the time to which
+    the decoder attended for each, for the audit: coarse (0.1 s) but free. The last one ends where
+    end-of-text was decided; empty without attentions. `truncated`: the token limit ended the text. If the
+    engine gave NaN or failed on this window alone, `error` is set and the text is empty. `arithmetic`:
+    `kernels` are bit-identical on every processor, `graphs` (of ONNX Runtime) are not.
     """
 
     key: Hashable
@@ -136,9 +135,11 @@ class WindowResult:
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """How a model is loaded. `threads` 0: all cores; `batch_size` 0: the engine's choice; `window` None:
-    the model's own length in seconds. `npu_service`: share the NPU with other processes through the
-    vendor's service (docs/hailo.md) instead of holding it alone.
+    """How a model is loaded.
+
+    `threads` 0: all cores; `batch_size` 0: the engine's choice; `window` None: the model's own length in
+    seconds. `npu_service`: share the NPU with other processes through the vendor's service (docs/hailo.md)
+    instead of holding it alone.
     """
 
     precision: Literal["auto", "fp32", "int8", "int4"] = "auto"
@@ -157,32 +158,34 @@ class Recognizer(Protocol):
 
     @property
     def info(self) -> ModelInfo:
-        """What this model is and can do."""
+        """Properties and capabilities of this model."""
 
     def room(self) -> int:
-        """How many more windows it wants now so that its slots stay full (0: poll first)."""
+        """Number of further windows needed to keep the slots full (0: call poll first)."""
 
     def submit(self, request: WindowRequest) -> None:
-        """Take a window in. Raises ItemError for options this family cannot honour (unknown language)."""
+        """Accept a window. Raises ItemError for unsupported options (such as an unknown language)."""
 
     def pending(self) -> int:
-        """How many submitted windows have not come back from `poll`."""
+        """Number of submitted windows that `poll` has not returned."""
 
     def poll(self) -> list[WindowResult]:
-        """Work until at least one window is finished; return all finished ones ([] only if none pending)."""
+        """Work until at least one window is finished; returns all finished ones ([] only if none is
+        pending).
+        """
 
     def detect_language(self, windows: Sequence[Samples]) -> list[dict[str, float]]:
-        """Probability of each language code for each window ([] of empty dicts if it cannot detect)."""
+        """Probability of each language code for each window (a list of empty dicts without detection)."""
 
     def confirm(self) -> bool:
-        """Check that all windows since the last confirmation can be trusted (NPU parity probe).
+        """Check that all windows since the last call can be trusted (parity probe of an NPU).
 
-        True on a CPU. False: the results since the last True are suspect and must be decoded again; the
-        recognizer has already moved to an encoder that can be trusted.
+        Always True on a CPU. False: the results since the last True are suspect and must be decoded again;
+        the recognizer has already switched to an encoder that can be trusted.
         """
 
     def occupancy(self) -> tuple[int, int]:
-        """Slot-steps used and slot-steps available since loading (their ratio: how full the slots were)."""
+        """Slot-steps used and slot-steps available since loading (their ratio is the occupancy)."""
 
     def close(self) -> None:
         """Release devices and memory; no other call afterwards."""

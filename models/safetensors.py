@@ -1,6 +1,7 @@
-"""safetensors files: a JSON header, checked against the file, and tensors as views of the mapped file.
+"""Reads safetensors files: a JSON header, checked against the file, and tensors as views of the mapped
+file.
 
-Read here and not by the package of that name because its numpy side has no bfloat16. Format:
+The package of that name is not used because its numpy side has no bfloat16. Format:
 https://github.com/huggingface/safetensors#format.
 """
 
@@ -18,13 +19,13 @@ from numpy.typing import NDArray
 
 from asr_batch.manifests.errors import ModelError
 
-_MAX_HEADER = 100 << 20  # bytes; the format allows no longer header
+_MAX_HEADER = 100 << 20  # bytes; the format's maximum header size
 _DTYPES = {"F32": np.float32, "F16": np.float16, "F64": np.float64, "BF16": np.uint16}
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A tensor of the file: its type as the header names it, and its bytes `start` to `end` in the file."""
+    """A tensor of the file: its type as in the header, and its bytes `start` to `end` in the file."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -38,7 +39,7 @@ class Entry:
 
 
 def read_header(path: Path) -> dict[str, Entry]:
-    """The tensors of a file by name. Raises ModelError when header and file do not fit each other."""
+    """The tensors of a file by name. Raises ModelError if header and file do not match."""
     try:
         size = path.stat().st_size
         with path.open("rb") as stream:
@@ -65,7 +66,7 @@ def _entry(about: Mapping[str, Any], begin: int, size: int) -> Entry:
 
 
 def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
-    """Float tensors by name, mapped, not loaded; bfloat16 becomes float32. Raises ModelError."""
+    """Float tensors by name, memory-mapped; bfloat16 becomes float32. Raises ModelError."""
     header = read_header(path)
     raw = np.memmap(path, np.uint8, "r")
     return {name: _tensor(path, name, entry, raw) for name, entry in header.items()}

@@ -1,1 +1,1 @@
-"""What `asr-batch models inspect` tells of a model folder."""
+"""The report of `asr-batch models inspect` about a model folder."""

@@ -1,4 +1,4 @@
-"""What a model's JSON files say: window, languages, sizes and special ids, as its family has them."""
+"""Contents of a model's JSON files: window, languages, sizes and special ids, as its family has them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def about_model(folder: Path, kind: str) -> tuple[dict[str, Any], str | None]:
-    """Window, sizes, special ids; and what is wrong with the files they are read from."""
+    """Window, sizes and special ids; and problems of the files that contain them."""
     try:
         with broken_values(folder):
             if kind == "qwen3-onnx":
@@ -28,7 +28,7 @@ def about_model(folder: Path, kind: str) -> tuple[dict[str, Any], str | None]:
 
 
 def _config(folder: Path, kind: str) -> WhisperConfig:
-    """The model's config; weights of other programs are translated first."""
+    """The model's config; weights of other programs are converted first."""
     from asr_batch.models.whisper.config import WhisperConfig
 
     if kind not in ("ctranslate2", "openai"):

@@ -1,4 +1,4 @@
-"""Everything `asr-batch models inspect` tells of a model folder, as plain records."""
+"""The report of `asr-batch models inspect` about a model folder, as plain records."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class WeightsReport:
 
 @dataclass(frozen=True, slots=True)
 class ModelReport:
-    """A model folder. `about` holds window, languages, sizes and special ids as the family has them."""
+    """A model folder. `about` has window, languages, sizes and special ids as the family has them."""
 
     path: str
     name: str
@@ -71,9 +71,9 @@ class ModelReport:
 
 
 def inspect_model(folder: Path, *, run: bool = True) -> ModelReport:
-    """Look into the model in `folder`; `run` also loads it and decodes one clip.
+    """Inspect the model in `folder`; `run` also loads it and decodes one clip.
 
-    Raises ModelError when there is no model at all; what is wrong with one stands in the report.
+    Raises ModelError if there is no model; problems of a model are in the report.
     """
     names = model_files(folder)
     kind = kind_of(names)
@@ -100,7 +100,7 @@ def inspect_model(folder: Path, *, run: bool = True) -> ModelReport:
 
 
 def inspect_file(path: Path, *, run: bool = True) -> ModelReport:
-    """Look into one `.onnx` or `.safetensors` file. Raises ModelError for a file of another kind."""
+    """Inspect one `.onnx` or `.safetensors` file. Raises ModelError for any other file."""
     if path.suffix not in (".onnx", ".safetensors"):
         raise ModelError(f"{path}: expected a model folder, an .onnx or a .safetensors file")
     graphs = (_graph(path.parent, path.name, run),) if path.suffix == ".onnx" else ()
@@ -113,7 +113,7 @@ def inspect_file(path: Path, *, run: bool = True) -> ModelReport:
         graphs=graphs,
         weights=() if graphs else (weights_report(path),),
         about={},
-        verdict=Verdict(False if broken else None, None, broken or "one file of a model; give its folder"),
+        verdict=Verdict(False if broken else None, None, broken or "one file of a model; inspect its folder"),
     )
 
 
@@ -149,7 +149,7 @@ def _graph(folder: Path, name: str, run: bool) -> GraphReport:
 
 
 def precision_of(graph: GraphFacts, types: dict[str, int]) -> str:
-    """What the weights are multiplied in, told by the operators: `fp32`, `fp16`, `int8 dynamic`, …"""
+    """The precision of the multiplications, from the operators: `fp32`, `fp16`, `int8 dynamic`, …"""
     operators = set(graph.operators)
     if "MatMulNBits" in operators:
         return f"int{'/'.join(map(str, sorted(graph.bits))) or '4'} weights (MatMulNBits)"
@@ -161,7 +161,7 @@ def precision_of(graph: GraphFacts, types: dict[str, int]) -> str:
 
 
 def weights_report(path: Path) -> WeightsReport:
-    """What a safetensors file or a CTranslate2 model holds. Raises ModelError for a broken one."""
+    """Contents of a safetensors file or a CTranslate2 model. Raises ModelError for an invalid one."""
     types: dict[str, int] = {}
     if path.name == "model.bin":
         arrays = [(one.type, one.bits.size) for one in read_model_bin(path).variables.values()]

@@ -1,4 +1,6 @@
-"""The verdict on a model: does its layout fit, which providers load its graphs, does one clip run."""
+"""The verdict on a model: whether its layout fits, which providers load its graphs, whether a clip
+decodes.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ _MAX_POLLS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`fits`: config and graphs make a whole model (None: not tried). `runs`: a clip went through it."""
+    """`fits`: config and graphs form a complete model (None: not tried). `runs`: a clip was decoded."""
 
     fits: bool | None
     runs: bool | None
@@ -38,7 +40,7 @@ class Verdict:
 
 
 def sample_clip() -> Samples:
-    """Two seconds of a tone that comes and goes in faint noise: [32000] float32, the same at every call."""
+    """Two seconds of an intermittent tone in faint noise: [32000] float32, always the same."""
     times = np.arange(int(_CLIP_SECONDS * SAMPLE_RATE)) / SAMPLE_RATE
     voice = np.sin(2 * np.pi * 220 * times) * (0.5 + 0.5 * np.sin(2 * np.pi * 3 * times))
     noise = np.random.default_rng(0).normal(0.0, 0.01, times.size)
@@ -47,13 +49,13 @@ def sample_clip() -> Samples:
 
 
 def judge(folder: Path, kind: str, problem: str | None, *, run: bool) -> Verdict:
-    """Load the model and send the clip through it, unless `problem` already tells why not."""
+    """Load the model and decode the clip, unless `problem` already explains why not."""
     if problem:
         return Verdict(fits=False, runs=None, reason=problem)
     if kind in ("whisper-source", "ctranslate2", "openai"):
         return Verdict(None, None, "weights, which `run` compiles once before it uses them")
     if not run:
-        return Verdict(None, None, "not loaded, as asked")
+        return Verdict(None, None, "not loaded, as requested")
     try:
         recognizer = load_recognizer(folder, LoadOptions(provider="cpu"))
     except (ModelError, ImportError) as error:
@@ -65,7 +67,7 @@ def judge(folder: Path, kind: str, problem: str | None, *, run: bool) -> Verdict
 
 
 def _language(recognizer: Recognizer) -> str | None:
-    """A language that a multilingual model knows, since nothing says what the clip is in."""
+    """A language of a multilingual model, because the clip has none."""
     languages = recognizer.info.languages
     return "en" if "en" in languages else next(iter(languages), None)
 
@@ -78,7 +80,7 @@ def _run(recognizer: Recognizer) -> Verdict:
             if results := recognizer.poll():
                 break
         else:
-            return Verdict(fits=True, runs=False, reason="the clip did not come back")
+            return Verdict(fits=True, runs=False, reason="the clip gave no result")
     except AsrBatchError as error:
         return Verdict(fits=True, runs=False, reason=str(error))
     seconds = time.perf_counter() - started

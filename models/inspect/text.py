@@ -1,4 +1,4 @@
-"""A model report as text for a terminal or as Markdown, from one outline."""
+"""A model report as text for a terminal or as Markdown."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def as_dict(report: ModelReport) -> dict[str, Any]:
 
 
 class _Text:
-    """Headings underlined, tables in columns."""
+    """Underlined headings, tables in columns."""
 
     def heading(self, level: int, title: str) -> list[str]:
         mark = "=" if level == 1 else "-"

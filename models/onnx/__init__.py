@@ -1,1 +1,1 @@
-"""ONNX files: read at the level of bytes, checked, written, opened in ONNX Runtime."""
+"""ONNX files: reading, checking, writing, and sessions of ONNX Runtime."""

@@ -1,4 +1,4 @@
-"""What an ONNX file holds: inputs, outputs, operators through all subgraphs, weights and where they lie."""
+"""Contents of an ONNX file: inputs, outputs, operators in all subgraphs, weights and their location."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from asr_batch.models.onnx.tensors import Value, Weight, read_tensor, read_value
 from asr_batch.models.onnx.wire import Message
 
 MAX_DEPTH = 16
-"""Subgraphs within subgraphs; published Whisper graphs have one level."""
+"""Maximum nesting of subgraphs; published Whisper graphs have one level."""
 
 
 @dataclass(slots=True)
 class GraphFacts:
-    """All that a file holds; `operators` counts over all subgraphs, `top` in the outer graph alone.
+    """Contents of a file; `operators` counts in all subgraphs, `top` only in the outer graph.
 
     `weights` are the initializers of all graphs, `constants` the tensors of Constant nodes. `bits` are the
     values of the attribute `bits` of MatMulNBits.
@@ -43,7 +43,7 @@ class GraphFacts:
 
 
 def read_graph(path: Path) -> GraphFacts:
-    """Walk the ONNX file at `path`. Raises ModelError when it is none."""
+    """Read the ONNX file at `path`. Raises ModelError if it is not one."""
     try:
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
             graph = _model(Message(buffer, 0, len(buffer)))
@@ -99,7 +99,7 @@ def _graph(message: Message, found: GraphFacts, depth: int) -> None:
             inputs.append(read_value(item.message()))
         elif item.number == fields.GRAPH_OUTPUT and depth == 0:
             found.outputs.append(read_value(item.message()))
-    found.inputs += [value for value in inputs if value.name not in names]  # old files list weights too
+    found.inputs += [value for value in inputs if value.name not in names]  # old files also list weights
 
 
 def _node(message: Message, found: GraphFacts, depth: int) -> None:

@@ -1,6 +1,6 @@
-"""Field numbers of ONNX's messages, for those that read and those that write them.
+"""Field numbers of ONNX's protobuf messages, for reading and writing.
 
-They are those of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
+They are defined in onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
 """
 
 from __future__ import annotations
@@ -23,4 +23,4 @@ DIMENSION_SIZE, DIMENSION_NAME = 1, 2
 FLOAT, INT, STRING, INTS = 1, 2, 3, 7
 """Kinds of attributes."""
 EXTERNAL = 1
-"""The location of a tensor whose data lies in another file."""
+"""Location of a tensor whose data are in another file."""

@@ -1,4 +1,4 @@
-"""Session options of our own graphs."""
+"""Session options of compiled graphs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from asr_batch.models.onnx.sessions import session_options
 
 
 class Cores:
-    """As many permits as the engine has threads to use: whatever computes holds one.
+    """A semaphore with one permit per thread of the engine; every computation holds a permit.
 
-    More computing threads than cores take turns on them and throw each other's data out of the caches. The
-    thread that drives the engine holds a permit from the start and lends it while it waits for others.
+    With more computing threads than cores, threads take turns and evict each other's data from the caches.
+    The thread that drives the engine holds a permit from the start and lends it while it waits for others.
     """
 
     def __init__(self, count: int) -> None:
@@ -38,7 +38,7 @@ class Cores:
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """A core, waited for: around the work of a thread of a pool."""
+        """Wait for a permit and hold it, for the work of a pool thread."""
         self._take()
         try:
             yield
@@ -47,7 +47,7 @@ class Cores:
 
     @contextmanager
     def lent(self) -> Iterator[None]:
-        """The driving thread's core for others, while it waits for them."""
+        """Lend the driving thread's permit while it waits for others."""
         self._give()
         try:
             yield
@@ -56,7 +56,7 @@ class Cores:
 
     @contextmanager
     def spare(self, most: int) -> Iterator[int]:
-        """Up to `most` cores that nobody uses or waits for now; how many they are."""
+        """Take up to `most` permits that nobody uses or waits for; yields their number."""
         with self._change:
             taken = max(0, min(most, self._free - self._wanted))
             self._free -= taken
@@ -69,9 +69,9 @@ class Cores:
 def graph_options(threads: int) -> ort.SessionOptions:
     """Options for a compiled graph on `threads` threads.
 
-    Fusions beyond the basic level are off: the graphs are written with the fused operators that pay, and
-    the one fusion left (Add and LayerNormalization) is slower than its parts. The arena is on: shapes are
-    fixed, so it reaches its size with the first window and stays there, and saves a tenth of the time.
+    Fusions beyond the basic level are off: the graphs already contain the fused operators that pay, and
+    the remaining fusion (Add and LayerNormalization) is slower than its parts. The arena is on: shapes are
+    fixed, so it reaches its size with the first window, stays there, and saves a tenth of the time.
     """
     options = session_options(threads)
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -90,9 +90,11 @@ _ARENA = {
 
 @cache
 def _shared_arena() -> bool:
-    """One arena for all our sessions of this process: one piece that two windows in the encoder and a step
-    of the decoder fit into at Whisper-tiny's size, then grown by what is asked for. Pieces of their own for
-    every tensor cannot be joined again: they took 40 MB where 14 are in use.
+    """One arena for all sessions of this process.
+
+    Its first block fits two windows in the encoder and a step of the decoder at Whisper-tiny's size; it
+    then grows as requested. Separate blocks per tensor cannot be merged again: they took 40 MB, of which
+    14 were in use.
     """
     info = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     try:

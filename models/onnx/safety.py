@@ -1,12 +1,13 @@
-"""A model folder comes from elsewhere: what is checked before anything in it is believed.
+"""Checks a model folder from an untrusted source before use.
 
-- ONNX files: every tensor's size by type and shape must be backed by as many bytes in the file or in its
-  external data file, and that file must lie inside the model folder. ONNX Runtime allocates by type and
-  shape, so this bounds what a file can make it allocate for weights.
-- Names in JSON files (`inside`): relative, without a way out of the folder, also not through a link.
+- ONNX files: every tensor must be backed by as many bytes as its type and shape need, in the file or in
+  its external
+data file, which must lie inside the model folder. ONNX Runtime allocates by type and shape, so this bounds
+what a file can make it allocate for weights.
+- Names in JSON files (`inside`): relative, and not leading out of the folder, also not through a link.
 
-What is not promised: a graph is a program, and a hostile one can still compute forever or ask for large
-intermediate results. Pull models from where you trust the publisher.
+A graph is a program: a hostile one can still compute forever or request large intermediate results. Pull
+models only from publishers that you trust.
 """
 
 from __future__ import annotations
@@ -22,18 +23,16 @@ from asr_batch.models.onnx.tensors import Weight
 
 @contextmanager
 def broken_values(folder: Path) -> Iterator[None]:
-    """Map what a value of the wrong kind in a model's JSON files makes Python raise to ModelError.
+    """Map Python's errors for invalid values in a model's JSON files to ModelError.
 
-    The tokenizers package, written in Rust, can also panic on a broken file, which is no `Exception`.
+    The tokenizers package, written in Rust, can also panic on a broken file, which is not an `Exception`.
     """
     try:
         yield
     except ModelError:
         raise
     except (TypeError, ValueError, LookupError, AttributeError, OverflowError, RecursionError) as error:
-        raise ModelError(
-            f"{folder}: a value in its files is not what it has to be ({type(error).__name__}: {error})"
-        ) from error
+        raise ModelError(f"{folder}: invalid value in its files ({type(error).__name__}: {error})") from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":
             raise
@@ -41,7 +40,7 @@ def broken_values(folder: Path) -> Iterator[None]:
 
 
 def safe_name(name: str) -> PurePosixPath:
-    """A relative file name that stays inside its folder; raises ModelError for any other."""
+    """Return a relative file name that stays inside its folder; raises ModelError for any other."""
     path = PurePosixPath(name)
     if not name or "\\" in name or "\0" in name or path.is_absolute() or ".." in path.parts:
         raise ModelError(f"{name!r}: a file name that leads outside the model folder is refused")
@@ -49,10 +48,10 @@ def safe_name(name: str) -> PurePosixPath:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The file `name` of a model folder. Raises ModelError when the name leads outside of it.
+    """The path of file `name` in a model folder. Raises ModelError if the name leads out of it.
 
-    A link is followed only to where the folder's other files live: a hub cache keeps all files of a model
-    as links into one `blobs` folder, and that is allowed.
+    A link is followed only to the folder's other files: a hub cache stores all files of a model as links
+    into one `blobs` folder, which is allowed.
     """
     path = folder / safe_name(name)
     real, base = path.resolve(), folder.resolve()
@@ -70,9 +69,10 @@ def _in_hub_cache(real: Path, base: Path) -> bool:
 
 
 def check_graph(path: Path) -> GraphFacts:
-    """Walk the ONNX file at `path` and check its tensors; returns what it holds.
+    """Read the ONNX file at `path` and check its tensors; returns its contents.
 
-    Raises ModelError: no ONNX file, external data outside the folder or cut short, a size without bytes.
+    Raises ModelError for an invalid file, external data outside the folder or truncated, or a size without
+    bytes.
     """
     graph = read_graph(path)
     files: dict[str, int | None] = {}

@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions: opened one way, checked against what a family expects, errors mapped to ours."""
+"""ONNX Runtime sessions: opening, checking tensors, and mapping errors."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from asr_batch.manifests.errors import ModelError, WorkerFatalError
 from asr_batch.models.onnx.safety import check_graph
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-"""Short names of `--provider`; any other name is passed to ONNX Runtime as `<Name>ExecutionProvider`."""
+"""Short names of `--provider`; other names are passed to ONNX Runtime as `<Name>ExecutionProvider`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """What a graph must have at one input or output: ONNX Runtime's type name and the shape.
+    """The expected input or output of a graph: ONNX Runtime's type name and the shape.
 
-    A dimension that is None may be anything; a number must match where the graph has a number.
+    A dimension that is None may have any size; a number must match if the graph has a number.
     """
 
     type: str
@@ -30,7 +30,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A session, the provider that runs it (`cpu`, `cuda`, …) and whether another one was asked for."""
+    """A session, its provider (`cpu`, `cuda`, …) and whether another provider was requested."""
 
     session: ort.InferenceSession
     provider: str
@@ -39,7 +39,7 @@ class Opened:
 
 @contextmanager
 def runtime_errors(doing: str) -> Iterator[None]:
-    """Map ONNX Runtime's exceptions while running a graph: the worker that saw one cannot go on."""
+    """Map ONNX Runtime's exceptions while running a graph to WorkerFatalError."""
     try:
         yield
     except Exception as error:
@@ -55,8 +55,8 @@ def _first_line(error: Exception) -> str:
 def session_options(threads: int) -> ort.SessionOptions:
     """Options for a session with `threads` intra-op threads (0: ONNX Runtime's choice).
 
-    Threads sleep when idle (no spinning), and the arena does not hoard: key-value caches grow and shrink
-    with every window, and an arena that never gives back made other runners grow to gigabytes
+    Threads sleep when idle (no spinning), and the arena is off: key-value caches grow and shrink with
+    every window, and an arena that never returns memory made other programs grow to gigabytes
     (k2-fsa/sherpa-onnx#1571).
     """
     options = ort.SessionOptions()
@@ -75,8 +75,8 @@ def open_session(
 ) -> Opened:
     """Load the graph at `path`.
 
-    A provider that this machine lacks or that cannot load the graph gives way to the CPU, and says so in
-    `fallback`. Raises ModelError when its tensors are not what they claim, or even the CPU cannot load it.
+    If the machine lacks a provider, or it cannot load the graph, the CPU is used and `fallback` is set.
+    Raises ModelError if tensors are not backed by data, or even the CPU cannot load the graph.
     """
     if not path.is_file():
         raise ModelError(f"{path}: missing")
@@ -92,18 +92,18 @@ def open_session(
             pass
     try:
         session = ort.InferenceSession(str(path), options, providers=[PROVIDERS["cpu"]])
-    except Exception as error:  # the binding raises a class per status
+    except Exception as error:  # the binding raises a different class for each status
         raise ModelError(f"{path}: ONNX Runtime {ort.__version__} cannot load it: {_hint(error)}") from error
     return Opened(session, "cpu", fallback=wanted is not None)
 
 
 def has_gpu() -> bool:
-    """Whether ONNX Runtime has one here, which `auto` then takes."""
+    """Whether ONNX Runtime has a GPU provider here, which `auto` then uses."""
     return PROVIDERS["cuda"] in ort.get_available_providers()
 
 
 def _provider_name(provider: str) -> str | None:
-    """ONNX Runtime's name, or None for the CPU (and for `auto`, which takes a GPU only if there is one)."""
+    """ONNX Runtime's name; None for the CPU (and for `auto` without a GPU)."""
     if provider == "auto":
         return PROVIDERS["cuda"] if has_gpu() else None
     if provider == "cpu":
@@ -117,7 +117,7 @@ def _hint(error: Exception) -> str:
     line = _first_line(error)
     if "escapes model directory" in line or "External data path" in line:
         return (
-            f"{line}. The data file beside the graph is a link out of the folder, which ONNX Runtime >= 1.31 "
+            f"{line}. The data file of the graph is a link out of the folder, which ONNX Runtime >= 1.31 "
             "refuses: copy or hard-link the files (cp -L) into one folder"
         )
     return line
@@ -126,10 +126,10 @@ def _hint(error: Exception) -> str:
 def check_tensors(
     path: Path, kind: str, found: Sequence[Any], expected: Mapping[str, Tensor], optional: frozenset[str]
 ) -> None:
-    """Compare the `found` inputs or outputs (`kind`) of a graph with what is `expected`.
+    """Compare the `found` inputs or outputs (`kind`) of a graph with the `expected` ones.
 
     Raises ModelError that lists every tensor that is missing, unexpected or of another type or shape.
-    Outputs that nobody expects are fine; inputs that nobody feeds are not.
+    Additional outputs are allowed, additional inputs are not.
     """
     by_name = {node.name: node for node in found}
     wrong = [
@@ -139,12 +139,12 @@ def check_tensors(
     ]
     if kind == "input":
         wrong += [
-            f"{name}: nothing feeds it, found {_found(node)}"
+            f"{name}: unexpected input, found {_found(node)}"
             for name, node in by_name.items()
             if name not in expected
         ]
     if wrong:
-        raise ModelError(f"{path}: {kind}s do not fit the model's config: " + "; ".join(wrong))
+        raise ModelError(f"{path}: {kind}s do not match the model's config: " + "; ".join(wrong))
 
 
 def _fits(node: Any, want: Tensor, optional: bool) -> bool:

@@ -1,4 +1,4 @@
-"""Shapes of all values in a graph of ours, as ONNX Runtime infers them."""
+"""Infers the shapes of all values in a compiled graph with ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from asr_batch.models.onnx.writer import GraphParts, make_value, text
 
 
 def static_shapes(graph: GraphParts) -> list[bytes]:
-    """A ValueInfoProto for every output of every node. Raises ModelError for a size that is open."""
+    """A ValueInfoProto for every output of every node. Raises ModelError for an unknown dimension."""
     made = [name for node in graph.nodes for name in node.outputs]
     asked = replace(graph, outputs=[text(fields.VALUE_NAME, name) for name in made])
     options = session_options(1)

@@ -1,4 +1,4 @@
-"""Tensors and values of an ONNX file: names, types, shapes, and where the bytes lie."""
+"""Tensors and values of an ONNX file: names, types, shapes, and the location of their data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NUMBERS = {name: number for number, (name, _) in TYPES.items()} | {"float": 1, 
 
 
 def type_number(name: str) -> int:
-    """ONNX's number of a type, by numpy's name (`float32`) or by its own (`FLOAT`)."""
+    """ONNX's number of a type, from numpy's name (`float32`) or ONNX's own (`FLOAT`)."""
     return _NUMBERS[name.lower()]
 
 
@@ -39,8 +39,8 @@ class Value:
 class Weight:
     """A tensor stored in or beside the file.
 
-    `raw` are its bytes in the file when they stand there as they are (None: as a list of numbers of `stored`
-    bytes, or outside); `location` names the external file, `offset` and `length` its bytes there.
+    `raw` is the number of its raw bytes in the file (None: stored as a list of numbers of `stored` bytes,
+    or externally); `location` names the external file, `offset` and `length` its bytes there.
     """
 
     name: str
@@ -95,7 +95,7 @@ def _external_range(name: str, external: dict[str, str]) -> tuple[str | None, in
         length = int(external["length"]) if "length" in external else None
         return external.get("location"), int(external.get("offset", "0")), length
     except ValueError as error:
-        raise ModelError(f"tensor {name!r} has external data at no number: {external}") from error
+        raise ModelError(f"tensor {name!r} has no valid location of its external data: {external}") from error
 
 
 def _entry(message: Message) -> tuple[str, str]:
@@ -116,7 +116,7 @@ def _numbers(message: Message) -> list[int]:
         value = shift = 0
         while True:
             if at >= message.end or shift > 63:
-                raise ModelError("a shape that is cut short: no ONNX file")
+                raise ModelError("truncated shape: not an ONNX file")
             byte = message.buffer[at]
             at += 1
             value |= (byte & 0x7F) << shift

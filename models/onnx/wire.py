@@ -1,7 +1,7 @@
-"""Protocol Buffers wire format, read only: enough to walk an ONNX file without the onnx package.
+"""Reads the Protocol Buffers wire format, as far as an ONNX file needs it, without the onnx package.
 
-Nothing is allocated by what the file claims: lengths are compared with what is there before they are
-believed, and tensor data is stepped over. Format: https://protobuf.dev/programming-guides/encoding/.
+Sizes claimed by the file are compared with the available bytes before use, and tensor data are skipped.
+Format: https://protobuf.dev/programming-guides/encoding/.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A stretch of a file that holds one message: `buffer[start:end]`."""
+    """The bytes `buffer[start:end]` of one message."""
 
     buffer: bytes | mmap.mmap
     start: int
     end: int
 
     def fields(self) -> Iterator[Field]:
-        """All fields in order. Raises ModelError where the bytes are no protobuf."""
+        """All fields in order. Raises ModelError if the bytes are not valid protobuf."""
         at = self.start
         while at < self.end:
             key, at = _varint(self.buffer, at, self.end)
@@ -55,7 +55,7 @@ class Message:
         return bytes(self.buffer[self.start : self.end])
 
     def text(self, limit: int = 4096) -> str:
-        """The stretch as text; raises ModelError when it is longer than any name is."""
+        """The bytes as text; raises ModelError if they are longer than any valid name."""
         if self.end - self.start > limit:
             raise ModelError(f"a name of {self.end - self.start} bytes; expected at most {limit}")
         return self.raw().decode("utf-8", errors="replace")
@@ -66,16 +66,16 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: its number, its integer (varints) or length, and the message or bytes it holds."""
+    """One field: its number, its integer (varints) or length, and its message or bytes."""
 
     number: int
     value: int
     body: Message | None
 
     def message(self) -> Message:
-        """The nested message or bytes; raises ModelError for a number where one is expected."""
+        """The nested message or bytes; raises ModelError for a number."""
         if self.body is None:
-            raise ModelError(f"field {self.number} is a number; expected a message: no ONNX file")
+            raise ModelError(f"field {self.number} is a number; expected a message: not an ONNX file")
         return self.body
 
     def signed(self) -> int:
@@ -84,7 +84,7 @@ class Field:
 
 
 def _varint(buffer: bytes | mmap.mmap, at: int, end: int) -> tuple[int, int]:
-    """A variable-length integer and the place after it."""
+    """A variable-length integer and the offset after it."""
     value = shift = 0
     while at < end:
         byte = buffer[at]
@@ -99,4 +99,4 @@ def _varint(buffer: bytes | mmap.mmap, at: int, end: int) -> tuple[int, int]:
 
 
 def _broken(at: int) -> ModelError:
-    return ModelError(f"broken at byte {at}: no ONNX file, or one that is cut short")
+    return ModelError(f"invalid at byte {at}: not an ONNX file, or a truncated one")

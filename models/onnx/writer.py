@@ -1,8 +1,7 @@
-"""ONNX graphs taken apart and written at the level of protobuf's wire format, without the package `onnx`.
+"""Reads and writes ONNX graphs at the level of protobuf's wire format, without the package `onnx`.
 
-What is needed is little: the nodes of a graph, its tensors as they stand (their bytes are passed on
-untouched), and writing a graph of our own. The wire format is protobuf's: a varint key (number, type), then
-a varint, 8, 4 or length-prefixed bytes.
+It handles nodes, tensors (whose bytes are passed on unchanged), and new graphs. In the wire format, a
+field is a varint key (number, type) followed by a varint, 8 or 4 bytes, or length-prefixed bytes.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def _key(field_number: int, kind: int) -> bytes:
 
 
 def _encode(value: int) -> bytes:
-    value &= (1 << 64) - 1  # negative numbers are ten bytes of two's complement
+    value &= (1 << 64) - 1  # negative numbers take ten bytes of two's complement
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -80,9 +79,9 @@ class Node:
 
 @dataclass(slots=True)
 class GraphParts:
-    """A graph in pieces: nodes in order, tensors and everything else as raw messages.
+    """The parts of a graph: nodes in order; tensors and everything else as raw messages.
 
-    `values` are types and shapes of inner values; those of a graph that was read are left behind.
+    `values` are types and shapes of inner values; they are dropped when a graph is read.
     """
 
     nodes: list[Node] = field(default_factory=list)
@@ -111,7 +110,7 @@ class GraphParts:
 
 
 def read_graph(path: Path) -> GraphParts:
-    """The graph of an ONNX file whose large tensors lie outside of it. Raises ModelError for broken bytes."""
+    """The graph of an ONNX file whose large tensors are external. Raises ModelError for invalid bytes."""
     data = path.read_bytes()
     graph = GraphParts()
     for one in Message(data, 0, len(data)).fields():
@@ -138,7 +137,7 @@ def _read_parts(graph: GraphParts, message: Message) -> None:
 
 
 def first_text(raw: bytes, wanted: int) -> str:
-    """The first string field with the number `wanted`; empty if there is none."""
+    """The first string field with number `wanted`; empty without one."""
     for one in Message(raw, 0, len(raw)).fields():
         if one.number == wanted:
             return one.message().text()
@@ -146,7 +145,7 @@ def first_text(raw: bytes, wanted: int) -> str:
 
 
 def raw_data(tensor: bytes) -> bytes:
-    """The little-endian data that a TensorProto holds itself as such; empty if it holds it otherwise."""
+    """The raw little-endian data of a TensorProto; empty if it is stored otherwise."""
     for one in Message(tensor, 0, len(tensor)).fields():
         if one.number == fields.TENSOR_RAW:
             return one.message().raw()
@@ -154,7 +153,7 @@ def raw_data(tensor: bytes) -> bytes:
 
 
 def make_tensor(name: str, kind: int, dims: Sequence[int], data: bytes) -> bytes:
-    """A TensorProto with its little-endian data inside."""
+    """A TensorProto with inline little-endian data."""
     return _tensor_head(name, kind, dims) + text(fields.TENSOR_RAW, data)
 
 
@@ -172,7 +171,7 @@ def make_external(name: str, kind: int, dims: Sequence[int], file: str, offset: 
 
 
 def make_value(name: str, kind: int, dims: Sequence[int | str]) -> bytes:
-    """A ValueInfoProto of a tensor: an int is a fixed size, a string a symbol."""
+    """A ValueInfoProto of a tensor; an int is a fixed dimension, a string a symbolic one."""
     sizes = (
         number(fields.DIMENSION_SIZE, one) if isinstance(one, int) else text(fields.DIMENSION_NAME, one)
         for one in dims
@@ -188,7 +187,7 @@ def make_opset(domain: str, version: int) -> bytes:
 
 
 def make_attribute(name: str, value: int | float | str | Sequence[int]) -> bytes:
-    """An AttributeProto holding a number, a text, or a list of whole numbers."""
+    """An AttributeProto with a number, a text, or a list of integers."""
     if isinstance(value, int):
         kind, content = fields.INT, number(fields.ATTRIBUTE_I, value)
     elif isinstance(value, float):

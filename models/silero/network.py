@@ -1,8 +1,7 @@
-"""Silero's voice activity network (v6, 16 kHz), many chunks at once.
+"""Silero's voice activity network (v6, 16 kHz), many chunks per call.
 
-`silero_v6.onnx` holds the published weights in a graph that takes any number of chunks per call;
-`tools/silero` makes it. How far the probabilities are from those of Silero's own library is held by
-tests/models/test_silero.py.
+`silero_v6.onnx` has the published weights in a graph for any number of chunks per call; `tools/silero`
+builds it. tests/models/test_silero.py compares the probabilities with those of Silero's own library.
 """
 
 from __future__ import annotations
@@ -19,30 +18,30 @@ from asr_batch.models.onnx.options import graph_options
 from asr_batch.models.onnx.sessions import runtime_errors
 
 CHUNK = 512
-"""Samples of one probability: 32 ms."""
+"""Samples per probability: 32 ms."""
 
 WIDTH = 128
-"""Numbers in the LSTM's hidden state, and in its cell."""
+"""Size of the LSTM's hidden state, and of its cell."""
 
 Float32 = NDArray[np.float32]
 
 
 @lru_cache(maxsize=1)
 def _session() -> ort.InferenceSession:
-    """The network, once per process: a session of one thread; it keeps nothing between runs."""
+    """The network, once per process: a session with one thread and no state between runs."""
     path = Path(str(files("asr_batch.models.silero"))) / "silero_v6.onnx"
     return ort.InferenceSession(str(path), graph_options(1), providers=["CPUExecutionProvider"])
 
 
 class SileroNetwork:
-    """Speech probabilities of consecutive chunks; keeps its memory between calls."""
+    """Speech probabilities of consecutive chunks; keeps the LSTM state between calls."""
 
     def __init__(self) -> None:
         self._session = _session()
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was heard."""
+        """Reset the LSTM state."""
         self._hidden = self._cell = np.zeros((1, 1, WIDTH), np.float32)
 
     def __call__(self, chunks: Float32) -> Float32:

@@ -1,4 +1,4 @@
-"""The names that people know a model by, and the one that the catalogue has for it."""
+"""Short names of models, and their names in the catalogue."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _PREFIXES = ("openai/whisper-", "systran/faster-whisper-", "faster-whisper-", "w
 
 
 def canonical(name: str) -> str:
-    """`whisper-base` for `base`, `openai/whisper-base` and `faster-whisper-base`; other names as they are.
+    """`whisper-base` for `base`, `openai/whisper-base` and `faster-whisper-base`; other names unchanged.
 
-    A revision (`base@REVISION`) stays.
+    A revision (`base@REVISION`) is kept.
     """
     base, at, revision = name.partition("@")
     short = base.lower()

@@ -1,8 +1,8 @@
-"""Models that come in a folder or a tar, for machines without network: taken in safely, handed out whole.
+"""Imports and exports models as folders or tar archives, for machines without network.
 
-An archive is not trusted. Only plain files with names inside the folder are taken; links, devices and
-pipes are refused, as are archives with more files or bytes than a model has. Sizes are checked before a
-byte is written, and what is written is what the header announced.
+Archives are untrusted. Only plain files with names inside the folder are accepted; links, devices and
+pipes are refused, as are archives with more files or bytes than a model has. Sizes are checked before
+anything is written, and no more is written than the header announced.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _COPY = 1 << 20
 
 
 def import_model(source: Path, target: Path) -> None:
-    """Copy the model in `source` (a folder or a tar, compressed or not) into the empty folder `target`.
+    """Copy the model in `source` (a folder or a tar, optionally compressed) to the empty folder `target`.
 
-    Raises ModelError for a source that cannot be read or holds anything but plain files inside itself.
+    Raises ModelError for an unreadable source, or one with anything but plain files inside it.
     """
     with disk_errors(str(source)):
         if source.is_dir():
@@ -92,29 +92,31 @@ class _Bounded(io.RawIOBase):
         self._stream = stream
 
     def read(self, size: int = -1) -> bytes:
-        """At most `limit` bytes at once; raises ReadError for more."""
+        """Read at most `limit` bytes at once; raises ReadError for more."""
         if not 0 <= size <= self.limit:
             raise tarfile.ReadError(f"a header of {size} bytes")
         return self._stream.read(size)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """As the stream."""
+        """See the stream."""
         return self._stream.seek(offset, whence)
 
     def tell(self) -> int:
-        """As the stream."""
+        """See the stream."""
         return self._stream.tell()
 
 
 def _members(source: Path, archive: tarfile.TarFile) -> list[tarfile.TarInfo]:
-    """All files of the archive; raises ModelError at the first entry that is neither file nor folder."""
+    """All files of the archive; raises ModelError at the first entry that is neither a file nor a folder."""
     files = []
     for member in archive:
         safe_name(member.name)
         if member.isdir():
             continue
         if not member.isreg():
-            raise ModelError(f"{source}: {member.name!r} is a link or a device; only plain files are taken")
+            raise ModelError(
+                f"{source}: {member.name!r} is a link or a device; only plain files are accepted"
+            )
         files.append(member)
         if len(files) > MAX_FILES:
             raise ModelError(f"{source}: more than {MAX_FILES} files; expected a model")
@@ -124,23 +126,23 @@ def _members(source: Path, archive: tarfile.TarFile) -> list[tarfile.TarInfo]:
 def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
     stream = archive.extractfile(member)
     if stream is None or target.exists():
-        raise ModelError(f"{member.name!r}: twice in the archive, or not a file")
+        raise ModelError(f"{member.name!r}: duplicate in the archive, or not a file")
     target.parent.mkdir(parents=True, exist_ok=True)
     with stream, target.open("wb") as out:
         shutil.copyfileobj(stream, out, _COPY)
     if target.stat().st_size != member.size:
-        raise ModelError(f"{member.name!r}: the archive is cut short")
+        raise ModelError(f"{member.name!r}: the archive is truncated")
 
 
 def _common_folder(names: Iterable[str]) -> PurePosixPath:
-    """The one folder that holds all files, so that `tar c MODEL` and `tar c -C MODEL .` both work."""
+    """The common top folder of all files, if any, so that `tar c MODEL` and `tar c -C MODEL .` both work."""
     tops = {PurePosixPath(name).parts[:1] for name in names}
     single = len(tops) == 1 and all(len(PurePosixPath(name).parts) > 1 for name in names)
     return PurePosixPath(*tops.pop()) if single and tops != {("onnx",)} else PurePosixPath()
 
 
 def _visible(name: str) -> bool:
-    """True for files of a model: not hidden ones (caches, macOS `._x`), but the store's own record."""
+    """Whether a file belongs to the model: not hidden (caches, macOS `._x`), or the store's own record."""
     return name == RECORD or not any(part.startswith(".") for part in PurePosixPath(name).parts)
 
 
@@ -154,9 +156,9 @@ def _check_bounds(source: str, sizes: list[int], target: Path) -> None:
 
 
 def export_model(folder: Path, archive: Path) -> None:
-    """Write the model in `folder`, with its record, into a plain tar (`archive` must not exist)."""
+    """Write the model in `folder`, with its record, to a plain tar (`archive` must not exist)."""
     if archive.exists():
-        raise ModelError(f"{archive}: exists already; name a new file")
+        raise ModelError(f"{archive}: already exists; choose a new file")
     draft = archive.with_name(archive.name + ".part")
     with tarfile.open(draft, "w") as out:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):

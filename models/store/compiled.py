@@ -1,4 +1,4 @@
-"""Weights made into bundles, once: the store's own, and a cache by content for folders that others keep."""
+"""Compiles weights to bundles, once: those of the store, and a cache by content for other folders."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from asr_batch.models.store.record import (
 
 Say = Callable[[str], None]
 BY_CONTENT = ".compiled"
-"""Folder of the store that holds bundles of weights that lie elsewhere, named by what they were made from."""
-_BLOB = 64  # hexadecimal digits of a sha256, by which a hub cache names large files
+"""Folder of the store for bundles of weights stored elsewhere, named by content."""
+_BLOB = 64  # hexadecimal digits of a sha256, which is the name of large files in a hub cache
 
 
 def compile_into(source: Path, target: Path, record: Record, precision: str, say: Say) -> Path:
-    """Make the bundle `target` from the weights in `source`; returns it. Raises ModelError.
+    """Compile the weights in `source` to the bundle `target`; returns it. Raises ModelError.
 
-    It appears whole. When another process was faster, its bundle is taken.
+    It appears once it is complete. If another process was faster, its bundle is used.
     """
     from asr_batch.models.whisper.compile.bundle import compile_bundle
 
     wanted = "int8" if precision == "auto" else precision
-    say(f"{record.name}: making a bundle of it, once ({wanted})")
+    say(f"{record.name}: compiling once ({wanted})")
     staging = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         with disk_errors(str(target)):
@@ -51,7 +51,7 @@ def compile_into(source: Path, target: Path, record: Record, precision: str, say
 
 
 def compiled_by_content(root: Path, source: Path, precision: str, say: Say) -> Path:
-    """The bundle of weights in a folder (or of a `.pt` file) that is not the store's; made when it is new."""
+    """The bundle of weights in a folder (or of a `.pt` file) outside the store; compiled if it is new."""
     target = root / BY_CONTENT / _content_key(source, precision)
     if target.is_dir() and is_current(target):
         return target
@@ -61,7 +61,7 @@ def compiled_by_content(root: Path, source: Path, precision: str, say: Say) -> P
 
 
 def is_current(bundle: Path) -> bool:
-    """Whether this version reads the bundle; an older layout is made again from the weights."""
+    """Whether this version reads the bundle; an older format is compiled again from the weights."""
     from asr_batch.models.whisper.bundle import FORMATS
 
     try:
@@ -71,7 +71,7 @@ def is_current(bundle: Path) -> bool:
 
 
 def _content_key(source: Path, precision: str) -> str:
-    """Hash over names and contents of all files that decide the bundle, and over how it is made."""
+    """Hash over names and contents of all files that affect the bundle, and over how it is compiled."""
     digest = hashlib.sha256(f"{precision}\n".encode())
     files = [source] if source.is_file() else [source / name for name in model_files(source)]
     for path in files:
@@ -80,7 +80,7 @@ def _content_key(source: Path, precision: str) -> str:
 
 
 def _hash(path: Path) -> str:
-    """sha256 of a file; a hub cache has it in the name of the file that its link leads to."""
+    """SHA-256 of a file; in a hub cache it is the name of the link's target."""
     blob = path.resolve()
     if blob.parent.name == "blobs" and len(blob.name) == _BLOB:
         return blob.name

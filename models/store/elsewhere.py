@@ -1,8 +1,8 @@
-"""Models that other programs have downloaded on this machine: the hub's cache and openai-whisper's.
+"""Finds models that other programs have downloaded: the hub's cache and openai-whisper's.
 
-faster-whisper and transformers keep what they pull in the hub's cache, `models--OWNER--NAME/snapshots/COMMIT`
-with links into `blobs` (https://huggingface.co/docs/huggingface_hub/guides/manage-cache); openai-whisper has
-`SIZE.pt` in a folder of its own. Nothing there is changed.
+faster-whisper and transformers keep downloads in the hub's cache, `models--OWNER--NAME/snapshots/COMMIT`
+with links into `blobs` (https://huggingface.co/docs/huggingface_hub/guides/manage-cache); openai-whisper
+has `SIZE.pt` in its own folder. Nothing there is changed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _RUNS = ("ctranslate2", "whisper-source", "whisper-onnx", "qwen3-onnx", "bundle"
 
 @dataclass(frozen=True, slots=True)
 class FoundModel:
-    """A model of another program: `name` as the catalogue has it, else `OWNER/NAME`; where its files lie."""
+    """A model of another program: `name` as in the catalogue, else `OWNER/NAME`; location of its files."""
 
     name: str
     kind: str
@@ -32,13 +32,13 @@ class FoundModel:
 
     @property
     def megabytes(self) -> float:
-        """Size of all its files."""
+        """Total size of its files."""
         files = [self.path] if self.path.is_file() else [self.path / name for name in model_files(self.path)]
         return sum(path.stat().st_size for path in files) / 1e6
 
 
 def found_models() -> list[FoundModel]:
-    """What lies in the caches of other programs, those that are ready to be compiled or run, by name."""
+    """Models in the caches of other programs that can be compiled or run, by name."""
     found = [*_hub_models(hub_cache()), *_openai_models(cache_folder() / "whisper")]
     return sorted(found, key=lambda model: (model.name, model.kind != "ctranslate2", model.repository))
 
@@ -56,7 +56,7 @@ def _hub_models(cache: Path) -> Iterator[FoundModel]:
 
 
 def _snapshot(folder: Path) -> Path | None:
-    """The snapshot that `refs/main` names, else the one written last."""
+    """The snapshot that `refs/main` names, else the latest one."""
     main = folder / "refs" / "main"
     if main.is_file() and len(commit := main.read_text(errors="replace").strip()) < 100:
         named = folder / "snapshots" / commit

@@ -1,4 +1,4 @@
-"""Exceptions of the hub's client and of the disk, as ModelError: one sentence, with what to do."""
+"""Maps exceptions of the hub's client and of the disk to ModelError: one sentence with a remedy."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ class UnreachableError(ModelError):
 
 
 class HubUnreachableError(UnreachableError):
-    """The hub gave no files: no network, offline mode, an error on its side."""
+    """The hub gave no files: no network, offline mode, or an error on its side."""
 
 
 class IndexUnreachableError(UnreachableError):
-    """pip could not get a wheel: no network, no index, a file that it does not have."""
+    """pip could not get a wheel: no network, no index, or a missing file."""
 
 
 SPARE = 64 << 20
-"""Bytes that must stay free on the disk after a model was stored."""
+"""Bytes that must stay free on the disk after storing a model."""
 
 
 def check_room(folder: Path, needed: int) -> None:
-    """Raise ModelError unless the disk of `folder` has room for `needed` bytes more."""
+    """Raise ModelError unless the disk of `folder` has room for `needed` more bytes."""
     free = shutil.disk_usage(folder).free
     if free < needed + SPARE:
         raise ModelError(
             f"{folder}: {needed / 1e6:.0f} MB are needed, with {SPARE / 1e6:.0f} MB to spare, and the disk "
-            f"has {free / 1e6:.0f} MB free; free some or choose another place with --store"
+            f"has {free / 1e6:.0f} MB free; free some space or choose another folder with --store"
         )
 
 
@@ -50,7 +50,7 @@ def disk_errors(place: str) -> Iterator[None]:
 
 def _disk_error(place: str, error: OSError) -> ModelError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return ModelError(f"{place}: the disk is full; free some or choose another place with --store")
+        return ModelError(f"{place}: the disk is full; free some space or choose another folder with --store")
     reason = os.strerror(error.errno) if error.errno else _first_line(error)
     return ModelError(f"{place}: cannot be read or written ({reason})")
 
@@ -66,9 +66,9 @@ def hub_errors(repository: str, revision: str | None) -> Iterator[None]:
     except errors.RevisionNotFoundError as error:
         raise ModelError(f"{place}: the hub does not know this revision") from error
     except errors.RepositoryNotFoundError as error:
-        raise ModelError(f"{place}: the hub does not know this repository, or it asks for a login") from error
+        raise ModelError(f"{place}: the hub does not know this repository, or it requires a login") from error
     except errors.OfflineModeIsEnabled as error:
-        raise HubUnreachableError(f"{place}: HF_HUB_OFFLINE is set, nothing is downloaded") from error
+        raise HubUnreachableError(f"{place}: HF_HUB_OFFLINE is set, so nothing is downloaded") from error
     except errors.HfHubHTTPError as error:
         raise HubUnreachableError(f"{place}: the hub answered {_first_line(error)}") from error
     except OSError as error:
@@ -82,7 +82,7 @@ def hub_errors(repository: str, revision: str | None) -> Iterator[None]:
 
 
 def _client_errors() -> tuple[type[Exception], ...]:
-    """Base exceptions of the HTTP client that the installed huggingface_hub uses (it changed over time)."""
+    """Base exceptions of the HTTP client of the installed huggingface_hub, which changed over time."""
     found: list[type[Exception]] = []
     for module, name in (("httpx2", "HTTPError"), ("httpx", "HTTPError"), ("requests", "RequestException")):
         try:

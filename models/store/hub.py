@@ -1,9 +1,8 @@
-"""Downloading from a model hub through huggingface_hub: listing, resume, hash check, errors in words.
+"""Downloads from a model hub with huggingface_hub: listing, resuming, hash check, error messages.
 
-huggingface_hub reads its own settings (`HF_ENDPOINT`, `HF_HUB_OFFLINE`, `HF_TOKEN`). The whole-file helpers
-of its 2.x series throw a partial file away when the process ends, so the bytes come through urllib3 into a
-`.part` file of ours, which the next `pull` continues. A login is not sent on when the hub redirects to
-another host.
+huggingface_hub reads its own settings (`HF_ENDPOINT`, `HF_HUB_OFFLINE`, `HF_TOKEN`). The file helpers of
+its 2.x series delete a partial file when the process ends, so urllib3 writes to a separate `.part` file,
+which the next `pull` continues. A login is not sent on if the hub redirects to another host.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class HubFile:
-    """A file of a repository as the hub announces it.
+    """A file of a repository as announced by the hub.
 
-    `size` in bytes (None: not told); `sha256` for large files, `git` (SHA-1 of a git blob) for small ones.
+    `size` in bytes (None: unknown); `sha256` for large files, `git` (SHA-1 of a git blob) for small ones.
     """
 
     name: str
@@ -50,7 +49,7 @@ class HubModel:
 def listing(repository: str, revision: str | None) -> HubModel:
     """Ask the hub for the files of a repository (one call).
 
-    Raises ModelError when the hub cannot be reached or does not know the repository or the revision.
+    Raises ModelError if the hub cannot be reached, or does not know the repository or revision.
     """
     with hub_errors(repository, revision):
         from huggingface_hub import HfApi
@@ -71,10 +70,10 @@ def listing(repository: str, revision: str | None) -> HubModel:
 
 
 def fetch(model: HubModel, file: HubFile, staging: Path) -> Path:
-    """Download one file into `staging`, continuing a partial one; a complete one is not asked for again.
+    """Download one file to `staging`, continuing a partial one; a complete one is not requested again.
 
-    Raises ModelError when the connection ends, the disk is full, or the bytes are not those announced
-    (the file is then deleted).
+    Raises ModelError if the connection ends, the disk is full, or the bytes are not those announced (the
+    file is then deleted).
     """
     target = staging / safe_name(file.name)
     if target.is_file() and _mismatch(target, file) is None:
@@ -85,15 +84,15 @@ def fetch(model: HubModel, file: HubFile, staging: Path) -> Path:
     problem = _mismatch(part, file)
     if problem:
         part.unlink()
-        raise ModelError(f"{model.repository}: {file.name}: {problem}; the file was thrown away, pull again")
+        raise ModelError(f"{model.repository}: {file.name}: {problem}; the file was deleted, pull again")
     part.replace(target)
     return target
 
 
 def _download_stubbornly(model: HubModel, file: HubFile, part: Path) -> None:
-    """Go on after broken connections as long as each try brings something (one may bring nothing).
+    """Continue after broken connections while attempts make progress (one may make none).
 
-    Newer versions of huggingface_hub also try again themselves, older ones do not.
+    Newer versions of huggingface_hub also retry by themselves, older ones do not.
     """
     patience = 2
     while True:
@@ -132,7 +131,7 @@ def _download(model: HubModel, file: HubFile, part: Path) -> None:
 
 
 def _receive(place: str, reply: urllib3.BaseHTTPResponse, have: int, stream: IO[bytes]) -> None:
-    """Write the body behind the `have` bytes that the file has; over them when all of it comes again."""
+    """Write the body after the `have` bytes of the file, or over them if all of it is sent again."""
     if reply.status not in (200, 206):
         raise HubUnreachableError(f"{place}: the hub answered {reply.status} {reply.reason or ''}".rstrip())
     continued = reply.headers.get("Content-Range", "").startswith(f"bytes {have}-")
@@ -143,7 +142,7 @@ def _receive(place: str, reply: urllib3.BaseHTTPResponse, have: int, stream: IO[
 
 
 def _http(url: str) -> urllib3.PoolManager:
-    """Through the proxy that the environment names for this URL, if any."""
+    """A connection pool, through the proxy of the environment for this URL, if any."""
     parts = urlsplit(url)
     proxy = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
     retries = urllib3.Retry(connect=2, read=0, redirect=10, status=0, other=0, backoff_factor=0.5)
@@ -154,18 +153,18 @@ def _http(url: str) -> urllib3.PoolManager:
 
 
 def _mismatch(path: Path, file: HubFile) -> str | None:
-    """What is wrong with the bytes of a downloaded file, or None."""
+    """The difference between a downloaded file and its announcement, or None."""
     size = path.stat().st_size
     if file.size is not None and size != file.size:
-        return f"{size} bytes arrived, {file.size} were announced"
+        return f"{size} bytes received, {file.size} announced"
     if file.sha256 and (found := sha256_of(path)) != file.sha256:
-        return f"wrong hash: sha256 {found[:12]}… arrived, {file.sha256[:12]}… was announced"
+        return f"wrong hash: sha256 {found[:12]}… received, {file.sha256[:12]}… announced"
     if file.git and len(file.git) == 40 and (found := _git_blob(path)) != file.git:
-        return f"wrong hash: git blob {found[:12]}… arrived, {file.git[:12]}… was announced"
+        return f"wrong hash: git blob {found[:12]}… received, {file.git[:12]}… announced"
     return None
 
 
 def _git_blob(path: Path) -> str:
-    """SHA-1 of a file as a git blob, by which the hub names small files (an identity, not a protection)."""
+    """SHA-1 of a file as a git blob, by which the hub identifies small files (not a protection)."""
     data = path.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()

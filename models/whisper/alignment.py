@@ -23,7 +23,7 @@ _UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 """Languages written without spaces: every complete character is a word of its own."""
 
 GROUP = 4
-"""Positions of 20 ms whose attention is summed to one figure: finer ones find the same lost words."""
+"""Positions of 20 ms whose attention is summed: a finer resolution finds the same missing words."""
 
 
 def alignment_heads(config: WhisperConfig) -> list[tuple[int, int]]:
@@ -49,9 +49,9 @@ def word_times(
 ) -> tuple[TimedWord, ...]:
     """Words of the generated `tokens` with times in seconds from the window's start.
 
-    `attention` [heads, len(tokens) + 1, positions] are the weights with which each token and end-of-text were
-    predicted; positions after `seconds` are ignored. `probs` are the token probabilities. Special tokens and
-    timestamps among `tokens` belong to no word. Times are monotone and inside the window.
+    `attention` [heads, len(tokens) + 1, positions] are the weights with which each token and end-of-text
+    were predicted; positions after `seconds` are ignored. `probs` are the token probabilities. Special
+    tokens and timestamps belong to no word. Times are monotone and inside the window.
     """
     positions = max(1, min(attention.shape[2], round(seconds / _SECONDS)))
     if not tokens:

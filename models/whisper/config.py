@@ -243,8 +243,8 @@ def _ids(
 
 
 def _check_ids(folder: Path, ids: dict[str, Any], vocab: int) -> None:
-    """Every id that is fed to a graph or looked up in its logits is one of its vocabulary; others are not
-    suppressed, because they cannot come.
+    """Check that every id that is fed to a graph or used as index is in the vocabulary; drop other
+    suppressed ids.
     """
     named = {name: ids[name] for name in ("sot", "eot", "no_timestamps", "no_speech", "previous")}
     named |= {name: ids[name] for name in ("transcribe", "translate")} | ids["languages"]

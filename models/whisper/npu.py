@@ -69,7 +69,7 @@ class NpuWhisper:
         decoder: NpuDecoder,
         positions: int,
     ) -> None:
-        """Put the parts together; `info` describes the bundle, the decoder takes so many `positions`."""
+        """Combine the parts; `info` describes the bundle, the decoder takes `positions`."""
         can = info.capabilities - {"beam", "word_timestamps", "language_detection"}
         self._info = replace(info, capabilities=can, batch=1)
         self._config, self._tokenizer = config, tokenizer
@@ -94,7 +94,7 @@ class NpuWhisper:
         return max(0, self._encoder.depth + 1 - len(self._feed))
 
     def pending(self) -> int:
-        """Windows taken in that have not come back."""
+        """Windows submitted and not returned."""
         return len(self._feed)
 
     def submit(self, request: WindowRequest) -> None:
@@ -144,11 +144,11 @@ class NpuWhisper:
         )
 
     def detect_language(self, windows: Sequence[Samples]) -> list[dict[str, float]]:
-        """Not on the NPU."""
+        """Not supported on the NPU."""
         return [{} for _ in windows]
 
     def confirm(self) -> bool:
-        """The encoder's word."""
+        """See the encoder."""
         return self._encoder.confirm()
 
     def occupancy(self) -> tuple[int, int]:

@@ -37,7 +37,7 @@ def _wants_npu(bundle: Bundle, options: LoadOptions) -> bool:
 
 
 def window_of(bundle: Bundle, config: WhisperConfig, options: LoadOptions) -> float:
-    """Seconds of a window: what was asked for, else the bundle's own. Raises ModelError for too many."""
+    """Seconds of a window: as requested, else the bundle's own. Raises ModelError if it is too long."""
     asked = options.window
     if asked is not None and not 0 < asked <= config.trained_seconds:
         raise ModelError(

@@ -51,8 +51,9 @@ def word_places(
 
 
 def path_starts(weights: Float32) -> tuple[NDArray[np.int64], float]:
-    """The first group of each row of `weights` [rows, groups] on the best monotone path, and the
-    sum of each row; a row without a group begins where the next one does.
+    """Start of each row of `weights` [rows, groups] on the best monotone path, and the sum of each row.
+
+    A row without a group begins where the next one does.
     """
     rows, groups = weights.shape
     sums = np.zeros((rows, groups + 1))

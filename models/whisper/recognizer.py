@@ -1,8 +1,8 @@
-"""Whisper compiled into our own graphs (`asr-batch models compile`): the fast engine.
+"""Whisper compiled with `asr-batch models compile`: the fast engine.
 
-Windows of any file and any option decode together in slots (:mod:`engine`); a window's text does not depend
-on what else is in the batch. Word times come from a second decoder graph that is opened when a window first
-asks for them; beams decode alone.
+Windows of any file and with any options decode together in slots (:mod:`engine`); a window's text does not
+depend on the batch. Word times come from a second decoder graph, opened when a window first needs them;
+beams decode alone.
 """
 
 from __future__ import annotations
@@ -46,16 +46,18 @@ from asr_batch.models.whisper.rules import Decoding
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
 
 SLOTS = 16
-"""Windows that decode together unless asked otherwise. Weights are read once per step for all of them: with
-24 a window costs 7 % less in the decoder, 2 % in all, and every slot takes 3 MB at Whisper-tiny's size.
+"""Default number of windows that decode together. Each step reads the weights once for all of them: with
+24, a window takes 7 % less time in the decoder and 2 % less in total; a slot takes 3 MB at Whisper-tiny's
+size.
 """
 
 _BRIEF = 6 * SAMPLE_RATE
-"""Samples under which a window is padded to the model's length to hear its language: of 100 short Spanish and
-French clips base hears it in 87 so, and in 83 with measured silence."""
+"""Windows with fewer samples are padded to the model's length for language detection: of 100 short Spanish
+and French clips, base detects 87 correctly, and 83 with measured silence.
+"""
 
 _SETTLED = 20
-"""Windows after which all memory has its place, and moving it to huge pages (0.1 to 0.2 s) soon pays."""
+"""Windows after which all memory is allocated, so that moving it to huge pages (0.1 to 0.2 s) pays."""
 
 
 def matches(path: Path) -> bool:
@@ -64,7 +66,7 @@ def matches(path: Path) -> bool:
 
 
 def load(path: Path, options: LoadOptions) -> Recognizer:
-    """Open the bundle. Raises ModelError when something does not fit."""
+    """Open the bundle. Raises ModelError if it is invalid."""
     bundle = read_bundle(path)
     if options.precision not in ("auto", bundle.precision):
         raise ModelError(
@@ -82,7 +84,7 @@ def load(path: Path, options: LoadOptions) -> Recognizer:
 
 @dataclass(slots=True)
 class _Job:
-    """A window on its way."""
+    """A window in progress."""
 
     request: WindowRequest
     decoding: Decoding
@@ -92,7 +94,7 @@ class _Job:
 
 
 class CompiledWhisper:
-    """A compiled Whisper behind the `Recognizer` seam."""
+    """A compiled Whisper; implements `Recognizer`."""
 
     def __init__(self, bundle: Bundle, config: WhisperConfig, options: LoadOptions) -> None:
         threads = options.threads or os.cpu_count() or 1
@@ -122,7 +124,7 @@ class CompiledWhisper:
 
     @property
     def info(self) -> ModelInfo:
-        """What this model is and can do; `encoder_backend` is what encodes now."""
+        """Properties and capabilities of this model; `encoder_backend` is the current one."""
         if self._info.encoder_backend != self._encoder.backend:
             self._info = replace(self._info, encoder_backend=self._encoder.backend)
         return self._info
@@ -132,15 +134,15 @@ class CompiledWhisper:
         return self._encoder.stats() if isinstance(self._encoder, Monitored) else {}
 
     def room(self) -> int:
-        """Windows wanted so that a slot that ends finds its successor waiting."""
+        """Number of further windows so that each slot finds its successor waiting."""
         return max(0, self._info.batch + AHEAD + 1 - self.pending())
 
     def pending(self) -> int:
-        """Windows taken in that have not come back."""
+        """Windows submitted and not returned."""
         return len(self._feed) + len(self._engine.running) + len(self._finished)
 
     def submit(self, request: WindowRequest) -> None:
-        """Queue a window. Raises ItemError when the model cannot honour its options."""
+        """Queue a window. Raises ItemError for options that the model does not support."""
         prompt = prompt_ids(self._config, self._tokenizer, request.options)
         job = _Job(request, self._rules.start(request.options, prompt))
         wanted = request.options
@@ -222,7 +224,7 @@ class CompiledWhisper:
         )
 
     def detect_language(self, windows: Sequence[Samples]) -> list[dict[str, float]]:
-        """Probability of each language behind start-of-transcript (empty for an English-only model)."""
+        """Probability of each language after start-of-transcript (empty for an English-only model)."""
         if not self._config.multilingual:
             return [{} for _ in windows]
         codes = sorted(self._config.languages)
@@ -232,7 +234,7 @@ class CompiledWhisper:
         return [dict(zip(codes, _softmax(row), strict=True)) for row in logits]
 
     def confirm(self) -> bool:
-        """Whether windows since the last confirmation can be trusted: the encoder's word."""
+        """Whether windows since the last call can be trusted; see the encoder."""
         return self._encoder.confirm()
 
     def occupancy(self) -> tuple[int, int]:

@@ -108,7 +108,7 @@ class TokenRules:
 
     def _forbid_first(self, row: Float32, options: DecodeOptions) -> None:
         # Stock Whisper suppresses end-of-text as the first token, which forces text onto silence. A window
-        # that is known to hold speech must not end before it began (docs/windows.md).
+        # with speech must not end before it began (docs/windows.md).
         allowed = row[self._config.eot]
         row[self._begin] = _BLOCKED
         if options.plain or options.suppress_first_eot is None:

@@ -1,10 +1,10 @@
 """Pads windows shorter than the 30 s that a Whisper was trained on with measured silence.
 
-In training, shorter audio was padded with silence before the encoder, and the decoder learnt what the encoder
-makes of that silence: that the speech is over, and more. So a window is encoded with a margin of silence,
-followed by states that were measured when the model was compiled
-(:mod:`asr_batch.models.whisper.compile.measuring`): the means of :data:`STEP` neighbouring positions each, to
-which the cross-attention adds ln(how many they stand for).
+In training, shorter audio was padded with silence before the encoder, and the decoder learnt the hidden
+states of that silence: they mark the end of the speech, and more. So a window is encoded with a margin of
+silence, followed by states that were measured when the model was compiled
+(:mod:`asr_batch.models.whisper.compile.measuring`): the means of :data:`STEP` neighbouring positions each,
+with ln(number of positions) added to their cross-attention scores.
 """
 
 from __future__ import annotations
@@ -28,21 +28,22 @@ STEP = 20
 MARGIN = 20
 """Positions of silence encoded after a window; without them, last words are lost."""
 BLOCK = 96
-"""What is stored of a window comes in multiples of this; int8 keys lie together in chunks of it. ONNX
-Runtime's matrix-vector kernel walks through the rows of a matrix in strips: rows of 512 bytes that are not in
-the cache take it twice as long as rows of 128; 10 s and the silence behind them are six times 96."""
+"""Stored positions of a window are a multiple of this; int8 keys are stored in chunks of it. ONNX
+Runtime's matrix-vector kernel reads the rows of a matrix in strips: uncached rows of 512 bytes take twice
+as long as rows of 128. 10 s and the silence after them are six times 96.
+"""
 _SAMPLES = 2 * HOP  # of a position
 
 
 def encoded_positions(samples: int, trained: int) -> int:
-    """Positions to encode of a window of so many samples: its own and the margin, in whole groups."""
+    """Positions to encode for a window of this many samples: its own and the margin, in whole groups."""
     own = -(-samples // _SAMPLES) + MARGIN
     return min(-(-own // STEP) * STEP, trained)
 
 
 def features(samples: Samples, n_mels: int, positions: int, trained: int) -> Float32:
-    """Log-mel [n_mels, 2 * positions] of a window: the first frames of what the extractor makes of it after
-    padding it to `trained` positions.
+    """Log-mel [n_mels, 2 * positions] of a window: the first frames of its features padded to `trained`
+    positions.
     """
     whole = min(positions * _SAMPLES + N_FFT, trained * _SAMPLES)
     return log_mel(samples, n_mels, whole)[:, : 2 * positions]
@@ -50,25 +51,27 @@ def features(samples: Samples, n_mels: int, positions: int, trained: int) -> Flo
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """Measured states [groups, d_model] over `trained` positions from the first on; the last may be short."""
+    """Measured states [groups, d_model] over `trained` positions from the first on; the last group may be
+    short.
+    """
 
     states: Float32
     trained: int
 
     def behind(self, positions: int) -> tuple[Float32, NDArray[np.int64]]:
-        """The states behind so many encoded positions, and how many positions each stands for."""
+        """The states after this many encoded positions, and how many positions each represents."""
         first = -(-positions // STEP)
         starts = np.arange(first, len(self.states)) * STEP
         return self.states[first:], np.minimum(STEP, self.trained - starts)
 
 
 def groups(trained: int) -> int:
-    """Groups of a table over so many positions."""
+    """Groups of a table over this many positions."""
     return -(-trained // STEP)
 
 
 def read_silence(folder: Path, d_model: int, trained: int) -> Silence:
-    """The table of the bundle at `folder`. Raises ModelError when it does not fit the model."""
+    """The table of the bundle at `folder`. Raises ModelError if it does not fit the model."""
     path = folder / FILE
     try:
         states = np.load(path, allow_pickle=False)
@@ -83,11 +86,11 @@ def read_silence(folder: Path, d_model: int, trained: int) -> Silence:
 def average_silence(
     encode: Callable[[Float32], Float32], recordings: Iterable[Samples], n_mels: int, positions: int
 ) -> Float32:
-    """Measure a table over `positions`, which `encode` makes from log-mel [n_mels, 2 * positions] at once.
+    """Measure a table over `positions`, which `encode` computes from log-mel [n_mels, 2 * positions] at
+    once.
 
-    Recordings are padded to the full length; the states behind their ends are averaged position by position
-    over the recordings, then over groups of neighbours. Silence behind nothing but silence would not do: the
-    encoder makes something else of it.
+    Recordings are padded to the full length; the states after their ends are averaged per position over
+    the recordings, then over groups of neighbours. Silence alone would give different states.
     """
     total: NDArray[np.float64] | None = None
     count = np.zeros(positions, np.int64)
@@ -103,7 +106,7 @@ def average_silence(
 
 
 def _grouped(total: NDArray[np.float64], count: NDArray[np.int64]) -> Float32:
-    """Means of groups; in front of the first measured position stands the nearest group."""
+    """Means of groups; positions before the first measured one use the nearest group."""
     table = np.zeros((groups(len(total)), total.shape[1]), np.float32)
     if count.any():
         first = int(np.argmax(count > 0))

@@ -1,4 +1,4 @@
-"""Timestamp tokens to timed pieces of text."""
+"""Converts timestamp tokens to timed pieces of text."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def _context_ids(config: WhisperConfig, tokenizer: WhisperTokenizer, options: De
     """The context before the window: as many terms as fit, then the end of the prompt."""
     if config.previous is None:
         return []
-    keep = config.max_target_positions // 2 - 1  # as transformers and openai/whisper: the end of it counts
+    keep = config.max_target_positions // 2 - 1  # as in transformers and openai/whisper: its end is kept
     prompt = (options.prompt or "").strip()
     text = tokenizer.encode(f" {prompt}")[-keep:] if prompt else []
     terms = _fitting(tokenizer, options.glossary, keep - len(text))
@@ -93,7 +93,7 @@ def _context_ids(config: WhisperConfig, tokenizer: WhisperTokenizer, options: De
 
 
 def _fitting(tokenizer: WhisperTokenizer, terms: Sequence[str], room: int) -> list[int]:
-    """The ids of a list of the first terms, as many as there is room for."""
+    """The ids of a list of the first terms, as many as fit."""
     ids: list[int] = []
     for number, term in enumerate(terms):
         more = tokenizer.encode(f" {term}," if number + 1 < len(terms) else f" {term}.")

@@ -45,7 +45,7 @@ def test_text_and_markdown_have_the_same_facts() -> None:
         "MatMulNBits",
         "decoder_weights.int4.data",
         "input_embeds",
-        "not loaded, as asked",
+        "not loaded, as requested",
     ):
         assert fact in text.stdout
         assert fact in markdown.stdout

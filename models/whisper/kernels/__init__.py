@@ -1,1 +1,1 @@
-"""Encoder and vocabulary as functions in C, for processors that have the instructions."""
+"""Encoder, decoder and vocabulary as C functions, for processors with the necessary instructions."""

@@ -1,4 +1,4 @@
-"""The decoder as one function (c/decoder.h), and what its cross-attention reads (c/cross.h)."""
+"""The decoder as one C function (c/decoder.h), and the keys and values of its cross-attention (c/cross.h)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from asr_batch.models.whisper.kernels.library import (
 from asr_batch.models.whisper.silence import BLOCK as STORED
 
 BLOCK = 48
-"""Most tokens of one call."""
+"""Maximum tokens per call."""
 
 TOKEN = np.dtype([(name, np.int64) for name in ("id", "position", "slot", "stored", "cross")])
 """A token at `position` of the window in `slot`; its cross-attention reads `stored` positions at `cross`."""
@@ -49,9 +49,9 @@ _PARTS = (
 
 
 def open_decoder_kernel(folder: Path, config: WhisperConfig, provider: str) -> DecoderKernel | None:
-    """The kernel over the weights of a bundle; None where ONNX Runtime is to run the graphs.
+    """The kernel with the weights of a bundle; None if ONNX Runtime has to run the graphs.
 
-    Raises ModelError when a graph is not what it claims to be.
+    Raises ModelError if a graph is invalid.
     """
     chosen = kernels(provider)
     if chosen is None:
@@ -65,7 +65,7 @@ def open_decoder_kernel(folder: Path, config: WhisperConfig, provider: str) -> D
 
 
 def fits(arrays: Arrays, config: WhisperConfig) -> bool:
-    """Whether all weights are there, of sizes that the kernel takes."""
+    """Whether all weights exist, with sizes that the kernel supports."""
     names = [f"decoder.layers.{i}.{part}" for i in range(config.decoder_layers) for part in _PARTS]
     names += [f"decoder.layers.{i}.encoder_attn.kv_proj" for i in range(config.decoder_layers)]
     names += ["decoder.layer_norm", "decoder.embed_positions"]
@@ -79,8 +79,8 @@ def fits(arrays: Arrays, config: WhisperConfig) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class KernelCross:
-    """Keys and values of one window as the kernel reads them: of `positions` of the window, and of `stored`
-    with the silence behind them.
+    """Cross-attention keys and values of one window: `positions` of the window, `stored` including
+    silence.
     """
 
     memory: Array
@@ -89,7 +89,7 @@ class KernelCross:
 
 
 class DecoderKernel:
-    """The weights of a decoder; any number of threads may call it, each with its own scratch memory."""
+    """The weights of a decoder; any number of threads may use it, each with its own scratch memory."""
 
     def __init__(self, chosen: KernelSet, arrays: Arrays, config: WhisperConfig) -> None:
         self.layers, self.heads = config.decoder_layers, config.decoder_heads
@@ -109,7 +109,7 @@ class DecoderKernel:
         )
 
     def project(self, hidden: Float32, bias: Float32, positions: int) -> KernelCross:
-        """Keys and values over `hidden` [stored, d_model], whose scores get `bias` [stored]."""
+        """Keys and values of `hidden` [stored, d_model], whose scores get `bias` [stored]."""
         shape, stored = _longs(self.d_model, self.heads, self.width, self.layers), len(hidden)
         memory = uninitialised(self._cross_bytes(shape, ctypes.c_long(stored)))
         work = self._work(self._cross_scratch(shape, ctypes.c_long(stored)))
@@ -119,7 +119,7 @@ class DecoderKernel:
         return KernelCross(memory, stored, positions)
 
     def caches(self, slots: int, capacity: int) -> Float32:
-        """Room for the self-attention of `slots` windows of `capacity` tokens: keys and values by layer."""
+        """Self-attention caches for `slots` windows of `capacity` tokens: keys and values by layer."""
         return scratch((2 * self.layers, slots, self.heads, capacity, self.width), np.float32)
 
     def scratch(self, capacity: int) -> Array:
@@ -135,10 +135,10 @@ class DecoderKernel:
         work: Array,
         attention: Float32 | None = None,
     ) -> None:
-        """Feed `tokens` [n] of :data:`TOKEN`, in the order of their positions, and append them to `caches`.
+        """Feed `tokens` [n] of :data:`TOKEN`, in order of their positions, and append them to `caches`.
 
-        Written are `states` [n, d_model]; `attended` [n, groups], the followed heads' mean weights by group;
-        `attention` [n, followed, stored], their weights over the one window that all tokens belong to.
+        Writes `states` [n, d_model]; `attended` [n, groups], the mean weights of the alignment heads by
+        group; `attention` [n, followed, stored], their weights over the one window of all tokens.
         """
         layers = (ctypes.c_void_p * len(caches))(*(layer.ctypes.data for layer in caches))
         capacity, stored = caches.shape[3], int(tokens["stored"].max())
@@ -157,7 +157,7 @@ def _longs(*numbers: int) -> ctypes.Array[ctypes.c_long]:
 
 
 def _in_order(chosen: KernelSet, arrays: Arrays, config: WhisperConfig) -> Iterator[Array]:
-    """What `decoder_run` wants as `weights` behind the embedding's bytes."""
+    """The arrays of `weights` for `decoder_run`, after the embedding's bytes."""
     factor = math.sqrt(config.d_model) if config.scale_embedding else 1
     yield arrays["decoder.embed_tokens.scale"] * np.float32(factor)
     yield arrays["decoder.embed_positions.weight"]
@@ -170,7 +170,7 @@ def _in_order(chosen: KernelSet, arrays: Arrays, config: WhisperConfig) -> Itera
 
 
 def _scaled_queries(chosen: KernelSet, arrays: Arrays, name: str, width: int) -> Iterator[Array]:
-    """Queries, keys and values, the queries scaled so that scores are exponents of two."""
+    """Queries, keys and values, with queries scaled so that scores are exponents of two."""
     scale, bias = arrays[f"{name}.scale"].copy(), arrays[f"{name}.bias"].copy()
     queries = slice(len(scale) // 3)
     factor = np.float32(width**-0.5 * math.log2(math.e))

@@ -1,4 +1,4 @@
-"""The encoder as one function (c/encoder.h): three quarters of the graph's time."""
+"""The encoder as one C function (c/encoder.h): three quarters of the graph's time."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _LAYER = (
 
 
 def open_encoder_kernel(folder: Path, provider: str) -> EncoderKernel | None:
-    """The kernel over the weights of a bundle; None where ONNX Runtime is to run the graph.
+    """The kernel with the weights of a bundle; None if ONNX Runtime has to run the graph.
 
-    Raises ModelError when the bundle's graph is not what it claims to be.
+    Raises ModelError if the bundle's graph is invalid.
     """
     chosen = kernels(provider)
     if chosen is None:
@@ -48,7 +48,7 @@ def open_encoder_kernel(folder: Path, provider: str) -> EncoderKernel | None:
 
 
 def fits(arrays: Arrays, heads: int) -> bool:
-    """Whether the weights are there, of sizes that the kernel takes."""
+    """Whether all weights exist, with sizes that the kernel supports."""
     try:
         d, sound, inner = (
             arrays[f"encoder.{name}.int8"].shape[axis]
@@ -61,7 +61,7 @@ def fits(arrays: Arrays, heads: int) -> bool:
 
 
 def _in_order(chosen: KernelSet, arrays: Arrays, layers: int) -> Iterator[Array]:
-    """What `encoder_run` wants as `weights`."""
+    """The arrays of `weights` for `encoder_run`."""
     yield from chosen.parameters(arrays, "encoder.conv1")
     yield from chosen.parameters(arrays, "encoder.conv2")
     yield arrays["encoder.embed_positions.weight"]
@@ -71,8 +71,10 @@ def _in_order(chosen: KernelSet, arrays: Arrays, layers: int) -> Iterator[Array]
 
 
 class EncoderKernel:
-    """Encodes one window per call; any number of threads may call it, each has its own scratch memory, enough
-    for the longest window that it has seen.
+    """Encodes one window per call.
+
+    Any number of threads may call it; each has its own scratch memory, enough for the longest window so
+    far.
     """
 
     def __init__(self, chosen: KernelSet, arrays: Arrays, heads: int) -> None:

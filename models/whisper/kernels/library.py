@@ -1,8 +1,8 @@
-"""The kernels: the library of `c/`, in the set of instructions that this machine's processor has.
+"""The kernel library compiled from `c/`, with functions for this machine's instruction set.
 
-They compute what graphs of an int8 bundle compute, from the same weights, which they find in their files by
-name; all sets give the same numbers to the last bit. ONNX Runtime runs the graphs where there is no library
-(no compiler at installation), and those of bundles of an earlier version and of models of unusual sizes.
+The kernels compute the same as the graphs of an int8 bundle, with the same weights, which they find in the
+graph files by name; all sets give bit-identical results. ONNX Runtime runs the graphs if there is no
+library (no compiler at installation), for bundles of an earlier version, and for models of unusual sizes.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 Float32 = NDArray[np.float32]
 LANES = 16
-"""Numbers of a vector: the multiple that sizes have to be."""
+"""Elements of a vector: all sizes have to be a multiple."""
 
 WIDEST = 64
-"""Most columns of a head."""
+"""Maximum columns of a head."""
 
 _VERSION = 3  # of the interface of c/
 _LINE = 64  # bytes of a cache line
@@ -42,9 +42,9 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class KernelSet:
-    """The functions of the library for one set of instructions.
+    """The functions of the library for one instruction set.
 
-    Weights lie in panels of `panel` columns; `depth` bytes of a column lie side by side.
+    Weights are stored in panels of `panel` columns; `depth` bytes of a column are adjacent.
     """
 
     name: str
@@ -53,13 +53,13 @@ class KernelSet:
     _library: ctypes.CDLL = field(compare=False)
 
     def function(self, name: str, result: Any = None) -> Callable[..., Any]:
-        """The function `name` of this set, which gives a `result` (a type of ctypes)."""
+        """The function `name` of this set, with `result` as its ctypes return type."""
         found = getattr(self._library, f"{name}_{self.name}")
         found.restype = result
         return found  # type: ignore[no-any-return]
 
     def parameters(self, arrays: Arrays, name: str) -> Iterator[Array]:
-        """The arrays of the linear layer or the norm `name`, as the functions want them."""
+        """The arrays of the linear layer or norm `name`, in the order of the functions' arguments."""
         if f"{name}.int8" in arrays:
             yield from self.linear(
                 arrays[f"{name}.int8"], arrays[f"{name}.scale"], arrays.get(f"{name}.bias")
@@ -86,13 +86,13 @@ class KernelSet:
 
 
 def kernels(provider: str) -> KernelSet | None:
-    """The set in use, where `provider` leaves the choice to us and there is no GPU for it."""
+    """The set in use, if `provider` allows the kernels and there is no GPU for it."""
     return in_use() if provider == "auto" and not has_gpu() else None
 
 
 @cache
 def in_use() -> KernelSet | None:
-    """The best set of this machine, or the one that the environment names; None without a library."""
+    """The best set of this machine, or the one named by the environment; None without a library."""
     found, wanted = all_sets(), environment.read("ASR_BATCH_KERNELS")
     if wanted is not None:
         found = [one for one in found if one.name == wanted]
@@ -100,8 +100,9 @@ def in_use() -> KernelSet | None:
 
 
 def all_sets() -> list[KernelSet]:
-    """The sets that this machine can run, best first; none where nobody could compile the library, or not
-    since it was changed.
+    """The sets that this machine can run, best first.
+
+    Empty if the library was not compiled, or is older than its sources.
     """
     library = next((one for one in map(_loaded, sorted(_HERE.glob("_kernels*.so"))) if one), None)
     if library is None:
@@ -121,7 +122,7 @@ def _layout(library: ctypes.CDLL, name: str) -> tuple[int, int]:
 
 
 def _loaded(path: Path) -> ctypes.CDLL | None:
-    """The library at `path`, perhaps one for another kind of machine."""
+    """The library at `path`, if this machine can load it."""
     try:
         found = ctypes.CDLL(str(path))
         return found if found.kernels_version() == _VERSION else None
@@ -130,9 +131,9 @@ def _loaded(path: Path) -> ctypes.CDLL | None:
 
 
 def named_weights(path: Path, prefix: str) -> dict[str, Array]:
-    """The constants of the graph at `path` whose names begin with `prefix`; large ones are mapped, not read.
+    """The constants of the graph at `path` whose names begin with `prefix`; large ones are memory-mapped.
 
-    Raises ModelError when the graph is not what it claims to be.
+    Raises ModelError if the graph is invalid.
     """
     check_graph(path)
     data = path.read_bytes()
@@ -172,7 +173,7 @@ class Weights:
 
 
 def scratch(shape: tuple[int, ...], kind: Any = np.uint8) -> Array:
-    """An array of zeros that begins on a cache line."""
+    """An array of zeros aligned to a cache line."""
     return zeros_in_one({"": (kind, shape)})[""]
 
 
@@ -198,6 +199,6 @@ class Scratch:
 
 
 def place(array: Array) -> ctypes.c_void_p:
-    """Where the C-contiguous `array` lies."""
+    """Address of the C-contiguous `array`."""
     assert array.flags.c_contiguous
     return ctypes.c_void_p(array.ctypes.data)

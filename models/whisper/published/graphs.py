@@ -1,8 +1,8 @@
 """The graphs of a published Whisper folder: encoder, and decoder with a growing key-value cache.
 
-A cache is a value: `prefill` makes one, `step` gives the next, `keep` picks rows. Arrays stay ONNX Runtime
-values between steps, so nothing is copied through numpy per token. A graph that gives its cross-attentions
-also tells where in its window each token was heard.
+A cache is a value: `prefill` makes one, `step` returns the next, `keep` selects rows. Arrays stay ONNX
+Runtime values between steps, so nothing is copied through numpy per token. If a graph returns its
+cross-attentions, they give each token's position in the window.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _PAST = re.compile(r"past_key_values\.(\d+)\.(decoder|encoder)\.(key|value)")
 class PublishedEncoder:
     """`encoder_model*.onnx`: log-mel [batch, n_mels, frames] to hidden states.
 
-    A graph for a shorter window than the model was trained on (a 10 s encoder beside a stock decoder) gets
-    its hidden states continued to the trained length with what it makes of silence, measured when it opens:
-    with nothing or zeros there the decoder does not know where the speech ends.
+    If a graph has a shorter window than the model was trained on (a 10 s encoder with a stock decoder),
+    its hidden states are extended to the trained length with states of silence, measured when it opens.
+    With nothing or zeros, the decoder would not recognise the end of the speech.
     """
 
     def __init__(self, path: Path, config: WhisperConfig, options: LoadOptions) -> None:
@@ -59,7 +59,7 @@ class PublishedEncoder:
         batch, _, frames = self._session.get_inputs()[0].shape
         self.frames = _window_frames(path, frames, config)
         self._single = batch == 1
-        self._rest = self._silence(config)  # [positions that the window lacks, d_model]
+        self._rest = self._silence(config)  # [missing positions of the window, d_model]
 
     def encode(self, log_mel: Float32) -> Float32:
         """Hidden states [batch, max_source_positions, d_model] of `log_mel` [batch, n_mels, frames]."""
@@ -75,7 +75,7 @@ class PublishedEncoder:
         return hidden[0] if len(hidden) == 1 else np.concatenate(hidden)
 
     def _silence(self, config: WhisperConfig) -> Float32:
-        """The mean state behind speech in the window's second half, for every position that it lacks."""
+        """The mean state after speech in the window's second half, for every missing position."""
         positions = self.frames // 2
         missing = config.max_source_positions - positions
         if not missing:
@@ -89,7 +89,7 @@ class PublishedEncoder:
 
 
 def _window_frames(path: Path, frames: Any, config: WhisperConfig) -> int:
-    """Log-mel frames of a window: what the graph says, else the preprocessor, else the trained length."""
+    """Log-mel frames of a window: of the graph, else the preprocessor, else the trained length."""
     trained = 2 * config.max_source_positions
     if not isinstance(frames, int):
         frames = min(config.nb_max_frames or trained, trained)
@@ -113,7 +113,7 @@ class CachedDecoder:
     """A decoder of one or two graphs; `prefill` and `step` return logits of the running windows.
 
     `listened` [batch, groups]: the mean attention of the alignment heads in the last call, for the last
-    token, in groups of :data:`GROUP` positions; None where the graphs do not give it.
+    token, in groups of :data:`GROUP` positions; None without cross-attentions.
     """
 
     def __init__(self, first: Opened, past: Opened, merged: bool, config: WhisperConfig) -> None:
@@ -138,7 +138,7 @@ class CachedDecoder:
         return logits, cache
 
     def has_attention(self, layers: Iterable[int]) -> bool:
-        """Whether the graph gives the cross-attention of these layers."""
+        """Whether the graph returns the cross-attention of these layers."""
         return self._attentions.issuperset(_attention(layer) for layer in layers)
 
     def attention(
@@ -172,14 +172,12 @@ class CachedDecoder:
         return logits.numpy(), Cache(cache, ids.shape[1]), [v.numpy() for v in others[: len(more)]]
 
     def step(self, ids: NDArray[np.int64], cache: Cache) -> tuple[Float32, Cache]:
-        """Logits [batch, vocab] behind the tokens `ids` [batch, 1], and the longer cache."""
+        """Logits [batch, vocab] after the tokens `ids` [batch, 1]; extends the cache."""
         feeds: dict[str, Any] = {"input_ids": ids, **self._positions_from(cache.length, 1)}
         if self._merged:
             feeds["use_cache_branch"] = np.array([True])
         values = {name: ort.OrtValue.ortvalue_from_numpy(v) for name, v in feeds.items()} | dict(cache.values)
-        growing = [
-            name for name in self._names if ".decoder." in name
-        ]  # cross-attention keys stay as they are
+        growing = [name for name in self._names if ".decoder." in name]  # cross-attention keys stay the same
         outputs = ["logits", *self._attended, *(_present(name) for name in growing)]
         with runtime_errors("decoder"):
             logits, *others = self._past.run_with_ort_values(outputs, values)
@@ -190,7 +188,9 @@ class CachedDecoder:
         return logits.numpy()[:, -1], Cache(longer, cache.length + 1)
 
     def _listen(self, weights: Sequence[Float32]) -> None:
-        """Keep what the followed layers' `weights` [batch, heads, new, positions] say of the last token."""
+        """Store the attention of the alignment heads for the last token; `weights` [batch, heads, new,
+        positions].
+        """
         if not self._followed:
             return
         by_layer = dict(zip(self._followed, weights, strict=True))
@@ -206,7 +206,7 @@ class CachedDecoder:
 
 
 def keep_rows(cache: Cache, rows: Sequence[int]) -> Cache:
-    """The cache of the windows at `rows` alone."""
+    """Keep only the cache rows of the windows at `rows`."""
     picked = {
         name: ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value.numpy()[list(rows)]))
         for name, value in cache.values.items()
@@ -225,7 +225,7 @@ def _present(past: str) -> str:
 def open_decoder(
     merged: Path | None, first: Path | None, past: Path | None, config: WhisperConfig, options: LoadOptions
 ) -> CachedDecoder:
-    """Open one merged graph, or the pair. Raises ModelError when a tensor does not fit the config."""
+    """Open one merged graph, or the pair. Raises ModelError if a tensor does not match the config."""
     if merged is not None:
         opened = open_session(merged, threads=options.threads, provider=options.provider)
         _check(merged, opened.session, config, cached=True, branch=True)

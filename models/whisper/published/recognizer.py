@@ -1,16 +1,16 @@
-"""Whisper in the published ONNX layouts, as they come from the hub.
+"""Whisper in the published ONNX layouts, as on the hub.
 
-A folder with `config.json`, `generation_config.json`, `tokenizer.json` and, in `onnx/` or beside them,
+A folder has `config.json`, `generation_config.json`, `tokenizer.json` and, in `onnx/` or beside them,
 `encoder_model*.onnx` with either `decoder_model_merged*.onnx` (one graph with `use_cache_branch`) or
-`decoder_model*.onnx` + `decoder_with_past_model*.onnx`. Every size is read from the files and checked.
+`decoder_model*.onnx` + `decoder_with_past_model*.onnx`. All sizes are read from the files and checked.
 
-Which file wins (`LoadOptions.precision`): `fp32` takes the names without suffix, `int8` those ending in
-`_quantized` or `_int8`, `int4` those in `_q4`; `auto` takes float32 and, part by part, the quantised file
-where there is no float32 one. Float32 first, because dynamic quantisation with one scale per tensor makes
-a window's text depend on its neighbours in the batch; quantised parts therefore decode one window at a
-time unless a batch size is asked for. Merged wins over split.
+`LoadOptions.precision` selects the files: `fp32` takes names without suffix, `int8` those ending in
+`_quantized` or `_int8`, `int4` those in `_q4`; `auto` takes float32 and, for each part, the quantised file
+if there is no float32 one. Float32 comes first because dynamic quantisation with one scale per tensor
+makes a window's text depend on its neighbours in the batch; quantised parts therefore decode one window at
+a time unless a batch size is requested. Merged graphs take precedence over split ones.
 
-Windows start together in groups and run in lock step (the graphs have no mask for unequal lengths);
+Windows start together in groups and run in lock step, because the graphs have no mask for unequal lengths;
 :mod:`asr_batch.models.whisper.recognizer` refills its slots and is several times faster.
 """
 
@@ -47,7 +47,7 @@ from asr_batch.models.whisper.silence import features
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
 
 SUFFIXES = {"fp32": ("",), "int8": ("_quantized", "_int8"), "int4": ("_q4",)}
-"""File name endings of each precision, best first."""
+"""File name suffixes of each precision, best first."""
 
 _BATCH = 8
 
@@ -91,7 +91,7 @@ def matches(path: Path) -> bool:
 
 
 def choose_files(path: Path, precision: str) -> Files:
-    """Choose graphs by the rule above. Raises ModelError with the names that would be right."""
+    """Choose graphs by the rule above. Raises ModelError with the expected names."""
     folder = _graph_folder(path)
     order = ["fp32", "int8", "int4"] if precision == "auto" else [precision]
     suffixes = [suffix for name in order for suffix in SUFFIXES[name]]
@@ -111,7 +111,7 @@ def choose_files(path: Path, precision: str) -> Files:
 
 
 def load(path: Path, options: LoadOptions) -> Recognizer:
-    """Load the folder's graphs. Raises ModelError when something does not fit."""
+    """Load the folder's graphs. Raises ModelError if something does not fit."""
     if options.encoder == "hailo":
         raise ModelError(
             f"{path}: a published ONNX folder has no NPU encoder; compile a bundle, then add-hef"
@@ -121,7 +121,9 @@ def load(path: Path, options: LoadOptions) -> Recognizer:
 
 
 def _fingerprint(path: Path, files: Files) -> str:
-    """sha256 over everything that decides the text: graphs (with their data files), JSON files, tokenizer."""
+    """SHA-256 over everything that affects the text: graphs (with their data files), JSON files,
+    tokenizer.
+    """
     data = [p for graph in files.graphs for p in sorted(graph.parent.glob(graph.name + "_data*"))]
     json_names = ("config.json", "generation_config.json", "preprocessor_config.json", "tokenizer.json")
     total = hashlib.sha256()
@@ -134,7 +136,7 @@ def _fingerprint(path: Path, files: Files) -> str:
 
 @dataclass(slots=True)
 class _Job:
-    """A window on its way: what was asked and the state of its decoding."""
+    """A window in progress: its request and the state of its decoding."""
 
     request: WindowRequest
     decoding: Decoding
@@ -143,7 +145,7 @@ class _Job:
 
 
 class PublishedWhisper:
-    """A Whisper of the published layout behind the `Recognizer` seam."""
+    """A Whisper in the published layout; implements `Recognizer`."""
 
     def __init__(self, path: Path, files: Files, config: WhisperConfig, options: LoadOptions) -> None:
         self._config = config
@@ -183,24 +185,24 @@ class PublishedWhisper:
 
     @property
     def info(self) -> ModelInfo:
-        """What this model is and can do."""
+        """Properties and capabilities of this model."""
         return self._info
 
     def room(self) -> int:
-        """Windows wanted so that the next group is full."""
+        """Number of further windows so that the next group is full."""
         return max(0, 2 * self._info.batch - self.pending())
 
     def pending(self) -> int:
-        """Windows taken in that have not come back."""
+        """Windows submitted and not returned."""
         return len(self._queue) + len(self._running)
 
     def submit(self, request: WindowRequest) -> None:
-        """Queue a window. Raises ItemError when the model cannot honour its options."""
+        """Queue a window. Raises ItemError for options that the model does not support."""
         prompt = prompt_ids(self._config, self._tokenizer, request.options)
         self._queue.append(_Job(request, self._rules.start(request.options, prompt)))
 
     def poll(self) -> list[WindowResult]:
-        """Start a group if none runs, then step until at least one window ends."""
+        """Start a group if none is running, then step until at least one window ends."""
         if not self._running and self._queue:
             self._start_group()
         while self._running:
@@ -212,7 +214,9 @@ class PublishedWhisper:
         return []
 
     def _start_group(self) -> None:
-        """Take the queue's first window and others with a prompt of the same length, encode and prefill."""
+        """Take the queue's first window and others with a prompt of the same length, encode and prefill
+        them.
+        """
         length = len(self._queue[0].decoding.prompt)
         group = [job for job in self._queue if len(job.decoding.prompt) == length][: self._info.batch]
         for job in group:
@@ -229,7 +233,7 @@ class PublishedWhisper:
         self._choose(np.ascontiguousarray(logits[:, -1]))
 
     def _encode(self, windows: Sequence[Samples]) -> NDArray[np.float32]:
-        """Hidden states [batch, positions, width] of audio windows, each continued with silence."""
+        """Hidden states [batch, positions, width] of audio windows, each extended with silence."""
         bins, positions, trained = (
             self._config.n_mels,
             self._encoder.frames // 2,
@@ -272,7 +276,7 @@ class PublishedWhisper:
         )
 
     def _words(self, job: _Job) -> tuple[TimedWord, ...] | None:
-        """Word times by a second pass over the finished text; None when the graph gives no attentions."""
+        """Word times from a second pass over the finished text; None if the graph returns no attentions."""
         state, samples = job.decoding, job.request.samples
         ids = np.array([[*state.prompt, *state.tokens]], np.int64)
         weights = self._decoder.attention(ids, self._encode([samples]), alignment_heads(self._config))
@@ -289,7 +293,7 @@ class PublishedWhisper:
         )
 
     def detect_language(self, windows: Sequence[Samples]) -> list[dict[str, float]]:
-        """Probability of each language behind start-of-transcript (empty for an English-only model)."""
+        """Probability of each language after start-of-transcript (empty for an English-only model)."""
         if not self._config.multilingual or not windows:
             return [{} for _ in windows]
         codes = sorted(self._config.languages)
@@ -304,7 +308,7 @@ class PublishedWhisper:
         return out
 
     def confirm(self) -> bool:
-        """Always True: a CPU does not drift."""
+        """Always True on a CPU."""
         return True
 
     def occupancy(self) -> tuple[int, int]:
