@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import sys
@@ -18,10 +19,11 @@ Kind = Literal["systemd", "cron"]
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A job and its time of day. `name` depends only on the file's path, so installing again replaces it."""
+    """A job, its time of day and its `--grace` in seconds. `name` depends only on the file's path, so installing again replaces it."""
 
     config: str
     at: time
+    grace: float = 30.0
 
     @property
     def name(self) -> str:
@@ -42,6 +44,14 @@ class Entry:
     config: str
     at: str
     kind: Kind
+
+
+def stopping(grace: float) -> str:
+    """The lines of a unit about `systemctl stop`: the job alone hears SIGTERM, drains and ends with 143.
+
+    What is left is killed a minute after its grace. SIGTERM itself ends a job that has not begun.
+    """
+    return f"SuccessExitStatus=143 SIGTERM\nKillMode=mixed\nTimeoutStopSec={math.ceil(grace) + 60}\n"
 
 
 def job_name(config: str) -> str:

@@ -48,7 +48,7 @@ def plan(config: Path, at: str) -> Planned:
     settings = build_config({}, read_config(config))
     if settings.manifest == "-":
         raise ConfigError(f"{config}: the manifest is standard input; expected a file")
-    return Planned(absolute(config), when)
+    return Planned(absolute(config), when, settings.grace)
 
 
 def schedulers() -> tuple[Scheduler, ...]:

@@ -3,55 +3,65 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-from asr_batch.jobs.schedule.entry import Entry, absolute, job_name
+from asr_batch.jobs.schedule.entry import Entry, absolute, job_name, stopping
 from asr_batch.jobs.schedule.systemd import JOB, UserTimers, folder, quoted, systemctl
 from asr_batch.manifests.errors import ConfigError
 
 ENDING = "-watch.service"
 
 
-def plan(config: Path) -> str:
-    """Check a job file for `watch`; returns its absolute path. Raises ConfigError."""
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A job file for `watch`, by its absolute path, and its `--grace` in seconds."""
+
+    config: str
+    grace: float
+
+
+def plan(config: Path) -> Watched:
+    """Check a job file for `watch`. Raises ConfigError."""
     from asr_batch.jobs.config.build import build_config
     from asr_batch.jobs.config.job_toml import read_config
 
     settings = build_config({}, read_config(config))
     if len(settings.sources) != 1:
         raise ConfigError(f'{config}: expected one folder to watch, as in sources = ["incoming"]')
-    return absolute(config)
+    return Watched(absolute(config), settings.grace)
 
 
-def unit(config: str) -> str:
-    """The unit. SIGTERM (143) is not a failure; bad settings (2) and a held folder (5) do not restart it."""
+def unit(job: Watched) -> str:
+    """The unit. Bad settings (2) and a held folder (5) do not restart it."""
+    config = job.config
     program = (sys.executable, "-P", "-m", "asr_batch.jobs")
     command = (*program, "watch", "--config", config, "--progress", "none")
     return (
         f"# asr-batch job: {config}\n"
         f"[Unit]\nDescription=asr-batch watches the folder of {Path(config).name.replace('%', '%%')}\n\n"
         f"[Service]\nType=exec\nExecStart={' '.join(map(quoted, command))}\n"
-        "Restart=on-failure\nRestartSec=30\nSuccessExitStatus=143\nRestartPreventExitStatus=2 5\n"
-        "KillMode=mixed\nTimeoutStopSec=120\n\n"
+        "Restart=on-failure\nRestartSec=30\nRestartPreventExitStatus=2 5\n"
+        f"{stopping(job.grace)}\n"
         "[Install]\nWantedBy=default.target\n"
     )
 
 
-def preview(config: str) -> str:
+def preview(job: Watched) -> str:
     """The unit and its path."""
-    return f"{_path(job_name(config))}:\n{unit(config)}\n"
+    return f"{_path(job_name(job.config))}:\n{unit(job)}\n"
 
 
-def install(config: str) -> None:
+def install(job: Watched) -> None:
     """Write the unit and start or restart it. Raises ConfigError, also without systemd."""
     if not UserTimers.runs():
         raise ConfigError(
             "this user has no systemd instance; run `asr-batch watch --config` under your own supervisor"
         )
-    path = _path(job_name(config))
+    path = _path(job_name(job.config))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(unit(config), encoding="utf-8")
+        path.write_text(unit(job), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"the unit cannot be written: {error}; check {folder()}") from error
     systemctl("daemon-reload")

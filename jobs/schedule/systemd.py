@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from asr_batch.jobs.schedule.entry import Entry, Kind, Planned
+from asr_batch.jobs.schedule.entry import Entry, Kind, Planned, stopping
 from asr_batch.manifests.environment import config_folder
 from asr_batch.manifests.errors import ConfigError
 
@@ -33,7 +33,7 @@ def service(job: Planned) -> str:
     return (
         f"# asr-batch job: {job.config}\n"
         f"[Unit]\nDescription=asr-batch run of {job.name}\n\n"
-        f"[Service]\nType=oneshot\nExecStart={command}\n"
+        f"[Service]\nType=oneshot\nExecStart={command}\n{stopping(job.grace)}"
     )
 
 

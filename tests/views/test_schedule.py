@@ -14,6 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from asr_batch.jobs.cli.main import main
+from asr_batch.jobs.schedule import jobs
+from asr_batch.jobs.schedule import standing as standing_unit
 from asr_batch.jobs.schedule import systemd as schedule_systemd
 from asr_batch.jobs.schedule.cron import block, with_block, without
 from asr_batch.jobs.schedule.entry import job_name
@@ -317,3 +319,30 @@ def test_watch_needs_systemd_and_a_folder(fake, job, standing):
     assert "no systemd instance" in run("watch", standing).stderr
     assert "expected one folder to watch" in run("watch", job).stderr
     assert run("watch", standing, "--dry-run").exit_code == 0
+
+
+def test_a_stopped_unit_has_the_time_that_its_job_may_take(standing, job):
+    job.write_text('manifest = "m.csv"\nout = "out"\ngrace = 600.5\n')
+    units = [service(jobs.plan(job, "02:00")), standing_unit.unit(standing_unit.plan(standing))]
+    for text, seconds in zip(units, (661, 90), strict=True):
+        assert f"TimeoutStopSec={seconds}\n" in text
+        assert "KillMode=mixed\n" in text
+        assert "SuccessExitStatus=143 SIGTERM\n" in text
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze")
+def test_systemd_finds_no_fault_with_the_units(standing, job, tmp_path):
+    planned = jobs.plan(job, "02:00")
+    texts = {
+        "night.service": service(planned),
+        "night.timer": timer(planned),
+        "watch.service": standing_unit.unit(standing_unit.plan(standing)),
+    }
+    paths = [tmp_path / name for name in texts]
+    for path, text in zip(paths, texts.values(), strict=True):
+        path.write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "--user", "verify", *paths], capture_output=True, text=True, timeout=60
+    )
+    complaints = [line for line in done.stderr.splitlines() if str(tmp_path) in line or "night." in line]
+    assert complaints == []

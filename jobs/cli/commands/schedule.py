@@ -61,10 +61,10 @@ def watch(job: Path, dry_run: bool) -> None:
     """
     from asr_batch.jobs.schedule import standing
 
-    config = standing.plan(job)
+    watched = standing.plan(job)
     if not dry_run:
-        standing.install(config)
-    click.echo(standing.preview(config), nl=False)
+        standing.install(watched)
+    click.echo(standing.preview(watched), nl=False)
     if not dry_run:
         hint_lingering()
 
