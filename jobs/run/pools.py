@@ -115,7 +115,7 @@ class LazyPool:
         if not self._stop.count:
             with self._stop.starting():
                 self._pool = self._start()
-            for unit in self._waiting:
+            for unit in self._waiting if not self._stop.count else ():
                 self._pool.submit(unit)
         return []
 
