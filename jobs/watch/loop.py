@@ -17,6 +17,7 @@ from typing import Any
 from asr_batch.jobs.config.keys import RunConfig
 from asr_batch.jobs.console.messages import Messages, hms_short, one_line, real_stderr
 from asr_batch.jobs.console.signals import StopRequest, stop_signals
+from asr_batch.jobs.dataset.json_files import SUMMARY, read_json
 from asr_batch.jobs.dataset.reading import stream
 from asr_batch.jobs.dataset.tables import JOB, open_transcripts
 from asr_batch.jobs.run.guard import check_manifest_place, held_for
@@ -93,7 +94,8 @@ class _Watching:
                 arrived = arrivals.look()
                 if arrived:
                     code = self._batch(folder, arrived, parts)
-                    notices.send(self.root, code)
+                    if code in STILL or self._did_something():
+                        notices.send(self.root, code)
                     if code in STILL:
                         notices.wait(self.stop)
                         return code
@@ -135,6 +137,10 @@ class _Watching:
             code = run_session(self.config, self.messages, self.stop, parts, manifest)
         self._tell(before)
         return code
+
+    def _did_something(self) -> bool:
+        """Whether the last batch finished rows: files of a mount that came back are no news."""
+        return bool((read_json(self.root / SUMMARY).get("run") or {}).get("rows"))
 
     def _finished(self) -> Any:
         """Time at which the last row finished."""
