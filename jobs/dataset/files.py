@@ -38,9 +38,14 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_text(path: Path, text: str, *, durable: bool = True) -> None:
-    """Replace the file at `path` atomically."""
-    hidden = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{HIDDEN}")
+def write_text(path: Path, text: str, *, durable: bool = True, alone: bool = False) -> None:
+    """Replace the file at `path` atomically.
+
+    `alone`: nobody else writes it, so the hidden file has a fixed name, and one that a crash has left is
+    taken over by the next try.
+    """
+    own = "" if alone else f".{uuid.uuid4().hex[:8]}"
+    hidden = path.with_name(f".{path.name}{own}{HIDDEN}")
     try:
         with hidden.open("w", encoding="utf-8") as stream:
             stream.write(text)

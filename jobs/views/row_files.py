@@ -68,13 +68,13 @@ class RowFiles:
             self.kept_here += 1
         path = self._inside(row, form)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, text, durable=False)
+        write_text(path, text, durable=False, alone=True)
 
     def _wrote_beside(self, places: Places, path: Path, text: str) -> bool:
         try:
             if places.may(path):
                 places.note(path)
-                write_text(path, text, durable=False)
+                write_text(path, text, durable=False, alone=True)
                 return True
             taken = os.path.lexists(path)
             what = f"{path} was not written by asr-batch" if taken else f"{path.parent} cannot be written"

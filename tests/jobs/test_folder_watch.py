@@ -148,6 +148,28 @@ def test_the_command_at_the_end_of_each_batch(watching, tmp_path):
     assert json.loads((tmp_path / "told2").read_text())["rows"]["total"] == 2
 
 
+def test_a_mount_that_comes_back_is_no_news(watching, tmp_path):
+    incoming, notes = tmp_path / "in", tmp_path / "notes"
+
+    def runs() -> int:
+        log = tmp_path / "out/log.jsonl"
+        return log.read_text().count("run started") if log.exists() else 0
+
+    def steps() -> None:
+        (incoming / "a.wav").write_bytes(b"audio a")
+        until(lambda: total(tmp_path) == 1)
+        incoming.rename(tmp_path / "gone")
+        time.sleep(0.2)
+        (tmp_path / "gone").rename(incoming)
+        until(lambda: runs() == 2)
+        (incoming / "b.wav").write_bytes(b"audio b")
+        until(lambda: total(tmp_path) == 2)
+
+    code, _ = watching(steps, on_finish=f"echo $ASR_BATCH_EXIT_CODE >> {notes}")
+    assert code == 143
+    assert notes.read_text() in ("0\n0\n", "0\n143\n", "0\n0\n143\n")
+
+
 @pytest.mark.parametrize("sources", [("gone",), (".", "file.wav"), ("file.wav",)])
 def test_only_one_folder_can_be_watched(tmp_path, monkeypatch, capfd, sources):
     monkeypatch.chdir(tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -91,6 +92,20 @@ def test_our_own_file_is_replaced_also_by_a_later_run(make, tmp_path, beside):
     for text in ("First.", "Second."):
         RowFiles(tmp_path / "out", ["txt"], beside({"a": "a.wav"})).write(make.row("a", text, audio="a.wav"))
     assert (tmp_path / "rec/a.txt").read_text() == "Second.\n"
+
+
+def test_a_crash_while_writing_leaves_nothing_beside_the_audio(make, monkeypatch, tmp_path, beside):
+    files = RowFiles(tmp_path / "out", ["srt"], beside({"a": "a.wav"}))
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+        broken.setattr(Path, "replace", crash)
+        files.write(make.row("a"))
+    assert found(tmp_path / "rec") == [".a.srt.tmp"]
+    files.write(make.row("a"))  # as the next run does
+    assert found(tmp_path / "rec") == ["a.srt"]
 
 
 def test_missing_and_stale_files_are_written_on_resume(make, tmp_path):
