@@ -19,7 +19,10 @@ Kind = Literal["systemd", "cron"]
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A job, its time of day and its `--grace` in seconds. `name` depends only on the file's path, so installing again replaces it."""
+    """A job, its time of day and its `--grace` in seconds.
+
+    `name` depends only on the file's path, so installing again replaces it.
+    """
 
     config: str
     at: time
