@@ -1,7 +1,7 @@
 """Word errors, alarms and invented words on human speech, beside faster-whisper and transformers.
 
     python -m bench.human --clips MANIFEST --model BUNDLE [--half odd] [--window 10] [--cache FOLDER]
-        [--ct2 FOLDER] [--hf FOLDER] [--parts joined,single,noise,repeated]
+        [--ct2 FOLDER] [--hf FOLDER] [--parts joined,single,turns,noise,repeated]
 
 MANIFEST is a CSV with `audio`, `text`, `language`. Joined recordings have pauses of 0.25 to 0.7 s. What was
 tuned was tuned on `--half even`; tables are of `--half odd`. With `--cache` the answers of the model and the
@@ -20,8 +20,8 @@ import numpy as np
 from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import LoadOptions
 from asr_batch.pipeline.options import PipelineOptions
-from bench.speech.clips import Clip, Recording, joined, load, repeated, single
-from bench.speech.measures import Alarms, WordTimes, edge_errors, pooled
+from bench.speech.clips import Clip, Recording, in_turns, joined, load, repeated, single
+from bench.speech.measures import Alarms, WordTimes, edge_errors, in_languages, pooled
 from bench.speech.noises import SOUNDS, sound
 from bench.speech.remembered import Remembered
 from bench.speech.runners import Row, Runner, faster_whisper, kept, ours, transformers
@@ -111,6 +111,19 @@ def single_table(name: str, run: Runner, clips: Sequence[Clip], verbose: bool) -
         print(*alarms.examples, sep="\n")
 
 
+def turns_table(name: str, run: Runner, clips: Sequence[Clip], minutes: float) -> None:
+    """Recordings that change their language: words written as they were said, segments in their language."""
+    for turn in ((2.0, 6.0), (8.0, 20.0), (20.0, 60.0)):
+        recording = in_turns(clips, minutes, SEED, turn)
+        row = run(recording)
+        normal, _ = pooled([(recording, row)])
+        parts = " | ".join(
+            f"{code}: {written} of {said} words, {heard / seconds:.0%} of the time"
+            for code, (said, written, seconds, heard) in in_languages(recording, row).items()
+        )
+        print(f"| {recording.name} | {name} | {100 * normal.wer:.2f} | {parts} |", flush=True)
+
+
 def noise_table(name: str, run: Runner, clips: Sequence[Clip]) -> None:
     """Words that are written where nobody speaks."""
     total = 0
@@ -166,7 +179,7 @@ def main() -> None:
     parser.add_argument("--window", type=float)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--words", action="store_true", help="word times too")
-    parser.add_argument("--parts", default="joined,single,noise,repeated")
+    parser.add_argument("--parts", default="joined,single,turns,noise,repeated")
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--ct2", type=Path, help="the same weights for CTranslate2")
     parser.add_argument("--hf", type=Path, help="the same weights for transformers")
@@ -181,6 +194,8 @@ def main() -> None:
             joined_table(name, run, recordings, args.verbose)
         if "single" in parts:
             single_table(name, run, clips, args.verbose)
+        if "turns" in parts:
+            turns_table(name, run, clips, args.minutes)
         if "noise" in parts:
             noise_table(name, run, clips[::8])
         if "repeated" in parts:

@@ -95,6 +95,7 @@ class Segment:
     compression_ratio: float
     temperature: float
     flags: tuple[str, ...] = ()
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

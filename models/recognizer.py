@@ -107,12 +107,14 @@ class WindowResult:
 
     `tokens` are the generated ids without prompt and end-of-text; `avg_logprob` is the mean natural
     log-probability over them and end-of-text, at temperature 1; `no_speech_prob` is NaN if the family has
-    none. `segments` is empty unless timestamps were requested and are consistent; `words` is None unless
-    word times were requested and the graph gives attentions. `places` are the words with the time to which
-    the decoder attended for each, for the audit: coarse (0.1 s) but free. The last one ends where
-    end-of-text was decided; empty without attentions. `truncated`: the token limit ended the text. If the
-    engine gave NaN or failed on this window alone, `error` is set and the text is empty. `arithmetic`:
-    `kernels` are bit-identical on every processor, `graphs` (of ONNX Runtime) are not.
+    none. `languages` are the most likely languages of this window with their probabilities, highest first,
+    independently of the `language` it was decoded in; empty without detection. `segments` is empty unless
+    timestamps were requested and are consistent; `words` is None unless word times were requested and the
+    graph gives attentions. `places` are the words with the time to which the decoder attended for each, for
+    the audit: coarse (0.1 s) but free. The last one ends where end-of-text was decided; empty without
+    attentions. `truncated`: the token limit ended the text. If the engine gave NaN or failed on this window
+    alone, `error` is set and the text is empty. `arithmetic`: `kernels` are bit-identical on every
+    processor, `graphs` (of ONNX Runtime) are not.
     """
 
     key: Hashable
@@ -123,6 +125,7 @@ class WindowResult:
     temperature: float
     truncated: bool = False
     language: str | None = None
+    languages: tuple[tuple[str, float], ...] = ()
     segments: tuple[TimedText, ...] = ()
     words: tuple[TimedWord, ...] | None = None
     places: tuple[TimedText, ...] = ()
@@ -174,8 +177,13 @@ class Recognizer(Protocol):
         pending).
         """
 
-    def detect_language(self, windows: Sequence[Samples]) -> list[dict[str, float]]:
-        """Probability of each language code for each window (a list of empty dicts without detection)."""
+    def detect_language(
+        self, windows: Sequence[Samples], among: Sequence[str] = ()
+    ) -> list[dict[str, float]]:
+        """Probability of each language code for each window (a list of empty dicts without detection).
+
+        `among`: the only languages that may be spoken; empty: any that the model knows.
+        """
 
     def confirm(self) -> bool:
         """Check that all windows since the last call can be trusted (parity probe of an NPU).

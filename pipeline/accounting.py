@@ -224,4 +224,5 @@ def _segment(record: WindowRecord, start: float, end: float, text: str) -> Segme
         record.compression_ratio,
         record.temperature,
         record.flags,
+        record.language,
     )

@@ -44,9 +44,11 @@ class Biased:
         """The wrapped model."""
         return self._inside.info
 
-    def detect_language(self, windows: Sequence[Samples]) -> list[dict[str, float]]:
+    def detect_language(
+        self, windows: Sequence[Samples], among: Sequence[str] = ()
+    ) -> list[dict[str, float]]:
         """See the wrapped recognizer."""
-        return self._inside.detect_language(windows)
+        return self._inside.detect_language(windows, among)
 
     def submit(self, request: WindowRequest) -> None:
         """Accept a window. Raises ItemError."""

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from asr_batch.models.recognizer import DecodeOptions, Samples, WindowResult
 from asr_batch.pipeline.guards import DecodeRequest, Outcome, hypothesis, judge, request
 from asr_batch.pipeline.options import PipelineOptions
-from asr_batch.pipeline.thresholds import CHANCE_WEIGHT, LEAST_CHANCE, LEAST_SPEECH
+from asr_batch.pipeline.thresholds import (
+    CHANCE_WEIGHT,
+    ENOUGH_SPEECH,
+    LEAST_CHANCE,
+    LEAST_SPEECH,
+    SECOND_LANGUAGE,
+)
 
 Decoding = Generator[DecodeRequest, WindowResult, Outcome]
 """Yields requests and receives results: a further attempt is another entry of the running batch."""
@@ -17,12 +23,14 @@ Decoding = Generator[DecodeRequest, WindowResult, Outcome]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Candidate languages of a row with an unclear language; `detect` gives the probability of each
-    language in a window.
+    """A row whose language was detected, not given.
+
+    `chances`: probabilities of the candidate languages of a row with an unclear language. `allowed`: the only
+    languages that may be spoken; empty: any.
     """
 
-    languages: tuple[str, ...]
-    detect: Callable[[Samples], Mapping[str, float]]
+    chances: Mapping[str, float] = field(default_factory=dict)
+    allowed: tuple[str, ...] = ()
 
 
 def decode(
@@ -30,29 +38,41 @@ def decode(
 ) -> Decoding:
     """Decode one window that has `speech` seconds of speech (by Silero).
 
-    If the row has several candidate languages, the most likely text wins, with a small weight for the
-    probability of its language.
+    If the row has several candidate languages, or if the decoder detects another one in the window, the most
+    likely text wins, with a small weight for the probability of its language.
     """
     if choice is None or speech < LEAST_SPEECH:
         result = yield request(samples, base, options, speech)
         return Outcome(result, judge(result, speech, base.prompt))
-    chances = choice.detect(samples)
-    likely = [code for code in choice.languages if chances.get(code, 0.0) >= LEAST_CHANCE]
-    tried = likely or [max(choice.languages, key=lambda code: chances.get(code, 0.0))]
-    results = yield from _in_each(tried, samples, base, options, speech)
-
-    def score(result: WindowResult) -> float:
-        chance = chances.get(result.language or "", 0.0)
-        bonus = CHANCE_WEIGHT * math.log(max(chance, 1e-6))
-        return -math.inf if math.isnan(result.avg_logprob) else result.avg_logprob + bonus
-
-    best = max(results, key=score)
+    results = yield from _in_each(choice.chances or [base.language], samples, base, options, speech)
+    chances = choice.chances or dict(results[0].languages)
+    if not choice.chances and speech >= ENOUGH_SPEECH:
+        heard = _heard_instead(chances, base.language, choice.allowed)
+        results += yield from _in_each(heard, samples, base, options, speech)
+    best = max(results, key=lambda result: _score(result, chances))
     others = tuple(hypothesis(f"in {r.language}", r) for r in results if r is not best)
     return Outcome(best, judge(best, speech, base.prompt), others)
 
 
+def _heard_instead(chances: Mapping[str, float], language: str | None, allowed: Iterable[str]) -> list[str]:
+    """The language other than this one that a window is probably spoken in, if there is one."""
+    wanted = set(allowed) or chances.keys()
+    return [c for c, chance in chances.items() if chance >= SECOND_LANGUAGE and c != language and c in wanted]
+
+
+def _score(result: WindowResult, chances: Mapping[str, float]) -> float:
+    if math.isnan(result.avg_logprob):
+        return -math.inf
+    chance = max(chances.get(result.language or "", 0.0), LEAST_CHANCE)
+    return result.avg_logprob + CHANCE_WEIGHT * math.log(chance)
+
+
 def _in_each(
-    languages: Sequence[str], samples: Samples, base: DecodeOptions, options: PipelineOptions, speech: float
+    languages: Iterable[str | None],
+    samples: Samples,
+    base: DecodeOptions,
+    options: PipelineOptions,
+    speech: float,
 ) -> Generator[DecodeRequest, WindowResult, list[WindowResult]]:
     results: list[WindowResult] = []
     for code in languages:

@@ -14,7 +14,7 @@ from asr_batch.pipeline.audio.frames import Meter
 from asr_batch.pipeline.audio.reader import AudioInfo, probe
 from asr_batch.pipeline.audio.source import NamedBytes, Source, sha256, shown
 from asr_batch.pipeline.guards import DecodeRequest
-from asr_batch.pipeline.language import Answer
+from asr_batch.pipeline.language.vote import Answer
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import Stretch
 from asr_batch.pipeline.track import Track
@@ -148,8 +148,16 @@ class SpanRun:
 
     def _start_track(self, channel: str) -> Track:
         stretch = Stretch(self._source, *self._boundaries, channel, self.unit.item.track)
-        choice = self._language.choice
-        return Track(stretch, self._model, self._options, self._base(), Meter(), self._second, choice)
+        return Track(
+            stretch,
+            self._model,
+            self._options,
+            self._base(),
+            Meter(),
+            self._second,
+            self._language.choice,
+            self._language.turns,
+        )
 
     def _base(self) -> DecodeOptions:
         item, options = self.unit.item, self._options

@@ -17,6 +17,7 @@ from asr_batch.pipeline.audio.reader import AudioStream
 from asr_batch.pipeline.audit import LevelHistogram
 from asr_batch.pipeline.decoding import Choice, Decoding, decode
 from asr_batch.pipeline.guards import DecodeRequest, Outcome, prepared
+from asr_batch.pipeline.language.turns import Spoken, Turns
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import DecodedWindow, Stretch
 from asr_batch.pipeline.retry.hearing import Listener
@@ -46,6 +47,7 @@ class Track:
         meter: Meter,
         second: bool = False,
         choice: Choice | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self.stretch = stretch
         self.second = second
@@ -73,7 +75,10 @@ class Track:
         planner: PlannerName = "plain" if options.plain else options.planner
         measured: Iterable[Measured] = self._measured(meter)
         self._reader = ReadAhead(measured, READ_AHEAD) if self._is_long() else None
-        self._planned: Iterator[Window] | None = plan(self._reader or measured, length, planner)
+        planned = plan(self._reader or measured, length, planner)
+        self._planned: Iterator[Spoken] | None = ((window, base.language) for window in planned)
+        if turns is not None and not options.plain:
+            self._planned = turns.parted(planned)
         self._ready: deque[tuple[int, DecodeRequest]] = deque()
         self._open: dict[int, Decoding] = {}
         self._retries: Retries | None = None
@@ -104,11 +109,11 @@ class Track:
         Raises ItemError if the audio cannot be read.
         """
         while not self._ready and self._planned is not None:
-            window = next(self._planned, None)
-            if window is None:
+            spoken = next(self._planned, None)
+            if spoken is None:
                 self._close_stream()
                 break
-            self._take(window)
+            self._take(*spoken)
         if self._planned is None and not self._open and not self._settled and self._retries is None:
             self._retries = self._start_retries()
             self._go_on(self._retries)
@@ -151,7 +156,7 @@ class Track:
         decoded = DecodedTrack(self.stretch, self.end, self.windows, self.histogram.threshold(), budget)
         return Retries(decoded, Listener(self.base, self.options, self.second, self._choice))
 
-    def _take(self, window: Window) -> None:
+    def _take(self, window: Window, language: str | None) -> None:
         decoded = DecodedWindow(
             window.index,
             window.start,
@@ -170,16 +175,23 @@ class Track:
             self.done_seconds += decoded.seconds
             return
         samples = prepared(window.samples, window.level, window.speech >= SPEECH)
-        self._start(decoded, decode(samples, self.base, self.options, decoded.heard_seconds, self._choice))
+        base = replace(self.base, language=language)
+        self._start(decoded, decode(samples, base, self.options, decoded.heard_seconds, self._choice))
 
     def _start(self, window: DecodedWindow, decoding: Decoding) -> None:
         self._open[window.index] = decoding
         self._ready.append((window.index, next(decoding)))
 
     def _plain(self, window: Window) -> Decoding:
-        """One greedy pass over the window; a model with a fixed length pads it with zeros itself."""
+        """One greedy pass over the window; a model with a fixed length pads it with zeros itself.
+
+        If no language is given, the window is decoded in its most likely one.
+        """
         options = replace(self.base, plain=True, max_new_tokens=self.options.max_new_tokens)
         result = yield DecodeRequest(window.samples, options)
+        heard = result.languages[0][0] if result.languages and self._choice is not None else None
+        if heard not in (None, options.language) and heard in (self.options.languages or (heard,)):
+            result = yield DecodeRequest(window.samples, replace(options, language=heard))
         flags = {"truncated"} if result.truncated else set()
         return Outcome(result, frozenset(flags | ({"failed"} if result.error else set())))
 

@@ -14,7 +14,7 @@ from asr_batch.models.recognizer import SAMPLE_RATE, Recognizer, WindowRequest, 
 from asr_batch.pipeline.audio.source import Source
 from asr_batch.pipeline.biasing import Biased
 from asr_batch.pipeline.guards import DecodeRequest
-from asr_batch.pipeline.language import LanguageVote
+from asr_batch.pipeline.language.vote import LanguageVote
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.span import SpanRun
 

@@ -33,6 +33,7 @@ class Said:
     start: float
     end: float
     text: str
+    language: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,19 +82,62 @@ def joined(
 ) -> Recording:
     """Clips in random order with random pauses, all of them before any comes again."""
     rng = np.random.default_rng(seed)
-    parts, said, at = [], [], 0
-    while at < minutes * 60 * SAMPLE_RATE:
+    made = _Joining(rng, pauses)
+    while made.seconds < minutes * 60:
         for index in rng.permutation(len(clips)):
-            clip = clips[index]
-            said.append(Said(at / SAMPLE_RATE, (at + len(clip.samples)) / SAMPLE_RATE, clip.text))
-            pause = np.zeros(round(rng.uniform(*pauses) * SAMPLE_RATE), np.float32)
-            parts += [clip.samples, pause]
-            at += len(clip.samples) + len(pause)
-            if at >= minutes * 60 * SAMPLE_RATE:
+            made.add(clips[index])
+            if made.seconds >= minutes * 60:
                 break
     languages = {clip.language for clip in clips}
     language = languages.pop() if len(languages) == 1 else None
-    return Recording(f"{language or 'mixed'}-{seed}", language, np.concatenate(parts), tuple(said))
+    return Recording(f"{language or 'mixed'}-{seed}", language, np.concatenate(made.parts), tuple(made.said))
+
+
+def in_turns(
+    clips: Sequence[Clip],
+    minutes: float,
+    seed: int,
+    turn: tuple[float, float],
+    pauses: tuple[float, float] = PAUSES,
+) -> Recording:
+    """Clips of several languages: `turn` seconds in one, then as many in another."""
+    rng = np.random.default_rng(seed)
+    languages = sorted({clip.language for clip in clips})
+    left: dict[str, list[Clip]] = {code: [] for code in languages}
+    made, language = _Joining(rng, pauses), ""
+    while made.seconds < minutes * 60:
+        language = str(rng.choice([code for code in languages if code != language]))
+        until = made.seconds + rng.uniform(*turn)
+        while made.seconds < until:
+            if not left[language]:
+                some = [clip for clip in clips if clip.language == language]
+                left[language] = [some[index] for index in rng.permutation(len(some))]
+            made.add(left[language].pop())
+    return Recording(
+        f"turns of {turn[0]:g} to {turn[1]:g} s", None, np.concatenate(made.parts), tuple(made.said)
+    )
+
+
+class _Joining:
+    """A recording in the making."""
+
+    def __init__(self, rng: np.random.Generator, pauses: tuple[float, float]) -> None:
+        self._rng, self._pauses, self._count = rng, pauses, 0
+        self.parts: list[Samples] = []
+        self.said: list[Said] = []
+
+    @property
+    def seconds(self) -> float:
+        """Its length so far."""
+        return self._count / SAMPLE_RATE
+
+    def add(self, clip: Clip) -> None:
+        """Say the clip, then pause."""
+        end = (self._count + len(clip.samples)) / SAMPLE_RATE
+        self.said.append(Said(self.seconds, end, clip.text, clip.language))
+        pause = np.zeros(round(self._rng.uniform(*self._pauses) * SAMPLE_RATE), np.float32)
+        self.parts += [clip.samples, pause]
+        self._count += len(clip.samples) + len(pause)
 
 
 def repeated(clip: Clip, times: int, pause: float = 0.5) -> Recording:

@@ -109,6 +109,33 @@ def lost_words(recording: Recording, text: str) -> list[tuple[float, str]]:
     return lost
 
 
+def in_languages(recording: Recording, row: Row) -> dict[str, tuple[int, int, float, float]]:
+    """Of each language: words said, words written, seconds of clips, and seconds of those in the middle of
+    which a segment in this language stands.
+    """
+    normalise = normaliser(None)
+    words = [(word, said.language) for said in recording.said for word in normalise(said.text).split()]
+    found = jiwer.process_words(" ".join(word for word, _ in words), normalise(row.text) or "-")
+    same = [chunk for chunk in found.alignments[0] if chunk.type == "equal"]
+    written = [words[i][1] for chunk in same for i in range(chunk.ref_start_idx, chunk.ref_end_idx)]
+    out = {}
+    for code in sorted({said.language or "" for said in recording.said}):
+        clips = [said for said in recording.said if said.language == code]
+        right = [said for said in clips if _language_at(row, (said.start + said.end) / 2) == code]
+        seconds, heard = (sum(said.end - said.start for said in some) for some in (clips, right))
+        out[code] = (sum(one == code for _, one in words), written.count(code), seconds, heard)
+    return out
+
+
+def _language_at(row: Row, at: float) -> str | None:
+    near = min(
+        range(len(row.segments)),
+        key=lambda i: max(row.segments[i][0] - at, at - row.segments[i][1]),
+        default=None,
+    )
+    return None if near is None or near >= len(row.languages) else row.languages[near]
+
+
 def _regions(chunks: Iterable[jiwer.AlignmentChunk]) -> list[list[jiwer.AlignmentChunk]]:
     """Neighbouring chunks of an alignment that are not equal."""
     regions: list[list[jiwer.AlignmentChunk]] = [[]]

@@ -65,14 +65,16 @@ class Remembered:
             self._keep(self._names.pop(result.key), replace(result, key=None))
         return results
 
-    def detect_language(self, windows: Sequence[Samples]) -> list[dict[str, float]]:
+    def detect_language(
+        self, windows: Sequence[Samples], among: Sequence[str] = ()
+    ) -> list[dict[str, float]]:
         """Window by window."""
         answers = []
         for samples in windows:
-            name = self._name(samples, "language")
+            name = self._name(samples, " ".join(["language", *among]))
             answer = self._find(name)
             if not isinstance(answer, dict):
-                answer = self._inner.detect_language([samples])[0]
+                answer = self._inner.detect_language([samples], among)[0]
                 self._keep(name, answer)
             answers.append(answer)
         return answers

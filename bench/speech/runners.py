@@ -6,7 +6,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from bench.speech.clips import Recording
 
 @dataclass(frozen=True)
 class Row:
-    """What a runner made of a recording; times in seconds."""
+    """What a runner made of a recording; times in seconds. `languages`: of the segments."""
 
     text: str
     language: str | None
@@ -34,6 +34,7 @@ class Row:
     status: str = "ok"
     uncovered: list[tuple[float, float]] = ()  # type: ignore[assignment]
     decoded: float = 0.0
+    languages: list[str | None] = ()  # type: ignore[assignment]
 
 
 Runner = Callable[[Recording], Row]
@@ -50,7 +51,7 @@ def ours(recognizer: Recognizer, options: PipelineOptions) -> Callable[[Recordin
         words = [(word.start, word.end, word.word) for word in row.words or ()]
         segments = [(segment.start, segment.end, segment.text) for segment in row.segments]
         found = Row(row.text, row.language, segments, words, row.status, list(row.uncovered), decoded)
-        return found, row
+        return replace(found, languages=[segment.language for segment in row.segments]), row
 
     return run
 

@@ -32,6 +32,7 @@ _SEGMENTS = pa.list_(
             ("compression_ratio", pa.float32()),
             ("temperature", pa.float32()),
             ("flags", _STRINGS),
+            ("language", pa.string()),
         ]
     )
 )

@@ -86,7 +86,9 @@ class QwenRecognizer:
         finished, self._finished = self._finished, []
         return finished
 
-    def detect_language(self, windows: Sequence[Samples]) -> list[dict[str, float]]:
+    def detect_language(
+        self, windows: Sequence[Samples], among: Sequence[str] = ()
+    ) -> list[dict[str, float]]:
         """See Recognizer; taken from the decoder's next token after the word `language`."""
         return [self._language_of(samples) for samples in windows]
 

@@ -126,7 +126,7 @@ class NpuWhisper:
             ids = [*state.prompt, *state.tokens]
             logits = self._decoder.logits(ready.heard, ids)
             if not state.tokens:
-                state.no_speech_prob = self._rules.no_speech_prob(logits[sot])
+                self._rules.begin(state, logits[sot])
             self._rules.step([state], logits[len(ids) - 1 : len(ids)].copy())
         error = ready.error or ("the decoder gave NaN" if state.broken else None)
         return self._result(ready, error)
@@ -143,7 +143,9 @@ class NpuWhisper:
             flags=ready.flags,
         )
 
-    def detect_language(self, windows: Sequence[Samples]) -> list[dict[str, float]]:
+    def detect_language(
+        self, windows: Sequence[Samples], among: Sequence[str] = ()
+    ) -> list[dict[str, float]]:
         """Not supported on the NPU."""
         return [{} for _ in windows]
 

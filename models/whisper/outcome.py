@@ -46,6 +46,7 @@ def window_result(
         no_speech_prob=state.no_speech_prob,
         temperature=request.options.temperature,
         truncated=state.truncated,
+        languages=state.languages,
         language=request.options.language or (None if config.multilingual else "en"),
         segments=timed_segments(state.tokens, tokenizer, begin or 0, samples / SAMPLE_RATE) if timed else (),
         words=words,

@@ -13,9 +13,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models import huge_pages
 from asr_batch.models.encoder import Float32, Monitored
@@ -42,7 +39,7 @@ from asr_batch.models.whisper.engine.slots import DecoderEngine, Slot
 from asr_batch.models.whisper.engine.words import WordAligner
 from asr_batch.models.whisper.opening import choose_encoder, describe, window_of
 from asr_batch.models.whisper.outcome import window_result
-from asr_batch.models.whisper.rules import Decoding
+from asr_batch.models.whisper.rules import Decoding, language_chances
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
 
 SLOTS = 16
@@ -51,9 +48,10 @@ SLOTS = 16
 size.
 """
 
-_BRIEF = 6 * SAMPLE_RATE
-"""Windows with fewer samples are padded to the model's length for language detection: of 100 short Spanish
-and French clips, base detects 87 correctly, and 83 with measured silence.
+_BRIEF, _SURE = 6 * SAMPLE_RATE, 0.9
+"""Windows with fewer samples and a lower probability of the most likely language are padded to the model's
+length for language detection: of 380 human clips base then detects 356 correctly (as many as if all short ones
+are padded), and 352 with measured silence.
 """
 
 _SETTLED = 20
@@ -223,15 +221,31 @@ class CompiledWhisper:
             arithmetic=self._arithmetic,
         )
 
-    def detect_language(self, windows: Sequence[Samples]) -> list[dict[str, float]]:
+    def detect_language(
+        self, windows: Sequence[Samples], among: Sequence[str] = ()
+    ) -> list[dict[str, float]]:
         """Probability of each language after start-of-transcript (empty for an English-only model)."""
         if not self._config.multilingual:
             return [{} for _ in windows]
-        codes = sorted(self._config.languages)
-        ids = [self._config.languages[code] for code in codes]
-        every = self._feed.encode(windows, lambda samples: len(samples) < _BRIEF)
-        logits = [self._engine.first_logits(hidden)[ids] for hidden in every]
-        return [dict(zip(codes, _softmax(row), strict=True)) for row in logits]
+        found = self._languages(windows, among, whole=False)
+        if self._encoder.frames is not None:
+            return found
+        doubtful = [
+            at
+            for at, samples in enumerate(windows)
+            if len(samples) < _BRIEF and max(found[at].values(), default=0.0) < _SURE
+        ]
+        again = self._languages([windows[at] for at in doubtful], among, whole=True)
+        for at, chances in zip(doubtful, again, strict=True):
+            found[at] = chances
+        return found
+
+    def _languages(
+        self, windows: Sequence[Samples], among: Sequence[str], *, whole: bool
+    ) -> list[dict[str, float]]:
+        every = self._feed.encode(windows, lambda _: whole)
+        rows = (self._engine.first_logits(hidden) for hidden in every)
+        return [dict(language_chances(row, self._config, among)) for row in rows]
 
     def confirm(self) -> bool:
         """Whether windows since the last call can be trusted; see the encoder."""
@@ -246,8 +260,3 @@ class CompiledWhisper:
         self._feed.clear()
         self._engine.close()
         self._encoder.close()
-
-
-def _softmax(logits: NDArray[np.float32]) -> list[float]:
-    weights = np.exp(logits - logits.max())
-    return [float(weight) for weight in weights / weights.sum()]

@@ -18,6 +18,7 @@ from asr_batch.models.whisper.config import WhisperConfig
 
 Float32 = NDArray[np.float32]
 _BLOCKED = np.float32(-np.inf)
+_LANGUAGES, _LEAST = 8, 0.001  # languages that a decoding keeps, and the least probability of one
 
 
 @dataclass(slots=True)
@@ -25,7 +26,8 @@ class Decoding:
     """The decoding of one window: its options and its state.
 
     `tokens` are the generated ids without prompt and end-of-text, `logprobs` their natural log-probabilities,
-    `logprob` their sum including end-of-text. `broken`: the logits held NaN; the text so far is kept.
+    `logprob` their sum including end-of-text, `languages` the likeliest ones at start-of-transcript.
+    `broken`: the logits held NaN; the text so far is kept.
     """
 
     options: DecodeOptions
@@ -35,6 +37,7 @@ class Decoding:
     logprobs: list[float] = field(default_factory=list)
     logprob: float = 0.0
     no_speech_prob: float = float("nan")
+    languages: tuple[tuple[str, float], ...] = ()
     done: bool = False
     truncated: bool = False
     broken: bool = False
@@ -64,10 +67,16 @@ class TokenRules:
         asked = options.max_new_tokens
         return Decoding(options, tuple(prompt), context if asked is None else max(1, min(asked, context)))
 
-    def no_speech_prob(self, logits: Float32) -> float:
-        """Probability of `<|nospeech|>`, from the logits [vocab] of start-of-transcript; NaN without one."""
+    def begin(self, window: Decoding, logits: Float32) -> None:
+        """Keep what the logits [vocab] of start-of-transcript tell: is there speech, in which language."""
         token = self._config.no_speech
-        return float("nan") if token is None else float(np.exp(logits[token] - logsumexp(logits[None])[0]))
+        if token is not None:
+            window.no_speech_prob = float(np.exp(logits[token] - logsumexp(logits[None])[0]))
+        if self._config.multilingual:
+            chances = language_chances(logits, self._config)
+            window.languages = tuple(
+                (code, chance) for code, chance in chances[:_LANGUAGES] if chance >= _LEAST
+            )
 
     def step(self, running: Sequence[Decoding], logits: Float32) -> None:
         """Choose the next token of each of the `running` windows from `logits` [len(running), vocab].
@@ -143,6 +152,19 @@ class TokenRules:
         """Force a timestamp if all timestamps together are more likely than any word."""
         if logsumexp(row[None, begin:])[0] > row[:begin].max():
             row[:begin] = _BLOCKED
+
+
+def language_chances(
+    logits: Float32, config: WhisperConfig, among: Sequence[str] = ()
+) -> list[tuple[str, float]]:
+    """The languages with their probabilities, the likeliest first, by the logits [vocab] of
+    start-of-transcript. `among`: one of these is spoken (empty: any).
+    """
+    codes = sorted(config.languages.keys() & among if among else config.languages)
+    row = logits[[config.languages[code] for code in codes]].astype(np.float64)
+    weights = np.exp(row - row.max())
+    found = zip(codes, (weights / weights.sum()).tolist(), strict=True)
+    return sorted(found, key=lambda one: (-one[1], one[0]))
 
 
 def logsumexp(rows: Float32) -> NDArray[np.float64]:

@@ -137,7 +137,10 @@ class Retries:
     def _in_its_language(self, window: Doubtful) -> Listener:
         base = self._listener.base
         language = window.outcome.result.language if base.language else None
-        return replace(self._listener, base=replace(base, language=language or base.language))
+        choice = self._listener.choice
+        if choice is not None and choice.chances:  # they are settled now
+            choice = None
+        return replace(self._listener, base=replace(base, language=language or base.language), choice=choice)
 
     def _samples(self, index: int) -> Samples:
         window = self._track.windows[index]

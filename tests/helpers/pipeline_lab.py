@@ -76,7 +76,9 @@ class FakeRecognizer:
         )
         return self.speak(request, result) if self.speak else result
 
-    def detect_language(self, windows: Sequence[np.ndarray]) -> list[dict[str, float]]:
+    def detect_language(
+        self, windows: Sequence[np.ndarray], among: Sequence[str] = ()
+    ) -> list[dict[str, float]]:
         return [{} for _ in windows]
 
     def confirm(self) -> bool:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pipeline_lab import RATE, FakeRecognizer, check_tiling, joined, row, run_units, speech_seconds
+from pipeline_lab import RATE, FakeRecognizer, check_tiling, joined, run_units
 
 from asr_batch.manifests.records import AudioItem, Failure, SpanResult, Unit, WindowRecord
-from asr_batch.models.recognizer import WindowRequest, WindowResult
 from asr_batch.pipeline.audio.reader import AudioInfo, probe
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.text.assembling import assemble
@@ -98,100 +97,6 @@ def test_a_failed_span_leaves_a_hole_that_is_told(save: Save, clips: Clips) -> N
     check_tiling(transcript, 0.0, length)
     assert assemble(item, [lost]).status == "failed"
     assert assemble(item, []).error_code == "internal_error"
-
-
-class Linguist(FakeRecognizer):
-    """Knows German by speech that is there, and takes silence for French."""
-
-    def detect_language(self, windows: Sequence[np.ndarray]) -> list[dict[str, float]]:
-        self.asked = getattr(self, "asked", 0) + 1
-        self.windows = len(windows)
-        spoken = [speech_seconds(window) > 1.0 for window in windows]
-        return [{"de": 0.7, "nl": 0.2, "fr": 0.1} if s else {"fr": 0.9, "de": 0.1} for s in spoken]
-
-
-def linguist() -> Linguist:
-    return Linguist(languages=("de", "fr", "nl"))
-
-
-def test_the_language_is_voted_by_windows_that_speak(save: Save, clips: Clips) -> None:
-    path = save(np.concatenate([np.zeros(60 * RATE, np.float32), joined(clips[:4], 0.3)]))
-    recognizer = linguist()
-    transcript = row(path, recognizer)
-    assert transcript.language == "de"
-    assert transcript.language_prob == pytest.approx(0.7)
-    assert {request.options.language for request in recognizer.requests} == {"de"}
-    assert row(path, linguist(), PipelineOptions(languages=("nl", "fr"))).language == "nl"
-
-
-class Polyglot(FakeRecognizer):
-    """Loud windows are Spanish, which it is not sure of, faint ones French; its texts are likelier so."""
-
-    spanish = 0.35
-
-    def detect_language(self, windows: Sequence[np.ndarray]) -> list[dict[str, float]]:
-        es = self.spanish
-        return [{"it": 0.9 - es, "es": es, "fr": 0.1} if loud(w) else {"fr": 0.8, "es": 0.2} for w in windows]
-
-
-def loud(samples: np.ndarray) -> bool:
-    return bool(np.abs(samples).max() > 0.25)
-
-
-def in_its_language(request: WindowRequest, result: WindowResult) -> WindowResult:
-    spoken = "es" if loud(request.samples) else "fr"
-    language = request.options.language
-    return replace(result, language=language, avg_logprob=-0.2 if language == spoken else -0.7)
-
-
-def polyglot() -> Polyglot:
-    return Polyglot(in_its_language, languages=("es", "fr", "it"))
-
-
-def test_where_the_language_is_unsure_the_likelier_text_stands(save: Save, clips: Clips) -> None:
-    transcript = row(save(0.9 * clips[0][1] / np.abs(clips[0][1]).max()), polyglot())
-    assert (transcript.language, transcript.language_prob) == ("es", None)
-    (window,) = transcript.windows
-    assert window.language == "es"
-    assert "in it" in [other.source for other in window.hypotheses]
-
-
-def test_a_row_that_changes_its_language_is_written_in_both(save: Save, clips: Clips) -> None:
-    spoken = joined(clips, 0.4)
-    spoken *= 0.9 / np.abs(spoken).max()
-    recognizer = polyglot()
-    recognizer.spanish = 0.6
-    transcript = row(save(np.concatenate([spoken, spoken, 0.27 * spoken])), recognizer)
-    boundary = 2 * len(spoken) / RATE
-    for window in transcript.windows:
-        if window.text and window.end < boundary:
-            assert window.language == "es"
-        elif window.text and window.start > boundary + 1:
-            assert window.language == "fr"
-    assert transcript.language == "es"
-    assert row(save(spoken), recognizer, language="it").language == "it"
-
-
-def test_a_given_language_is_taken_and_an_unknown_one_refused(save: Save, clips: Clips) -> None:
-    path = save(clips[0][1])
-    recognizer = linguist()
-    transcript = row(path, recognizer, language="fr")
-    assert (transcript.language, transcript.language_prob) == ("fr", None)
-    assert not hasattr(recognizer, "asked")
-    assert row(path, linguist(), PipelineOptions(language="nl")).language == "nl"
-    assert row(path, linguist(), language="xx").error_code == "bad_language"
-
-
-@pytest.mark.usefixtures("short_spans")
-def test_the_spans_of_a_row_vote_once_and_alike(save: Save, clips: Clips) -> None:
-    path = save(joined(clips * 2, 0.3))
-    item = AudioItem("row", "a", str(path))
-    recognizer = linguist()
-    spans = run_units([(u, path) for u in split_item(item, probe(path))], recognizer, PipelineOptions())
-    assert len(spans) >= 3
-    assert recognizer.asked == 1
-    assert recognizer.windows == 5
-    assert {(span.language, round(span.language_prob or 0, 6)) for span in spans.values()} == {("de", 0.7)}
 
 
 def test_the_transcriber_wants_units_until_its_slots_are_full(save: Save, clips: Clips) -> None:

@@ -50,7 +50,7 @@ class BeamSearch:
         for at, token in enumerate(slot.decoding.prompt):
             rows = self._reader.step([token] * self._width, [at] * self._width).rows()
             if at == slot.sot:
-                slot.decoding.no_speech_prob = self._rules.no_speech_prob(rows[0])
+                self._rules.begin(slot.decoding, rows[0])
         return rows
 
     def _extend(

@@ -139,7 +139,7 @@ class DecoderEngine:
         choosing = []
         for row, slot in enumerate(running[i] for i in wanted):
             if slot.fed == slot.sot:
-                slot.decoding.no_speech_prob = self._rules.no_speech_prob(scores.rows([row])[0])
+                self._rules.begin(slot.decoding, scores.rows([row])[0])
             if slot.chooses:
                 choosing.append(row)
                 slot.listened.append(listened[wanted[row], : slot.groups])

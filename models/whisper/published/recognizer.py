@@ -42,7 +42,7 @@ from asr_batch.models.whisper.alignment import alignment_heads, word_times
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.outcome import window_result
 from asr_batch.models.whisper.published.graphs import Cache, PublishedEncoder, keep_rows, open_decoder
-from asr_batch.models.whisper.rules import Decoding, TokenRules
+from asr_batch.models.whisper.rules import Decoding, TokenRules, language_chances
 from asr_batch.models.whisper.silence import features
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
 
@@ -228,7 +228,7 @@ class PublishedWhisper:
         for job, row in zip(group, logits, strict=True):
             job.batch = self._batches
             at = sot_index(self._config, job.decoding.prompt)
-            job.decoding.no_speech_prob = self._rules.no_speech_prob(row[at])
+            self._rules.begin(job.decoding, row[at])
         self._running = group
         self._choose(np.ascontiguousarray(logits[:, -1]))
 
@@ -292,19 +292,17 @@ class PublishedWhisper:
             filter_width=self._config.median_filter_width,
         )
 
-    def detect_language(self, windows: Sequence[Samples]) -> list[dict[str, float]]:
+    def detect_language(
+        self, windows: Sequence[Samples], among: Sequence[str] = ()
+    ) -> list[dict[str, float]]:
         """Probability of each language after start-of-transcript (empty for an English-only model)."""
         if not self._config.multilingual or not windows:
             return [{} for _ in windows]
-        codes = sorted(self._config.languages)
-        ids = [self._config.languages[code] for code in codes]
         out = []
         for samples in windows:
             hidden = self._encode([samples])
             rows, _ = self._decoder.prefill(np.array([[self._config.sot]], np.int64), hidden)
-            logits = rows[0, -1, ids]
-            weights = np.exp(logits - logits.max())
-            out.append(dict(zip(codes, (weights / weights.sum()).tolist(), strict=True)))
+            out.append(dict(language_chances(rows[0, -1], self._config, among)))
         return out
 
     def confirm(self) -> bool:

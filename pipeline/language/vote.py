@@ -5,6 +5,7 @@ All spans of a row use the same windows and so agree; results are cached for the
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,8 +21,17 @@ from asr_batch.pipeline.audio.reader import AudioInfo, length_of
 from asr_batch.pipeline.audio.reread import Rereader
 from asr_batch.pipeline.audio.source import Source
 from asr_batch.pipeline.decoding import Choice
+from asr_batch.pipeline.guards import prepared
+from asr_batch.pipeline.language.turns import Turns
 from asr_batch.pipeline.options import PipelineOptions
-from asr_batch.pipeline.thresholds import LEAST_CHANCE, MOST_LANGUAGES, SECOND_LANGUAGE, SURE_CHANCE, VOTERS
+from asr_batch.pipeline.thresholds import (
+    LEAST_CHANCE,
+    MORE_VOTERS,
+    MOST_LANGUAGES,
+    SECOND_LANGUAGE,
+    SURE_CHANCE,
+    VOTERS,
+)
 from asr_batch.pipeline.windows.planning import SPEECH
 
 _ENOUGH = 1.5  # seconds of speech that a voter needs
@@ -31,11 +41,15 @@ _FIRST_LOOK = 6  # positions of the first round; each round doubles them
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The language of a row, its probability (None: it was given), and a `choice` if others are likely."""
+    """The language of a row and its probability (None: it was given).
+
+    If it was detected: the `choice` that its windows have, and the `turns` of a row whose language changes.
+    """
 
     language: str | None
     prob: float | None = None
     choice: Choice | None = None
+    turns: Turns | None = None
 
 
 class LanguageVote:
@@ -75,20 +89,38 @@ class LanguageVote:
         end = unit.item.end
         if end is None:
             end = max(info.duration or length_of(source, track), start + 1.0)
-        window = self._recognizer.info.window
+        stretch = (start, end)
         found: dict[float, float] = {}
-        places = _FIRST_LOOK
+        answer = Answer(None)
+        for wanted in (VOTERS, MORE_VOTERS):
+            self._look(found, wanted, source, stretch, channel, track)
+            voters = self._hear(source, stretch, channel, track, _voters(found, wanted))
+            answer = self._vote([_prepared(samples) for _, samples in voters])
+            if answer.turns is None:
+                break
+        return answer
+
+    def _look(
+        self,
+        found: dict[float, float],
+        wanted: int,
+        source: Source,
+        stretch: tuple[float, float],
+        channel: str,
+        track: int | None,
+    ) -> None:
+        """Add places to `found`, with their seconds of speech, until enough speak or all are there."""
+        start, end = stretch
+        window = self._recognizer.info.window
+        places = min(_FIRST_LOOK, max(1, math.ceil((end - start) / window)))
         while True:
             step = (end - start) / places
             asked = {round(max(0.0, (index + 0.5) * step - window / 2), 2) for index in range(places)}
-            heard = self._hear(source, (start, end), channel, track, sorted(asked - found.keys()))
+            heard = self._hear(source, stretch, channel, track, sorted(asked - found.keys()))
             found |= {at: _speech(samples) for at, samples in heard}
-            if sum(speech >= _ENOUGH for speech in found.values()) >= VOTERS or step <= window:
-                break
+            if sum(speech >= _ENOUGH for speech in found.values()) >= wanted or step <= window:
+                return
             places *= 2
-        chosen = _voters(found)
-        voters = self._hear(source, (start, end), channel, track, chosen)
-        return self._vote([samples for _, samples in voters])
 
     def _hear(
         self,
@@ -109,7 +141,7 @@ class LanguageVote:
             reader.close()
 
     def _vote(self, windows: Sequence[Samples]) -> Answer:
-        """Mean probabilities over the windows; a choice if they disagree, or if a single one is unsure."""
+        """Mean probabilities over the windows; turns if they disagree."""
         voters = self._chances([part for part in windows if len(part)])
         total: dict[str, float] = {}
         for chances in voters:
@@ -119,29 +151,18 @@ class LanguageVote:
             return Answer(None)
         ranked = sorted(total, key=lambda code: (-total[code], code))
         prob = total[ranked[0]] / sum(total.values())
-        spoken = {ranked[0], *_candidates(voters, ranked, prob)}
-        languages = tuple(code for code in ranked if code in spoken)[:MOST_LANGUAGES]
-        return Answer(
-            ranked[0],
-            prob,
-            Choice(languages, lambda samples: self._chances([samples])[0]) if len(languages) > 1 else None,
-        )
+        heard = {code for chances in voters for code, chance in chances.items() if chance >= SECOND_LANGUAGE}
+        spoken = tuple(code for code in ranked if code == ranked[0] or code in heard)[:MOST_LANGUAGES]
+        unsure = voters[0] if len(voters) == 1 and prob < SURE_CHANCE else {}
+        likely = {
+            code: unsure[code] for code in ranked[:MOST_LANGUAGES] if unsure.get(code, 0) >= LEAST_CHANCE
+        }
+        turns = Turns(spoken, self._recognizer.detect_language) if len(spoken) > 1 else None
+        return Answer(ranked[0], prob, Choice(likely, self._options.languages), turns)
 
     def _chances(self, windows: Sequence[Samples]) -> list[dict[str, float]]:
         """Probability of each candidate language in each window."""
-        allowed = self._options.languages
-        return [
-            {code: chance for code, chance in chances.items() if not allowed or code in allowed}
-            for chances in self._recognizer.detect_language(windows)
-        ]
-
-
-def _candidates(voters: Sequence[dict[str, float]], ranked: Sequence[str], prob: float) -> set[str]:
-    """Candidate languages besides the most likely one, `ranked[0]`, of probability `prob`."""
-    if len(voters) == 1:
-        likely = [code for code in ranked[:MOST_LANGUAGES] if voters[0][code] >= LEAST_CHANCE]
-        return set(likely) if prob < SURE_CHANCE else set()
-    return {code for chances in voters for code, chance in chances.items() if chance >= SECOND_LANGUAGE}
+        return self._recognizer.detect_language(windows, self._options.languages)
 
 
 def _speech(samples: Samples) -> float:
@@ -149,11 +170,20 @@ def _speech(samples: Samples) -> float:
     return sum(float(np.count_nonzero(part.speech >= SPEECH)) for part in Meter().measure([samples])) / 100
 
 
-def _voters(found: dict[float, float]) -> list[float]:
+def _prepared(samples: Samples) -> Samples:
+    """The window as it is decoded."""
+    parts = list(Meter().measure([samples]))
+    if not parts:
+        return samples
+    level, speech = (np.concatenate([getattr(part, name) for part in parts]) for name in ("level", "speech"))
+    return prepared(samples, level, speech >= SPEECH)
+
+
+def _voters(found: dict[float, float], wanted: int) -> list[float]:
     """Positions of the voters in order of time: those with enough speech, spread evenly; else the best."""
     speaking = sorted(at for at, speech in found.items() if speech >= _ENOUGH)
     if not speaking:
         return [min(found, key=lambda at: (-found[at], at))]
-    if len(speaking) <= VOTERS:
+    if len(speaking) <= wanted:
         return speaking
-    return [speaking[index * len(speaking) // VOTERS] for index in range(VOTERS)]
+    return [speaking[index * len(speaking) // wanted] for index in range(wanted)]

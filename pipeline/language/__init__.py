@@ -1,0 +1,1 @@
+"""Which language a row is spoken in, and where it changes."""

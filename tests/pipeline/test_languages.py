@@ -1,0 +1,219 @@
+"""The language of a row, of its windows, and where it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pipeline_lab import RATE, FakeRecognizer, check_tiling, joined, row, run_units, speech_seconds
+
+from asr_batch.manifests.records import AudioItem
+from asr_batch.models.recognizer import WindowRequest, WindowResult
+from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Meter
+from asr_batch.pipeline.audio.reader import probe
+from asr_batch.pipeline.language.turns import Turns, likeliest_turns
+from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.windows import spans as spans_of_rows
+from asr_batch.pipeline.windows.planning import plan
+from asr_batch.pipeline.windows.spans import split_item
+
+Clips = list[tuple[str, np.ndarray]]
+Save = Callable[..., Path]
+
+
+class Linguist(FakeRecognizer):
+    """Knows German by speech that is there, and takes silence for French."""
+
+    def detect_language(
+        self, windows: Sequence[np.ndarray], among: Sequence[str] = ()
+    ) -> list[dict[str, float]]:
+        self.asked = getattr(self, "asked", 0) + 1
+        self.windows = len(windows)
+        spoken = [speech_seconds(window) > 1.0 for window in windows]
+        found = [{"de": 0.7, "nl": 0.2, "fr": 0.1} if s else {"fr": 0.9, "de": 0.1} for s in spoken]
+        return [{code: row[code] for code in row if not among or code in among} for row in found]
+
+
+def linguist() -> Linguist:
+    return Linguist(languages=("de", "fr", "nl"))
+
+
+def loud(samples: np.ndarray) -> bool:
+    return bool(np.abs(samples).max() > 0.25)
+
+
+class Polyglot(FakeRecognizer):
+    """Loud windows are Spanish, which it is not sure of, faint ones French; its texts are likelier so."""
+
+    spanish = 0.35
+
+    def detect_language(
+        self, windows: Sequence[np.ndarray], among: Sequence[str] = ()
+    ) -> list[dict[str, float]]:
+        es = self.spanish
+        return [
+            {"it": 0.88 - es, "es": es, "fr": 0.1, "la": 0.015, "ro": 0.005}
+            if loud(w)
+            else {"fr": 0.8, "es": 0.2}
+            for w in windows
+        ]
+
+
+def in_its_language(request: WindowRequest, result: WindowResult) -> WindowResult:
+    spoken = "es" if loud(request.samples) else "fr"
+    language = request.options.language
+    return replace(result, language=language, avg_logprob=-0.2 if language == spoken else -0.7)
+
+
+def polyglot() -> Polyglot:
+    return Polyglot(in_its_language, languages=("es", "fr", "it", "la", "ro"))
+
+
+def test_the_language_is_voted_by_windows_that_speak(save: Save, clips: Clips) -> None:
+    path = save(np.concatenate([np.zeros(60 * RATE, np.float32), joined(clips[:4], 0.3)]))
+    recognizer = linguist()
+    transcript = row(path, recognizer)
+    assert transcript.language == "de"
+    assert transcript.language_prob == pytest.approx(0.7)
+    assert {request.options.language for request in recognizer.requests} == {"de"}
+    assert row(path, linguist(), PipelineOptions(languages=("nl", "fr"))).language == "nl"
+
+
+def test_where_the_language_is_unsure_the_likelier_text_stands(save: Save, clips: Clips) -> None:
+    recognizer = polyglot()
+    transcript = row(save(0.9 * clips[0][1] / np.abs(clips[0][1]).max()), recognizer)
+    assert (transcript.language, transcript.language_prob) == ("es", None)
+    (window,) = transcript.windows
+    assert window.language == "es"
+    assert {segment.language for segment in transcript.segments} == {"es"}
+    assert "in it" in [other.source for other in window.hypotheses]
+    asked = {request.options.language for request in recognizer.requests}
+    assert asked == {"it", "es", "fr", "la"}  # Romanian is under one in a hundred
+
+
+def test_a_row_that_changes_its_language_is_written_in_both(save: Save, clips: Clips) -> None:
+    spoken = joined(clips, 0.4)
+    spoken *= 0.9 / np.abs(spoken).max()
+    recognizer = polyglot()
+    recognizer.spanish = 0.6
+    transcript = row(save(np.concatenate([spoken, spoken, 0.27 * spoken])), recognizer)
+    boundary = 2 * len(spoken) / RATE
+    check_tiling(transcript, 0.0, 1.5 * boundary)
+    for window in transcript.windows:
+        if window.text:
+            assert window.language == ("es" if window.start < boundary - 0.5 else "fr")
+    assert any(abs(window.start - boundary) < 0.5 for window in transcript.windows)  # parted there
+    for segment in transcript.segments:
+        assert segment.language == ("es" if segment.end < boundary else "fr")
+    assert transcript.language == "es"
+    assert row(save(spoken), recognizer, language="it").language == "it"
+
+
+def hears(languages: dict[str, float]) -> Callable[[WindowRequest, WindowResult], WindowResult]:
+    def speak(request: WindowRequest, result: WindowResult) -> WindowResult:
+        faint = not loud(request.samples)
+        result = in_its_language(request, result)
+        return replace(result, languages=tuple(languages.items()) if faint else (("es", 0.99),))
+
+    return speak
+
+
+@pytest.mark.parametrize(
+    ("languages", "spoken", "options"),
+    [
+        ({"fr": 0.7, "es": 0.3}, "fr", PipelineOptions()),
+        ({"es": 0.55, "fr": 0.45}, "es", PipelineOptions()),
+        ({"fr": 0.7, "es": 0.3}, "es", PipelineOptions(languages=("es", "it"))),
+        ({"fr": 0.7, "es": 0.3}, "es", PipelineOptions(language="es")),
+    ],
+)
+def test_a_window_in_which_another_language_is_heard_is_written_in_it(
+    save: Save, clips: Clips, languages: dict[str, float], spoken: str, options: PipelineOptions
+) -> None:
+    """A minute of Spanish votes; what the decoder itself hears in a window tells of the rest."""
+    speech = joined(clips, 0.4)
+    speech *= 0.9 / np.abs(speech).max()
+    samples = np.concatenate([*[speech] * 6, 0.27 * speech, *[speech] * 6])
+    recognizer = FakeRecognizer(hears(languages), languages=("es", "fr", "it"))
+    recognizer.detect_language = lambda windows, among=(): [{"es": 1.0} for _ in windows]  # type: ignore
+    transcript = row(save(samples), recognizer, options)
+    first, last = 6 * len(speech) / RATE, 7 * len(speech) / RATE
+    inside = {w.language for w in transcript.windows if w.text and w.start > first and w.end < last}
+    outside = {w.language for w in transcript.windows if w.text and (w.end < first or w.start > last)}
+    assert (inside, outside) == ({spoken}, {"es"})
+
+
+def test_one_doubtful_word_changes_no_language() -> None:
+    sure, other, doubtful = (0.9, 0.1), (0.05, 0.95), (0.3, 0.7)
+    assert likeliest_turns([sure, doubtful, sure], [3.0, 0.5, 3.0]) == [0, 0, 0]
+    assert likeliest_turns([sure, other, sure], [3.0, 3.0, 3.0]) == [0, 1, 0]
+    assert likeliest_turns([sure, other, other], [3.0, 3.0, 3.0]) == [0, 1, 1]
+    assert likeliest_turns([other], [3.0]) == [1]
+
+
+def test_parted_windows_are_the_window(clips: Clips) -> None:
+    samples = joined(clips[:4], 0.4)
+    samples[len(samples) // 2 :] *= 0.1
+    level = np.abs(samples).max() / 3
+
+    def detect(pieces: Sequence[np.ndarray], among: Sequence[str]) -> list[dict[str, float]]:
+        assert among == ("es", "fr")
+        return [{"es": 0.98, "fr": 0.02} if np.abs(p).max() > level else {"fr": 1.0} for p in pieces]
+
+    whole = list(plan(Meter().measure([samples]), 30.0))
+    parts = list(Turns(("es", "fr"), detect).parted(whole))
+    assert [language for _, language in parts] == ["es", "fr"]
+    windows = [window for window, _ in parts]
+    assert [window.index for window in windows] == [0, 1]
+    assert (windows[0].start, windows[-1].end, windows[-1].cut) == (
+        whole[0].start,
+        whole[-1].end,
+        whole[-1].cut,
+    )
+    assert np.array_equal(np.concatenate([window.samples for window in windows]), samples)
+    for left, right in pairwise(windows):
+        assert left.end == right.start
+    for window in windows:
+        assert len(window.samples) == window.end - window.start
+        assert len(window.level) == len(window.speech) == -(-len(window.samples) * FRAMES_PER_SECOND // RATE)
+
+
+def test_plain_decodes_each_window_in_the_language_that_it_is_likeliest_in(save: Save, clips: Clips) -> None:
+    speech = joined(clips, 0.4)
+    speech *= 0.9 / np.abs(speech).max()
+    recognizer = FakeRecognizer(hears({"fr": 0.4, "es": 0.3}), languages=("es", "fr", "it"))
+    recognizer.detect_language = lambda windows, among=(): [{"es": 1.0} for _ in windows]  # type: ignore
+    transcript = row(save(np.concatenate([speech, 0.27 * speech])), recognizer, PipelineOptions(plain=True))
+    border = len(speech) / RATE
+    for window in transcript.windows:
+        if window.end < border or window.start > border:
+            assert window.language == ("es" if window.end < border else "fr")
+
+
+def test_a_given_language_is_taken_and_an_unknown_one_refused(save: Save, clips: Clips) -> None:
+    path = save(clips[0][1])
+    recognizer = linguist()
+    transcript = row(path, recognizer, language="fr")
+    assert (transcript.language, transcript.language_prob) == ("fr", None)
+    assert not hasattr(recognizer, "asked")
+    assert row(path, linguist(), PipelineOptions(language="nl")).language == "nl"
+    assert row(path, linguist(), language="xx").error_code == "bad_language"
+
+
+def test_the_spans_of_a_row_vote_once_and_alike(
+    save: Save, clips: Clips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spans_of_rows, "LONG", 40.0)
+    monkeypatch.setattr(spans_of_rows, "SPAN", 20.0)
+    path = save(joined(clips * 2, 0.3))
+    item = AudioItem("row", "a", str(path))
+    recognizer = linguist()
+    spans = run_units([(u, path) for u in split_item(item, probe(path))], recognizer, PipelineOptions())
+    assert len(spans) >= 3
+    assert recognizer.asked == 1
+    assert recognizer.windows == 5
+    assert {(span.language, round(span.language_prob or 0, 6)) for span in spans.values()} == {("de", 0.7)}
