@@ -50,8 +50,8 @@ size.
 
 _BRIEF, _SURE = 6 * SAMPLE_RATE, 0.9
 """Windows with fewer samples and a lower probability of the most likely language are padded to the model's
-length for language detection: of 380 human clips base then detects 356 correctly (as many as if all short ones
-are padded), and 352 with measured silence.
+length for language detection: of 380 human clips base then detects 356 correctly (as many as if all short
+ones are padded), and 352 with measured silence.
 """
 
 _SETTLED = 20
