@@ -5,10 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, InvalidStateError, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from queue import Empty, SimpleQueue
+from threading import Thread, current_thread
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from asr_batch.manifests.location import is_remote
 
@@ -16,6 +21,13 @@ if TYPE_CHECKING:
     from asr_batch.pipeline.audio.reader import AudioInfo
 
 Probe = Callable[[Path], "AudioInfo"]
+T = TypeVar("T")
+
+PATIENCE = 120.0
+"""Seconds that a look at a file may take, beside the time to read it."""
+
+_SLOWEST = 5e6  # bytes a second
+_MOST_STUCK = 64  # threads that never came back, beyond which no look is begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +85,100 @@ def look_at(location: str, *, prober: Probe = probe) -> FileFacts:
         except Exception:  # noqa: BLE001 - the worker meets the same file and says why it cannot be read
             info = None
     return FileFacts(found.st_size, found.st_mtime_ns, sha256, info)
+
+
+class Looks(Generic[T]):
+    """Calls `look` with locations on a few threads, in turn, each for a bounded time.
+
+    What hangs (a mount whose server is gone, a decoder that goes round in circles) keeps its thread, which
+    another replaces; the threads die with the process. `give_up` must be called now and then, or `result`.
+    """
+
+    def __init__(self, look: Callable[[str], T], threads: int = 4, patience: float | None = None) -> None:
+        self._look, self._patience = look, PATIENCE if patience is None else patience
+        self._queue: SimpleQueue[tuple[Future[T], str] | None] = SimpleQueue()
+        self._busy: dict[Thread, tuple[float, Future[T]]] = {}
+        self._wanted, self._alive, self._stuck = threads, 0, 0
+
+    def submit(self, location: str) -> Future[T]:
+        """The look at a file; its result raises TimeoutError where that takes too long."""
+        future: Future[T] = Future()
+        self._queue.put((future, location))
+        if self._alive < self._wanted:
+            self._start()
+        return future
+
+    def give_up(self) -> None:
+        """Settle the looks that take too long."""
+        now = time.monotonic()
+        late = [(thread, future) for thread, (until, future) in list(self._busy.items()) if now > until]
+        for thread, future in late:
+            with suppress(KeyError):  # it has come back just now
+                del self._busy[thread]
+                _settle(future, TimeoutError("the file could not be looked at in time"))
+                self._alive -= 1
+                self._stuck += 1
+                self._start()
+        if self._stuck >= _MOST_STUCK:
+            for future in self._drained():
+                _settle(future, TimeoutError("too many files before it could not be looked at in time"))
+
+    def result(self, future: Future[T]) -> T:
+        """Wait for what a look brings. Raises what it raised, and TimeoutError."""
+        while not future.done():
+            wait([future], timeout=1.0)
+            self.give_up()
+        return future.result()
+
+    def close(self) -> None:
+        """Begin no further look."""
+        for future in self._drained():
+            future.cancel()
+        for _ in range(self._alive):
+            self._queue.put(None)
+
+    def _start(self) -> None:
+        if self._stuck < _MOST_STUCK:
+            self._alive += 1
+            Thread(target=self._work, name="looks", daemon=True).start()
+
+    def _work(self) -> None:
+        thread = current_thread()
+        while (task := self._queue.get()) is not None:
+            future, location = task
+            if not future.set_running_or_notify_cancel():
+                continue
+            until = time.monotonic() + self._patience
+            self._busy[thread] = (until, future)
+            try:
+                more = _reading_time(location)  # where the mount is gone it hangs too
+                self._busy[thread] = (until + more, future)
+                _settle(future, self._look(location))
+            except Exception as error:  # noqa: BLE001 - whoever asked for the result meets it
+                _settle(future, error)
+            if self._busy.pop(thread, None) is None:
+                return  # given up, and replaced
+
+    def _drained(self) -> Iterator[Future[T]]:
+        while True:
+            try:
+                task = self._queue.get_nowait()
+            except Empty:
+                return
+            if task is not None:
+                yield task[0]
+
+
+def _reading_time(location: str) -> float:
+    """Seconds that a slow disk takes to read all of a file."""
+    found = stat_file(location)
+    return found.st_size / _SLOWEST if found else 0.0
+
+
+def _settle(future: Future[T], result: T | Exception) -> None:
+    """Set what a look brought, unless the other side was faster."""
+    with suppress(InvalidStateError):
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections import OrderedDict, deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from asr_batch.jobs.config.fingerprint import Settings
-from asr_batch.jobs.dataset.facts import hash_file, probe, stat_file
+from asr_batch.jobs.dataset.facts import Looks, hash_file, probe, stat_file
 from asr_batch.jobs.dataset.index import Index
 from asr_batch.jobs.dataset.parts import part_names
 from asr_batch.jobs.dataset.tables import load_summary
@@ -69,7 +69,7 @@ class Planner:
     def __init__(self, resume: Resume | None = None, threads: int = 4) -> None:
         self.plan = Plan()
         self._resume = resume
-        self._threads = ThreadPoolExecutor(threads)
+        self._probes = Looks(_probe, threads)
         self._looks: OrderedDict[tuple[int, int, int], Look] = OrderedDict()
         self._sizes: dict[int, tuple[str, tuple[int, int, int]]] = {}
         self._digests: dict[tuple[int, int, int], str] = {}
@@ -82,7 +82,7 @@ class Planner:
         self.plan.misspelt = misspelt(manifest.columns)
         for item, look in self._looked(manifest.rows()):
             self._count(item, look)
-        self._threads.shutdown()
+        self._probes.close()
         return self.plan
 
     def _looked(self, items: Iterator[AudioItem]) -> Iterator[tuple[AudioItem, Look]]:
@@ -101,19 +101,26 @@ class Planner:
         found = stat_file(item.location)
         if found is None:
             gone = not os.path.lexists(item.location)
-            return _missing(item.location) if gone else self._threads.submit(_probe, item.location, None)
-        file = (found.st_dev, found.st_ino, found.st_mtime_ns)
-        known = self._looks.get(file)
-        return known or self._threads.submit(_probe, item.location, file)
+            return _missing(item.location) if gone else self._probes.submit(item.location)
+        known = self._looks.get(_identity(found))
+        return known or self._probes.submit(item.location)
 
     def _with_look(self, item: AudioItem, look: Future[Look] | Look) -> tuple[AudioItem, Look]:
         if isinstance(look, Future):
-            look = _found(look)
+            look = self._found(look)
             if look.file is not None:
                 self._looks[look.file] = look
                 if len(self._looks) > 4096:
                     self._looks.popitem(last=False)
         return item, look
+
+    def _found(self, future: Future[Look]) -> Look:
+        try:
+            return self._probes.result(future)
+        except TimeoutError as error:
+            return Look(error="timeout", message=str(error))
+        except Exception as error:  # noqa: BLE001 - a dry run goes on whatever a file does to a decoder
+            return Look(error="unreadable", message=repr(error))
 
     def _count(self, item: AudioItem, look: Look) -> None:
         plan = self.plan
@@ -186,19 +193,18 @@ class Planner:
         return known
 
 
-def _found(future: Future[Look]) -> Look:
-    try:
-        return future.result()
-    except Exception as error:  # noqa: BLE001 - a dry run goes on whatever a file does to a decoder
-        return Look(error="unreadable", message=repr(error))
-
-
 def _missing(location: str) -> Look:
     name = printable(os.path.basename(location))  # noqa: PTH119 - names that are not UTF-8
     return Look(error="not_found", message=f"{name} does not exist; check the path in the manifest")
 
 
-def _probe(location: str, file: tuple[int, int, int] | None) -> Look:
+def _identity(found: os.stat_result) -> tuple[int, int, int]:
+    return found.st_dev, found.st_ino, found.st_mtime_ns
+
+
+def _probe(location: str) -> Look:
+    found = stat_file(location)
+    file = None if found is None else _identity(found)
     try:
         return Look(seconds=probe(Path(location)).duration, file=file)
     except ItemError as error:

@@ -39,6 +39,7 @@ _LAYOUTS = {
 _WEAK = 0.1  # power of the mix relative to the louder channel: -10 dB
 _HEARD = 1e-7  # power of an audible channel: -70 dBFS
 _AS_LOUD = 0.5  # power: the first of channels with similar level is used
+_FEW = 8  # channels whose products with each other are cheaper than another pass over the samples
 _FADE = 0.01  # seconds from one mix to the next
 _LOUDEST = 4.0  # full scale is 1; larger values in a float file are no sound, and squares would overflow
 
@@ -105,24 +106,25 @@ def usual_weights(count: int, layout: str) -> Float32:
 
 def _drowned(samples: Float32, mono: Float32, weights: Float32) -> int | None:
     """The channel that replaces a much weaker mix, or None."""
-    powers = _power(samples)
+    powers, mixed = _powers(samples, mono, weights)
     heard = np.where(weights > 0, powers, 0.0)
     if heard.max() < _HEARD:
         heard = powers
     loudest = float(heard.max())
-    if loudest < _HEARD or float(_power(mono[:, None])[0]) >= _WEAK * loudest:
+    if loudest < _HEARD or mixed >= _WEAK * loudest:
         return None
     return int(np.argmax(heard >= _AS_LOUD * loudest))
 
 
-def _power(samples: Float32) -> NDArray[np.float64]:
-    """Mean power of each channel without its offset."""
-    mean = samples.mean(axis=0, dtype=np.float64) if samples.shape[1] > 2 else _means(samples)
-    square = np.einsum("ij,ij->j", samples, samples, dtype=np.float64) / len(samples)
-    power: NDArray[np.float64] = np.maximum(square - mean * mean, 0.0)
-    return power
-
-
-def _means(samples: Float32) -> NDArray[np.float64]:
-    """Means of columns; the columns' own sums are faster than a sum along the short axis."""
-    return np.array([samples[:, index].mean(dtype=np.float64) for index in range(samples.shape[1])])
+def _powers(samples: Float32, mono: Float32, weights: Float32) -> tuple[NDArray[np.float32], float]:
+    """Mean power of each channel and of their mix, without offsets."""
+    count = samples.shape[1]
+    means = np.full(len(samples), 1 / len(samples), np.float32) @ samples
+    # Squares of an offset would eat the digits, those of nonsense overflow.
+    samples = np.clip(samples - means, -_LOUDEST, _LOUDEST)
+    if count > _FEW:
+        powers: NDArray[np.float32] = np.einsum("ij,ij->j", samples, samples) / len(samples)
+        rest = mono - mono.mean()
+        return powers, float(rest @ rest) / len(rest)
+    products = samples.T @ samples / len(samples)
+    return np.diagonal(products), float(weights @ products @ weights)

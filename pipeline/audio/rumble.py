@@ -23,20 +23,23 @@ _BETA = 5.0  # Kaiser's: 55 dB
 _SECOND = SAMPLE_RATE
 _SIZE = 18_000  # of the transform: a second and both sides, a product of small primes
 _LOUD, _SHARE = 10**-4.5, 0.1  # power, and share of the power of everything above it
-_GROUP = 100  # samples per mean in the first, coarse check
-_MOST_HIDDEN = 2.5  # power that such means lose at 80 Hz, at most
+_GROUP = 20  # samples whose mean is taken for a first look
+_SURE = 0.7  # of the limits: what is weaker at a first look is weaker indeed
 _FADE = SAMPLE_RATE // 20
 _TELLING = SAMPLE_RATE // 4  # minimum samples of a partial second that is judged separately
 
 
-def _low_pass() -> np.ndarray:
-    place = np.arange(-HALF, HALF + 1)
-    taps = np.sinc(2 * _CUTOFF / SAMPLE_RATE * place) * np.kaiser(2 * HALF + 1, _BETA)
-    taps = np.pad(taps / taps.sum(), (0, _SIZE - len(taps)))
-    return np.fft.rfft(np.roll(taps, -HALF)).astype(np.complex64)
+def _low_pass(half: int, rate: float) -> np.ndarray:
+    place = np.arange(-half, half + 1)
+    taps = np.sinc(2 * _CUTOFF / rate * place) * np.kaiser(2 * half + 1, _BETA)
+    scaled: np.ndarray = taps / taps.sum()
+    return scaled
 
 
-_FILTER = _low_pass()
+_FILTER = np.fft.rfft(np.roll(np.pad(_low_pass(HALF, SAMPLE_RATE), (0, _SIZE - 2 * HALF - 1)), -HALF))
+_FILTER = _FILTER.astype(np.complex64)
+_COARSE = _low_pass(HALF // _GROUP, SAMPLE_RATE / _GROUP).astype(np.float32)
+_MEAN = np.full(_GROUP, 1 / _GROUP, np.float32)
 
 
 def without_rumble(blocks: Iterable[Samples]) -> Iterator[Samples]:
@@ -73,8 +76,7 @@ def _cleaned(around: Samples, before: float | None) -> tuple[Samples, float]:
     `before` is the share for the previous second, from which this one fades; None: there is none.
     """
     samples = around[HALF:-HALF]
-    suspect = _hum_power(samples) * _MOST_HIDDEN >= _LOUD
-    if not suspect and not before:
+    if not before and not _suspect(around, samples):
         return samples, 0.0
     low = np.fft.irfft(np.fft.rfft(around, _SIZE) * _FILTER, _SIZE)[HALF : HALF + len(samples)]
     low = low.astype(np.float32)
@@ -91,10 +93,12 @@ def _cleaned(around: Samples, before: float | None) -> tuple[Samples, float]:
     return clean, share
 
 
-def _hum_power(samples: Samples) -> float:
-    """Power of the rest of the samples in means of 6 ms."""
-    count = len(samples) // _GROUP
-    if not count:
-        return float(np.square(samples).mean()) if len(samples) else 0.0
-    means = samples[: count * _GROUP].reshape(count, _GROUP).mean(axis=1)
-    return float(np.square(means).mean())
+def _suspect(around: Samples, samples: Samples) -> bool:
+    """Whether rumble is loud enough to look closely, by a twentieth of the samples."""
+    count = len(around) // _GROUP
+    if count < len(_COARSE) + 1:
+        return True
+    means = around[: count * _GROUP].reshape(count, _GROUP) @ _MEAN
+    low = np.convolve(means, _COARSE, "valid")
+    power, whole = float(low @ low) / len(low), float(samples @ samples) / len(samples)
+    return power >= _SURE * max(_LOUD, _SHARE * (whole - power))

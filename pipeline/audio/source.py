@@ -6,7 +6,9 @@ import hashlib
 import io
 import os
 import stat
-from collections.abc import Callable, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -82,14 +84,21 @@ def open_source(source: Source) -> io.BufferedIOBase:
 
 
 class View(io.RawIOBase):
-    """The bytes [first, last) of another stream as a file, some of them replaced by `patches`."""
+    """Some bytes of another stream as a file of its own: stretches [first, last) one after the other.
+
+    `patches` replaces bytes, by their place in the view.
+    """
 
     def __init__(
-        self, stream: io.BufferedIOBase, first: int, last: int, patches: Mapping[int, bytes] | None = None
+        self,
+        stream: io.BufferedIOBase,
+        stretches: Sequence[tuple[int, int]],
+        patches: Mapping[int, bytes] | None = None,
     ) -> None:
         super().__init__()
-        self._stream, self._first, self._length = stream, first, max(0, last - first)
-        self._patches = patches or {}
+        self._stream, self._stretches, self._patches = stream, stretches, patches or {}
+        self._ends = list(accumulate(max(0, last - first) for first, last in stretches))
+        self.size = self._ends[-1] if self._ends else 0
         self._place = 0
 
     def readable(self) -> bool:
@@ -106,15 +115,14 @@ class View(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         """Move; an offset before the first byte is the first byte."""
-        base = (0, self._place, self._length)[whence]
+        base = (0, self._place, self.size)[whence]
         self._place = max(0, base + offset)
         return self._place
 
     def readinto(self, buffer: Any, /) -> int:
         """Fill the buffer with the available bytes."""
-        wanted = max(0, min(len(buffer), self._length - self._place))
-        self._stream.seek(self._first + self._place)
-        data = bytearray(self._stream.read(wanted))
+        wanted = max(0, min(len(buffer), self.size - self._place))
+        data = self._bytes(self._place, wanted)
         for place, patch in self._patches.items():
             for offset, value in enumerate(patch, place - self._place):
                 if 0 <= offset < len(data):
@@ -122,6 +130,21 @@ class View(io.RawIOBase):
         buffer[: len(data)] = data
         self._place += len(data)
         return len(data)
+
+    def _bytes(self, place: int, count: int) -> bytearray:
+        """So many bytes, fewer where the stream below has been cut meanwhile."""
+        data = bytearray()
+        index = bisect_right(self._ends, place)
+        while len(data) < count:
+            at = place + len(data)
+            behind = self._ends[index] - at
+            self._stream.seek(self._stretches[index][1] - behind)
+            part = self._stream.read(min(behind, count - len(data)))
+            if not part:
+                break
+            data += part
+            index += len(part) == behind
+        return data
 
     def close(self) -> None:
         """Close the underlying stream too."""

@@ -59,6 +59,7 @@ def write(
     video: float = 0.0,
     default: int | None = None,
     skip: Sequence[int] = (),
+    bit_rate: int = 64_000,
 ) -> Path:
     """One file. `tracks` of samples [n] or [channels, n] at `rate`; they begin at `start`; `gap` is a second
     of the sound and how long nothing comes there; `video` seconds of picture from 0 on; `skip` packets.
@@ -72,7 +73,7 @@ def write(
         streams = [container.add_stream(codec, rate=rate) for _ in tracks]
         for index, stream in enumerate(streams):
             stream.layout = layout
-            stream.bit_rate = 64_000
+            stream.bit_rate = bit_rate
             if default is not None:
                 stream.disposition = av.stream.Disposition(int(index == default))
         packets = list(_encoded_picture(picture, video)) if picture else []

@@ -9,11 +9,11 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from asr_batch.jobs.config.fingerprint import Settings
-from asr_batch.jobs.dataset.facts import FileFacts, look_at, stat_file
+from asr_batch.jobs.dataset.facts import FileFacts, Looks, look_at, stat_file
 from asr_batch.jobs.dataset.index import STATUSES, Index, file_hash, work_hash
 from asr_batch.manifests.location import is_remote
 from asr_batch.manifests.records import AudioItem
@@ -96,15 +96,6 @@ class Resume:
         return int(self.index.entries[position]["audio"]) == hash(sha256)
 
 
-def _result(future: Future[FileFacts]) -> FileFacts:
-    """The facts of a file; empty after an error, which the worker will then report."""
-    try:
-        return future.result()
-    except Exception:
-        log.exception("a file could not be examined")
-        return FileFacts()
-
-
 class Feed:
     """Iterates over rows to transcribe without blocking the driver.
 
@@ -120,8 +111,8 @@ class Feed:
         threads: int = 4,
         looker: Looker = look_at,
     ) -> None:
-        self._items, self._resume, self._ahead, self._looker = items, resume, ahead, looker
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="facts")
+        self._items, self._resume, self._ahead = items, resume, ahead
+        self._looks = Looks(looker, threads)
         self._waiting: deque[tuple[AudioItem, int | None, Future[FileFacts]]] = deque()
         self._ended = False
         self.passed = 0
@@ -139,12 +130,13 @@ class Feed:
 
         Skips at most `budget` finished rows, so that the caller can look after its workers.
         """
+        self._looks.give_up()
         for _ in range(budget):
             self._read_ahead()
             if not self._waiting or not self._waiting[0][2].done():
                 return None
             item, position, future = self._waiting.popleft()
-            facts = _result(future)
+            facts = self._facts(future)
             if position is not None and self._resume.same_audio(position, facts.sha256):
                 self._pass_over(item, position)
                 continue
@@ -171,7 +163,7 @@ class Feed:
         if position is not None and self._resume.unchanged(position, item):
             self._pass_over(item, position)
             return
-        self._waiting.append((item, position, self._threads.submit(self._looker, item.location)))
+        self._waiting.append((item, position, self._looks.submit(item.location)))
 
     def _pass_over(self, item: AudioItem, position: int) -> None:
         self.passed += 1
@@ -189,8 +181,16 @@ class Feed:
         for item, _, future in self._waiting:
             if total > enough:
                 return total
-            total += Task(item, "", future.result()).seconds
+            total += Task(item, "", self._facts(future)).seconds
         return total if self._ended else math.inf
+
+    def _facts(self, future: Future[FileFacts]) -> FileFacts:
+        """What is known of a file; nothing where looking at it failed: its worker meets it and says why."""
+        try:
+            return self._looks.result(future)
+        except Exception:
+            log.exception("a file could not be looked at")
+            return FileFacts()
 
     def wait(self, seconds: float) -> None:
         """Wait for the facts of the next row."""
@@ -203,7 +203,5 @@ class Feed:
     def close(self) -> None:
         """Stop reading and probing."""
         self._ended = True
-        for _, _, future in self._waiting:
-            future.cancel()
         self._waiting.clear()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._looks.close()

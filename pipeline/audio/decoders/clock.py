@@ -13,19 +13,22 @@ LONGEST_GAP = 3600.0
 """Maximum gap in seconds that is believed if the container's length does not confirm it."""
 
 _RESTART = -1.0  # a larger jump back is a new recording that follows the old one
+_UNDONE = 1.0  # a jump back that takes back the jump before it but for so much: one of the two is false
 _EXACT = 0.005
 
 
 class Clock:
     """Places frames one after the other. `zero` is the container's time of the file's second 0.
 
-    `damaged`: every gap of this file is a hole.
+    `restarts` counts the jumps back, `undone` those of them that took back the jump before.
     """
 
-    def __init__(self, zero: float, length: float, damage: Damage, damaged: bool = False) -> None:
+    def __init__(self, zero: float, length: float, damage: Damage) -> None:
         self.position = 0.0
-        self.restarts = 0
-        self._zero, self._length, self._damage, self._damaged = zero, length, damage, damaged
+        self.restarts = self.undone = 0
+        self._zero, self._length, self._damage = zero, length, damage
+        self._gaps: list[tuple[float, float]] = []
+        self._jump = 0.0
 
     def second(self, time: float | None) -> float:
         """The second of the file for a container time; without a time, the current end."""
@@ -34,8 +37,10 @@ class Clock:
     def place(self, time: float | None, seconds: float, damaged: bool) -> float:
         """The start of the next frame, `seconds` long; `damaged`: something was lost before it."""
         at = self._believed(time, _EXACT if damaged else JITTER)
-        if damaged or (self._damaged and self.position):
+        if damaged:
             self._damage.add(self.position, at)
+        elif at > self.position:
+            self._gaps.append((self.position, at))
         self.position = at + seconds
         return at
 
@@ -46,8 +51,21 @@ class Clock:
         if jump < _RESTART or (jump > LONGEST_GAP and self.position + jump > self._length + 1.0):
             self._zero += jump
             self.restarts += 1
+            self.undone += self._jump > _UNDONE and abs(self._jump + jump) < _UNDONE
             return self.position
-        return self.position + jump if jump > tolerance else self.position
+        if jump <= tolerance:
+            return self.position
+        self._jump = jump
+        return self.position + jump
+
+    def doubt_gaps(self, from_start: bool) -> None:
+        """The file is damaged: what seemed a pause without packets is a hole.
+
+        `from_start`: so is what lies before the first frame.
+        """
+        for start, end in self._gaps:
+            if start or from_start:
+                self._damage.add(start, end)
 
     def lose(self, seconds: float) -> None:
         """Record missing seconds after the last frame that the container's times do not show."""

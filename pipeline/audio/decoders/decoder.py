@@ -73,13 +73,16 @@ class Damage:
         return sum(end - start for start, end in self.holes)
 
     def add(self, start: float, end: float) -> None:
-        """Add a hole; merged with the previous one if they touch."""
+        """A hole; joined to those that it touches."""
         if end <= start:
             return
+        later = []
+        while self.holes and self.holes[-1][0] > end + _TOUCHING:
+            later.append(self.holes.pop())
         while self.holes and start <= self.holes[-1][1] + _TOUCHING:
             before = self.holes.pop()
             start, end = min(start, before[0]), max(end, before[1])
-        self.holes.append((start, end))
+        self.holes += [(start, end), *reversed(later)]
 
 
 class Decoder(Protocol):

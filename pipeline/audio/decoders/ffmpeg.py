@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr_batch.manifests.errors import ItemError
+from asr_batch.pipeline.audio.decoders.avi import late_start
 from asr_batch.pipeline.audio.decoders.clock import Clock
 from asr_batch.pipeline.audio.decoders.decoder import (
     CUT_SECONDS,
@@ -30,7 +31,7 @@ from asr_batch.pipeline.audio.decoders.decoder import (
 from asr_batch.pipeline.audio.decoders.length import promised_length
 from asr_batch.pipeline.audio.decoders.packets import Packets
 from asr_batch.pipeline.audio.decoders.raw import RawFormat
-from asr_batch.pipeline.audio.source import Stream
+from asr_batch.pipeline.audio.source import Stream, View, reads_at
 
 Trouble = (av.error.FFmpegError, ValueError, RuntimeError)
 """Exceptions of PyAV for a file that it cannot read."""
@@ -79,9 +80,8 @@ class FFmpeg:
             self._container.close()
             raise ItemError("bad_track", f"track {index} is not in this file; it has 0 to {len(streams) - 1}")
         self._track: Any = streams[index]
-        # Packets of ASF have one size and follow each other without a gap.
-        asf = self._container.format.name.startswith("asf") and len(self._container.streams) == 1
-        self._damaged = damaged or asf
+        self._name = str(self._container.format.name)
+        self._damaged = damaged
         context = self._track.codec_context
         if context.sample_rate not in _RATES or not 0 < context.layout.nb_channels <= 1024:
             self._refuse("unreadable")
@@ -119,9 +119,21 @@ class FFmpeg:
     def _zero(self, first: float | None) -> float:
         """The container's time of second 0; `first` is the time of the first frame."""
         start = (self._container.start_time or 0) / av.time_base
-        if self._container.format.name.startswith(_ABSOLUTE) and -1.0 < start <= _LATEST:
+        if self._damaged and self._name == "ogg" and 0.0 < (first or 0.0) <= _LATEST:
+            return 0.0  # its first pages are gone
+        if self._name == "avi":
+            return -self._late()
+        if self._name.startswith(_ABSOLUTE) and -1.0 < start <= _LATEST:
             return 0.0
         return start if len(self._container.streams) > 1 else first or 0.0
+
+    def _late(self) -> float:
+        """Seconds before the sound of an AVI file."""
+        pictures = self._container.streams.video
+        if not pictures or isinstance(self._stream, View):
+            return 0.0
+        reads, rate = reads_at(self._stream), float(pictures[0].average_rate or 0)
+        return late_start(reads, self._size, self._track.index, pictures[0].index, rate)
 
     def blocks(self, start: float) -> Iterator[Block]:
         """Blocks from the first on; the file is not seeked in."""
@@ -145,15 +157,17 @@ class FFmpeg:
         """Frames [n, channels] with their second and their format: rate, layout, channels."""
         clock: Clock | None = None
         packets = Packets(self._container, self._track, self._stream, self._size)
+        hurt = self._damaged or not packets.whole
         for packet in packets:
+            hurt = hurt or packets.damaged or packet.complained
             if clock is not None and packet.before:
                 clock.lose(packet.before)
             for frame in packet.frames:
-                rate, time = frame.sample_rate, _seconds(frame.pts, frame.time_base)
+                rate, time = frame.sample_rate, frame.time
                 if not frame.samples or rate not in _RATES:
                     continue
                 if clock is None:
-                    clock = Clock(self._zero(time), self.info.promised, self.damage, self._damaged)
+                    clock = Clock(self._zero(time), self.info.promised, self.damage)
                 samples = _floats(frame)
                 at = clock.place(time, len(samples) / rate, packets.damaged)
                 packets.damaged = False
@@ -165,8 +179,20 @@ class FFmpeg:
             if clock is not None and packet.behind:
                 clock.lose(packet.behind)
         self.damage.broken_off = packets.broken_off
-        if clock is not None and self._container.format.name.startswith(_ABSOLUTE):
-            promised = self.info.promised
+        if clock is not None:
+            self._judge(clock, hurt)
+
+    def _judge(self, clock: Clock, hurt: bool) -> None:
+        """What the times say, now that all of them are known."""
+        # Packets of ASF have one size and follow each other without a gap.
+        asf = self._name.startswith("asf") and len(self._container.streams) == 1
+        if hurt or asf:
+            clock.doubt_gaps(from_start=self._damaged)
+        promised = self.info.promised
+        if promised and promised - clock.position <= CUT_SECONDS:
+            self.damage.broken_off = False  # what is missing of its last frame is less than counts
+        self.damage.disordered = clock.undone > 0
+        if self._name.startswith(_ABSOLUTE):
             too_long = promised > 0 and cut_short(promised, clock.position)
             self.damage.disordered = clock.restarts > 0 or too_long
 
@@ -200,10 +226,6 @@ def _opened(stream: Stream, raw: RawFormat | None) -> Any:
         raise
 
 
-def _seconds(time: int | None, base: Any) -> float | None:
-    return None if time is None or not base else float(time * base)
-
-
 def _floats(frame: Any) -> NDArray[np.float32]:
     """The frame's samples [n, channels], full scale at 1.
 
@@ -212,8 +234,9 @@ def _floats(frame: Any) -> NDArray[np.float32]:
     name, channels = frame.format.name.rstrip("p"), frame.layout.nb_channels
     kind, planes = np.dtype(_KINDS[name]), frame.planes
     if frame.format.is_planar:
-        columns = [np.frombuffer(planes[index], kind, frame.samples) for index in range(channels)]
-        values = np.stack(columns, axis=1)
+        values = np.empty((frame.samples, channels), kind)
+        for index in range(channels):
+            values[:, index] = np.frombuffer(planes[index], kind, frame.samples)
     else:
         values = np.frombuffer(planes[0], kind, frame.samples * channels).reshape(-1, channels).copy()
     if name == "flt":

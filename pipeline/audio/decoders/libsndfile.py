@@ -10,6 +10,7 @@ import io
 import re
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import soundfile
@@ -37,7 +38,17 @@ _USUAL = {6: "5.1", 8: "7.1"}  # FLAC, Ogg and WAV without a mask: the order of 
 _CHUNKS = frozenset(
     {b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"fact", b"PEAK", b"smpl", b"iXML", b"afsp", b"JUNK"}
 )
+_CAF_CHUNK, _CAF_EDITS = 12, 4  # bytes of name and size; of the number that stands before the sound
 _VERIFIED_FROM = 600.0  # seconds from which the last sample is checked before a file counts as seekable
+
+
+@dataclass(frozen=True, slots=True)
+class Unclosed:
+    """The bytes [first, last) of a file with some of them replaced, by their places among these."""
+
+    first: int
+    last: int
+    patches: dict[int, bytes]
 
 
 class SoundFile:
@@ -169,18 +180,44 @@ def _tag(reads: ReadsAt, size: int) -> int:
     return size
 
 
-def unclosed(reads: ReadsAt, size: int) -> dict[int, bytes]:
-    """Patches for the header of a WAV file whose writer was killed, so that it is read to its end.
+def unclosed(reads: ReadsAt, size: int) -> Unclosed | None:
+    """What to read of a file whose writer could not finish its header, and bytes to put there.
 
-    Empty if the header has a length. With a data size of 0, libsndfile treats the file as empty.
+    That of a WAV or CAF file, killed or writing into a pipe. None if the header has a length. With a
+    data size of 0 libsndfile treats the file as empty.
     """
-    found = _riff_data(reads, size)
+    head = reads(0, 4)
+    if head == b"caff":
+        return _unclosed_caf(reads, size)
+    found = _riff_data(reads, size) if head in (b"RIFF", b"RF64") else None
     if found is None or found[1] not in (0, 0xFFFFFFFF) or size - found[0] < max(found[2], 8):
-        return {}
+        return None
     name, length = struct.unpack("<4sI", reads(found[0], 8))
     if found[1] == 0 and name in _CHUNKS and found[0] + 8 + length <= size:
-        return {}  # a chunk follows: there really is no sound
-    return {0: b"RIFF", found[0] - 4: b"\xff\xff\xff\xff"}
+        return None  # a chunk follows: there really is no sound
+    return Unclosed(0, size, {0: b"RIFF", found[0] - 4: b"\xff\xff\xff\xff"})
+
+
+def _unclosed_caf(reads: ReadsAt, size: int) -> Unclosed | None:
+    """As `unclosed`. SoX, which cannot go back in a pipe, writes its header three times: twice before the
+    sound, and behind it.
+    """
+    place = 8
+    while place + _CAF_CHUNK <= size:
+        name, length = struct.unpack(">4sQ", reads(place, _CAF_CHUNK))
+        place += _CAF_CHUNK
+        if name == b"data":
+            break
+        place += length
+    else:
+        return None
+    header, first = place + _CAF_EDITS, 0
+    while reads(first + header, 4) == b"caff":
+        first += header
+    last = size - header if reads(size - header, 4) == b"caff" else size
+    if length > _CAF_EDITS or last - first - header < 8:
+        return None
+    return Unclosed(first, last, {place - 8: struct.pack(">Q", last - first - place)})
 
 
 def _counted(reads: ReadsAt, size: int) -> float:

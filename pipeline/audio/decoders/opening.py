@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar, cast
 
@@ -14,9 +14,11 @@ from asr_batch.manifests.errors import ItemError
 from asr_batch.pipeline.audio.decoders import ffmpeg, libsndfile
 from asr_batch.pipeline.audio.decoders.chain import Chain, Mended
 from asr_batch.pipeline.audio.decoders.decoder import Decoder
+from asr_batch.pipeline.audio.decoders.libsndfile import Unclosed
 from asr_batch.pipeline.audio.decoders.ogg import OggPages, is_ogg, scan
 from asr_batch.pipeline.audio.decoders.raw import raw_format
 from asr_batch.pipeline.audio.decoders.tracks import chosen_track
+from asr_batch.pipeline.audio.decoders.wavpack import is_wavpack, whole_blocks
 from asr_batch.pipeline.audio.source import Source, View, ending, open_source, reads_at, shown, size_of
 
 T = TypeVar("T")
@@ -48,13 +50,16 @@ def _opened(source: Source, track: int | None) -> Decoder:
         head = reads(0, 16)
         raw = raw_format(ending(source), head)
         pages = _remembered(source, "pages", lambda: scan(reads, size)) if is_ogg(head) else None
-        patches = libsndfile.unclosed(reads, size) if head[:4] in (b"RIFF", b"RF64") else {}
+        blocks = _remembered(source, "blocks", lambda: whole_blocks(reads, size)) if is_wavpack(head) else ()
+        unclosed = libsndfile.unclosed(reads, size)
         exact_format = libsndfile.exact_format(reads, size)
     if raw is not None:
         return _ffmpeg(source, track, raw=raw)
     if pages is not None and (len(pages.links) > 1 or not pages.whole):
         return _chain(source, pages)
-    exact = _sound_file(source, patches) if exact_format else None
+    if len(blocks) > 1 and not track:
+        return _of_view(source, blocks, damaged=True)
+    exact = _sound_file(source, unclosed) if exact_format else None
     if exact is not None and exact.exact and not exact.empty:
         if track:
             exact.close()
@@ -63,32 +68,33 @@ def _opened(source: Source, track: int | None) -> Decoder:
     try:
         return _heard(source, track)
     except (*ffmpeg.Trouble, ItemError):
-        rest = exact or _sound_file(source, patches)
+        rest = exact or _sound_file(source, unclosed)
         if rest is None:
             raise
         return rest
 
 
-def _sound_file(source: Source, patches: dict[int, bytes]) -> libsndfile.SoundFile | None:
+def _sound_file(source: Source, unclosed: Unclosed | None) -> libsndfile.SoundFile | None:
     """The file opened by libsndfile; None if it cannot read it."""
     try:
-        found = _in_libsndfile(source, {})
-        if patches and found.empty:
+        found = _in_libsndfile(source, None)
+        if unclosed and found.empty:
             found.close()
-            found = _in_libsndfile(source, patches)
+            found = _in_libsndfile(source, unclosed)
         if not found.reaches_end():
             found.close()
-            found = _in_libsndfile(source, {}, whole=False)
+            found = _in_libsndfile(source, None, whole=False)
     except libsndfile.Trouble:
         return None
     return found
 
 
-def _in_libsndfile(source: Source, patches: dict[int, bytes], whole: bool = True) -> libsndfile.SoundFile:
+def _in_libsndfile(source: Source, unclosed: Unclosed | None, whole: bool = True) -> libsndfile.SoundFile:
     stream = open_source(source)
     reads, size = reads_at(stream), size_of(stream)
     try:
-        return libsndfile.SoundFile(View(stream, 0, size, patches) if patches else stream, reads, size, whole)
+        seen = View(stream, [(unclosed.first, unclosed.last)], unclosed.patches) if unclosed else stream
+        return libsndfile.SoundFile(seen, reads, size, whole)
     except BaseException:
         stream.close()
         raise
@@ -119,15 +125,19 @@ def _heard(source: Source, track: int | None) -> Decoder:
 
 
 def _chain(source: Source, pages: OggPages) -> Decoder:
-    def link(first: int, last: int) -> Decoder:
-        stream = open_source(source)
-        try:
-            return ffmpeg.FFmpeg(View(stream, first, last), last - first, damaged=not pages.whole)
-        except BaseException:
-            stream.close()
-            raise
+    links = [partial(_of_view, source, [link], not pages.whole) for link in pages.links]
+    return Chain(links, pages.broken_off, pages.whole)
 
-    return Chain([partial(link, *ends) for ends in pages.links], pages.broken_off, pages.whole)
+
+def _of_view(source: Source, stretches: Sequence[tuple[int, int]], damaged: bool) -> ffmpeg.FFmpeg:
+    """FFmpeg on some of the file's bytes."""
+    stream = open_source(source)
+    try:
+        seen = View(stream, stretches)
+        return ffmpeg.FFmpeg(seen, seen.size, damaged=damaged)
+    except BaseException:
+        stream.close()
+        raise
 
 
 def _remembered(source: Source, what: str, find: Callable[[], T]) -> T:

@@ -11,8 +11,8 @@ import av
 import av.logging
 
 from asr_batch.manifests.errors import ItemError
-from asr_batch.pipeline.audio.decoders import mpeg
-from asr_batch.pipeline.audio.decoders.decoder import cut_short
+from asr_batch.pipeline.audio.decoders import mpeg, mpegts
+from asr_batch.pipeline.audio.decoders.decoder import CUT_SECONDS, cut_short
 from asr_batch.pipeline.audio.decoders.length import share_held
 from asr_batch.pipeline.audio.source import ReadsAt, Stream, View, reads_at
 
@@ -28,7 +28,6 @@ _MOST_FAILURES = 64
 _LEAST_HUGE = 4096
 _CHUNK_HEAD = 8
 _TAGS = (b"ID3", b"TAG", b"APE", b"LYR")
-_TS_PACKETS = (188, 192, 204)  # bytes, by flavour
 _TELLING = 64  # bytes by which a packet is located in its file
 _STEP, _FARTHEST = 1 << 20, 1 << 26
 _MANY = 4  # times the usual size: the packet contains what lies between two frames
@@ -49,17 +48,42 @@ class Packet:
     complained: bool = False
 
 
+class _Watch:
+    """Raises ItemError (`timeout`) if a packet took more than `PATIENCE` of processor time.
+
+    Its clock is a system call, so it is asked once a second; the other one costs nothing.
+    """
+
+    def __init__(self) -> None:
+        self._asked = self._began = time.monotonic()
+        self._used = time.thread_time()
+
+    def check(self) -> None:
+        """Behind a packet."""
+        waited = time.monotonic() - self._began > PATIENCE  # for a slow disk, perhaps
+        if waited and time.thread_time() - self._used > PATIENCE:
+            raise ItemError("timeout", f"its decoder makes no progress for {PATIENCE:g} s")
+
+    def restart(self) -> None:
+        """Before the next one."""
+        self._began = time.monotonic()
+        if self._began - self._asked > 1.0:
+            self._asked, self._used = self._began, time.thread_time()
+
+
 class Packets:
     """Reads and decodes packet by packet.
 
-    `damaged` is set when something was lost, and reset by the caller; at the end, `broken_off` tells
-    whether the file ends inside a packet. Raises ItemError (`timeout`) if the decoder makes no progress.
+    `damaged` is set when something was lost and reset by the caller; `whole` is False where bytes are known
+    to be missing; at the end `broken_off` tells whether the file ends inside a packet. Raises ItemError
+    (`timeout`) if the decoder makes no progress.
     """
 
     def __init__(self, container: Any, track: Any, stream: Stream, size: int) -> None:
         self._container, self._track, self._stream, self._size = container, track, stream, size
         self._format = container.format.name
         name = str(track.codec_context.name)
+        self._base = float(track.time_base or 0)  # seconds of a tick; a new fraction for each packet is slow
         self._zeros_count = not name.startswith(_ZEROS_ARE_SOUND)
         self.damaged = False
         self.broken_off = False
@@ -72,18 +96,20 @@ class Packets:
         seen = self._format == "aac" and not isinstance(stream, View)
         self._reads = reads_at(stream) if seen else None
         self._alone = self._format == "avi" and len(container.streams) == 1
+        ts = self._format == "mpegts" and not isinstance(stream, View)
+        self._ts = mpegts.scan(reads_at(stream), size, track.id) if ts else mpegts.TsTrack()
+        self.whole = self._ts.whole
         self._lengthless = not self._format.startswith(_COUNTED) or (
             self._format.startswith("mov") and not track.frames  # fragments, written one by one
         )
 
     def __iter__(self) -> Iterator[Packet]:
-        began = time.thread_time()
+        watch = _Watch()
         for packet in self._demuxed():
             made = self._decoded(packet)
-            if time.thread_time() - began > PATIENCE:
-                raise ItemError("timeout", f"its decoder makes no progress for {PATIENCE:g} s")
+            watch.check()
             yield made
-            began = time.thread_time()
+            watch.restart()
         self.broken_off = self._breaks_off()
 
     def _demuxed(self) -> Iterator[Any]:
@@ -109,9 +135,9 @@ class Packets:
             yield packet
 
     def _decoded(self, packet: Any) -> Packet:
-        base = packet.time_base
-        made = Packet([], None if packet.pts is None or not base else float(packet.pts * base))
-        seconds = float((packet.duration or 0) * base) if base else 0.0
+        base = self._base
+        made = Packet([], None if packet.pts is None or not base else packet.pts * base)
+        seconds = (packet.duration or 0) * base
         self.damaged = self.damaged or bool(packet.is_corrupt and self._zeros_count)
         failed = bool(packet.size) and self._zeros_count and _all_zero(packet)
         if not failed:
@@ -199,18 +225,26 @@ class Packets:
 
     def _breaks_off(self) -> bool:
         """Whether the file ends at a point that its container or last frame does not allow."""
+        if self._torn_tail() or (self._format == "mp3" and self._torn_frame()):
+            return True
         if self._format == "mp3":
-            return self._torn_frame()
-        if self._format in _FRAMED and self._end is not None and self._count:
-            left = self._size - (self._place if self._reads is not None else self._end)
-            if 0 < left < self._bytes / self._count or (self._even and self._last_size != self._even):
-                return True
-        if self._format == "mpegts" and all(self._size % size for size in _TS_PACKETS):
+            return False
+        if self._ts.broken_off:
             return True
         share = share_held(self._format, self._stream, self._size)
         if cut_short(self._seconds, self._seconds / share):
             return True
         return (self.damaged or self._complained) and self._lengthless
+
+    def _torn_tail(self) -> bool:
+        """Whether bytes of sound are left behind the last of bare frames."""
+        if self._format not in _FRAMED or self._end is None or not self._bytes:
+            return False
+        left = self._size - (self._place if self._reads is not None else self._end)
+        if left / self._bytes * self._seconds > CUT_SECONDS and not isinstance(self._stream, View):
+            return reads_at(self._stream)(self._size - left, 3) not in _TAGS
+        odd = self._even and self._last_size != self._even
+        return self._format != "mp3" and bool(0 < left < self._bytes / self._count or odd)
 
     def _torn_frame(self) -> bool:
         """Whether an MP3 file's last frame, or the bytes after it, lack their end."""

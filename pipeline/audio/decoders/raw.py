@@ -24,6 +24,8 @@ FORMATS: dict[str, RawFormat] = {
     ".gsm": RawFormat("gsm"),
     ".g726": RawFormat("g726", {"code_size": "4", "sample_rate": "8000"}),
     ".g729": RawFormat("g729"),
+    ".g723": RawFormat("g723_1"),
+    ".sbc": RawFormat("sbc"),
     **dict.fromkeys((".al", ".alaw", ".pcma"), _linear("alaw", 8000)),
     **dict.fromkeys((".ul", ".ulaw", ".mulaw", ".mu", ".pcmu"), _linear("mulaw", 8000)),
     **{f".sln{kilo or ''}": _linear("s16le", 1000 * (kilo or 8)) for kilo in (0, 8, 12, 16, 24, 32, 44, 48)},
