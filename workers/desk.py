@@ -5,15 +5,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from asr_batch.manifests.records import Unit
+from asr_batch.workers.advance import Advance, Key
 from asr_batch.workers.pool import LostReason, PoolEvent, UnitDone, UnitProgress, UnitsLost
-
-if TYPE_CHECKING:  # the driver does without all that a worker needs
-    from asr_batch.workers.worker import Advance
-
-Key = tuple[str, int]
 
 
 class Desk:

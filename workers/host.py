@@ -16,10 +16,11 @@ from typing import Any
 from asr_batch.manifests.errors import AsrBatchError
 from asr_batch.manifests.records import Unit
 from asr_batch.models.recognizer import ModelInfo
+from asr_batch.workers.advance import Advance
 from asr_batch.workers.file_stamp import FileStamp, same_file
 from asr_batch.workers.pool import WorkerSpec
 from asr_batch.workers.sizing import MemoryBound
-from asr_batch.workers.worker import Advance, Worker
+from asr_batch.workers.worker import Worker
 
 
 class WorkerHost:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 from dataclasses import replace
@@ -18,6 +19,16 @@ LEAST_SHARE = 512 << 20
 
 THREADS = 4
 """Cores that one worker uses well; beyond that, a second worker is faster."""
+
+
+RAY_SECONDS = 5.0
+"""What Ray takes to start and to stop (`python -m bench.ray_overhead`)."""
+
+RATE = 12e9
+"""Seconds of audio that one process transcribes per second, times bytes of its model. With AVX-512 VNNI a
+processor second transcribed 240 s with tiny.en (43 MB), 98 s with base (80 MB): 1.0e10 and 0.8e10 (processor
+seconds of `python -m bench.speed` less start-up). A process uses four cores; AVX2 takes three times as long
+(`bench.kernels`)."""
 
 
 def cores() -> int:
@@ -48,15 +59,12 @@ def worker_count(cpus: int, memory: int, model: int) -> int:
     return max(1, min(round(cpus / THREADS), fitting))
 
 
-def ray_pays(audio_seconds: float, workers: int, model: int) -> bool:
-    """Whether `workers` under Ray finish a job of so much audio sooner than one process does.
+def ray_threshold(workers: int, model: int) -> float:
+    """Seconds of audio from which `workers` under Ray finish a job sooner than one process does.
 
-    Ray takes about 5 s to start and stop. One process is assumed to transcribe 2.4e9 / `model` seconds of
-    audio per second: 60 for a tiny model of 40 MB; work grows with the size of the weights. The estimate
-    only has to be right within a small factor. The gain of Ray is the share of the work that the other
-    workers take over.
+    The gain of Ray is the share of the work that the other workers take over; its cost is its start.
     """
-    return workers > 1 and audio_seconds * (1 - 1 / workers) > 5.0 * 2.4e9 / max(model, 1)
+    return math.inf if workers < 2 else RAY_SECONDS * RATE / max(model, 1) / (1 - 1 / workers)
 
 
 def memory_share(free: int, workers: int) -> int:

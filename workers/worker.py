@@ -19,11 +19,10 @@ from asr_batch.models.encoder import Monitored
 from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import ModelInfo, Recognizer
 from asr_batch.pipeline.transcribe import Transcriber
+from asr_batch.workers.advance import Advance, Key, Returned
 from asr_batch.workers.intake import Intake
 from asr_batch.workers.pool import LostReason, WorkerSpec
 from asr_batch.workers.unconfirmed import Unconfirmed, by_npu
-
-Key = tuple[str, int]
 
 log = logging.getLogger(__name__)
 
@@ -32,35 +31,6 @@ MIN_SLICE = 0.1
 
 MAX_LOOKAHEAD = 64
 """Maximum number of units queued beside those in the transcriber, to cover the time between two calls."""
-
-
-@dataclass(frozen=True, slots=True)
-class Returned:
-    """Units that the worker returns unfinished; `culpable` as in `pool.UnitsLost`."""
-
-    keys: tuple[Key, ...]
-    reason: LostReason
-    culpable: bool
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Advance:
-    """Result of one call of :meth:`Worker.advance`.
-
-    `progress` is the audio seconds decoded of each open unit; `room` is the number of units the worker
-    accepts next; `slots` are the slot-steps used and available since loading, `npu` the counters and
-    readings of its NPU. With `fatal` the worker cannot continue.
-    """
-
-    results: tuple[SpanResult, ...] = ()
-    progress: tuple[tuple[Key, float], ...] = ()
-    returned: tuple[Returned, ...] = ()
-    room: int = 0
-    slots: tuple[int, int] = (0, 0)
-    backend: str = "cpu"
-    fatal: str | None = None
-    npu: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(slots=True)

@@ -66,10 +66,8 @@ def _wants_ray(spec: WorkerSpec, ahead: Ahead | None) -> bool:
     size = sizing.model_bytes(spec.model)
     npus = len(devices()[0]) if wants_npu(spec.model, spec.load.encoder) else 0
     workers = npus or sizing.worker_count(sizing.cores(), sizing.free_memory(), size)
-    if not sizing.ray_pays(math.inf, workers, size):
-        return False
-    enough = 24e9 / size if size else math.inf
-    return sizing.ray_pays(ahead(enough) if ahead else math.inf, workers, size)
+    threshold = sizing.ray_threshold(workers, size)
+    return math.isfinite(threshold) and (ahead is None or ahead(threshold) > threshold)
 
 
 class LazyPool:

@@ -38,8 +38,8 @@ def manifest(path: Path, seed: int) -> Path:
     return path
 
 
-def call(*args):
-    return [sys.executable, "-m", "asr_batch.jobs", "run", *map(str, args), "--no-ray", "--quiet"]
+def call(*args, where=("--no-ray",)):
+    return [sys.executable, "-m", "asr_batch.jobs", "run", *map(str, args), *where, "--quiet"]
 
 
 def test_batch_order_and_interruption_change_nothing(tmp_path):
@@ -55,3 +55,17 @@ def test_batch_order_and_interruption_change_nothing(tmp_path):
     assert subprocess.run(command, check=False).returncode == 3
     assert tables(tmp_path / "a") == tables(tmp_path / "b")
     assert json.loads((tmp_path / "b/summary.json").read_text())["rows"]["pending"] == 0
+
+
+@pytest.mark.timeout(600)
+def test_a_process_of_its_own_ray_and_this_process_write_the_same_rows(tmp_path):
+    pytest.importorskip("ray")
+    found = []
+    for where in ((), ("--workers", "2", "--threads", "1"), ("--no-ray",)):
+        out = tmp_path / str(len(found))
+        listed = manifest(tmp_path / f"{len(found)}.csv", len(found))
+        assert subprocess.run(call(listed, "--out", out, where=where), check=False).returncode == 3
+        found.append(tables(out))
+        ways = json.loads((out / "summary.json").read_text())["nodes"]
+        assert sum(node["workers"] for node in ways) == (2 if "--workers" in where else 1)
+    assert found[0] == found[1] == found[2]

@@ -13,7 +13,7 @@ from pathlib import Path
 from asr_batch.manifests.errors import ModelError
 from asr_batch.manifests.records import SpanResult, WindowRecord
 from asr_batch.models.recognizer import ModelInfo
-from asr_batch.workers.worker import Advance
+from asr_batch.workers.advance import Advance
 
 
 class SimulatedWorker:

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from worker_fakes import unit
 
+from asr_batch.workers.advance import Advance
 from asr_batch.workers.desk import Desk
-from asr_batch.workers.worker import Advance
 
 
 def desk(room, units):

@@ -75,3 +75,10 @@ def test_share_of_a_small_machine_is_enough_to_work_with():
 )
 def test_what_counts_as_running_out_of_memory(error, memory):
     assert _ran_out_of_memory(error) is memory
+
+
+def test_ray_is_for_jobs_that_several_workers_finish_sooner() -> None:
+    assert sizing.ray_threshold(1, 40 << 20) == float("inf")
+    two, many = sizing.ray_threshold(2, 40 << 20), sizing.ray_threshold(16, 40 << 20)
+    assert many < two < 3600  # with a tiny model an hour of audio pays for Ray
+    assert sizing.ray_threshold(2, 1500 << 20) < two / 10

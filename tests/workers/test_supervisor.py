@@ -12,6 +12,7 @@ from asr_batch.manifests.errors import ModelError
 from asr_batch.manifests.records import SpanResult
 from asr_batch.models.recognizer import ModelInfo
 from asr_batch.workers import desk
+from asr_batch.workers.advance import Advance
 from asr_batch.workers.cluster import node as node_module
 from asr_batch.workers.cluster import pulse, supervisor, suspicions
 from asr_batch.workers.cluster.actors import Actors
@@ -20,7 +21,6 @@ from asr_batch.workers.cluster.pulse import Pulse
 from asr_batch.workers.cluster.supervisor import Supervisor
 from asr_batch.workers.cluster.unit_queue import UnitQueue
 from asr_batch.workers.pool import MAX_FAILURES, UnitsLost, WorkerSpec
-from asr_batch.workers.worker import Advance
 
 INFO = ModelInfo("fake", "fake", "/m", "0" * 64, "fp32", 10.0)
 

@@ -12,14 +12,13 @@ from typing import Any
 from asr_batch.manifests.errors import AsrBatchError, WorkerFatalError
 from asr_batch.manifests.records import Unit
 from asr_batch.models.recognizer import ModelInfo
+from asr_batch.workers.advance import Advance, Key
 from asr_batch.workers.cluster.actor import Actor
 from asr_batch.workers.cluster.actors import Actors
 from asr_batch.workers.cluster.faults import fault_of
 from asr_batch.workers.cluster.suspicions import Suspicions
 from asr_batch.workers.cluster.unit_queue import UnitQueue
-from asr_batch.workers.desk import Key
 from asr_batch.workers.pool import LostReason, PoolEvent
-from asr_batch.workers.worker import Advance
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from asr_batch.models.whisper.rules import Decoding
 
 Float32 = NDArray[np.float32]
 _CAPACITY = 80  # tokens per slot at first: prompt and token cap of 10 s in a Latin script
-_PIECE = 6  # rows below which a part of a step costs as much as the whole
+_PIECE = {"graphs": 6, "kernels": 2}  # rows below which a part of a step costs as much as the whole
 _AT_ONCE = 8  # prompt tokens before start-of-transcript above which they are fed in one call
 
 
@@ -102,6 +102,7 @@ class DecoderEngine:
         self.projector, self.fallback = self.decoder.projector, self.decoder.fallback
         self._pool = ThreadPoolExecutor(cores.count, thread_name_prefix="decoder")
         self._cores = cores
+        self._piece = _PIECE[self.decoder.arithmetic]
         self._rules, self._config = rules, config
         self.reader = self.reading(slots, min(_CAPACITY, config.max_target_positions))
         self.buffers = self.reader.buffers
@@ -131,7 +132,7 @@ class DecoderEngine:
         running = self.running
         ids, fed = [s.next_token for s in running], [s.fed for s in running]
         wanted = [i for i, slot in enumerate(running) if slot.chooses or slot.fed == slot.sot]
-        with self._cores.spare(len(running) // _PIECE - 1) as spare:
+        with self._cores.spare(len(running) // self._piece - 1) as spare:
             scores = self.reader.step(ids, fed, wanted, self._pool, 1 + spare)
         self.used += len(running)
         self.available += self.buffers.slots
