@@ -15,7 +15,7 @@ from asr_batch.jobs.config.fingerprint import Settings
 from asr_batch.jobs.dataset import facts
 from asr_batch.jobs.dataset.facts import FileFacts, Looks
 from asr_batch.jobs.dataset.index import Index
-from asr_batch.jobs.run.feed import Feed, Resume
+from asr_batch.jobs.run.driver.feed import Feed, Resume
 from asr_batch.jobs.run.planning import Planner
 from asr_batch.manifests.reader import open_manifest
 from asr_batch.manifests.records import AudioItem
