@@ -25,23 +25,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import soundfile
-import soxr
 
 from asr_batch.jobs.quality import Errors, compare
+from asr_batch.models.recognizer import SAMPLE_RATE
 from asr_batch.models.whisper.compile.bundle import compile_bundle
 from asr_batch.models.whisper.compile.weights import read_source
 from asr_batch.models.whisper.config import WhisperConfig
 from bench.ggml import write_ggml
 from bench.random_model import save
+from bench.speech.clips import Clip, Recording, joined, load, single
 
-RATE = 16_000
-PAUSES = (0.25, 0.7)
 PEERS = Path(__file__).with_name("peers.py")
 CHECKED = 2
 """Clips that transformers transcribes: it is slow, and only shows that all run the same weights."""
@@ -174,40 +172,22 @@ def write_transformers(source: Path, folder: Path) -> None:
     save(folder / "model.safetensors", tensors)
 
 
-def read_clips(manifest: Path, work: Path, most: int | None) -> list[Sound]:
-    """The clips of a manifest as 16 kHz WAV, which every tool reads."""
-    sounds = []
-    with manifest.open(newline="") as stream:
-        for number, line in enumerate(csv.DictReader(stream)):
-            samples, rate = soundfile.read(manifest.parent / line["audio"], dtype="float32", always_2d=True)
-            path = work / f"clip-{number:05d}.wav"
-            soundfile.write(path, soxr.resample(samples.mean(axis=1), rate, RATE), RATE)
-            seconds = len(samples) / rate
-            sounds.append(Sound(path.stem, path, line.get("language") or "en", line["text"], seconds))
-    return sounds if most is None else sounds[:: max(1, len(sounds) // most)][:most]
+def written(one: Recording, path: Path) -> Sound:
+    """A recording as 16 kHz WAV, which every tool reads."""
+    soundfile.write(path, one.samples, SAMPLE_RATE)
+    return Sound(path.stem, path, one.language or "en", one.text, one.seconds)
 
 
-def join(clips: Sequence[Sound], minutes: float, path: Path, seed: int = 1) -> Sound:
-    """One recording of clips in random order, until it is long enough; all are heard before one is again."""
-    rng = np.random.default_rng(seed)
-    parts, texts, length, order = [], [], 0, list[int]()
-    while length < minutes * 60 * RATE:
-        order = order or rng.permutation(len(clips)).tolist()
-        clip = clips[order.pop(0)]
-        samples, _ = soundfile.read(clip.path, dtype="float32")
-        parts += [samples, np.zeros(round(rng.uniform(*PAUSES) * RATE), np.float32)]
-        texts.append(clip.text)
-        length += len(parts[-2]) + len(parts[-1])
-    soundfile.write(path, np.concatenate(parts), RATE)
-    return Sound(path.stem, path, clips[0].language, " ".join(texts), length / RATE)
-
-
-def workloads(clips: Sequence[Sound], minutes: float, work: Path) -> dict[str, list[Sound]]:
+def workloads(clips: Sequence[Clip], minutes: float, work: Path) -> dict[str, list[Sound]]:
     """The three kinds of work."""
-    by_language = groupby(sorted(clips, key=lambda clip: clip.language), key=lambda clip: clip.language)
-    long = [join(list(some), minutes, work / f"long-{code}.wav") for code, some in by_language]
-    one = min(clips, key=lambda clip: abs(clip.seconds - 5.0))
-    return {"long": long, "clips": list(clips), "one": [one]}
+    languages = list(dict.fromkeys(clip.language for clip in clips))
+    by_language = {code: [clip for clip in clips if clip.language == code] for code in languages}
+    long = [
+        written(joined(some, minutes, seed=1), work / f"long-{code}.wav")
+        for code, some in by_language.items()
+    ]
+    files = [written(single(clip), work / f"clip-{number:05d}.wav") for number, clip in enumerate(clips)]
+    return {"long": long, "clips": files, "one": [min(files, key=lambda one: abs(one.seconds - 5.0))]}
 
 
 def take_turns(
@@ -273,7 +253,7 @@ def processor() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--audio", type=Path, required=True, help="CSV manifest of clips with text")
+    parser.add_argument("--audio", type=Path, required=True, help="CSV manifest of 16 kHz clips with text")
     parser.add_argument("--model", type=Path, action="append", required=True, help="CTranslate2 folder")
     parser.add_argument(
         "--peers", type=Path, default=Path(".venv/bench/bin/python"), help="Python that has them"
@@ -298,7 +278,8 @@ def main() -> None:
     check["transformers"] = peer(args.peers, "transformers", args.threads)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         work = Path(folder)
-        clips = read_clips(args.audio, work, args.clips)
+        clips = load(args.audio)
+        clips = clips[:: max(1, len(clips) // args.clips)][: args.clips] if args.clips else clips
         for source in args.model:
             weights = layouts(source, work)
             heard = clips if not source.name.endswith(".en") else [c for c in clips if c.language == "en"]
@@ -308,9 +289,8 @@ def main() -> None:
                 if not args.only or name in args.only:
                     found = take_turns(tools, weights, sounds, args.rounds)
                     table(f"{weights.name}, {name}", sounds, found)
-            few = sorted((clip for clip in heard if clip.seconds < 30), key=lambda clip: -clip.seconds)[
-                :CHECKED
-            ]
+            short = (sound for sound in kinds["clips"] if sound.seconds < 30)
+            few = sorted(short, key=lambda sound: -sound.seconds)[:CHECKED]
             table(f"{weights.name}, check", few, take_turns(check, weights, few, 1))
 
 

@@ -77,6 +77,11 @@ def local_path(url: str) -> str | None:
     return os.fsdecode(unquote_to_bytes(b"/" + os.fsencode(path)))
 
 
+def plain_path(location: str) -> str:
+    """The path of a local location; a `file://` URL of another host stays what it is, and is not found."""
+    return (local_path(location) if scheme_of(location) == "file" else None) or location
+
+
 def existing(path: str) -> str:
     """The file that `path` means: itself, or the only file with an equivalent name.
 

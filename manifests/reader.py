@@ -11,21 +11,19 @@ import hashlib
 import io
 import shutil
 import sys
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
 import pyarrow as pa
-import pyarrow.fs
 import pyarrow.parquet as pq
 
 from asr_batch.manifests.columns import ALIASES, Layout, RowError, audio_expected, build_item
 from asr_batch.manifests.errors import ManifestError, Problem
 from asr_batch.manifests.ids import Names
 from asr_batch.manifests.lines import BOM, RawRow, read_csv, read_jsonl, read_paths
-from asr_batch.manifests.location import Base, is_remote, local_path, scheme_of
+from asr_batch.manifests.location import Base, is_remote, plain_path
 from asr_batch.manifests.records import AudioItem
 
 Format = Literal["csv", "tsv", "jsonl", "parquet", "text"]
@@ -189,7 +187,7 @@ def open_manifest(name: str, spool: Path | None = None) -> Manifest:
         copy = _spooled(spool)
         _download(name, copy)
         return Manifest(name, copy, Base(name.rpartition("/")[0], remote=True))
-    path = Path((local_path(name) or name) if scheme_of(name) == "file" else name)
+    path = Path(plain_path(name))
     if not path.is_file():
         found = "a folder" if path.is_dir() else "no such file or folder"
         raise ManifestError(name, [Problem(0, "", found, MANIFEST_OR_AUDIO)])
@@ -204,18 +202,12 @@ def _spooled(spool: Path | None) -> Path:
 
 
 def _download(url: str, target: Path) -> None:
+    from asr_batch.manifests.download import DownloadError, Request, download  # 40 ms for a few jobs only
+
     try:
-        with _open_url(url) as stream, target.open("wb") as out:
-            shutil.copyfileobj(stream, out)
-    except (OSError, pa.ArrowException) as error:
+        download(Request(url), target)
+    except (OSError, DownloadError) as error:
         raise ManifestError(url, [Problem(0, "", str(error), "a manifest that can be downloaded")]) from error
-
-
-def _open_url(url: str) -> IO[bytes]:
-    if url.startswith("s3://"):
-        filesystem, path = pyarrow.fs.FileSystem.from_uri(url)
-        return cast(IO[bytes], filesystem.open_input_stream(path))
-    return cast(IO[bytes], urllib.request.urlopen(url, timeout=60))  # noqa: S310 - http(s) only, see is_remote
 
 
 def _format_of(path: Path, name: str) -> Format:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from asr_batch.manifests.build import Row, Target, encode, find_below, is_audio_name, shown
 from asr_batch.manifests.errors import ConfigError
-from asr_batch.manifests.location import Base, is_remote, local_path, printable, scheme_of
+from asr_batch.manifests.location import Base, is_remote, plain_path, printable
 from asr_batch.manifests.reader import ENDINGS, Manifest, open_manifest
 
 FILE = "manifest.csv"
@@ -74,7 +74,7 @@ def open_sources(arguments: Sequence[str], folder: Path, spool: Path) -> Manifes
 def manifest_of(sources: Sequence[str], folder: Path) -> bytes:
     """The CSV manifest of audio sources, for `folder`. Raises ConfigError when nothing is found."""
     remote = dict.fromkeys(source for source in sources if is_remote(source))
-    paths = [_path(source) for source in sources if source not in remote]
+    paths = [plain_path(source) for source in sources if source not in remote]
     found = find_below(paths) if paths else {}
     base = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay as they are named
     known = {location: row["id"] for location, row in _rows_there(folder).items()}
@@ -86,10 +86,6 @@ def manifest_of(sources: Sequence[str], folder: Path) -> bytes:
         taken.add(name)
         lines.append({"id": name, "audio": url})
     return encode(lines, Target(None, "csv", zipped=False))
-
-
-def _path(source: str) -> str:
-    return (local_path(source) if scheme_of(source) == "file" else None) or source
 
 
 def grown_manifest(found: Mapping[Path, Path], folder: Path) -> bytes:

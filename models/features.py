@@ -7,7 +7,6 @@ reflect padding, last frame dropped, Slaney mel filters, log10 clamped to 8 belo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -123,11 +122,3 @@ def _log_power(padded: Samples, n_mels: int, frames: int) -> NDArray[np.float32]
             mel[at : at + _BLOCK, band.filters] = product[: len(spectrum)]
     np.maximum(mel, np.float32(_FLOOR), out=mel)
     return np.log10(mel, out=mel).T
-
-
-def log_mel_batch(windows: Sequence[Samples], n_mels: int, n_samples: int) -> NDArray[np.float32]:
-    """`log_mel` of several windows, each padded or cut to `n_samples`: [batch, n_mels, n_samples // 160]."""
-    out = np.empty((len(windows), n_mels, n_samples // HOP), np.float32)
-    for row, samples in zip(out, windows, strict=True):
-        row[:] = log_mel(samples, n_mels, n_samples)
-    return out

@@ -22,7 +22,8 @@ VENDORS = {
     "soxr": ["pipeline/audio/reader.py"],
     "click": ["jobs/"],
     "rich": ["jobs/"],
-    "pyarrow": ["manifests/", "workers/fetch.py", "jobs/"],
+    "pyarrow": ["manifests/", "jobs/"],
+    "urllib3": ["manifests/download.py", "jobs/run/notices.py"],
 }
 
 

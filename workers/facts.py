@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from asr_batch.models import memory
 from asr_batch.models.hailo.api import devices
 from asr_batch.workers import sizing
 from asr_batch.workers.model_folders import cache_folder
@@ -60,7 +61,7 @@ def gather() -> NodeFacts:
         *devices(),
         sizing.cores(),
         os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        sizing.free_memory(),
+        memory.free_memory(),
         disk_free(cache_folder()),
         os.sysconf("SC_PAGE_SIZE"),
         time.time(),

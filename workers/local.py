@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from asr_batch.manifests.errors import WorkerFatalError
 from asr_batch.manifests.records import Unit
+from asr_batch.models import memory
 from asr_batch.models.recognizer import ModelInfo
 from asr_batch.workers import sizing
 from asr_batch.workers.desk import Desk
@@ -29,7 +30,7 @@ class LocalPool:
     def __init__(self, spec: WorkerSpec, make: Callable[[WorkerSpec, str], Worker] = Worker) -> None:
         self._spec, self._make = spec, make
         self._node = socket.gethostname()
-        self._bound = sizing.MemoryBound(sizing.memory_share(sizing.free_memory(), 1))
+        self._bound = sizing.MemoryBound(sizing.memory_share(memory.free_memory(), 1))
         self._worker = make(spec, self._node)
         self._bound.hold()
         self._info = self._worker.info

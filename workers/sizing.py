@@ -36,15 +36,6 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def free_memory() -> int:
-    """Available bytes of memory (a very large number if the system does not report them)."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return 1 << 60
-
-
 def model_bytes(folder: str) -> int:
     """Total size of a model's files in bytes."""
     return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())

@@ -8,7 +8,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from asr_batch.jobs.console.progress import hms
+from asr_batch.jobs.dataset.summary import RowCounts
 
 TABLE_ROWS = 40
 COLOURS = {"ok": "green", "empty": "cyan", "partial": "yellow", "failed": "red"}
@@ -158,7 +159,8 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def counts_line(counts: Mapping[str, int]) -> str:
-    """`12 ok, 1 empty, 2 failed`, without zero counts."""
-    names: Iterable[str] = ("ok", "empty", "partial", "failed", "pending")
-    return ", ".join(f"{counts[name]} {name}" for name in names if counts.get(name)) or "no rows"
+def counts_line(counts: RowCounts) -> str:
+    """`12 ok, 1 empty, 2 failed` without zero counts."""
+    names = ("ok", "empty", "partial", "failed", "pending")
+    told = [f"{count} {name}" for name in names if (count := getattr(counts, name))]
+    return ", ".join(told) or "no rows"

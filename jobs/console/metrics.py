@@ -19,9 +19,9 @@ from prometheus_client import CollectorRegistry, generate_latest, start_http_ser
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from asr_batch.jobs.dataset.summary import Gate, RowCounts, Summary
 from asr_batch.manifests.errors import ConfigError
-
-Summary = Mapping[str, Any]
+from asr_batch.workers.pool import NodeStatus
 
 PLAIN = (
     ("audio_seconds", "audio_seconds", "Seconds of audio in the finished rows."),
@@ -72,7 +72,7 @@ class MetricsServer:
         self._thread.join(timeout=5)
 
 
-def serve(port: int, get_summary: Callable[[], Summary]) -> MetricsServer:
+def serve(port: int, get_summary: Callable[[], Summary | None]) -> MetricsServer:
     """Serve the metrics of a running job at http://127.0.0.1:PORT/metrics (0: any free port).
 
     `get_summary` is called on every scrape, from another thread. Raises ConfigError for a port in use.
@@ -90,33 +90,35 @@ def serve(port: int, get_summary: Callable[[], Summary]) -> MetricsServer:
 class SummaryCollector(Collector):
     """Turns the current summary into metric families."""
 
-    get_summary: Callable[[], Summary]
+    get_summary: Callable[[], Summary | None]
 
     def collect(self) -> Iterator[Metric]:
-        """All families of the summary, each with the data set as a label."""
+        """All families of the summary, each with the data set as a label; nothing before there is one."""
         summary = self.get_summary()
-        dataset = str(summary.get("dataset") or "")
+        if summary is None:
+            return
+        dataset = summary.dataset
         yield from _plain(summary, dataset)
         yield from _counts(summary, dataset)
         yield from _times(summary, dataset)
-        yield from _table(summary.get("nodes"), NODE, "node", "node", dataset)
-        yield from _npus(summary.get("nodes"), dataset)
-        yield from _table(summary.get("gates"), GATE, "gate", "name", dataset)
+        yield from _table({node.node: node for node in summary.nodes}, NODE, "node", dataset)
+        yield from _npus(summary.nodes, dataset)
+        yield from _table({gate.name: gate for gate in summary.gates}, GATE, "gate", dataset)
         yield _info(summary, dataset)
 
 
 def _plain(summary: Summary, dataset: str) -> Iterator[Metric]:
     for key, name, text in PLAIN:
-        yield from _family(name, text, ["dataset"], [((dataset,), summary.get(key))])
+        yield from _family(name, text, ["dataset"], [((dataset,), getattr(summary, key))])
 
 
 def _counts(summary: Summary, dataset: str) -> Iterator[Metric]:
-    rows = {status: n for status, n in (summary.get("rows") or {}).items() if status != "total"}
-    total = [((dataset,), (summary.get("rows") or {}).get("total"))]
-    yield from _family("manifest_rows", "Rows of the manifest.", ["dataset"], total)
+    yield from _family(
+        "manifest_rows", "Rows of the manifest.", ["dataset"], [((dataset,), summary.rows.total)]
+    )
+    rows = {name: getattr(summary.rows, name) for name in RowCounts.__struct_fields__ if name != "total"}
     yield from _by("rows", "Rows by status.", "status", rows, dataset)
-    errors = summary.get("errors") or {}
-    yield from _by("error_rows", "Failed and partial rows by error code.", "code", errors, dataset)
+    yield from _by("error_rows", "Failed and partial rows by error code.", "code", summary.errors, dataset)
 
 
 def _by(name: str, text: str, label: str, values: Mapping[str, Any], dataset: str) -> Iterator[Metric]:
@@ -127,38 +129,43 @@ def _by(name: str, text: str, label: str, values: Mapping[str, Any], dataset: st
 def _times(summary: Summary, dataset: str) -> Iterator[Metric]:
     for key, what in (("started_at", "started"), ("finished_at", "stopped")):
         name, text = f"last_run_{what}_timestamp_seconds", f"Unix time at which the last run {what}."
-        yield from _family(name, text, ["dataset"], [((dataset,), _unix(summary.get(key)))])
+        yield from _family(name, text, ["dataset"], [((dataset,), _unix(getattr(summary, key)))])
 
 
 def _table(
-    lines: Iterable[Mapping[str, Any]] | None,
+    lines: Mapping[str, NodeStatus] | Mapping[str, Gate],
     columns: Iterable[tuple[str, str, str]],
     label: str,
-    key: str,
     dataset: str,
 ) -> Iterator[Metric]:
-    # One line per label value, the last one counts: a duplicate series makes the whole file invalid.
-    unique = {str(line.get(key) or ""): line for line in lines or ()}
+    # `lines` has one line per label value: a duplicate series makes the whole file invalid.
     for column, name, text in columns:
-        samples = [((dataset, value), line.get(column)) for value, line in unique.items()]
+        samples = [((dataset, value), getattr(line, column)) for value, line in lines.items()]
         yield from _family(name, text, ["dataset", label], samples)
 
 
-def _npus(nodes: Iterable[Mapping[str, Any]] | None, dataset: str) -> Iterator[Metric]:
+def _npus(nodes: Iterable[NodeStatus], dataset: str) -> Iterator[Metric]:
     """Counters and readings of the nodes' NPUs, in one family with the name as a label."""
-    unique = {str(node.get("node") or ""): node.get("npu") or {} for node in nodes or ()}
+    unique = {node.node: node.npu for node in nodes}
     samples = [((dataset, node, what), value) for node, npu in unique.items() for what, value in npu.items()]
     text = "Counters and readings of the node's NPU: windows, retries, configurations, temperature, clock."
     yield from _family("node_npu", text, ["dataset", "node", "what"], samples)
 
 
 def _info(summary: Summary, dataset: str) -> Metric:
-    model = summary.get("model") or {}
-    keys = ("name", "family", "sha256", "precision", "encoder_backend", "provider")
-    labels = {f"model_{key}" if key in ("name", "family", "sha256") else key: model.get(key) for key in keys}
-    labels |= {"dataset": dataset, "version": summary.get("version")}
+    model = summary.model
+    labels = {
+        "model_name": model.name,
+        "model_family": model.family,
+        "model_sha256": model.sha256,
+        "precision": model.precision,
+        "encoder_backend": model.encoder_backend,
+        "provider": model.provider,
+        "dataset": dataset,
+        "version": summary.version,
+    }
     family = InfoMetricFamily("asr_batch_job", "Version and model of the last run.")
-    family.add_metric([], {key: str(value) for key, value in labels.items() if value is not None})
+    family.add_metric([], {name: value for name, value in labels.items() if value})
     return family
 
 
@@ -181,11 +188,9 @@ def _number(value: Any) -> float | None:
     return None
 
 
-def _unix(value: Any) -> float | None:
-    """Seconds since 1970 of an ISO 8601 text, a datetime or a number."""
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            return None
-    return value.timestamp() if isinstance(value, datetime) else _number(value)
+def _unix(text: str | None) -> float | None:
+    """Seconds since 1970 of an ISO 8601 text."""
+    try:
+        return datetime.fromisoformat(text).timestamp() if text else None
+    except ValueError:
+        return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
 
 from rich.console import Console
@@ -13,24 +12,9 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """The state of a job. Seconds are audio seconds except `eta`; `share` is of all audio, 0 to 1.
-
-    `done` counts committed rows; `rtfx` is None until the speed is known.
-    """
-
-    rows: int
-    done: int
-    failed: int
-    partial: int
-    audio_seconds: float
-    share: float
-    rtfx: float | None
-    eta: float | None
-    nodes: tuple[dict[str, Any], ...] = ()
-    state: str = "running"
+from asr_batch.jobs.dataset.json_files import plain
+from asr_batch.jobs.dataset.summary import View
+from asr_batch.workers.pool import NodeStatus
 
 
 class Progress(Protocol):
@@ -108,7 +92,7 @@ class JsonLines:
     def _write(self, view: View) -> None:
         names = ("state", "rows", "done", "failed", "partial", "audio_seconds", "share", "rtfx", "eta")
         found: dict[str, Any] = {name: getattr(view, name) for name in names}
-        found["nodes"] = list(view.nodes)
+        found["nodes"] = plain(view.nodes)
         print(json.dumps({"event": "progress", **found}), file=self._stream, flush=True)
 
     def close(self) -> None:
@@ -138,13 +122,11 @@ class Bar:
         self._live.stop()
 
 
-def _node_text(node: dict[str, Any]) -> str:
-    state = "" if node.get("alive", True) else " (lost)"
-    speed = node["audio_seconds"] / node["decode_seconds"] if node.get("decode_seconds") else 0.0
-    audio = hms(node.get("audio_seconds", 0.0))
-    return (
-        f"{node['node']}{state}: {node['workers']} workers, {node['encoder_backend']}, {audio}, {speed:.1f}x"
-    )
+def _node_text(node: NodeStatus) -> str:
+    state = "" if node.alive else " (lost)"
+    speed = node.audio_seconds / node.decode_seconds if node.decode_seconds else 0.0
+    audio = hms(node.audio_seconds)
+    return f"{node.node}{state}: {node.workers} workers, {node.encoder_backend}, {audio}, {speed:.1f}x"
 
 
 def make_progress(kind: str, *, quiet: bool, stream: TextIO | None = None) -> Progress:

@@ -18,8 +18,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from asr_batch.jobs.dataset.files import FOLDERS, SWAP, finish_swap, fsync_folder, output_errors, write_text
+from asr_batch.jobs.dataset.files import FOLDERS, SWAP, finish_swap, output_errors, write_text
 from asr_batch.jobs.dataset.parts import part_names, recover
+from asr_batch.manifests.replacing import sync
 
 MAX_ROWS = 500_000
 MAX_BYTES = 256 * 1024 * 1024
@@ -77,7 +78,7 @@ def _build(root: Path, folder: str, groups: Sequence[Sequence[str]], token: str)
         else:
             _merge([root / folder / name for name in group], target)
     (new / f".swap-{token}").touch()
-    fsync_folder(new)
+    sync(new)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -7,7 +7,6 @@ import errno
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,59 +14,24 @@ from pathlib import Path
 import pyarrow as pa
 
 from asr_batch.manifests.errors import OutputError
+from asr_batch.manifests.replacing import replacing, sync
 
 FOLDERS = ("windows", "transcripts")
 """In the order of renaming: a transcript is never visible before its windows."""
 
-
 SWAP = ".swap.json"
 
 
-HIDDEN = ".tmp"
-
-
-def fsync_folder(folder: Path) -> None:
-    """Sync the names in `folder` to disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems without directory sync
-            raise
-    finally:
-        os.close(descriptor)
-
-
 def write_text(path: Path, text: str, *, durable: bool = True, alone: bool = False) -> None:
-    """Replace the file at `path` atomically.
-
-    `alone`: nobody else writes it, so the hidden file has a fixed name, and one that a crash has left is
-    taken over by the next try.
-    """
-    own = "" if alone else f".{uuid.uuid4().hex[:8]}"
-    hidden = path.with_name(f".{path.name}{own}{HIDDEN}")
-    try:
-        with hidden.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            if durable:
-                os.fsync(stream.fileno())
-        hidden.replace(path)
-        if durable:
-            fsync_folder(path.parent)
-    except OSError:
-        hidden.unlink(missing_ok=True)
-        raise
+    """Replace the file at `path` atomically, as :func:`replacing` does."""
+    with replacing(path, durable=durable, alone=alone) as hidden:
+        hidden.write_text(text, encoding="utf-8")
 
 
 def copy_file(source: Path, path: Path) -> None:
     """Replace the file at `path` with a copy of `source`, atomically."""
-    hidden = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{HIDDEN}")
-    try:
+    with replacing(path) as hidden:
         shutil.copyfile(source, hidden)
-        hidden.replace(path)
-    finally:
-        hidden.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -100,12 +64,12 @@ def finish_swap(root: Path) -> bool:
         new, current = root / f".{folder}.{token}", root / folder
         if (new / f".swap-{token}").exists():  # the new folder has the mark until it is swapped in
             _exchange(new, current)
-    fsync_folder(root)
+    sync(root)
     for folder in FOLDERS:
         shutil.rmtree(root / f".{folder}.{token}", ignore_errors=True)
         (root / folder / f".swap-{token}").unlink(missing_ok=True)
     journal.unlink()
-    fsync_folder(root)
+    sync(root)
     return True
 
 

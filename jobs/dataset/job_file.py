@@ -9,15 +9,18 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+from msgspec import Struct, field
 
 from asr_batch.jobs.config.fingerprint import Settings
 from asr_batch.jobs.config.keys import KEYS, RunConfig
-from asr_batch.jobs.dataset.json_files import read_json, write_json
+from asr_batch.jobs.dataset.json_files import read_document, write_document
 from asr_batch.jobs.dataset.schema import SCHEMA_VERSION
-from asr_batch.jobs.dataset.tables import JOB
+from asr_batch.jobs.dataset.tables import JOB, check_dataset
+from asr_batch.manifests.errors import ConfigError
 from asr_batch.manifests.location import Base, is_remote, scheme_of
-from asr_batch.manifests.reader import STANDARD_INPUT, Manifest
+from asr_batch.manifests.reader import STANDARD_INPUT, Format, Manifest
 from asr_batch.manifests.survey import Survey
 from asr_batch.models.recognizer import ModelInfo
 
@@ -25,6 +28,50 @@ SECRET = ("on_finish", "webhook")
 """Keys that are not stored, because addresses and commands often contain passwords."""
 
 PACKAGES = ("asr-batch", "numpy", "onnxruntime", "pyarrow", "ray", "soundfile", "av", "soxr", "tokenizers")
+
+
+class JobManifest(Struct, frozen=True, kw_only=True):
+    """The manifest: the `name` that the user gave, the file at `path`, and what its audio is relative to.
+
+    `origin` is the absolute path or the URL that it came from; `sources` are files, folders and globs that it
+    was made of.
+    """
+
+    name: str = ""
+    origin: str | None = None
+    sources: tuple[str, ...] = ()
+    path: str = ""
+    base: str = ""
+    remote: bool = False
+    format: Format | None = None
+    rows: int = 0
+    sha256: str = ""
+
+
+class JobModel(Struct, frozen=True, kw_only=True):
+    """The model that the job was last run with."""
+
+    name: str = ""
+    path: str = ""
+    sha256: str = ""
+    family: str = ""
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """job.json. `options` are keys of :class:`RunConfig`, `settings` those that decide a transcript."""
+
+    version: str = ""
+    schema: int = int(SCHEMA_VERSION)
+    created_at: str = ""
+    manifest: JobManifest = JobManifest()
+    options: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    settings_sha256: str = ""
+    model: JobModel = JobModel()
+    fingerprint: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    platform: str = ""
+    argv: tuple[str, ...] = ()
 
 
 def fingerprint(model: ModelInfo, settings: Settings) -> str:
@@ -50,32 +97,31 @@ def write_job(
     settings: Settings,
 ) -> None:
     """Write job.json; a resumed job keeps its first start time."""
-    created = read_json(root / JOB).get("created_at") or datetime.now(UTC).isoformat(timespec="seconds")
-    description = {
-        "version": version("asr-batch"),
-        "schema": int(SCHEMA_VERSION),
-        "created_at": created,
-        "manifest": {
-            "name": manifest.name,
-            "origin": origin_of(manifest),
-            "sources": absolute_sources(config.sources),
-            "path": str(manifest.path.absolute()),
-            "base": manifest.base.folder,
-            "remote": manifest.base.remote,
-            "format": manifest.format,
-            "rows": found.rows,
-            "sha256": found.sha256,
-        },
-        "options": {**{name: getattr(config, name) for name in KEYS}, **dict.fromkeys(SECRET)},
-        "settings": settings.base,
-        "settings_sha256": settings.sha256(),
-        "model": {"name": model.name, "path": model.path, "sha256": model.sha256, "family": model.family},
-        "fingerprint": fingerprint(model, settings),
-        "versions": {"python": platform.python_version(), **_versions()},
-        "platform": platform.platform(),
-        "argv": [_shown(argument, config) for argument in sys.argv],
-    }
-    write_json(root / JOB, description)
+    before = find_job(root)
+    job = Job(
+        version=version("asr-batch"),
+        created_at=(before and before.created_at) or datetime.now(UTC).isoformat(timespec="seconds"),
+        manifest=JobManifest(
+            name=manifest.name,
+            origin=origin_of(manifest),
+            sources=tuple(absolute_sources(config.sources)),
+            path=str(manifest.path.absolute()),
+            base=manifest.base.folder,
+            remote=manifest.base.remote,
+            format=manifest.format,
+            rows=found.rows,
+            sha256=found.sha256,
+        ),
+        options={**{name: getattr(config, name) for name in KEYS}, **dict.fromkeys(SECRET)},
+        settings=settings.base,
+        settings_sha256=settings.sha256(),
+        model=JobModel(name=model.name, path=model.path, sha256=model.sha256, family=model.family),
+        fingerprint=fingerprint(model, settings),
+        versions={"python": platform.python_version(), **_versions()},
+        platform=platform.platform(),
+        argv=tuple(_shown(argument, config) for argument in sys.argv),
+    )
+    write_document(root / JOB, job)
 
 
 def origin_of(manifest: Manifest) -> str | None:
@@ -111,9 +157,22 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def stored_manifest(job: dict[str, Any]) -> Manifest:
+def find_job(root: Path) -> Job | None:
+    """job.json of a folder; None where there is none."""
+    return read_document(root / JOB, Job)
+
+
+def load_job(root: Path) -> Job:
+    """job.json of a data set. Raises ConfigError when there is none, or something else."""
+    check_dataset(root)
+    job = find_job(root)
+    if job is None:
+        raise ConfigError(f"{root / JOB}: not the description of a job; the next `run` replaces it")
+    return job
+
+
+def stored_manifest(job: Job) -> Manifest:
     """The manifest that a data set was made from. Raises ManifestError (from reading it)."""
-    kept = job["manifest"]
-    return Manifest(
-        kept["name"], Path(kept["path"]), Base(kept["base"], remote=kept["remote"]), kept["format"]
-    )
+    kept = job.manifest
+    base = Base(kept.base, remote=kept.remote)
+    return Manifest(kept.name, Path(kept.path), base, cast(Format, kept.format))

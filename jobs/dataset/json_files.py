@@ -1,39 +1,46 @@
-"""The JSON files of a data set: replaced atomically, read leniently."""
+"""The JSON documents of a data set: typed records, replaced atomically, read leniently.
+
+A reader of an older or newer version finds what it knows: fields that are missing have their defaults,
+others are passed over. Text goes through Python's `json`, because paths on Linux need not be UTF-8.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from asr_batch.jobs.dataset.files import write_text
 
-SUMMARY = "summary.json"
+Document = TypeVar("Document", bound=msgspec.Struct)
 
 
-STATUS = ".status.json"
-
-
-def write_json(path: Path, value: dict[str, Any], *, durable: bool = True) -> None:
+def write_document(path: Path, document: msgspec.Struct, *, durable: bool = True) -> None:
     """Replace a JSON file atomically; NaN and infinity become null."""
-    write_text(path, json.dumps(_plain(value), indent=2) + "\n", durable=durable)
+    write_text(path, json.dumps(plain(document), indent=2) + "\n", durable=durable)
 
 
-def _plain(value: Any) -> Any:
+def plain(document: Any) -> Any:
+    """A record as dicts, lists, texts and finite numbers."""
+    return _finite(msgspec.to_builtins(document))
+
+
+def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(entry) for entry in value]
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
     return value
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; empty if it cannot be read."""
+def read_document(path: Path, kind: type[Document]) -> Document | None:
+    """The record in a JSON file; None where there is none, or something else."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        return msgspec.convert(json.loads(path.read_text(encoding="utf-8")), kind)
     except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return None

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
+import msgspec
+from msgspec import Struct
+
+from asr_batch.jobs.dataset.json_files import read_document
 from asr_batch.manifests.errors import OutputError, OutputHeldError
 
 LOCK = ".lock"
+
+
+class Holder(Struct, frozen=True):
+    """The process that holds a folder."""
+
+    pid: int
+    host: str
+    since: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host} since {self.since}"
 
 
 @contextmanager
@@ -40,16 +53,17 @@ def _lock(descriptor: int, root: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise OutputHeldError(f"{root} is held by another run: {_describe(holder(root))}") from None
+        who = holder(root) or "an unknown process; wait until it ends"
+        raise OutputHeldError(f"{root} is held by another run: {who}") from None
     except OSError as error:
         raise OutputError(
             f"{root}: cannot be locked ({error.strerror}); expected a local file system"
         ) from error
     now = datetime.now().astimezone().isoformat(timespec="seconds")
-    text = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now})
+    text = msgspec.json.encode(Holder(os.getpid(), socket.gethostname(), now))
     try:
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, text.encode(), 0)
+        os.pwrite(descriptor, text, 0)
     except OSError:
         pass  # full disk: the lock holds, but cannot name its holder
 
@@ -69,16 +83,6 @@ def held(root: Path) -> bool:
     return False
 
 
-def holder(root: Path) -> dict[str, Any]:
-    """What the holder recorded about itself: pid, host, start time."""
-    try:
-        found = json.loads((root / LOCK).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _describe(who: dict[str, Any]) -> str:
-    if not who:
-        return "by an unknown process; wait until it ends"
-    return f"process {who.get('pid')} on {who.get('host')} since {who.get('since')}"
+def holder(root: Path) -> Holder | None:
+    """What the holder recorded about itself; None if it could not."""
+    return read_document(root / LOCK, Holder)

@@ -22,13 +22,12 @@ import pyarrow.parquet as pq
 
 from asr_batch.jobs.dataset.files import (
     FOLDERS,
-    HIDDEN,
     drop_unfinished,
     finish_swap,
-    fsync_folder,
     output_errors,
     write_text,
 )
+from asr_batch.manifests.replacing import HIDDEN, sync
 
 JOURNAL = ".commit.json"
 
@@ -62,7 +61,7 @@ class Transaction:
         journal = {"moves": self._moves, "removes": self._removes}
         with output_errors(self.root):
             for folder in {(self.root / final).parent for _, final in self._moves}:
-                fsync_folder(folder)
+                sync(folder)
             write_text(self.root / JOURNAL, json.dumps(journal))
             _apply(self.root, self._moves, self._removes)
             (self.root / JOURNAL).unlink()
@@ -83,7 +82,7 @@ def _apply(root: Path, moves: list[tuple[str, str]], removes: list[str]) -> None
         (root / final).unlink(missing_ok=True)
     for folder in FOLDERS:
         if (root / folder).is_dir():
-            fsync_folder(root / folder)
+            sync(root / folder)
 
 
 def recover(root: Path) -> list[str]:

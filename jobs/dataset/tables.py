@@ -1,4 +1,4 @@
-"""Reads a data set: its tables, its job, its summary. Works while a run writes to it."""
+"""Reads the tables of a data set. Works while a run writes to it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from asr_batch.jobs.dataset.json_files import STATUS, SUMMARY, read_json
 from asr_batch.jobs.dataset.schema import TRANSCRIPTS, WINDOWS
 from asr_batch.manifests.errors import ConfigError
 
@@ -52,19 +51,3 @@ def check_dataset(root: Path) -> None:
     """Raise ConfigError unless `root` is a data set of asr-batch."""
     if not (root / JOB).is_file():
         raise ConfigError(f"{root}: not a data set ({JOB} is missing); expected the --out folder of a run")
-
-
-def load_job(root: str | Path) -> dict[str, Any]:
-    """job.json of a data set. Raises ConfigError if there is none."""
-    check_dataset(Path(root))
-    return read_json(Path(root) / JOB)
-
-
-def load_summary(root: str | Path) -> dict[str, Any]:
-    """summary.json of a data set, empty before its first stop."""
-    return read_json(Path(root) / SUMMARY)
-
-
-def load_status(root: str | Path) -> dict[str, Any]:
-    """The status that the current or last run wrote every few seconds."""
-    return read_json(Path(root) / STATUS)

@@ -16,6 +16,7 @@ from asr_batch.jobs.dataset.facts import hash_file, stat_file
 from asr_batch.jobs.dataset.files import FOLDERS, SWAP
 from asr_batch.jobs.dataset.parts import JOURNAL, part_names
 from asr_batch.jobs.dataset.schema import SCHEMA_VERSION, TRANSCRIPTS, WINDOWS
+from asr_batch.jobs.dataset.summary import Summary
 
 Row = Mapping[str, Any]
 STEP = 1e-3
@@ -130,14 +131,10 @@ def _check_segments(row: Row) -> Iterator[str]:
         yield "a segment ends before it starts"
 
 
-def check_summary(summary: Mapping[str, Any], rows: int) -> Iterator[str]:
+def check_summary(summary: Summary | None, rows: int) -> Iterator[str]:
     """Problems of summary.json compared with the rows, as sentences."""
-    counts = summary.get("rows")
-    if not counts:
-        return
-    told = sum(counts[name] for name in ("ok", "empty", "partial", "failed"))
-    if told > rows:
-        yield f"summary.json counts {told} rows, the data set has {rows}"
+    if summary is not None and summary.rows.done > rows:
+        yield f"summary.json counts {summary.rows.done} rows, the data set has {rows}"
 
 
 def check_audio(root: Path, locate: Mapping[str, str]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from asr_batch.jobs.console.messages import TABLE_ROWS, counts_line, plural, program
 from asr_batch.jobs.console.progress import hms
+from asr_batch.jobs.dataset.summary import Summary
 from asr_batch.jobs.dataset.tables import read_rows
 from asr_batch.jobs.run.driver.loop import Ending
 from asr_batch.manifests.survey import Survey
@@ -22,13 +23,13 @@ def ending_text(ending: Ending, code: int) -> str:
     return "stopped; the same command resumes"
 
 
-def summary_text(summary: dict[str, Any], ending: Ending, code: int) -> str:
+def summary_text(summary: Summary, ending: Ending, code: int) -> str:
     """Contents of the data set, speed of this run, and its outcome."""
-    rows, run = summary["rows"], summary["run"]
-    head = f"{counts_line(rows)} of {plural(rows['total'], 'row')}; {hms(summary['audio_seconds'])} of audio"
-    if not run["rows"] and ending == "finished":
+    rows, run = summary.rows, summary.run
+    head = f"{counts_line(rows)} of {plural(rows.total, 'row')}; {hms(summary.audio_seconds)} of audio"
+    if not run.rows and ending == "finished":
         return f"{head}; nothing to do: all rows are done"
-    speed = f" at {run['rtfx']:.1f}x real time" if run["rtfx"] >= 0.05 else ""
+    speed = f" at {run.rtfx:.1f}x real time" if run.rtfx >= 0.05 else ""
     return f"{head}{speed}; {ending_text(ending, code)}"
 
 
@@ -39,10 +40,10 @@ MENDED = ("not_found", "unreadable", "unsupported_codec", "empty_file", "decode_
 """Errors that need a change of the file or path."""
 
 
-def failures_text(summary: dict[str, Any], root: Path) -> str:
+def failures_text(summary: Summary, root: Path) -> str:
     """Reasons of failed rows and gates that do not hold, with a command to retry if that can help."""
     lines = []
-    errors = summary["errors"]
+    errors = summary.errors
     if errors:
         lines.append("Reasons: " + ", ".join(f"{count} {code}" for code, count in errors.items()) + ".")
     command = f"{program()} retry {shlex.quote(str(root))} --only failed"
@@ -51,9 +52,7 @@ def failures_text(summary: dict[str, Any], root: Path) -> str:
     elif any(code in MENDED for code in errors):
         lines.append(f"After the files are restored or repaired: `{command}`.")
     lines += [
-        f"Gate {gate['name']}: {gate['value']:g} , limit {gate['limit']:g}."
-        for gate in summary["gates"]
-        if not gate["held"]
+        f"Gate {gate.name}: {gate.value:g}, limit {gate.limit:g}." for gate in summary.gates if not gate.held
     ]
     return "\n".join(lines)
 

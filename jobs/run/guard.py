@@ -11,9 +11,9 @@ from pathlib import Path
 from asr_batch.jobs.config.keys import RunConfig
 from asr_batch.jobs.config.values import next_occurrence, time_of_day
 from asr_batch.jobs.dataset.files import FOLDERS
-from asr_batch.jobs.dataset.json_files import STATUS, SUMMARY, read_json
+from asr_batch.jobs.dataset.job_file import find_job
 from asr_batch.jobs.dataset.lock import hold
-from asr_batch.jobs.dataset.tables import JOB
+from asr_batch.jobs.dataset.summary import STATUS, SUMMARY
 from asr_batch.manifests.errors import ConfigError, OutputError
 from asr_batch.manifests.languages import AUTO, language_code
 from asr_batch.manifests.sources import FILE
@@ -48,7 +48,8 @@ def _check_content(root: Path, config: RunConfig) -> None:
 
 def check_manifest_place(root: Path) -> None:
     """Raise ConfigError if `root` has a manifest.csv that `run` did not write."""
-    if (root / FILE).exists() and not (read_json(root / JOB).get("options") or {}).get("sources"):
+    job = find_job(root)
+    if (root / FILE).exists() and not (job and job.options.get("sources")):
         raise ConfigError(
             f"{root / FILE} was not written by `run`, which would overwrite it; "
             f"give that manifest instead of audio, or another --out"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from asr_batch.jobs.config.keys import RunConfig
 from asr_batch.jobs.console.signals import StopRequest, signals_for_children
-from asr_batch.jobs.dataset.json_files import SUMMARY
+from asr_batch.jobs.dataset.summary import SUMMARY
 from asr_batch.manifests.environment import for_child
 
 TRIES = 5

@@ -13,8 +13,9 @@ from typing import Any
 from asr_batch.jobs.config.fingerprint import Settings
 from asr_batch.jobs.dataset.facts import Looks, hash_file, probe, stat_file
 from asr_batch.jobs.dataset.index import Index
+from asr_batch.jobs.dataset.job_file import Job
 from asr_batch.jobs.dataset.parts import part_names
-from asr_batch.jobs.dataset.tables import load_summary
+from asr_batch.jobs.dataset.summary import find_summary
 from asr_batch.jobs.run.driver.feed import Resume
 from asr_batch.manifests.columns import misspelt
 from asr_batch.manifests.errors import ItemError
@@ -213,14 +214,13 @@ def _probe(location: str) -> Look:
         return Look(error="unreadable", message=repr(error), file=file)
 
 
-def resume_of(root: Path, job: dict[str, Any]) -> Resume:
+def resume_of(root: Path, job: Job) -> Resume:
     """Which rows of a data set count as done, with its own model and settings."""
     index = Index.load(root, part_names(root))
-    return Resume(index, job["model"]["sha256"], Settings(job["settings"]))
+    return Resume(index, job.model.sha256, Settings(job.settings))
 
 
 def known_speed(root: Path) -> float | None:
     """The real-time factor of the last run of a data set, if it transcribed anything."""
-    summary = load_summary(root)
-    speed = (summary.get("run") or {}).get("rtfx") or summary.get("rtfx")
-    return float(speed) if speed else None
+    summary = find_summary(root)
+    return (summary.run.rtfx or summary.rtfx or None) if summary else None

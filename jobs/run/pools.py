@@ -10,6 +10,7 @@ from asr_batch.jobs.config.keys import RunConfig
 from asr_batch.jobs.console.signals import StopRequest
 from asr_batch.jobs.model_choice import choose_model
 from asr_batch.manifests.records import Unit
+from asr_batch.models import memory
 from asr_batch.models.recognizer import ModelInfo
 from asr_batch.workers import sizing
 from asr_batch.workers.child import process as child_process
@@ -65,7 +66,7 @@ def _wants_ray(spec: WorkerSpec, ahead: Ahead | None) -> bool:
 
     size = sizing.model_bytes(spec.model)
     npus = len(devices()[0]) if wants_npu(spec.model, spec.load.encoder) else 0
-    workers = npus or sizing.worker_count(sizing.cores(), sizing.free_memory(), size)
+    workers = npus or sizing.worker_count(sizing.cores(), memory.free_memory(), size)
     threshold = sizing.ray_threshold(workers, size)
     return math.isfinite(threshold) and (ahead is None or ahead(threshold) > threshold)
 

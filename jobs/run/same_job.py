@@ -7,21 +7,22 @@ if all its rows are new. Rows of an earlier model stay readable until each is re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import fields, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from asr_batch.jobs.config.fingerprint import LOAD_SETTINGS, Settings
 from asr_batch.jobs.config.keys import KEYS, RunConfig
 from asr_batch.jobs.config.values import check_value
 from asr_batch.jobs.dataset.index import Index
-from asr_batch.jobs.dataset.job_file import absolute_sources, origin_of
-from asr_batch.jobs.dataset.parts import part_names
+from asr_batch.jobs.dataset.job_file import Job, absolute_sources, origin_of
+from asr_batch.jobs.dataset.reading import stream
+from asr_batch.jobs.dataset.tables import open_transcripts
 from asr_batch.manifests.errors import ConfigError
 from asr_batch.manifests.reader import Manifest
 from asr_batch.manifests.survey import Survey
@@ -34,34 +35,35 @@ COMPARED = 40
 SETTINGS = (*LOAD_SETTINGS, "second_model", *(entry.name for entry in fields(PipelineOptions)))
 
 
-def own_settings(config: RunConfig, job: Mapping[str, Any]) -> RunConfig:
+def own_settings(config: RunConfig, job: Job | None) -> RunConfig:
     """The settings, with the folder's own model and settings where the command names none.
 
     Raises ConfigError for an invalid job.json.
     """
-    options = job.get("options") or {}
+    if job is None:
+        return config
+    options = job.options
     kept = {
         name: check_value(name, options[name], "job.json")
         for name in SETTINGS
         if name in KEYS and name in options and name not in config.named
     }
-    model = (job.get("model") or {}).get("path")
-    if config.model is None and model:
-        kept["model"] = model
+    if config.model is None and job.model.path:
+        kept["model"] = job.model.path
     return replace(config, **kept)
 
 
 class SameJob:
     """Compares the command's job with the job of the folder `root`."""
 
-    def __init__(self, root: Path, config: RunConfig, job: Mapping[str, Any]) -> None:
+    def __init__(self, root: Path, config: RunConfig, job: Job) -> None:
         self._root, self._config, self._job = root, config, job
 
     def check(
         self, model: ModelInfo, settings: Settings, index: Index, manifest: Manifest | None, found: Survey
     ) -> None:
         """Raise ConfigError for another job. `manifest` None: do not compare the manifest."""
-        if not self._job or self._config.redo or not len(index.entries):
+        if self._config.redo or not len(index.entries):
             return
         difference = self._model(model) or self._settings(settings)
         if difference is None and manifest is not None:
@@ -73,16 +75,16 @@ class SameJob:
             )
 
     def _model(self, model: ModelInfo) -> str | None:
-        before = self._job["model"]
-        if before["sha256"] == model.sha256:
+        before = self._job.model
+        if before.sha256 == model.sha256:
             return None
-        mine, its = model.name, before["name"]
+        mine, its = model.name, before.name
         if mine == its:
-            mine, its = f"{mine} ({model.sha256[:8]})", f"{its} ({before['sha256'][:8]})"
+            mine, its = f"{mine} ({model.sha256[:8]})", f"{its} ({before.sha256[:8]})"
         return f"belongs to a job with the model {its}, not {mine}"
 
     def _settings(self, settings: Settings) -> str | None:
-        before = self._job.get("settings") or {}
+        before = self._job.settings
         told = {name: value for name, value in settings.base.items() if name in self._config.named}
         for name, value in told.items():
             if name in before and _plain(before[name]) != _plain(value):
@@ -90,25 +92,25 @@ class SameJob:
         return None
 
     def _manifest(self, index: Index, manifest: Manifest, found: Survey) -> str | None:
-        before = self._job["manifest"]
-        if before["sha256"] == found.sha256 or self._from_same_place(manifest):
+        before = self._job.manifest
+        if before.sha256 == found.sha256 or self._from_same_place(manifest):
             return None
         if self._related(index, manifest, found):
             return None
-        if self._config.sources and before.get("sources"):
-            its, mine = ", ".join(before["sources"]), ", ".join(self._config.sources)
+        if self._config.sources and before.sources:
+            its, mine = ", ".join(before.sources), ", ".join(self._config.sources)
             return f"belongs to a job with the sources {its}, not {mine}"
-        mine, its = manifest.name, before["name"]
+        mine, its = manifest.name, before.name
         if mine == its:
             return f"belongs to a job with other rows of {mine}"
         return f"belongs to a job with the manifest {its}, not {mine}"
 
     def _from_same_place(self, manifest: Manifest) -> bool:
         """Whether the manifest or the sources have the same path as before."""
-        before = self._job["manifest"]
+        before = self._job.manifest
         if self._config.sources:
-            return not set(before.get("sources") or ()).isdisjoint(absolute_sources(self._config.sources))
-        return bool(before.get("origin")) and before["origin"] == origin_of(manifest)
+            return not set(before.sources).isdisjoint(absolute_sources(self._config.sources))
+        return before.origin is not None and before.origin == origin_of(manifest)
 
     def _related(self, index: Index, manifest: Manifest, found: Survey) -> bool:
         """Whether half of the rows (of the shorter of both) have the same ids and file names."""
@@ -116,16 +118,15 @@ class SameJob:
         if 2 * shared < min(len(index.entries), found.rows):
             return False
         named = {item.id: _file(item.audio) for item in islice(manifest.rows(), COMPARED)}
-        there = {row_id: file for row_id, file in self._files() if row_id in named}
+        there = self._files(named)
         same = sum(named[row_id] == file for row_id, file in there.items())
         return 2 * same >= len(there)
 
-    def _files(self) -> list[tuple[str, str]]:
-        told: list[tuple[str, str]] = []
-        for name in part_names(self._root):
-            table = pq.read_table(self._root / "transcripts" / name, columns=["id", "audio"])
-            told += [(row["id"], _file(row["audio"])) for row in table.to_pylist()]
-        return told
+    def _files(self, ids: Iterable[str]) -> dict[str, str]:
+        """The file names of those of the rows that the folder has."""
+        where = pc.field("id").isin(list(ids))
+        rows = stream(open_transcripts(self._root), ("id", "audio"), where)
+        return {row["id"]: _file(row["audio"]) for row in rows}
 
 
 def _file(audio: str) -> str:

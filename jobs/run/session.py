@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager, ExitStack, redirect_stdout
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from asr_batch.jobs.config.fingerprint import Settings, settings_base
 from asr_batch.jobs.config.keys import RunConfig
@@ -29,11 +28,19 @@ from asr_batch.jobs.console.signals import StopRequest, stop_signals
 from asr_batch.jobs.dataset.facts import look_at
 from asr_batch.jobs.dataset.files import copy_file, output_errors, write_text
 from asr_batch.jobs.dataset.index import Index
-from asr_batch.jobs.dataset.job_file import part_metadata, write_job
-from asr_batch.jobs.dataset.json_files import STATUS, SUMMARY, read_json, write_json
+from asr_batch.jobs.dataset.job_file import Job, find_job, part_metadata, write_job
+from asr_batch.jobs.dataset.json_files import plain, write_document
 from asr_batch.jobs.dataset.ledger import Ledger, Limits
 from asr_batch.jobs.dataset.parts import part_names
-from asr_batch.jobs.dataset.tables import JOB, open_transcripts
+from asr_batch.jobs.dataset.summary import (
+    STATUS,
+    SUMMARY,
+    Status,
+    Summary,
+    find_status,
+    find_summary,
+)
+from asr_batch.jobs.dataset.tables import open_transcripts
 from asr_batch.jobs.model_choice import Choice, choose_model, folder_sha256
 from asr_batch.jobs.quality import compare
 from asr_batch.jobs.run.driver.commits import Book, Pace
@@ -41,6 +48,7 @@ from asr_batch.jobs.run.driver.feed import Feed, Looker, Resume
 from asr_batch.jobs.run.driver.loop import Driver, Ending
 from asr_batch.jobs.run.driver.rows import Assemble, RowMaker, Split
 from asr_batch.jobs.run.ending import failures_text, shown_rows, summary_text
+from asr_batch.jobs.run.figures import Clock, Figures, exit_code, judge_gates
 from asr_batch.jobs.run.files import FileBook
 from asr_batch.jobs.run.guard import (
     check_abilities,
@@ -53,7 +61,6 @@ from asr_batch.jobs.run.guard import (
 from asr_batch.jobs.run.notices import Notices
 from asr_batch.jobs.run.pools import LazyPool, load_ahead, start_pool
 from asr_batch.jobs.run.same_job import SameJob, own_settings
-from asr_batch.jobs.run.summary import Clock, Figures, exit_code, judge_gates
 from asr_batch.jobs.run.totals import Totals
 from asr_batch.jobs.run.watch import Watch
 from asr_batch.jobs.views.beside import Beside
@@ -150,7 +157,7 @@ class _Session:
         self.stack = ExitStack()
         self.begun = time.monotonic()
         self.files: RowFiles | None = None
-        self.job: dict[str, Any] = {}
+        self.job: Job | None = None
         self.feed: Feed
 
     def run(self, manifest: Manifest | None) -> int:
@@ -165,7 +172,7 @@ class _Session:
     def _run(self, stack: ExitStack, manifest: Manifest | None) -> int:
         if self.root.exists():
             stack.enter_context(self.parts.hold(self.root, self.config))
-        self.job = read_json(self.root / JOB)
+        self.job = find_job(self.root)
         self.config = own_settings(self.config, self.job)
         choice = choose_model(self.config.model)
         same = self.parts.any_manifest or manifest is not None
@@ -233,9 +240,10 @@ class _Session:
         second = folder_sha256(choose_model(config.second_model).path) if config.second_model else ""
         settings = Settings(settings_base(config, second))
         index = Index.load(self.root, part_names(self.root))
-        SameJob(self.root, config, self.job).check(
-            pool.info, settings, index, None if same else manifest, found
-        )
+        if self.job is not None:
+            SameJob(self.root, config, self.job).check(
+                pool.info, settings, index, None if same else manifest, found
+            )
         ledger = Ledger(
             self.root, found.extra, part_metadata(pool.info, settings), Limits(rows=config.part_rows)
         )
@@ -299,15 +307,13 @@ class _Session:
 
     def _watch(self, found: Survey, ledger: Ledger, pool: Pool, choice: Choice) -> Watch:
         index = ledger.index
-        before = read_json(self.root / STATUS) or read_json(self.root / SUMMARY)
+        before = find_status(self.root) or find_summary(self.root) or Summary()
         totals = Totals.of(index.entries[index.present(found.ids)])
-        history = before.get("history") or []
-        clock = Clock(float(before.get("wall_seconds") or 0.0), list(history), self.begun)
-        decoded = float(before.get("decoded_seconds") or 0.0)
+        clock = Clock(before.wall_seconds, before.history, self.begun)
         figures = Figures(
             self.root, self.config, found.rows, totals, clock, pool.info, choice.warning, tuple(pool.nodes())
         )
-        figures.decoded_seconds = decoded
+        figures.decoded_seconds = before.decoded_seconds
         progress = make_progress(self.config.progress, quiet=self.config.quiet, stream=self.messages.stream)
         self.stack.callback(progress.close)
         watch = Watch(figures, progress, lambda position: index.entries[position].copy())
@@ -338,7 +344,7 @@ class _Session:
         self._last_words(summary, ending, code, found)
         return code
 
-    def _stopped(self, watch: Watch, ending: Ending | str, code: int, pool: Pool) -> dict[str, object]:
+    def _stopped(self, watch: Watch, ending: Ending | str, code: int, pool: Pool) -> Summary:
         """Write summary.json and metrics.prom; on a full disk only the message on stderr."""
         from asr_batch.jobs.console.metrics import render
 
@@ -349,15 +355,17 @@ class _Session:
         figures.clock.point(now, round(watch.totals.audio_seconds, 3), watch.totals.rows, every=0.0)
         summary = figures.summary(now, code, ending)
         try:
-            write_json(self.root / SUMMARY, summary)
-            write_json(self.root / STATUS, {**summary, "in_flight": []}, durable=False)
+            write_document(self.root / SUMMARY, summary)
+            write_document(self.root / STATUS, Status.of(summary), durable=False)
             write_text(self.root / "metrics.prom", render(summary), durable=False)
         except OSError as error:
             log.warning("summary not written: %s", error)
-        log.info("run ended", extra={"data": {"ending": ending, "exit_code": code, "rows": summary["rows"]}})
+        log.info(
+            "run ended", extra={"data": {"ending": ending, "exit_code": code, "rows": plain(summary.rows)}}
+        )
         return summary
 
-    def _last_words(self, summary: dict[str, object], ending: Ending, code: int, found: Survey) -> None:
+    def _last_words(self, summary: Summary, ending: Ending, code: int, found: Survey) -> None:
         if not self.parts.last_words:
             return
         quiet_words = self.messages.say if code == 0 else self.messages.complain

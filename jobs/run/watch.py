@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
 from typing import Any
 
-from asr_batch.jobs.console.progress import Progress, View
+from asr_batch.jobs.console.progress import Progress
 from asr_batch.jobs.dataset.files import write_text
-from asr_batch.jobs.dataset.json_files import STATUS, write_json
+from asr_batch.jobs.dataset.json_files import write_document
 from asr_batch.jobs.dataset.schema import Row
+from asr_batch.jobs.dataset.summary import STATUS, InFlight, Status, Summary, View
 from asr_batch.jobs.run.driver.loop import Driver
-from asr_batch.jobs.run.summary import Figures
+from asr_batch.jobs.run.figures import Figures
 from asr_batch.jobs.run.totals import Totals
 
 log = logging.getLogger("asr_batch")
@@ -37,7 +37,7 @@ class Watch:
         self.figures, self._progress, self._entry_at, self._now = figures, progress, entry_at, now
         self._shown = self._written = -1e9
         self._first: tuple[float, float] | None = None
-        self.latest: dict[str, Any] = {}
+        self.latest: Summary | None = None
 
     @property
     def totals(self) -> Totals:
@@ -72,9 +72,9 @@ class Watch:
 
     def last(self, driver: Driver, ending: str) -> None:
         """Show the final state."""
-        self._progress.show(replace(self._view(driver, self._now()), state=ending))
+        self._progress.show(self._view(driver, self._now(), ending))
 
-    def _view(self, driver: Driver, now: float) -> View:
+    def _view(self, driver: Driver, now: float, state: str = "running") -> View:
         figures, feed = self.figures, driver.feed
         partial = sum(driver.partial.values())
         decoded = figures.run_audio_seconds + partial
@@ -92,7 +92,8 @@ class Watch:
             share=min(1.0, (total - left) / total) if total > 0 else 0.0,
             rtfx=speed,
             eta=left / speed if speed and feed.known_rows else None,
-            nodes=tuple(asdict(node) for node in driver.pool.nodes()),
+            nodes=tuple(driver.pool.nodes()),
+            state=state,
         )
 
     def _speed(self, decoded: float, now: float) -> float | None:
@@ -109,13 +110,11 @@ class Watch:
         from asr_batch.jobs.console.metrics import render  # while the worker loads its model
 
         self.figures.nodes = tuple(driver.pool.nodes())
-        self.latest = self.figures.summary(now, None, "running")
-        flying = [{"id": unit.item.id, "seconds": unit.seconds} for unit in driver.pool.open_units()[:50]]
-        view = asdict(self._view(driver, now))
+        summary = self.latest = self.figures.summary(now, None, "running")
+        flying = tuple(InFlight(unit.item.id, unit.seconds) for unit in driver.pool.open_units()[:50])
+        status = Status.of(summary, flying, self._view(driver, now))
         try:
-            write_json(
-                self.figures.root / STATUS, {**self.latest, "in_flight": flying, "view": view}, durable=False
-            )
-            write_text(self.figures.root / "metrics.prom", render(self.latest), durable=False)
+            write_document(self.figures.root / STATUS, status, durable=False)
+            write_text(self.figures.root / "metrics.prom", render(summary), durable=False)
         except OSError as error:
             log.warning("status not written: %s", error)

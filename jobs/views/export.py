@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from asr_batch.jobs.dataset.tables import open_transcripts
 from asr_batch.jobs.views.formats import COLUMNS, FORMATS
 from asr_batch.jobs.views.names import Names
 from asr_batch.manifests.errors import ConfigError
+from asr_batch.manifests.replacing import replacing
 
 INDEX = "index.csv"
 
@@ -72,11 +72,6 @@ def _index(to: Path) -> Iterator[Any]:
 
 @contextmanager
 def _replaced(path: Path) -> Iterator[TextIO]:
-    """A text file that appears at `path` when complete; a link there is replaced, not followed."""
-    hidden = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with hidden.open("w", encoding="utf-8", newline="") as out:
-            yield out
-        hidden.replace(path)
-    finally:
-        hidden.unlink(missing_ok=True)
+    """A text file that appears at `path` when complete."""
+    with replacing(path) as hidden, hidden.open("w", encoding="utf-8", newline="") as out:
+        yield out

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from asr_batch.jobs.dataset.summary import Gate
 from asr_batch.jobs.views.plots import number
 from asr_batch.jobs.views.report_data import Gathered, confidence, gather
 from asr_batch.jobs.views.report_plots import plots, slices
 from asr_batch.jobs.views.report_text import clock, marked, marks, percent, span
 from asr_batch.jobs.views.snippets import Snippet, snippets
 from asr_batch.manifests.errors import ConfigError
+from asr_batch.manifests.replacing import replacing
 
 
 def write_report(dataset: Path, to: Path | None = None, clips: int = 12) -> Path:
@@ -24,11 +24,10 @@ def write_report(dataset: Path, to: Path | None = None, clips: int = 12) -> Path
     """
     path = to or dataset / "report.html"
     page = render(gather(dataset, clips), dataset)
-    hidden = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        hidden.write_text(page, encoding="utf-8")
-        hidden.replace(path)
+        with replacing(path) as hidden:
+            hidden.write_text(page, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error}; choose another path with --to") from error
     return path
@@ -59,54 +58,44 @@ def render(found: Gathered, dataset: Path) -> str:
 
 def _head(found: Gathered) -> dict[str, Any]:
     summary = found.summary
-    rows = summary.get("rows") or {}
-    kept = found.job.get("manifest")
-    listed = kept.get("rows") if isinstance(kept, Mapping) else 0
-    total = max(rows.get("total") or listed or 0, found.rows)
+    total = max(summary.rows.total or found.job.manifest.rows, found.rows)
     statuses = [(name, found.statuses[name]) for name in ("ok", "empty", "partial", "failed")]
     statuses.append(("pending", total - found.rows))
     tone, verdict = _verdict(found, total)
-    model = summary.get("model") or found.job.get("model") or {}
     return {
         "total": total,
         "statuses": [(name, count) for name, count in statuses if count],
         "tone": tone,
         "verdict": verdict,
-        "model": model if isinstance(model, Mapping) else {"name": str(model)},
-        "warning": summary.get("warning") or (model.get("warning") if isinstance(model, Mapping) else None),
-        "times": [_time(summary.get(key)) for key in ("started_at", "finished_at")],
-        "gates": [_gate(gate) for gate in summary.get("gates") or ()],
+        "model": summary.model if summary.model.name else found.job.model,
+        "warning": summary.model.warning,
+        "times": [_time(summary.started_at), _time(summary.finished_at)],
+        "gates": [_gate(gate) for gate in summary.gates],
         "wer": found.slices.total.wer if found.slices.total.rows else None,
     }
 
 
-def _gate(gate: Mapping[str, Any]) -> dict[str, Any]:
-    share = "coverage" in str(gate.get("name"))
-    shown = {
-        key: percent(gate.get(key), 2) if share else number(gate.get(key) or 0) for key in ("limit", "value")
-    }
-    sign = "≥" if share else "≤"
-    return {"name": str(gate.get("name")).replace("_", " "), "held": gate.get("held"), "sign": sign, **shown}
+def _gate(gate: Gate) -> dict[str, Any]:
+    share = "coverage" in gate.name
+    limit, value = (percent(n, 2) if share else number(n) for n in (gate.limit, gate.value))
+    name, sign = gate.name.replace("_", " "), "≥" if share else "≤"
+    return {"name": name, "held": gate.held, "sign": sign, "limit": limit, "value": value}
 
 
-def _time(text: Any) -> str | None:
+def _time(text: str | None) -> str | None:
     try:
-        return datetime.fromisoformat(str(text)).strftime("%Y-%m-%d %H:%M:%S %Z").strip() if text else None
+        return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M:%S %Z").strip() if text else None
     except ValueError:
-        return str(text)
+        return text
 
 
 def _verdict(found: Gathered, total: int) -> tuple[str, str]:
     """The tone (good, warn or bad) and the sentence at the top."""
     failed, partial = found.statuses["failed"], found.statuses["partial"]
-    broken = [
-        str(g.get("name")).replace("_", " ") for g in found.summary.get("gates") or () if not g.get("held")
-    ]
+    broken = [gate.name.replace("_", " ") for gate in found.summary.gates if not gate.held]
     left = total - found.rows
     if left:
-        going = (
-            "Running" if found.running else "Stopped" if found.summary.get("finished_at") else "Not finished"
-        )
+        going = "Running" if found.running else "Stopped" if found.summary.finished_at else "Not finished"
         return "warn", f"{going}: {_rows(found.rows)} of {total:,} done, {left:,} to go."
     if broken:
         return "bad", f"Finished, but a gate does not hold: {', '.join(broken)}."

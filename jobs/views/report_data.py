@@ -14,9 +14,11 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from asr_batch.jobs.dataset.job_file import Job, load_job
 from asr_batch.jobs.dataset.lock import held
 from asr_batch.jobs.dataset.reading import stream
-from asr_batch.jobs.dataset.tables import load_job, load_status, load_summary, open_transcripts, open_windows
+from asr_batch.jobs.dataset.summary import Summary, find_status, find_summary
+from asr_batch.jobs.dataset.tables import open_transcripts, open_windows
 from asr_batch.jobs.quality import COUNTS, Errors, Slices
 
 Row = Mapping[str, Any]
@@ -96,8 +98,8 @@ class Heard:
 class Gathered:
     """All figures of a report."""
 
-    job: dict[str, Any]
-    summary: dict[str, Any]
+    job: Job
+    summary: Summary
     running: bool = False
     statuses: Counter[str] = field(default_factory=Counter)
     codes: Counter[str] = field(default_factory=Counter)
@@ -131,11 +133,9 @@ class Gathered:
 def gather(folder: Path, worst: int = 12) -> Gathered:
     """Read the data set. Raises ConfigError when `folder` is not one."""
     running = held(folder)
-    summary = load_status(folder) if running else load_summary(folder)
-    found = Gathered(load_job(folder), summary or load_status(folder), running)
-    settings = found.job.get("settings")
-    glossary = settings.get("glossary") or () if isinstance(settings, Mapping) else ()
-    found.terms = {term: Heard() for term in glossary}
+    summary = None if running else find_summary(folder)
+    found = Gathered(load_job(folder), summary or find_status(folder) or Summary(), running)
+    found.terms = {term: Heard() for term in found.job.settings.get("glossary") or ()}
     transcripts, windows = open_transcripts(folder), open_windows(folder)
     _rows(found, transcripts)
     found.worst = _worst(found, windows, worst)

@@ -71,7 +71,7 @@ def _throughput(found: Gathered) -> Any:
 
 def cumulative(found: Gathered) -> list[tuple[float, float]]:
     """(wall seconds, audio seconds done so far), from the driver's history or else from finish times."""
-    history = [(float(p["t"]), float(p["audio_seconds"])) for p in found.summary.get("history") or ()]
+    history = [(point.t, point.audio_seconds) for point in found.summary.history]
     if len(history) > 3 or not found.finished:
         return [(0.0, 0.0)] * bool(history and history[0][0] > 0) + history
     begin, done = min(found.finished), 0.0

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from asr_batch.jobs.dataset.job_file import Job
 from asr_batch.manifests.errors import ItemError
 
 RATE = 16_000
@@ -34,7 +35,7 @@ class Snippet:
     reason: str = ""
 
 
-def snippets(windows: Sequence[Mapping[str, Any]], job: Mapping[str, Any]) -> list[Snippet]:
+def snippets(windows: Sequence[Mapping[str, Any]], job: Job) -> list[Snippet]:
     """One snippet per window (`audio`, `start`, `end`, `channel`), within the limits of a page."""
     made: list[Snippet] = []
     room, until = LARGEST, time.monotonic() + PATIENCE
@@ -49,7 +50,7 @@ def snippets(windows: Sequence[Mapping[str, Any]], job: Mapping[str, Any]) -> li
     return made
 
 
-def _snippet(window: Mapping[str, Any], job: Mapping[str, Any], start: float, end: float) -> Snippet:
+def _snippet(window: Mapping[str, Any], job: Job, start: float, end: float) -> Snippet:
     path = locate(window.get("audio") or "", job)
     if path is None:
         return Snippet(start, end, reason="the audio is not on this machine")
@@ -59,14 +60,13 @@ def _snippet(window: Mapping[str, Any], job: Mapping[str, Any], start: float, en
         return Snippet(start, end, reason=error.message)
 
 
-def locate(audio: str, job: Mapping[str, Any]) -> Path | None:
+def locate(audio: str, job: Job) -> Path | None:
     """The local file behind `audio` in the manifest, or None."""
     from asr_batch.manifests.location import Base, is_remote
 
-    kept = job.get("manifest")
-    if not audio or not isinstance(kept, Mapping):
+    if not audio or not job.manifest.base:
         return None
-    location = Base(str(kept.get("base") or ""), remote=bool(kept.get("remote"))).locate(audio)
+    location = Base(job.manifest.base, remote=job.manifest.remote).locate(audio)
     return None if location is None or is_remote(location) else Path(location)
 
 

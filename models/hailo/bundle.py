@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from asr_batch.manifests.errors import ModelError
+from asr_batch.manifests.replacing import replacing
 from asr_batch.models.encoder import Encoder
 from asr_batch.models.hailo.hef import read_header, runs_on
 from asr_batch.models.hailo.recovery.probe import make_probe
@@ -134,18 +134,14 @@ def _frames(bundle: Path) -> int:
 
 
 def _copy(source: Path, target: Path) -> None:
-    part = target.with_suffix(".part")
-    try:
-        shutil.copyfile(source, part)
-    except shutil.SameFileError:
-        return
-    os.replace(part, target)  # noqa: PTH105 - atomic
+    if not (target.exists() and target.samefile(source)):
+        with replacing(target) as part:
+            shutil.copyfile(source, part)
 
 
 def _list(bundle: Path, entry: HefEntry) -> None:
     data = _read(bundle)
     kept = [one for one in data.get("npu", []) if (one["role"], one["arch"]) != (entry.role, entry.arch)]
     data["npu"] = [*kept, asdict(entry)]
-    part = bundle / "bundle.json.part"
-    part.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, bundle / "bundle.json")  # noqa: PTH105 - atomic
+    with replacing(bundle / "bundle.json") as part:
+        part.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")

@@ -152,12 +152,11 @@ def _order(native: Any) -> str:
 class Session:
     """A HEF on the device. Not thread-safe: one thread submits and waits."""
 
-    def __init__(self, hrt: Any, hef: Path, *, service: bool = False, depth: int = 4) -> None:
+    def __init__(self, hrt: Any, hef: Path, *, service: bool = False) -> None:
         """Open the device and configure `hef`. Raises ModelError (file, chip) or NpuError (device)."""
         self._hrt = hrt
         self._hef = hef
         self._service = service
-        self._depth = depth
         self._hold: Hold | None = None
         self._model: Any = None
         self._configured: Any = None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from asr_batch.manifests.errors import ModelError
+from asr_batch.models.memory import free_memory
 from asr_batch.models.qwen3.config import QwenConfig
 from asr_batch.models.qwen3.files import ModelFiles
 from asr_batch.models.qwen3.graphs import audio_positions
@@ -42,7 +42,7 @@ def plan(
     `weights` is the size of the decoder's data files in bytes. Packing the step's FP32 weights doubles the
     speed of a step and costs a copy of them; fewer slots cost throughput. Raises ModelError if nothing fits.
     """
-    free = available() if free is None else free
+    free = free_memory() if free is None else free
     counts = sorted({slots, *(one for one in (4, 2, 1) if one < slots)}, reverse=True)
     ways = (True,) if ".int" in files.decoder_step.name else (True, False)  # unpacked int4 is unusably slow
     plans = [
@@ -71,29 +71,3 @@ def _peak(files: ModelFiles, c: QwenConfig, weights: int, slots: int, seconds: f
     caches = c.kv_bytes * (positions * (2 * PREPARED + slots) + int(SPEECH_TOKENS * seconds) * slots)
     copies = weights if packed else 0
     return encoder + weights + copies + convolution + attention + logits + caches
-
-
-def available() -> int:
-    """Bytes this process may still allocate, by the machine and its control group (very many if unknown)."""
-    return min(_machine(), _control_group())
-
-
-def _machine() -> int:
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration, ValueError):
-        return 1 << 60
-
-
-def _control_group(root: Path = Path("/sys/fs/cgroup")) -> int:
-    """Room below the container's limit; its reclaimable file pages count as free."""
-    try:
-        limit = (root / "memory.max").read_text(encoding="ascii").strip()
-        if limit == "max":
-            return 1 << 60
-        used = int((root / "memory.current").read_text(encoding="ascii"))
-        stat = dict(line.split() for line in (root / "memory.stat").read_text(encoding="ascii").splitlines())
-        return int(limit) - used + int(stat.get("inactive_file", 0)) + int(stat.get("active_file", 0))
-    except (OSError, ValueError):
-        return 1 << 60

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from asr_batch.manifests.errors import ModelError
+from asr_batch.manifests.replacing import replacing
 from asr_batch.models.onnx.safety import safe_name
 from asr_batch.models.store.errors import check_room, disk_errors
 from asr_batch.models.store.record import RECORD
@@ -159,10 +160,8 @@ def export_model(folder: Path, archive: Path) -> None:
     """Write the model in `folder`, with its record, to a plain tar (`archive` must not exist)."""
     if archive.exists():
         raise ModelError(f"{archive}: already exists; choose a new file")
-    draft = archive.with_name(archive.name + ".part")
-    with tarfile.open(draft, "w") as out:
+    with replacing(archive) as draft, tarfile.open(draft, "w") as out:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             name = path.relative_to(folder)
             if _visible(name.as_posix()):
                 out.add(path, arcname=(Path(folder.name) / name).as_posix(), recursive=False)
-    draft.replace(archive)

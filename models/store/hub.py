@@ -1,27 +1,26 @@
 """Downloads from a model hub with huggingface_hub: listing, resuming, hash check, error messages.
 
 huggingface_hub reads its own settings (`HF_ENDPOINT`, `HF_HUB_OFFLINE`, `HF_TOKEN`). The file helpers of
-its 2.x series delete a partial file when the process ends, so urllib3 writes to a separate `.part` file,
+its 2.x series delete a partial file when the process ends, so the bytes come through our own downloader,
 which the next `pull` continues. A login is not sent on if the hub redirects to another host.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
-import urllib3
-
+from asr_batch.manifests.download import DownloadError, Limits, Request, WrongBytesError, download
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.onnx.safety import safe_name
 from asr_batch.models.store.errors import HubUnreachableError, hub_errors
 from asr_batch.models.store.record import sha256_of
 
-_BLOCK = 1 << 20
+LIMITS = Limits(read=60.0, total=math.inf, file_bytes=sys.maxsize, keep_free=0)
+"""A model may be large and a line slow; `check_room` has looked at the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,78 +77,24 @@ def fetch(model: HubModel, file: HubFile, staging: Path) -> Path:
     target = staging / safe_name(file.name)
     if target.is_file() and _mismatch(target, file) is None:
         return target
-    part = target.with_name(target.name + ".part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    _download_stubbornly(model, file, part)
-    problem = _mismatch(part, file)
-    if problem:
-        part.unlink()
-        raise ModelError(f"{model.repository}: {file.name}: {problem}; the file was deleted, pull again")
-    part.replace(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with hub_errors(model.repository, model.revision):
+        _download(model, file, target)
     return target
 
 
-def _download_stubbornly(model: HubModel, file: HubFile, part: Path) -> None:
-    """Continue after broken connections while attempts make progress (one may make none).
-
-    Newer versions of huggingface_hub also retry by themselves, older ones do not.
-    """
-    patience = 2
-    while True:
-        have = _size(part)
-        try:
-            with hub_errors(model.repository, model.revision):
-                return _download(model, file, part)
-        except HubUnreachableError:
-            patience = 2 if _size(part) > have else patience - 1
-            if patience == 0:
-                raise
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
-
-
-def _download(model: HubModel, file: HubFile, part: Path) -> None:
+def _download(model: HubModel, file: HubFile, target: Path) -> None:
     from huggingface_hub import get_token, hf_hub_url
 
-    have = _size(part)
-    if file.size is not None and have > file.size:
-        part.unlink()
-        have = 0
     url = hf_hub_url(model.repository, file.name, revision=model.revision)
+    headers = {"Authorization": f"Bearer {token}"} if (token := get_token()) else {}
     place = f"{model.repository}: {file.name}"
-    headers = {"User-Agent": "asr-batch", "Accept-Encoding": "identity"}
-    headers |= {"Authorization": f"Bearer {token}"} if (token := get_token()) else {}
-    headers |= {"Range": f"bytes={have}-"} if have else {}
     try:
-        reply = _http(url).request("GET", url, headers=headers, preload_content=False)
-        with reply, part.open("r+b" if have else "wb") as stream:
-            _receive(place, reply, have, stream)
-    except urllib3.exceptions.HTTPError as error:
-        raise HubUnreachableError(f"{place}: the hub cannot be reached ({error})") from error
-
-
-def _receive(place: str, reply: urllib3.BaseHTTPResponse, have: int, stream: IO[bytes]) -> None:
-    """Write the body after the `have` bytes of the file, or over them if all of it is sent again."""
-    if reply.status not in (200, 206):
-        raise HubUnreachableError(f"{place}: the hub answered {reply.status} {reply.reason or ''}".rstrip())
-    continued = reply.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-    stream.seek(have if reply.status == 206 and continued else 0)
-    stream.truncate()
-    while block := reply.read(_BLOCK):
-        stream.write(block)
-
-
-def _http(url: str) -> urllib3.PoolManager:
-    """A connection pool, through the proxy of the environment for this URL, if any."""
-    parts = urlsplit(url)
-    proxy = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
-    retries = urllib3.Retry(connect=2, read=0, redirect=10, status=0, other=0, backoff_factor=0.5)
-    timeout = urllib3.Timeout(connect=10, read=60)
-    if proxy:
-        return urllib3.ProxyManager(proxy, retries=retries, timeout=timeout)
-    return urllib3.PoolManager(retries=retries, timeout=timeout)
+        download(Request(url, headers, lambda part: _mismatch(part, file)), target, LIMITS)
+    except WrongBytesError as error:
+        raise ModelError(f"{place}: {error.problem}; the file was deleted, pull again") from error
+    except DownloadError as error:
+        raise HubUnreachableError(f"{place}: the hub did not give it: {error}") from error
 
 
 def _mismatch(path: Path, file: HubFile) -> str | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from asr_batch.manifests.errors import ModelError
+from asr_batch.manifests.replacing import replacing
 from asr_batch.models.onnx.safety import safe_name
 
 RECORD = ".store.json"
@@ -126,9 +127,8 @@ def lock_hashes(root: Path, key: str, hashes: Mapping[str, str]) -> None:
     path = root / LOCK
     table = read_json(path) if path.is_file() else {}
     table[key] = {**hashes, **table.get(key, {})}
-    draft = path.with_suffix(".tmp")
-    draft.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    draft.replace(path)
+    with replacing(path) as draft:
+        draft.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def differences(expected: Mapping[str, str], found: Mapping[str, str]) -> list[str]:

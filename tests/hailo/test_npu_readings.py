@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from asr_batch.jobs.console.metrics import render
-from asr_batch.jobs.dataset.state import npu_text
+from asr_batch.jobs.dataset.summary import Summary
+from asr_batch.jobs.views.state import npu_text
+from asr_batch.workers.pool import NodeStatus
 from asr_batch.workers.status import npu_of
 
 ONE = {"npu_windows": 40.0, "cpu_windows": 2.0, "retries": 1.0, "temperature": 61.0, "clock_mhz": 400.0}
@@ -17,7 +19,8 @@ def test_counts_add_up_and_the_worst_reading_is_told() -> None:
 
 
 def test_metrics_name_node_and_reading() -> None:
-    text = render({"dataset": "d", "nodes": [{"node": "pi4", "npu": ONE}, {"node": "pi5", "npu": {}}]})
+    nodes = [NodeStatus(name, "", True, 1, "hailo", npu=npu) for name, npu in (("pi4", ONE), ("pi5", {}))]
+    text = render(Summary(dataset="d", nodes=tuple(nodes)))
     assert 'asr_batch_node_npu{dataset="d",node="pi4",what="temperature"} 61.0' in text
     assert 'node="pi5",what=' not in text
 

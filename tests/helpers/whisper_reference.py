@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from tiny_whisper import Tiny, publish
 
-from asr_batch.models.features import log_mel_batch
+from asr_batch.models.features import log_mel
 
 SPECS = [
     Tiny(1, heads=2, encoder_layers=1, decoder_layers=1),
@@ -62,7 +62,9 @@ def reference(spec: Tiny) -> dict[str, Any]:
         model.load_state_dict(tensors | {"proj_out.weight": tensors["model.decoder.embed_tokens.weight"]})
         model.generation_config = GenerationConfig.from_pretrained(folder)
     model.eval()
-    mels = torch.from_numpy(log_mel_batch(clips(spec), spec.n_mels, spec.trained * 16000))
+    mels = torch.from_numpy(
+        np.stack([log_mel(clip, spec.n_mels, spec.trained * 16000) for clip in clips(spec)])
+    )
     extra = {"language": "de", "task": "transcribe"} if spec.multilingual else {}
     rows = []
     with torch.no_grad():

@@ -12,18 +12,14 @@ from types import SimpleNamespace
 import pytest
 
 from asr_batch.jobs.console import progress
-from asr_batch.jobs.console.progress import Bar, JsonLines, Lines, Nothing, View, line_of, make_progress
+from asr_batch.jobs.console.progress import Bar, JsonLines, Lines, Nothing, line_of, make_progress
+from asr_batch.jobs.dataset.summary import LastRun, RowCounts, Summary, View
 from asr_batch.jobs.run.ending import failures_text, summary_text
 from asr_batch.jobs.run.watch import Watch
+from asr_batch.workers.pool import NodeStatus
 
 VIEW = View(rows=9, done=4, failed=1, partial=2, audio_seconds=65.0, share=0.5, rtfx=12.34, eta=3661.0)
-NODE = {
-    "node": "pi-1",
-    "workers": 2,
-    "encoder_backend": "hailo",
-    "audio_seconds": 60.0,
-    "decode_seconds": 6.0,
-}
+NODE = NodeStatus("pi-1", "", True, 2, "hailo", audio_seconds=60.0, decode_seconds=6.0)
 
 
 class Clock:
@@ -94,7 +90,7 @@ def test_lines_come_every_30_seconds_with_a_line_per_node(monkeypatch):
     stream = io.StringIO()
     lines = Lines(stream)
     for now[0] in (1.0, 29.0, 30.0, 31.0, 59.0, 60.5):
-        lines.show(replace(VIEW, nodes=(NODE, {**NODE, "node": "pi-2", "alive": False})))
+        lines.show(replace(VIEW, nodes=(NODE, replace(NODE, node="pi-2", alive=False))))
     told = stream.getvalue().splitlines()
     assert len(told) == 2 * 3
     assert told[1] == "  pi-1: 2 workers, hailo, 0:01:00, 10.0x"
@@ -142,11 +138,12 @@ def test_the_bar_fits_any_terminal(monkeypatch, columns):
 
 
 def summary(errors=None, total=3, rtfx=2.0, **counts):
-    rows = {"total": total, "ok": 0, "empty": 0, "partial": 0, "failed": 0, "pending": 0, **counts}
-    return {
-        "rows": rows, "errors": errors or {}, "gates": [], "audio_seconds": 60.0,
-        "run": {"rows": total, "rtfx": rtfx},
-    }  # fmt: skip
+    return Summary(
+        rows=RowCounts(total=total, **counts),
+        errors=errors or {},
+        audio_seconds=60.0,
+        run=LastRun(rows=total, rtfx=rtfx),
+    )
 
 
 @pytest.mark.parametrize(

@@ -350,7 +350,7 @@ def test_a_file_that_cannot_be_looked_at_goes_to_a_worker_all_the_same(folder, r
 
 
 def test_status_while_it_runs(folder, run):
-    from asr_batch.jobs.dataset.state import job_state, state_lines
+    from asr_batch.jobs.views.state import job_state, state_lines
 
     root = folder(12)
     seen = []
@@ -360,14 +360,14 @@ def test_status_while_it_runs(folder, run):
         assert "running" in state_lines(seen[-1])[0]
 
     assert run(FakePool(1, 2, on_wait=look)) == 0
-    assert {found["state"] for found in seen} == {"running"}
-    assert seen[-1]["rows"]["ok"] > seen[0]["rows"].get("ok", 0)
-    assert seen[0]["held_by"]["pid"] == os.getpid()
-    assert job_state(root / "out")["state"] == "finished"
+    assert {found.state for found in seen} == {"running"}
+    assert seen[-1].rows.ok > seen[0].rows.ok
+    assert seen[0].held_by.pid == os.getpid()
+    assert job_state(root / "out").state == "finished"
 
 
 def test_an_interrupted_run_says_so(folder, run):
-    from asr_batch.jobs.dataset.state import job_state
+    from asr_batch.jobs.views.state import job_state
 
     root = folder(4)
 
@@ -379,7 +379,7 @@ def test_an_interrupted_run_says_so(folder, run):
 
     with pytest.raises(Gone):
         run(FakePool(on_wait=vanish))
-    assert "interrupted" in job_state(root / "out")["state"]
+    assert "interrupted" in job_state(root / "out").state
 
 
 def test_a_signal_before_the_work_starts_nothing(folder, run, monkeypatch, capfd):

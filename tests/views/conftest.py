@@ -149,7 +149,9 @@ def write(folder: Path, rows, windows=(), summary=None, job=None, parts=1) -> Pa
             table = pa.Table.from_pylist(lines[part::parts], schema=schema)
             pq.write_table(table, folder / name / f"part-{part:05}.parquet", compression="zstd")
     (folder / "summary.json").write_text(json.dumps(summary if summary is not None else make_summary(rows)))
-    (folder / "job.json").write_text(json.dumps(job or {"manifest": str(folder.parent / "manifest.csv")}))
+    (folder / "job.json").write_text(
+        json.dumps(job or {"manifest": {"path": str(folder.parent / "manifest.csv")}})
+    )
     return folder
 
 

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import re
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from asr_batch.jobs.console.metrics import render, serve
+from asr_batch.jobs.dataset.summary import RowCounts, Summary
 from asr_batch.manifests.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +27,21 @@ def samples(text):
 
 def full(make):
     rows = [make.row("a"), make.row("b", status="failed"), make.row("c", "", status="empty")]
-    return make.summary(rows, wer=0.1, cer=0.05, exit_code=3)
+    return summary_of(make.summary(rows, wer=0.1, cer=0.05, exit_code=3))
+
+
+def summary_of(figures):
+    return msgspec.convert(figures, Summary)
+
+
+def node(name, **more):
+    return {
+        "node": name,
+        "address": "127.0.0.1",
+        "alive": True,
+        "workers": 1,
+        "encoder_backend": "cpu",
+    } | more
 
 
 def test_its_own_parser_reads_all_figures_back(make):
@@ -51,14 +68,18 @@ def test_every_family_keeps_the_conventions(make):
 
 
 def test_nothing_is_invented_for_what_a_summary_lacks():
-    assert samples(render({"dataset": "d"})) == {("asr_batch_job_info",): 1.0}
-    hostile = {"wer": None, "coverage": float("nan"), "rtfx": "fast", "started_at": "soon", "nodes": None}
-    assert list(samples(render(hostile))) == [("asr_batch_job_info",)]
+    odd = Summary(dataset="d", wer=None, coverage=float("nan"), started_at="soon")
+    names = {name for name, *_ in samples(render(odd))}
+    assert "asr_batch_audio_seconds" in names
+    lacking = ("word_error_ratio", "character_error_ratio", "coverage_ratio", "last_run_exit_code")
+    assert names.isdisjoint({f"asr_batch_{name}" for name in lacking})
+    assert not [name for name in names if "timestamp" in name or "node" in name or "gate" in name]
 
 
 def test_hostile_label_values_survive():
     name = 'a"b\\c\nd {} é'
-    summary = {"dataset": name, "nodes": [{"node": name, "alive": True}, {"node": name, "alive": False}]}
+    nodes = [node(name), node(name, alive=False)]
+    summary = summary_of({"dataset": name, "nodes": nodes})
     families = list(text_string_to_metric_families(render(summary)))
     up = next(f for f in families if f.name == "asr_batch_node_up")
     assert [(s.labels["node"], s.labels["dataset"], s.value) for s in up.samples] == [(name, name, 0.0)]
@@ -70,7 +91,7 @@ def test_endpoint_follows_the_job_and_listens_on_this_machine_only(make):
     try:
         url = f"http://127.0.0.1:{server.port}/metrics"
         before = urllib.request.urlopen(url).read().decode()
-        summary["rows"] = {"total": 9, "ok": 9}
+        summary.rows = RowCounts(total=9, ok=9)
         after = urllib.request.urlopen(url).read().decode()
         assert samples(before)["asr_batch_rows", ("status", "ok")] == 1
         assert samples(after)["asr_batch_rows", ("status", "ok")] == 9
@@ -82,8 +103,8 @@ def test_endpoint_follows_the_job_and_listens_on_this_machine_only(make):
 
 
 def test_alert_rules_use_metrics_that_exist(make):
-    summary = full(make) | {"occupancy": 0.5}
-    summary["nodes"][0]["temperature"] = 60.0
+    summary = full(make)
+    summary.nodes = (replace(summary.nodes[0], temperature=60.0),)
     names = {name for name, *_ in samples(render(summary))}
     used = set(re.findall(r"\basr_batch_[a-z_]+", RULES.read_text()))
     assert used

@@ -4,109 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import os
-import random
-import re
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 
 import pytest
+from hostile_server import BODY, QUICK, hostile_server
 from worker_fakes import unit
 
+from asr_batch.manifests.download import Limits, safe
 from asr_batch.manifests.errors import ItemError, RetryableError
-from asr_batch.workers.fetch import Fetcher, FetchLimits, fetch, safe
-
-BODY = random.Random(1).randbytes(900_000)
-QUICK = FetchLimits(connect=2.0, read=0.5, grace=0.3, least_rate=5000.0, keep_free=1, resumes=3)
-
-
-class Hostile(BaseHTTPRequestHandler):
-    """`/cut` sends 300 kB at a time; `/cut-norange` too, but knows no ranges; `/flaky` fails twice first."""
-
-    protocol_version = "HTTP/1.1"
-    seen: list[tuple[str, str | None]]
-
-    def do_GET(self):
-        self.server.seen.append((self.path, self.headers.get("Range")))
-        getattr(self, "send_" + self.path[1:].partition("-")[0].partition("?")[0].partition(".")[0])()
-
-    def reply(self, status, body=b"", **headers):
-        self.send_response(status)
-        for name, value in {"Content-Length": len(body), **headers}.items():
-            self.send_header(name.replace("_", "-"), str(value))
-        self.end_headers()
-
-    def send_ok(self):
-        self.reply(200, BODY)
-        self.wfile.write(BODY)
-
-    def send_cut(self):
-        found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
-        begin = int(found[1]) if found and "norange" not in self.path else 0
-        if begin:
-            rest = BODY[begin:]
-            self.reply(206, rest, Content_Range=f"bytes {begin}-{len(BODY) - 1}/{len(BODY)}", ETag='"v1"')
-        else:
-            self.reply(200, BODY, ETag='"v1"')
-        # A server without ranges lets more through each time, as a bad line may.
-        tries = sum(path == self.path for path, _ in self.server.seen)
-        share = 300_000 * (tries if "norange" in self.path else 1)
-        self.wfile.write(BODY[begin : begin + share])
-        self.close_connection = True
-
-    def send_dead(self):
-        self.reply(200, BODY)
-        self.close_connection = True
-
-    def send_slow(self):
-        self.reply(200, BODY)
-        for index in range(100):
-            self.wfile.write(BODY[index : index + 1])
-            self.wfile.flush()
-            time.sleep(0.05)
-
-    def send_stuck(self):
-        self.reply(200, BODY)
-        self.wfile.write(BODY[:10])
-        self.wfile.flush()
-        time.sleep(2)
-
-    def send_flaky(self):
-        if len(self.server.seen) < 3:
-            self.reply(503)
-        else:
-            self.send_ok()
-
-    def send_status(self):
-        self.reply(int(self.path.rpartition("-")[2]))
-
-    def send_moved(self):
-        self.reply(302, Location="/ok")
-
-    def send_loop(self):
-        self.reply(302, Location="/loop")
-
-    def send_local(self):
-        self.reply(302, Location="file:///etc/passwd")
-
-    def log_message(self, *args):
-        pass
+from asr_batch.workers.fetch import Fetcher, fetch
 
 
 @pytest.fixture
 def server():
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Hostile)
-    made.seen, made.url = [], f"http://127.0.0.1:{made.server_port}"
-    made.handle_error = lambda *args: None
-    Thread(target=made.serve_forever, daemon=True).start()
-    yield made
-    made.shutdown()
+    with hostile_server() as made:
+        yield made
 
 
 @pytest.mark.parametrize("path", ["/ok", "/cut", "/cut-norange", "/flaky", "/moved"])
@@ -144,9 +63,9 @@ def test_what_cannot_be_fetched_is_told_in_time(server, tmp_path, path, error, w
 
 def test_limits_of_size_disk_and_closing(server, tmp_path):
     with pytest.raises(ItemError, match="larger than the limit of 1000 bytes"):
-        fetch(server.url + "/ok", tmp_path / "f", FetchLimits(file_bytes=1000, keep_free=1))
+        fetch(server.url + "/ok", tmp_path / "f", Limits(file_bytes=1000, keep_free=1))
     with pytest.raises(RetryableError, match="no space left"):
-        fetch(server.url + "/ok", tmp_path / "f", FetchLimits(keep_free=1 << 60))
+        fetch(server.url + "/ok", tmp_path / "f", Limits(keep_free=1 << 60))
     stop = Event()
     stop.set()
     with pytest.raises(RetryableError, match="closing"):
@@ -203,6 +122,7 @@ def test_a_unit_that_has_failed_often_gets_its_failure(server):
     with pytest.raises(ItemError, match="answers 500") as caught:
         fetcher.source(unit("a", f"{server.url}/status-500", attempt=3)).result()
     assert caught.value.code == "fetch_failed"
+    assert list(fetcher._folder.iterdir()) == []
     fetcher.close()
 
 

@@ -13,6 +13,7 @@ from collections import deque
 
 from asr_batch.manifests.errors import AsrBatchError, WorkerFatalError
 from asr_batch.manifests.records import Unit
+from asr_batch.models import memory
 from asr_batch.models.recognizer import ModelInfo
 from asr_batch.workers import sizing
 from asr_batch.workers.child import process
@@ -32,7 +33,7 @@ def load_ahead(spec: WorkerSpec) -> None:
 
 def _share() -> int:
     """Bytes by which the process may grow."""
-    return sizing.memory_share(sizing.free_memory(), 1)
+    return sizing.memory_share(memory.free_memory(), 1)
 
 
 class ChildPool:

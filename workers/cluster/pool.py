@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from asr_batch.manifests.errors import ConfigError, WorkerFatalError
 from asr_batch.manifests.records import Unit
+from asr_batch.models import memory
 from asr_batch.models.hailo.api import devices, wants_npu
 from asr_batch.models.recognizer import ModelInfo
 from asr_batch.workers import sizing
@@ -57,7 +58,7 @@ def start(
 
 
 def _embedded(spec: WorkerSpec, workers: int | None) -> tuple[Connection, Nodes]:
-    cpus, free = sizing.cores(), sizing.free_memory()
+    cpus, free = sizing.cores(), memory.free_memory()
     npus = len(devices()[0]) if wants_npu(spec.model, spec.load.encoder) else 0
     count = workers or npus or sizing.worker_count(cpus, free, sizing.model_bytes(spec.model))
     joined = connection.embedded(max(cpus, count))

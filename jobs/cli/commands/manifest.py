@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from asr_batch.manifests.errors import ConfigError
+from asr_batch.manifests.replacing import replacing
 
 EPILOG = """\b
 Example:
@@ -61,13 +60,9 @@ def write(data: bytes, path: Path | None) -> None:
     if path is None:
         sys.stdout.buffer.write(data)
         return
-    hidden = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        hidden.write_bytes(data)
-        hidden.replace(path)
+        with replacing(path) as hidden:
+            hidden.write_bytes(data)
     except OSError as error:
         raise ConfigError(f"--to {path} cannot be written: {error}; choose another path") from error
-    finally:
-        with suppress(OSError):
-            hidden.unlink()

@@ -49,7 +49,8 @@ def plan(sources: tuple[str, ...], out: str | None, speed: float | None, as_json
 
 
 def _planner(out: str | None, speed: float | None) -> Planner:
-    from asr_batch.jobs.dataset.tables import JOB, load_job
+    from asr_batch.jobs.dataset.job_file import load_job
+    from asr_batch.jobs.dataset.tables import JOB
     from asr_batch.jobs.run.planning import Planner, known_speed, resume_of
 
     root = Path(out) if out and (Path(out) / JOB).is_file() else None

@@ -46,12 +46,11 @@ def retry(folder: str, only: tuple[str, ...], **given: Any) -> None:
     Uses the model and settings of the data set.
     """
     from asr_batch.jobs.config.build import from_job
-    from asr_batch.jobs.dataset.job_file import stored_manifest
-    from asr_batch.jobs.dataset.tables import load_job
+    from asr_batch.jobs.dataset.job_file import load_job, stored_manifest
 
     job = load_job(Path(folder))
     changes = {"workers": None, "stop_at": None, "max_hours": None, "quiet": False, **checked(given)}
-    config = from_job(job["options"], out=folder, model=job["model"]["path"], fresh=False, **changes)
+    config = from_job(job.options, out=folder, model=job.model.path, fresh=False, **changes)
     with signals_blocked():  # also set for threads that libraries start at import
         from asr_batch.jobs.run.session import run_job
 

@@ -45,8 +45,8 @@ def verify(folder: str, sample: str | None, seed: int, audio: bool, **given: Any
 
 def _problems(root: Path, audio: bool) -> Iterator[str]:
     from asr_batch.jobs.dataset import verify as checks
-    from asr_batch.jobs.dataset.job_file import stored_manifest
-    from asr_batch.jobs.dataset.tables import load_job, load_summary
+    from asr_batch.jobs.dataset.job_file import load_job, stored_manifest
+    from asr_batch.jobs.dataset.summary import find_summary
     from asr_batch.manifests.errors import ManifestError
 
     job = load_job(root)
@@ -55,7 +55,7 @@ def _problems(root: Path, audio: bool) -> Iterator[str]:
     if broken:
         return
     yield from checks.check_rows(root)
-    yield from checks.check_summary(load_summary(root), checks.count_rows(root))
+    yield from checks.check_summary(find_summary(root), checks.count_rows(root))
     if audio:
         try:
             places = {item.id: item.location for item in stored_manifest(job).rows()}
@@ -69,23 +69,23 @@ def _again(root: Path, sample: str, seed: int, options: dict[str, Any]) -> Itera
     from asr_batch.jobs.config.build import from_job
     from asr_batch.jobs.config.fingerprint import Settings
     from asr_batch.jobs.console.signals import stop_signals
-    from asr_batch.jobs.dataset.job_file import stored_manifest
-    from asr_batch.jobs.dataset.tables import load_job, open_transcripts
+    from asr_batch.jobs.dataset.job_file import load_job, stored_manifest
+    from asr_batch.jobs.dataset.tables import open_transcripts
     from asr_batch.jobs.run.pools import start_pool
     from asr_batch.jobs.run.sampling import choose, compare, sample_size, sampled_items, transcribe_again
 
     job = load_job(root)
-    config = from_job(job["options"], **{"workers": None, **options})
+    config = from_job(job.options, **{"workers": None, **options})
     rows = open_transcripts(root).to_table(columns=["id", "status"]).to_pylist()
     ids = [row["id"] for row in rows if row["status"] in ("ok", "empty", "partial")]
     chosen = choose(ids, sample_size(sample, len(ids)), seed)
     if not chosen:
         return
     with stop_signals() as stop:
-        pool = start_pool(config, Path(job["model"]["path"]))
+        pool = start_pool(config, Path(job.model.path))
         try:
             items = sampled_items(stored_manifest(job), chosen)
-            again = transcribe_again(items, pool, Settings(job["settings"]), config, stop)
+            again = transcribe_again(items, pool, Settings(job.settings), config, stop)
             yield from compare(root, again, pool.info.sha256, partial(click.echo, err=True))
         finally:
             pool.close()

@@ -209,7 +209,6 @@ class AttentionWeights:
         self.scale = (width // heads) ** -0.5
         self.q, self.q_bias = pad_columns(weight("q"), heads), pad_columns(bias("q"), heads)
         self.k, self.v = pad_columns(weight("k"), heads), pad_columns(weight("v"), heads)
-        self.v_bias = pad_columns(bias("v"), heads)
         self.out = np.ascontiguousarray(pad_columns(weight("out").T, heads).T)
         # The weights of a softmax sum to one, so the bias of the values is a constant behind it.
         self.out_bias = bias("out") + bias("v") @ weight("out")

@@ -38,12 +38,12 @@ def spoil_transcribe(module):
     module.Transcriber.advance = advance
 
 
-def spoil_sizing(module):
+def spoil_memory(module):
     if "MEMORY_FREE" in os.environ:
         module.free_memory = lambda: int(os.environ["MEMORY_FREE"])
 
 
-SPOILED = {"asr_batch.pipeline.transcribe": spoil_transcribe, "asr_batch.workers.sizing": spoil_sizing}
+SPOILED = {"asr_batch.pipeline.transcribe": spoil_transcribe, "asr_batch.models.memory": spoil_memory}
 
 
 class Spoiler:

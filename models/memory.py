@@ -1,0 +1,50 @@
+"""How much memory this process may still take: what the machine has, and what its control groups leave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+UNKNOWN = 1 << 60
+"""Bytes where the system does not tell."""
+
+
+def free_memory(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes that may be allocated now, by MemAvailable and by the limits of control groups (version 2)."""
+    return min(_machine(proc / "meminfo"), *map(_group, _own_groups(proc / "self" / "cgroup", groups)))
+
+
+def _machine(meminfo: Path) -> int:
+    try:
+        lines = meminfo.read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        return UNKNOWN
+
+
+def _own_groups(own: Path, groups: Path) -> Iterator[Path]:
+    """The folders of this process's group and of those that hold it; in a container the root is its own."""
+    yield groups
+    try:
+        line = next(line for line in own.read_text("utf-8").splitlines() if line.startswith("0::/"))
+    except (OSError, StopIteration, UnicodeDecodeError):
+        return
+    folder = groups
+    for name in line.removeprefix("0::/").split("/"):
+        if name and name != "..":
+            folder = folder / name
+            yield folder
+
+
+def _group(folder: Path) -> int:
+    """Room below a group's limit; its reclaimable file pages count as free."""
+    try:
+        limit = (folder / "memory.max").read_text(encoding="ascii").strip()
+        if limit == "max":
+            return UNKNOWN
+        used = int((folder / "memory.current").read_text(encoding="ascii"))
+        lines = (folder / "memory.stat").read_text(encoding="ascii").splitlines()
+        stat = dict(line.split() for line in lines)
+        return int(limit) - used + int(stat.get("inactive_file", 0)) + int(stat.get("active_file", 0))
+    except (OSError, ValueError):
+        return UNKNOWN
