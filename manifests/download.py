@@ -132,13 +132,13 @@ class _Flow:
         if self.written > limits.file_bytes:
             raise self.error(f"larger than the limit of {limits.file_bytes} bytes", passing=False)
         if age > limits.total or (age > limits.grace and came < limits.least_rate * age):
-            raise self.error(f"only {came} bytes came in {age:.0f} s, given up")
+            raise self.error(f"only {came} bytes received in {age:.0f} s, aborted")
         if self.written >= self.space_for:
             self.space_for = self.written + SPACE_EVERY
             if shutil.disk_usage(self.part.parent).free < limits.keep_free:
-                raise self.error(f"no space left for it in {self.part.parent} of this node")
+                raise self.error(f"no space left in {self.part.parent} on this node")
         if self.stop.is_set():
-            raise self.error("given up, because this program is closing")
+            raise self.error("the worker is closing")
 
     def error(self, what: object, *, passing: bool = True) -> DownloadError:
         return DownloadError(f"{self.name}: {what}", passing=passing)
@@ -180,7 +180,7 @@ def _from_http(flow: _Flow) -> None:
         except urllib3.exceptions.HTTPError as error:
             last: object = error
         else:
-            last = f"only {flow.written} of {total} bytes came"
+            last = f"only {flow.written} of {total} bytes received"
         stalled = stalled + 1 if flow.written <= before else 0
         if stalled >= flow.limits.resumes:
             raise flow.error(f"could not be fetched: {last}")
@@ -217,7 +217,7 @@ def _complete(flow: _Flow, reply: urllib3.BaseHTTPResponse) -> bool:
 def _accept(flow: _Flow, reply: urllib3.BaseHTTPResponse) -> None:
     if reply.status == 416 and flow.written:
         flow.restart()
-        raise urllib3.exceptions.HTTPError("the server refuses the range; started over")
+        raise urllib3.exceptions.HTTPError("the server refuses the range; starting again")
     if reply.status not in (200, 206):
         passing = reply.status in (408, 425, 429) or reply.status >= 500
         raise flow.error(f"the server answers {reply.status} {reply.reason or ''}".rstrip(), passing=passing)

@@ -88,7 +88,7 @@ def test_a_path_that_is_not_utf8_survives(tmp_path):
 
 
 def test_a_job_file_that_is_none_says_so(tmp_path):
-    with pytest.raises(ConfigError, match="no data set"):
+    with pytest.raises(ConfigError, match="not a data set"):
         load_job(tmp_path)
     (tmp_path / "job.json").write_text('{"manifest": "m.csv"}')
     assert find_job(tmp_path) is None
