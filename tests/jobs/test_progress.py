@@ -57,7 +57,7 @@ def test_no_speed_is_told_until_it_means_something():
     for now, rows in ((0.0, 0), (5.0, 0), (10.0, 30), (10.5, 30), (12.9, 31)):
         view = clock.at(now, rows)
         assert (view.rtfx, view.eta) == (None, None)
-        assert "speed not known yet" in line_of(view)
+        assert "speed unknown" in line_of(view)
 
 
 def test_what_came_before_the_clock_began_does_not_count():
@@ -80,7 +80,7 @@ def test_a_stall_lowers_the_speed():
 def test_the_line_of_a_person():
     assert line_of(VIEW) == ("4/9 files, 1 failed, 2 partial, 0:01:05 of audio, 12.3x real time, ETA 1:01:01")
     assert line_of(replace(VIEW, failed=0, partial=0, rtfx=None)) == (
-        "4/9 files, 0:01:05 of audio, speed not known yet"
+        "4/9 files, 0:01:05 of audio, speed unknown"
     )
 
 
@@ -149,8 +149,8 @@ def summary(errors=None, total=3, rtfx=2.0, **counts):
 @pytest.mark.parametrize(
     ("errors", "told"),
     [
-        ({"timeout": 1, "not_found": 2}, "Try them again with `{}`."),
-        ({"not_found": 1}, "Once the files are there and whole: `{}`."),
+        ({"timeout": 1, "not_found": 2}, "To try them again: `{}`."),
+        ({"not_found": 1}, "After the files are restored or repaired: `{}`."),
         ({"bad_language": 1}, None),
         ({"unsupported_option": 1}, None),
     ],
@@ -168,4 +168,4 @@ def test_the_last_sentence():
         "1 ok of 1 row; 0:01:00 of audio at 2.0x real time; finished"
     )
     assert "real time" not in summary_text(summary(failed=3, rtfx=0.0), "finished", 3)
-    assert summary_text(summary(ok=1), "stopped", 143).endswith("; stopped; the same command goes on")
+    assert summary_text(summary(ok=1), "stopped", 143).endswith("; stopped; the same command resumes")
