@@ -17,8 +17,8 @@ from typing import Any
 from asr_batch.jobs.config.keys import RunConfig
 from asr_batch.jobs.console.messages import Messages, hms_short, one_line, real_stderr
 from asr_batch.jobs.console.signals import StopRequest, stop_signals
-from asr_batch.jobs.dataset.json_files import SUMMARY, read_json
 from asr_batch.jobs.dataset.reading import stream
+from asr_batch.jobs.dataset.summary import find_summary
 from asr_batch.jobs.dataset.tables import JOB, open_transcripts
 from asr_batch.jobs.run.guard import check_manifest_place, held_for
 from asr_batch.jobs.run.notices import Notices
@@ -140,7 +140,8 @@ class _Watching:
 
     def _did_something(self) -> bool:
         """Whether the last batch finished rows: files of a mount that came back are no news."""
-        return bool((read_json(self.root / SUMMARY).get("run") or {}).get("rows"))
+        summary = find_summary(self.root)
+        return summary is not None and summary.run.rows > 0
 
     def _finished(self) -> Any:
         """Time at which the last row finished."""

@@ -102,6 +102,7 @@ def test_a_crash_while_writing_leaves_nothing_beside_the_audio(make, monkeypatch
 
     with monkeypatch.context() as broken:
         broken.setattr(Path, "replace", crash)
+        broken.setattr(Path, "unlink", crash)  # nothing is tidied up by a process that is gone
         with pytest.raises(KeyboardInterrupt):
             files.write(make.row("a"))
     assert found(tmp_path / "rec") == [".a.srt.tmp"]
