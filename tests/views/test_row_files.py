@@ -97,7 +97,7 @@ def test_our_own_file_is_replaced_also_by_a_later_run(make, tmp_path, beside):
 def test_a_crash_while_writing_leaves_nothing_beside_the_audio(make, monkeypatch, tmp_path, beside):
     files = RowFiles(tmp_path / "out", ["srt"], beside({"a": "a.wav"}))
 
-    def crash(*_: object) -> None:
+    def crash(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
