@@ -170,11 +170,14 @@ LIES = {
     "count too small": (lambda: counted(len(parts()) - 1), "aliases"),
     "strange array": (
         lambda: changed({f"{FFN}/low_rank": ("float32", ONES)}),
-        "no Whisper has such an array",
+        "not an array of a Whisper model",
     ),
     "no scale": (lambda: changed({f"{FFN}/weight_scale": None}, "int8"), "weight_scale is missing"),
-    "zero scale": (lambda: changed({f"{FFN}/weight_scale": ("float32", 0 * ONES[:192])}, "int8"), "no scale"),
-    "short scale": (lambda: changed({f"{FFN}/weight_scale": ("float32", ONES[:7])}, "int8"), "one a row"),
+    "zero scale": (
+        lambda: changed({f"{FFN}/weight_scale": ("float32", 0 * ONES[:192])}, "int8"),
+        "invalid scale",
+    ),
+    "short scale": (lambda: changed({f"{FFN}/weight_scale": ("float32", ONES[:7])}, "int8"), "one per row"),
     "key bias": (lambda: changed({f"{QKV}/bias": ("float32", ONES[:144])}), "no bias"),
     "odd rows": (lambda: changed({f"{QKV}/bias": ("float32", ONES[:143])}), "multiple of 3"),
     "no embedding": (lambda: changed({"decoder/embeddings/weight": None}), "alias"),

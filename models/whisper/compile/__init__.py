@@ -1,1 +1,1 @@
-"""Whisper weights to a compiled bundle."""
+"""Compiles Whisper weights to a bundle."""

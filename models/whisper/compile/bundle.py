@@ -1,10 +1,11 @@
-"""Weights to a bundle: `asr-batch models compile`.
+"""Compiles weights to a bundle: `asr-batch models compile`.
 
-A bundle is a folder: `encoder.onnx`, `cross.onnx`, `decoder.onnx` (to the last states), `vocabulary_N.onnx`
-(from there to the logits, each for a part of the vocabulary), `decoder_words.onnx` (the decoder with
-cross-attention outputs, for word times), their weights in `*.weights`, the embedding in `embedding.weights`,
-the measured states of silence in `silence.npy`, the tokenizer's and config's JSON files, and `bundle.json`,
-which records the window used by default, precision, special ids and sha256 and size of every file.
+A bundle is a folder: `encoder.onnx`, `cross.onnx`, `decoder.onnx` (up to the last states),
+`vocabulary_N.onnx` (from there to the logits, each for a part of the vocabulary), `decoder_words.onnx`
+(the decoder with cross-attention outputs, for word times), their weights in `*.weights`, the embedding in
+`embedding.weights`, the measured states of silence in `silence.npy`, the JSON files of tokenizer and
+config, and `bundle.json` with the default window, precision, special ids, and SHA-256 and size of every
+file.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.silence import FILE as SILENCE
 
 FORMAT = 3
-"""Version of the bundle layout; a bundle of another version is refused."""
+"""Version of the bundle format; bundles of other versions are rejected."""
 
 NPU_WINDOW = 10.0
-"""Seconds of a window that the encoder of a small Whisper fits into on a Hailo chip."""
+"""Seconds of a window for which the encoder of a small Whisper fits on a Hailo chip."""
 
 PRECISIONS: Mapping[str, tuple[Style, Style]] = {
     "fp32": ("fp32", "fp32"),
@@ -56,14 +57,15 @@ def compile_bundle(
     target: str = "cpu",
     calibration: Iterable[Path | Samples] | None = None,
 ) -> None:
-    """Build the bundle `dst` from the weights at `src`; windows have `window` seconds unless asked otherwise.
+    """Build the bundle `dst` from the weights at `src`; `window` is the default length of a window in
+    seconds.
 
-    None: as many as the model was trained on, for an NPU :data:`NPU_WINDOW` at most.
+    None: as the model was trained; for an NPU at most :data:`NPU_WINDOW`.
 
-    Silence is measured behind the recordings of `calibration` (16 kHz WAV files or arrays of mono 16 kHz
-    samples, read twice; None: the packaged clips). `target` other than `cpu` also writes the kit for the
-    vendor's compiler into `dst/hailo`, its calibration set made from them. `dst` appears only when it is
-    complete. Raises ModelError when the source or the audio cannot be used.
+    Silence is measured after the recordings of `calibration` (16 kHz WAV files or arrays of mono 16 kHz
+    samples, read twice; None: the packaged clips). A `target` other than `cpu` also writes the kit for the
+    vendor's compiler to `dst/hailo`, with a calibration set made from them. `dst` appears only when it is
+    complete. Raises ModelError if the source or the audio is unusable.
     """
     if precision not in PRECISIONS:
         raise ModelError(f"precision {precision!r} is unknown; expected one of {', '.join(PRECISIONS)}")
@@ -148,7 +150,7 @@ def _write_graphs(
 
 
 def _write_decoders(source: Source, folder: Path, config: WhisperConfig, style: Style) -> None:
-    """Both decoder graphs over one file of weights: equal arrays are stored once."""
+    """Write both decoder graphs with one file of weights, in which equal arrays are stored once."""
     vocabulary = make_vocabulary(source, config, int8=style != "fp32")
     embedding, data = DataFile(folder / "embedding.weights"), _SharedData(folder / "decoder.weights")
     heads = order_of(alignment_heads(config))
@@ -163,7 +165,7 @@ def _write_decoders(source: Source, folder: Path, config: WhisperConfig, style: 
 
 
 class _SharedData(DataFile):
-    """A data file in which arrays with the same content are stored once."""
+    """A data file that stores arrays with the same content once."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)

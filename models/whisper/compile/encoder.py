@@ -1,4 +1,4 @@
-"""The encoder graph, for windows of any length, and the graph that makes cross-attention keys and values."""
+"""Builds the encoder graph, for windows of any length, and the graph of cross-attention keys and values."""
 
 from __future__ import annotations
 
@@ -35,10 +35,11 @@ def build_encoder(
     *,
     watched: bool = False,
 ) -> Graph:
-    """Log-mel [batch, n_mels, frames] to hidden states [batch, positions, d_model], two frames a position.
+    """Log-mel [batch, n_mels, frames] to hidden states [batch, positions, d_model], two frames per
+    position.
 
-    Of the layers `spiky` the last product has a scale per row where it would have one per window. `watched`:
-    also `peaks` [batch, layers, positions], each row's largest value before that product.
+    In the layers `spiky`, the last product has a scale per row instead of one per window. `watched`: also
+    output `peaks` [batch, layers, positions], the largest value of each row before that product.
     """
     graph, peaks = Graph("encoder"), list[str]()
     d = config.d_model
@@ -90,7 +91,7 @@ def _placed(graph: Graph, x: str, source: Source, config: WhisperConfig) -> str:
 
 
 def _stem_int8(graph: Graph, x: str, source: Source, config: WhisperConfig) -> str:
-    """:func:`_stem` with both convolutions as int8 products over three neighbouring frames side by side."""
+    """:func:`_stem` with both convolutions as int8 products over three neighbouring frames."""
     d, mels = config.d_model, config.n_mels
     x, scale, zero = quantise_window(graph, graph.op("Transpose", x, perm=[0, 2, 1]))
     before, after = _shifted(graph, x, zero, mels, 1), _shifted(graph, x, zero, mels, -1)
@@ -111,7 +112,7 @@ def _conv_weights(source: Source, i: int, d: int, width: int) -> tuple[Float32, 
 
 
 def _shifted(graph: Graph, x: str, zero: str, width: int, by: int) -> str:
-    """`x` [1, n, width] moved by one row (1: row t holds row t - 1; -1: row t + 1), `zero` moved in."""
+    """`x` [1, n, width] shifted by one row (1: row t is row t - 1; -1: row t + 1), padded with `zero`."""
     zeros = graph.op("Expand", zero, graph.weight([1, 1, width], np.int64))
     start, end = (0, -1) if by == 1 else (1, np.iinfo(np.int64).max)
     rest = graph.op("Slice", x, *(graph.weight([n], np.int64) for n in (start, end, 1)))
@@ -134,12 +135,12 @@ def _self_attention(
 
 
 def _int8_attention(graph: Graph, x: str, w: AttentionWeights, heads: int, name: str) -> str:
-    """Attention of one window `x` [1, positions, d_model] in integers, [1, positions, heads * width].
+    """Int8 attention of one window `x` [1, positions, d_model]; returns [1, positions, heads * width].
 
-    Keys and values have a scale per channel. The keys' scales go into the queries, which then have one
-    scale, so the error of a score is the same in every head; the values' scales are those of the product's
-    columns. Softmax weights have a scale per row: of a flat row 255 levels remain, not two or three. Head
-    by head: the scores of one head stay in the cache of a core.
+    Keys and values have a scale per channel. The keys' scales are folded into the queries, which then have
+    one scale, so the error of a score is the same in every head; the values' scales apply to the product's
+    columns. Softmax weights have a scale per row: a flat row then uses 255 levels, not two or three. Heads
+    are processed one by one, so that the scores of a head stay in the cache of a core.
     """
     inner = w.q.shape[1]
     rows = quantise_window(graph, x)
@@ -169,7 +170,7 @@ def _int8_attention(graph: Graph, x: str, w: AttentionWeights, heads: int, name:
 
 
 def _heads(graph: Graph, x: str, heads: int, width: int) -> list[str]:
-    """`x` [positions, heads * width] as one [positions, width] for each head."""
+    """`x` [positions, heads * width] as one [positions, width] per head."""
     if heads == 1:
         return [x]
     return graph.ops("Split", x, graph.weight([width] * heads, np.int64), outs=names_of(x, heads), axis=1)
@@ -203,12 +204,12 @@ def _narrowed(graph: Graph, x: str, source: Source, name: str, d: int, inner: in
 def build_cross(source: Source, config: WhisperConfig, *, int8: bool) -> Graph:
     """States [batch, stored, d_model] to each decoder layer's cross-attention keys and values.
 
-    `key_I` is [batch, heads, width, stored] (transposed, so that a query is one product away), `value_I`
-    [batch, heads, stored, width], without bias. With `int8` `stored` is a multiple of `BLOCK`, `key_I` is
-    cut into chunks of positions [batch, heads, chunks, width, BLOCK], and both are integers with a scale per
-    channel, `key_scale_I` [batch, heads, 1, width] and `value_scale_I` alike, and `key_sum_I`
-    [batch, heads, 1, stored] holds -128 times the keys' column sums: queries go in as unsigned bytes around
-    128, and this takes the 128 out again.
+    `key_I` is [batch, heads, width, stored] (transposed for the product with a query), `value_I` [batch,
+    heads, stored, width], without bias. With `int8`, `stored` is a multiple of `BLOCK`, `key_I` is split
+    into chunks of positions [batch, heads, chunks, width, BLOCK], and both are integers with a scale per
+    channel, `key_scale_I` [batch, heads, 1, width] and `value_scale_I`. `key_sum_I` [batch, heads, 1,
+    stored] is -128 times the keys' column sums: queries are unsigned bytes around 128, and this removes
+    the offset.
     """
     if int8:
         return _build_cross_int8(source, config)

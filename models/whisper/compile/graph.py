@@ -1,7 +1,7 @@
-"""A small builder of ONNX graphs: nodes, weights, outputs; and saving with the weights beside the graph.
+"""A small builder of ONNX graphs: nodes, weights, outputs; saves weights beside the graph.
 
-Weights are numpy arrays. On saving, every array above a kilobyte goes into one data file (ONNX external
-data, offsets aligned so that ONNX Runtime can map it), which several graphs may share.
+Weights are numpy arrays. On saving, every array above a kilobyte goes to one data file (ONNX external
+data, with offsets aligned for memory mapping by ONNX Runtime), which several graphs may share.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MICROSOFT = "com.microsoft"
 _OPSET, _IR = 17, 8
 _INLINE = 1024  # bytes: smaller arrays stay inside the graph, where shape inference can see them
 PAGE = 4096
-"""Bytes to whose multiples arrays are aligned in a data file."""
+"""Alignment of arrays in a data file, in bytes."""
 
 _CONTRIB = frozenset(
     {
@@ -43,10 +43,10 @@ class DataFile:
         self.path = path
         self._stream = path.open("wb")
         self._ranges: dict[int, tuple[int, int]] = {}
-        self._kept: list[Array] = []  # ids stay unique while the arrays live
+        self._kept: list[Array] = []  # ids are unique while the arrays exist
 
     def write(self, array: Array) -> tuple[int, int]:
-        """Offset and length of `array` in the file; appended on first sight."""
+        """Offset and length of `array` in the file; appended on first use."""
         if id(array) not in self._ranges:
             data = np.ascontiguousarray(array)
             self._stream.write(b"\0" * (-self._stream.tell() % PAGE))
@@ -56,7 +56,7 @@ class DataFile:
         return self._ranges[id(array)]
 
     def share(self, part: Array, whole: Array, start: int) -> None:
-        """Let `part` be what lies `start` bytes behind the beginning of `whole`."""
+        """Register `part` as the bytes `start` after the beginning of `whole`."""
         self._ranges[id(part)] = (self.write(whole)[0] + start, part.nbytes)
         self._kept.append(part)
 
@@ -74,7 +74,7 @@ class Graph:
         self._names: dict[int, str] = {}
 
     def weight(self, array: Array | Sequence[int] | float, dtype: Any = None, name: str | None = None) -> str:
-        """Name of a constant (`name`, or one of ours); the same array object is stored once."""
+        """Name of a constant (`name`, or a generated one); the same array object is stored once."""
         if id(array) in self._names and isinstance(array, np.ndarray) and dtype is None:
             return self._names[id(array)]
         value = np.asarray(array, dtype)
@@ -90,7 +90,7 @@ class Graph:
         return self.ops(kind, *inputs, outs=[out], **attributes)[0]
 
     def ops(self, kind: str, *inputs: str, outs: Sequence[str], **attributes: Any) -> list[str]:
-        """Append a node with the outputs `outs` ('' for one that nobody wants)."""
+        """Append a node with the outputs `outs` ('' for unused ones)."""
         domain = MICROSOFT if kind in _CONTRIB else ""
         made = tuple(writer.make_attribute(name, value) for name, value in attributes.items())
         name = f"{kind}_{len(self._parts.nodes)}"
@@ -103,13 +103,13 @@ class Graph:
         return name
 
     def output(self, name: str, dtype: str, shape: Sequence[int | str], value: str | None = None) -> None:
-        """Declare the output `name`, made from `value` when that is another name."""
+        """Declare the output `name`, a copy of `value` if that is another name."""
         if value is not None and value != name:
             self.op("Identity", value, out=name)
         self._parts.outputs.append(writer.make_value(name, type_number(dtype), shape))
 
     def save(self, path: Path, data: DataFile, others: Sequence[tuple[Array, DataFile]] = ()) -> None:
-        """Write the graph to `path`, its weights to `data`; `others` are arrays that live in another file."""
+        """Write the graph to `path`, its weights to `data`; `others` are arrays in another file."""
         elsewhere = {id(array): file for array, file in others}
         parts = replace(
             self._parts,

@@ -1,4 +1,4 @@
-"""Layers that encoder and decoder graphs share: linear layers in every precision, norms, head padding."""
+"""Layers shared by encoder and decoder graphs: linear layers in every precision, norms, head padding."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from asr_batch.models.whisper.compile.weights import Source
 
 Float32 = NDArray[np.float32]
 Style = Literal["fp32", "row", "tensor", "int4"]
-"""How a linear layer computes: float32; int8 with a scale per row (whatever else is in the batch); int8
-with one scale per call (for calls that hold one window alone); 4-bit blocks."""
+"""How a linear layer computes: float32; int8 with a scale per row (independent of the rest of the batch);
+int8 with one scale per call (for calls with a single window); 4-bit blocks.
+"""
 
 ROW_SCALE = 1 / 127
 """A row's byte in units of the row's largest magnitude."""
 
-_POOLED = 20  # rows that one step of a maximum over rows takes in
+_POOLED = 20  # rows per step of a maximum over rows
 
 EPSILON = 1e-5  # torch.nn.LayerNorm's
 
 
 GELU_LEAST = 0.17
-"""GELU is nowhere under this with a minus: shifted by it, a row needs no sign, and has a bit more."""
+"""Minimum of GELU is above minus this value: shifted by it, a row needs no sign and gains a bit."""
 
 
 def linear(
@@ -39,7 +40,7 @@ def linear(
 ) -> str:
     """`x` [..., k] times `weight` [k, n] plus `bias` [n]; for `name` see :func:`_named_int8`.
 
-    `least`: no value of `x` is under this with a minus.
+    `least`: every value of `x` is at least minus this.
     """
     if style == "tensor":
         quantised, scale, *rest = _named_int8(graph, weight, bias, name)
@@ -64,7 +65,7 @@ def linear(
 def _named_int8(graph: Graph, weight: Float32, bias: Float32 | None, name: str | None) -> list[str]:
     """`weight` [k, n] as int8, its scales [n], and `bias` [n] if there is one, as constants of the graph.
 
-    With `name` they are `name`.int8, .scale and .bias: the kernel finds them in the file by these names.
+    With `name` they are called `name`.int8, .scale and .bias, by which the kernel finds them in the file.
     """
     quantised, scale = int8_columns(weight)
     arrays: dict[str, NDArray[Any]] = {"int8": quantised, "scale": scale}
@@ -74,10 +75,10 @@ def _named_int8(graph: Graph, weight: Float32, bias: Float32 | None, name: str |
 
 
 def quantise_rows(graph: Graph, x: str) -> tuple[str, str]:
-    """`x` [..., k] as uint8 around 128, and the largest magnitude of each row [..., 1]: a byte stands for
-    that times `ROW_SCALE`.
+    """`x` [..., k] as uint8 around 128, and the largest magnitude of each row [..., 1].
 
-    A row of zeros divides by zero on the way; its magnitude is zero as well, so its product is zero.
+    A byte represents that magnitude times `ROW_SCALE`. A row of zeros divides by zero on the way, but its
+    magnitude is also zero, so its product is zero.
     """
     top = graph.op("ReduceMax", graph.op("Abs", x), axes=[-1], keepdims=1)
     step, middle = graph.weight(ROW_SCALE, np.float32), graph.weight(128, np.uint8)
@@ -85,7 +86,7 @@ def quantise_rows(graph: Graph, x: str) -> tuple[str, str]:
 
 
 def row_product(graph: Graph, x: str, weight: str, column: str, out: str | None = None) -> str:
-    """`x` [..., k] times the int8 `weight` [k, n] with the scales `column` [n], scale by row."""
+    """`x` [..., k] times the int8 `weight` [k, n] with the scales `column` [n] and a scale per row."""
     rows, top = quantise_rows(graph, x)
     step, middle = graph.weight(ROW_SCALE, np.float32), graph.weight(128, np.uint8)
     y = graph.op("MatMulIntegerToFloat", rows, weight, step, column, middle)
@@ -95,9 +96,10 @@ def row_product(graph: Graph, x: str, weight: str, column: str, out: str | None 
 def _row_product_above(
     graph: Graph, x: str, quantised: str, scale: str, least: float, weight: Float32
 ) -> str:
-    """:func:`row_product` for an `x` from -`least` on: each row is moved up, so that all 255 levels are used.
+    """:func:`row_product` for `x` >= -`least`: each row is shifted up, so that all 255 levels are used.
 
-    By a whole number of levels: of the many values near zero none may be off, all in the same direction.
+    The shift is a whole number of levels: otherwise the many values near zero would all be off in the same
+    direction.
     """
     width = graph.op("Add", graph.op("ReduceMax", x, axes=[-1], keepdims=1), graph.weight(least, np.float32))
     levels = graph.op("Div", graph.weight(255, np.float32), width)
@@ -112,7 +114,7 @@ def _row_product_above(
 
 
 def quantise_window(graph: Graph, x: str) -> tuple[str, str, str]:
-    """`x` of one window as uint8, its one scale and its zero point."""
+    """`x` of one window as uint8, with one scale and zero point."""
     outs = [f"{x}.{kind}" for kind in ("bytes", "scale", "zero")]
     value, scale, zero = graph.ops("DynamicQuantizeLinear", x, outs=outs)
     return value, scale, zero
@@ -138,7 +140,8 @@ def layer_norm(graph: Graph, x: str, source: Source, name: str, width: int) -> s
 def add_and_norm(graph: Graph, x: str, y: str, source: Source, name: str, width: int) -> tuple[str, str]:
     """The residual sum of `x` and `y`, and its layer normalisation: (sum, normalised).
 
-    Two operators: ONNX Runtime's fused one (SkipLayerNormalization) took eight times as long on 500 rows.
+    These are two operators: ONNX Runtime's fused one (SkipLayerNormalization) took eight times as long on
+    500 rows.
     """
     total = graph.op("Add", x, y)
     return total, layer_norm(graph, total, source, name, width)
@@ -147,7 +150,7 @@ def add_and_norm(graph: Graph, x: str, y: str, source: Source, name: str, width:
 def int8_channels(graph: Graph, x: str, channels: int) -> tuple[str, str]:
     """`x` [1, channels, length] as int8 [channels, length], and the scale of each channel [channels].
 
-    Flattened first: ONNX Runtime would push the transposition before it through the maximum, which is then
+    Flattened first: ONNX Runtime would move the preceding transposition after the maximum, which is then
     fifty times slower.
     """
     flat = graph.op("Reshape", x, graph.weight([channels, -1], np.int64))
@@ -161,7 +164,7 @@ def int8_channels(graph: Graph, x: str, channels: int) -> tuple[str, str]:
 def int8_columns_of(graph: Graph, x: str) -> tuple[str, str]:
     """`x` [length, channels] as int8, and the scale of each channel [channels].
 
-    Scaled before it is quantised: ONNX Runtime quantises along the last axis value by value. Its maximum
+    Scaled before it is quantised: ONNX Runtime quantises along the last axis value by value. The maximum
     over rows is mostly a pooling, which takes half the time of `ReduceMax` alone.
     """
     image = graph.op("Unsqueeze", graph.op("Abs", x), graph.weight([0, 1], np.int64))
@@ -181,12 +184,12 @@ def names_of(value: str, count: int) -> list[str]:
 
 
 def padded_head(width: int) -> int:
-    """The head width that the attention kernels take: the next multiple of 8."""
+    """The head width that the attention kernels need: the next multiple of 8."""
     return -(-width // 8) * 8
 
 
 def pad_columns(weight: Float32, heads: int) -> Float32:
-    """`weight` [..., heads * w] with every head's columns continued with zeros to :func:`padded_head`."""
+    """`weight` [..., heads * w] with every head's columns padded with zeros to :func:`padded_head`."""
     width = weight.shape[-1] // heads
     extra = padded_head(width) - width
     if not extra:
@@ -210,10 +213,10 @@ class AttentionWeights:
         self.q, self.q_bias = pad_columns(weight("q"), heads), pad_columns(bias("q"), heads)
         self.k, self.v = pad_columns(weight("k"), heads), pad_columns(weight("v"), heads)
         self.out = np.ascontiguousarray(pad_columns(weight("out").T, heads).T)
-        # The weights of a softmax sum to one, so the bias of the values is a constant behind it.
+        # Softmax weights sum to one, so the bias of the values is a constant after the attention.
         self.out_bias = bias("out") + bias("v") @ weight("out")
 
     def qkv(self) -> tuple[Float32, Float32]:
-        """The three projections side by side [width, 3 * inner], their bias without that of the values."""
+        """The three projections as one [width, 3 * inner], and their bias without that of the values."""
         bias = np.concatenate([self.q_bias, np.zeros_like(self.q_bias), np.zeros_like(self.q_bias)])
         return np.concatenate([self.q, self.k, self.v], axis=1), bias

@@ -1,6 +1,6 @@
-"""What a model is measured for before it is written: silence, and layers that one scale a window would spoil.
+"""Measurements before a bundle is written: states of silence, and layers that need a scale per row.
 
-Both by its true encoder in float32 over recordings that are padded to the full length.
+Both use the full encoder in float32 on recordings padded to the full length.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from asr_batch.models.whisper.silence import average_silence
 
 Float32 = NDArray[np.float32]
 _SPIKE = 4.0
-"""Largest value of a window over that of its median row, from which a layer's rows get scales of their own.
-Of Whisper-base's six layers three have 4 to 22, of tiny's four one has 13; the others have 3 at most."""
+"""Ratio of a window's largest value to that of its median row from which a layer gets a scale per row. Of
+Whisper-base's six layers, three have 4 to 22; of tiny's four, one has 13; all others have at most 3.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """States of silence [groups, d_model], and the encoder's layers with rows that stand far above others.
-
-    Those rows are the ones before a layer's last product.
+    """States of silence [groups, d_model], and the encoder layers with outlier rows before their last
+    product.
     """
 
     silence: Float32

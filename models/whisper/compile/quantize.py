@@ -1,4 +1,4 @@
-"""Weights to integers: int8 with a scale per output column, 4 bits in blocks."""
+"""Quantises weights: int8 with a scale per output column, or 4 bits in blocks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
 BLOCK = 32
-"""Weights that share a scale in the 4-bit format."""
+"""Weights per scale in the 4-bit format."""
 
 
 def int8_columns(weight: Float32) -> tuple[NDArray[np.int8], Float32]:
@@ -17,10 +17,10 @@ def int8_columns(weight: Float32) -> tuple[NDArray[np.int8], Float32]:
 
 
 def int4_blocks(weight: Float32) -> tuple[NDArray[np.uint8], Float32]:
-    """`weight` [k, n] as `MatMulNBits` wants it: uint8 [n, blocks, 16], scales [n * blocks].
+    """`weight` [k, n] in the format of `MatMulNBits`: uint8 [n, blocks, 16], scales [n * blocks].
 
-    Symmetric around 8: weight ≈ (nibble - 8) * scale. The scale is chosen with the sign of the largest
-    value, so that it becomes -8, which halves the error of the block's extreme.
+    Symmetric around 8: weight ≈ (nibble - 8) * scale. The scale has the sign of the largest value, which
+    becomes -8; this halves the error of the block's extreme.
     """
     k, n = weight.shape
     blocks = -(-k // BLOCK)

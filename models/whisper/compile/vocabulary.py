@@ -1,4 +1,4 @@
-"""The vocabulary: the embedding table in the wanted precision, and its graphs from states to logits."""
+"""The vocabulary: the embedding table in the requested precision, and its graphs from states to logits."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ class Vocabulary:
 
 
 def halves(vocabulary: Vocabulary) -> list[tuple[int, Vocabulary]]:
-    """The vocabulary in two parts for two cores, each with its first token, that begin on a page of the
-    table; one part when it is small.
+    """The vocabulary in two parts for two cores, each with its first token; one part if it is small.
+
+    The parts begin on a page of the table.
     """
     tokens, row = len(vocabulary.table), vocabulary.table[0].nbytes
     step = PAGE // math.gcd(PAGE, row)
@@ -45,7 +46,7 @@ def halves(vocabulary: Vocabulary) -> list[tuple[int, Vocabulary]]:
 
 
 def make_vocabulary(source: Source, config: WhisperConfig, *, int8: bool) -> Vocabulary:
-    """The (tied) embedding in the wanted precision."""
+    """The (tied) embedding in the requested precision."""
     table = source.get("decoder.embed_tokens.weight", config.vocab_size, config.d_model)
     if not int8:
         return Vocabulary(table, None)
@@ -55,8 +56,8 @@ def make_vocabulary(source: Source, config: WhisperConfig, *, int8: bool) -> Voc
 
 def project(graph: Graph, x: str, table: Vocabulary, out: str) -> None:
     """The logits `out` [..., tokens] of the states `x` [..., d_model]."""
-    # The transposed table is folded and packed when the session opens: on disk it exists once. The kernel
-    # finds table and scales by their names.
+    # The transposed table is folded and packed when the session opens, so it is stored once on disk. The
+    # kernel finds table and scales by their names.
     if table.scale is None:
         graph.op("MatMul", x, graph.op("Transpose", graph.weight(table.table), perm=[1, 0]), out=out)
     else:
@@ -65,15 +66,16 @@ def project(graph: Graph, x: str, table: Vocabulary, out: str) -> None:
 
 
 def build_vocabulary(part: Vocabulary) -> Graph:
-    """States [batch, d_model] to the logits [batch, tokens] of a part of the vocabulary, and their `norm`
-    [batch, 1], the log of the summed exponentials.
+    """States [batch, d_model] to the logits [batch, tokens] of a part of the vocabulary, and their `norm`.
+
+    `norm` [batch, 1] is the log of the summed exponentials.
     """
     graph = Graph("vocabulary")
     tokens, d = part.table.shape
     project(graph, graph.input("states", "FLOAT", ["batch", d]), part, "logits")
     graph.output("logits", "FLOAT", ["batch", tokens])
-    # `LogSoftmax` treats each row alike; sums of `Exp` differ in the last place with a row's place in the
-    # batch, and `ReduceLogSumExp` takes ten times as long.
+    # `LogSoftmax` treats all rows alike. Sums of `Exp` differ in the last bit with the row's position in
+    # the batch, and `ReduceLogSumExp` takes ten times as long.
     top = graph.op("ReduceMax", "logits", axes=[-1], keepdims=1)
     best = graph.op("ReduceMax", graph.op("LogSoftmax", "logits", axis=-1), axes=[-1], keepdims=1)
     graph.op("Sub", top, best, out="norm")

@@ -1,4 +1,4 @@
-"""Weights and JSON files of a Whisper source, whoever published it."""
+"""Reads weights and JSON files of a Whisper model in any supported format."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a bundle is made from: `tensors` by Hugging Face name, `files` by name with their content."""
+    """The source of a bundle: `tensors` by Hugging Face name, `files` by name with their content."""
 
     tensors: Mapping[str, NDArray[Any]]
     files: Mapping[str, bytes]
 
     def get(self, name: str, *shape: int) -> Float32:
-        """The tensor `name` as float32. Raises ModelError when missing or of another shape."""
+        """The tensor `name` as float32. Raises ModelError if it is missing or has another shape."""
         found = self.tensors.get(name)
         if found is None:
             raise ModelError(f"tensor {name} is missing; expected shape {list(shape)}")
@@ -37,7 +37,7 @@ class Source:
 
 
 def read_source(path: Path) -> Source:
-    """Read a Hugging Face or CTranslate2 folder, a `.pt` file, or a folder that holds one.
+    """Read a Hugging Face or CTranslate2 folder, a `.pt` file, or a folder with one.
 
     Raises ModelError.
     """

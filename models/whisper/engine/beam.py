@@ -1,8 +1,9 @@
-"""Beam search of one window, beside the slots: k rows over the same audio, the best k continuations kept.
+"""Beam search of one window, outside the slots: k rows over the same audio, keeping the best k
+continuations.
 
-The rules are openai/whisper's `BeamSearchDecoder` with patience 1: of each beam the k + 1 likeliest tokens
-compete; one that ends the text is finished; the search ends with k finished texts or at the token limit;
-the winner has the highest mean log-probability.
+The rules are those of openai/whisper's `BeamSearchDecoder` with patience 1: of each beam, the k + 1 most
+likely tokens compete; one that ends the text is finished; the search ends with k finished texts or at the
+token limit; the winner has the highest mean log-probability.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class BeamSearch:
         self._buffers = self._reader.buffers
 
     def run(self, slot: Slot, cross: Heard) -> Decoding:
-        """The winner over what `cross` holds, from the slot's prompt on."""
+        """The winner for `cross`, starting from the slot's prompt."""
         for row in range(self._width):
             self._buffers.put(row, cross)
         rows = self._feed_prompt(slot)
@@ -56,7 +57,7 @@ class BeamSearch:
     def _extend(
         self, beams: list[Decoding], rows: Float32
     ) -> tuple[list[Decoding], list[int], list[Decoding]]:
-        """The next beams, the row each grew from, and the texts that ended."""
+        """The next beams, the parent row of each, and the finished texts."""
         logprobs = self._rules.allowed(beams, rows)
         candidates = [
             (beam.logprob + float(row[token]), at, token)

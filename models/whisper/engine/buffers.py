@@ -1,7 +1,8 @@
-"""Decoder state in plain buffers: caches of all slots, bound to the graph in place, never copied per token.
+"""Decoder state in plain buffers: caches of all slots, bound to the graph in place, never copied per
+token.
 
-Everything has the slot as first axis, so the first n slots are one contiguous piece: a step over n running
-windows binds the front of every buffer, and a prefill of one window binds one slot's piece.
+The first axis of every array is the slot, so the first n slots are contiguous: a step over n running
+windows binds the front of every buffer, and a prefill of one window binds one slot's part.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from asr_batch.models.whisper.engine.cross import BIAS, CLOSED, Cross
 from asr_batch.models.whisper.silence import BLOCK
 
 _STEP = 16  # tokens by which caches grow
-_BLOCKS = 2  # by which what windows listen to grows
-_PATIENCE = 64  # windows in a row that need less, after which it shrinks
+_BLOCKS = 2  # by which cross-attention arrays grow
+_PATIENCE = 64  # consecutive windows that need less, after which they shrink
 _DTYPES: dict[str, Any] = {
     "tensor(float)": np.float32,
     "tensor(int8)": np.int8,
@@ -38,11 +39,11 @@ def bind(binding: Any, name: str, array: Array, *, output: bool = False) -> None
 
 
 class Buffers:
-    """Caches of `slots` windows for one decoder graph, self-attention for `capacity` tokens each.
+    """Caches of `slots` windows for one decoder graph, with self-attention for `capacity` tokens each.
 
-    `cross` maps the graph's cross-attention inputs to arrays [slots, ...] over `stored` positions, as many as
-    the longest running window needs (:meth:`fit`): a step reads all of them. `past` maps its self-attention
-    inputs to arrays [slots, heads, capacity, width], which :meth:`grow` makes longer.
+    `cross` maps the graph's cross-attention inputs to arrays [slots, ...] over `stored` positions, as many
+    as the longest running window needs (:meth:`fit`), because a step reads all of them. `past` maps its
+    self-attention inputs to arrays [slots, heads, capacity, width], which :meth:`grow` extends.
     """
 
     def __init__(self, session: ort.InferenceSession, slots: int, capacity: int) -> None:
@@ -63,7 +64,7 @@ class Buffers:
         self.past = zeros_in_one(past)
 
     def put(self, slot: int, cross: Cross) -> None:
-        """Let `slot` listen to `cross`; makes room when there is too little."""
+        """Set the cross-attention inputs of `slot`, enlarging the arrays if necessary."""
         if cross.stored > self.stored:
             self.fit(cross.stored)
         for name, array in cross.arrays.items():
@@ -71,12 +72,13 @@ class Buffers:
         self.cross[BIAS][slot, ..., cross.stored :] = CLOSED
 
     def cross_of(self, slot: int) -> Cross:
-        """What `slot` listens to, overwritten when it listens to something else."""
+        """The cross-attention inputs of `slot`, valid until the next `put`."""
         return Cross({name: array[slot : slot + 1] for name, array in self.cross.items()}, self.stored)
 
     def fit(self, stored: int) -> None:
-        """Store as many positions as the longest window needs: at once when it is more than before, and less
-        when so many windows in a row needed less.
+        """Store as many positions as the longest window needs.
+
+        Grows at once, and shrinks after a number of consecutive windows that need less.
         """
         needed = -(-stored // (_BLOCKS * BLOCK)) * _BLOCKS * BLOCK
         self._unused = self._unused + 1 if needed < self.stored else 0
@@ -96,7 +98,7 @@ class Buffers:
             self.cross[name][kept] = array[kept]
 
     def grow(self, capacity: int) -> None:
-        """Make room for `capacity` tokens per slot; what is there stays."""
+        """Enlarge the caches to `capacity` tokens per slot, keeping their content."""
         old = self.past
         shapes = {name: (*array.shape[:2], capacity, array.shape[3]) for name, array in old.items()}
         self.past = zeros_in_one({name: (np.float32, shape) for name, shape in shapes.items()})
@@ -112,16 +114,16 @@ class Buffers:
             array[target, :, :length] = array[source, :, :length]
 
     def reorder(self, rows: Sequence[int], length: int) -> None:
-        """Slot i takes the self-attention cache of slot rows[i] (beams of one window)."""
+        """Slot i gets the self-attention cache of slot rows[i] (beams of one window)."""
         for array in self.past.values():
             array[: len(rows), :, :length] = array[list(rows), :, :length]
 
 
 class Stepper:
-    """Runs a decoder graph over slots of a :class:`Buffers`, with bindings kept for each range of slots.
+    """Runs a decoder graph over slots of :class:`Buffers`, with cached bindings for each range of slots.
 
-    A step writes the slots' states [slots, d_model] to `states`; a prefill needs none. `attended` [slots, 1,
-    groups]: where in its window each slot's last step listened; overwritten by the next.
+    A step writes the slots' states [slots, d_model] to `states`; a prefill does not. `attended` [slots, 1,
+    groups]: attention of each slot's last step over its window; overwritten by the next step.
     """
 
     def __init__(self, session: ort.InferenceSession, buffers: Buffers, states: Array | None = None) -> None:
@@ -139,10 +141,10 @@ class Stepper:
     def step(
         self, ids: Sequence[int], positions: Sequence[int], pool: Executor | None = None, pieces: int = 1
     ) -> None:
-        """One token for each of the first slots.
+        """Feed one token to each of the first slots.
 
-        In `pieces` side by side, all but the first on the threads of `pool`: rows do not depend on each
-        other.
+        Runs in `pieces` in parallel, all but the first on the threads of `pool`: rows are independent of
+        each other.
         """
         n, longest = len(ids), max(positions) + 1
         self._make_room(longest)
@@ -157,7 +159,7 @@ class Stepper:
                 other.result()
 
     def prefill(self, slot: int, ids: Sequence[int]) -> dict[str, Array]:
-        """Put the tokens `ids` into an empty slot at once; all outputs but the caches by name."""
+        """Feed the tokens `ids` to an empty slot at once; returns all outputs except the caches by name."""
         self._make_room(len(ids))
         binding = self._session.io_binding()
         count = len(ids)
@@ -180,7 +182,7 @@ class Stepper:
         return {name: by_name[name].numpy() for name in names}
 
     def _output_order(self, names: Sequence[str]) -> list[Any]:
-        """Bound outputs come back in the order in which they were bound: caches first, then `names`."""
+        """Bound outputs come back in the order of binding: caches first, then `names`."""
         nodes = {node.name: node for node in self._session.get_outputs()}
         caches = [nodes[name.replace("past", "present")] for name in self.buffers.past]
         return caches + [nodes[name] for name in names]

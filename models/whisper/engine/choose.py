@@ -1,8 +1,8 @@
-"""Choosing tokens fast: one pass over the logits that the graph gives.
+"""Fast choice of tokens: one pass over the logits.
 
-Most steps are greedy steps without time stamps behind the first token. For these the graph has summed the
-exponentials: those of the suppressed ids are taken off, and one arg-max per row is left. Everything else
-goes through :class:`TokenRules`.
+Most steps are greedy, without time stamps, and after the first token. For these the graph has summed the
+exponentials: the suppressed ids are subtracted, and one arg-max per row remains. All other steps use
+:class:`TokenRules`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from asr_batch.models.whisper.rules import Decoding, TokenRules, logsumexp
 Float32 = NDArray[np.float32]
 Ids = slice | NDArray[np.int64]
 _RUN = 16  # ids
-_LEFT = 1e-3  # share of the mass outside the suppressed ids below which it is summed again
+_LEFT = 1e-3  # share of the probability outside the suppressed ids below which it is summed again
 
 
 def side_by_side(ids: Sequence[int]) -> list[Ids]:
-    """`ids` as slices where many follow each other (time stamps: an index array takes ten times as long), and
-    the others in one array.
+    """Split `ids` into slices of consecutive ids and one array of the others.
+
+    Slices matter for time stamps: indexing with an array takes ten times as long.
     """
     ordered = np.unique(np.array(ids, np.int64))
     runs = np.split(ordered, np.flatnonzero(np.diff(ordered) != 1) + 1)
@@ -40,14 +41,14 @@ def _is_plain_step(window: Decoding) -> bool:
 
 
 class FastRules(TokenRules):
-    """:class:`TokenRules` over scores in parts; the same tokens."""
+    """:class:`TokenRules` over scores in parts; gives the same tokens."""
 
     def __init__(self, config: WhisperConfig) -> None:
         super().__init__(config)
-        self._suppressed: list[list[Ids]] = []  # of each part, counted from its beginning
+        self._suppressed: list[list[Ids]] = []  # of each part, relative to its start
 
     def choose(self, running: Sequence[Decoding], scores: Scores) -> None:
-        """Give each window its next token; the scores are overwritten."""
+        """Choose the next token of each window; overwrites the scores."""
         plain = [i for i, window in enumerate(running) if _is_plain_step(window)]
         if len(plain) < len(running):
             rest = [i for i in range(len(running)) if i not in plain]
@@ -84,7 +85,7 @@ class FastRules(TokenRules):
         return self._suppressed
 
     def allowed(self, running: Sequence[Decoding], rows: Float32) -> NDArray[np.float64]:
-        """Log-probabilities over what the rules let each window say next; `rows` [n, vocab] are kept."""
+        """Log-probabilities of the tokens that the rules allow each window next; keeps `rows` [n, vocab]."""
         rows = rows.copy()
         rows[:, self._always] = -np.inf
         for row, window in zip(rows, running, strict=True):

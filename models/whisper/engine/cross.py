@@ -1,6 +1,4 @@
-"""What a window's decoding listens to: cross-attention keys and values of its positions and of the silence
-behind them.
-"""
+"""Cross-attention inputs of a window: keys and values of its positions and of the silence after them."""
 
 from __future__ import annotations
 
@@ -20,13 +18,13 @@ from asr_batch.models.whisper.silence import BLOCK, Silence
 Float32 = NDArray[np.float32]
 BIAS = "cross_bias"
 CLOSED = np.float32(-1e30)
-"""Additive bias of what is stored and does not count."""
+"""Additive bias of stored positions that do not count."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cross:
-    """Cross-attention inputs of the decoder graph over one window, [1, ...] each, and how many positions of
-    the window they begin with.
+    """Cross-attention inputs of the decoder graph for one window, [1, ...] each, and its number of
+    positions.
     """
 
     arrays: Mapping[str, Array]
@@ -39,7 +37,7 @@ class Cross:
 
 
 class CrossProjector:
-    """`cross.onnx`: hidden states of one window and the silence behind it to keys and values."""
+    """`cross.onnx`: hidden states of one window and the silence after it to keys and values."""
 
     def __init__(self, folder: Path, provider: str, silence: Silence) -> None:
         opened = open_session(folder / "cross.onnx", provider=provider, options=graph_options(1))
@@ -48,7 +46,7 @@ class CrossProjector:
         self._silence = silence
 
     def project(self, hidden: Float32) -> Cross:
-        """Keys and values over `hidden` [positions, d_model]."""
+        """Keys and values of `hidden` [positions, d_model]."""
         rows, bias = with_silence(hidden, self._silence)
         with runtime_errors("cross-attention"):
             made = self._session.run(self._names, {"hidden": rows[None]})
@@ -56,11 +54,13 @@ class CrossProjector:
 
 
 def with_silence(hidden: Float32, silence: Silence) -> tuple[Float32, Float32]:
-    """`hidden` [positions, d_model], the states behind it and zeros up to a whole block [stored, d_model].
+    """`hidden` [positions, d_model], the states of silence, and zeros up to a whole block [stored,
+    d_model].
 
-    And their bias [1, 1, 1, stored]: 0, ln(positions that a state stands for), and :data:`CLOSED`.
+    Also returns their bias [1, 1, 1, stored]: 0, ln(positions that a state represents), and
+    :data:`CLOSED`.
 
-    The silence begins with a group of positions of its own, so that what was heard there is told apart.
+    The silence starts with a new group of positions, so that attention to it is separate.
     """
     states, sizes = silence.behind(len(hidden))
     first = -(-len(hidden) // GROUP) * GROUP

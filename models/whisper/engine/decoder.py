@@ -1,4 +1,4 @@
-"""What the slots decode with: the graphs of a bundle, or the kernels that compute the same."""
+"""The decoder of the slots: the graphs of a bundle, or the kernels that compute the same."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ from asr_batch.models.whisper.silence import Silence, read_silence
 Float32 = NDArray[np.float32]
 
 Listener = Callable[[Any, Sequence[int]], tuple[Float32, Float32]]
-"""Feeds tokens to one window: the followed heads' weights [heads, tokens, stored], logits [tokens, vocab]."""
+"""Feeds tokens to one window; returns the alignment heads' weights [heads, tokens, stored] and logits
+[tokens, vocab].
+"""
 
 
 class Heard(Protocol):
-    """What a window's cross-attention reads: `positions` of the window itself, `stored` with the silence."""
+    """Cross-attention inputs of a window: `positions` of the window itself, `stored` including silence."""
 
     @property
     def positions(self) -> int:
@@ -36,26 +38,26 @@ class Heard(Protocol):
 
     @property
     def stored(self) -> int:
-        """Positions with the states of silence behind them."""
+        """Positions including the states of silence."""
 
 
 class Projector(Protocol):
-    """Hidden states to cross-attention."""
+    """Projects hidden states to cross-attention keys and values."""
 
     def project(self, hidden: Float32) -> Heard:
-        """Keys and values over `hidden` [positions, d_model] and the silence behind them."""
+        """Keys and values of `hidden` [positions, d_model] and the silence after them."""
 
 
 class SlotBuffers(Protocol):
-    """The caches of some slots, as :class:`Buffers` has them."""
+    """The caches of several slots; see :class:`Buffers`."""
 
     slots: int
 
     def put(self, slot: int, cross: Any) -> None:
-        """Let `slot` listen to `cross`."""
+        """Set the cross-attention inputs of `slot`."""
 
     def cross_of(self, slot: int) -> Heard:
-        """What `slot` listens to."""
+        """The cross-attention inputs of `slot`."""
 
     def fit(self, stored: int) -> None:
         """Store as many positions as the longest window needs."""
@@ -64,11 +66,11 @@ class SlotBuffers(Protocol):
         """Copy slot `source` with `length` tokens over slot `target`."""
 
     def reorder(self, rows: Sequence[int], length: int) -> None:
-        """Slot i takes the self-attention cache of slot rows[i]."""
+        """Slot i gets the self-attention cache of slot rows[i]."""
 
 
 class Steps(Protocol):
-    """Steps over slots, as :class:`Stepper` makes them."""
+    """Steps over slots; see :class:`Stepper`."""
 
     attended: Float32
 
@@ -79,10 +81,10 @@ class Steps(Protocol):
     def step(
         self, ids: Sequence[int], positions: Sequence[int], pool: Executor | None = None, pieces: int = 1
     ) -> None:
-        """One token for each of the first slots."""
+        """Feed one token to each of the first slots."""
 
     def prefill(self, slot: int, ids: Sequence[int]) -> Any:
-        """Put the tokens `ids` into an empty slot at once."""
+        """Feed the tokens `ids` to an empty slot at once."""
 
 
 class Decoder(Protocol):
@@ -96,11 +98,11 @@ class Decoder(Protocol):
         """New slots for `capacity` tokens each; a step writes `states` [slots, d_model]."""
 
     def listener(self, threads: int) -> Listener:
-        """What word times are made from."""
+        """The source of attention for word times."""
 
 
 def open_decoder(folder: Path, config: WhisperConfig, vocabulary: VocabularyGraphs, provider: str) -> Decoder:
-    """The kernels where the processor has what they take, else the graphs. Raises ModelError."""
+    """The kernels if the processor supports them, else the graphs. Raises ModelError."""
     silence = read_silence(folder, config.d_model, config.max_source_positions)
     kernel = open_decoder_kernel(folder, config, provider)
     if kernel is not None:

@@ -1,4 +1,4 @@
-"""The CPU encoder of a bundle: an `Encoder`, and threads for all that is computed of a window beside it."""
+"""The CPU encoder of a bundle: an `Encoder`, and threads for all other computation of a window."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ Float32 = NDArray[np.float32]
 T = TypeVar("T")
 
 AHEAD = 4
-"""Windows prepared ahead of the decoder, so that encoding goes on while a full set of slots decodes. What the
-decoder listens to lies in memory for each: 5 MB for 30 s at Whisper-tiny's size."""
+"""Windows prepared ahead of the decoder, so that encoding continues while all slots decode.
+Cross-attention inputs are kept for each: 5 MB for 30 s at Whisper-tiny's size.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class CpuWork(Generic[T]):
         return self.future.done()
 
     def result(self) -> T:
-        """What the work returns or raises; lends this thread's core while it waits."""
+        """The result or exception of the work; lends this thread's core while it waits."""
         if not self.future.done():
             with self.cores.lent():
                 wait([self.future])
@@ -46,7 +47,7 @@ class CpuWork(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class CpuJob:
-    """A batch on its way through the pool."""
+    """A batch in the pool."""
 
     parts: tuple[CpuWork[Float32], ...]
     backend: str = "cpu"
@@ -63,11 +64,11 @@ class CpuJob:
 
 
 class CpuEncoder:
-    """`encoder.onnx` of a bundle, or the kernel that computes the same where the processor has what it takes.
+    """`encoder.onnx` of a bundle, or the kernel that computes the same if the processor supports it.
 
-    Windows are encoded one by one, so that an activation scale per call (int8) is a scale per window and no
-    window's text depends on its neighbours; one window per thread at a time, which costs less than several
-    threads on one window, and goes on while the decoder steps.
+    Windows are encoded one by one, so that an activation scale per call (int8) is a scale per window, and
+    no window's text depends on its neighbours. Each thread encodes one window at a time, which costs less
+    than several threads on one window, and continues while the decoder steps.
     """
 
     backend = "cpu"
@@ -95,7 +96,7 @@ class CpuEncoder:
         return CpuJob(tuple(self.work(partial(self.encode, row[None])) for row in log_mel))
 
     def work(self, task: Callable[[], T]) -> CpuWork[T]:
-        """Do `task` on one of the threads, when a core is free for it."""
+        """Run `task` on one of the threads when a core is free."""
         return CpuWork(self._pool.submit(self._on_a_core, task), self._cores)
 
     def _on_a_core(self, task: Callable[[], T]) -> T:
@@ -108,9 +109,9 @@ class CpuEncoder:
             return self._run(log_mel)
 
     def confirm(self) -> bool:
-        """A CPU does not drift."""
+        """Always True on a CPU."""
         return True
 
     def close(self) -> None:
-        """Let the threads go."""
+        """Stop the threads."""
         self._pool.shutdown(wait=True, cancel_futures=True)

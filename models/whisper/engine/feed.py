@@ -1,5 +1,5 @@
-"""From submitted windows to what the decoder listens to: log-mel, encoder, cross-attention; and retries of an
-NPU's hiccups.
+"""Turns submitted windows into cross-attention inputs: log-mel, encoder, projection; retries failures of
+an NPU.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from asr_batch.models.whisper.silence import encoded_positions, features
 
 Float32 = NDArray[np.float32]
 _TRIES = 3
-_AHEAD = 12  # windows that an NPU encodes ahead, so that it never waits for a full set of slots to decode
+_AHEAD = 12  # windows that an NPU encodes ahead, so that it never waits for a full set of slots
 T = TypeVar("T")
 H = TypeVar("H")
 
 
 @dataclass(slots=True)
 class Ready(Generic[T, H]):
-    """A window with what is heard of it, or with the sentence why there is nothing."""
+    """A window with its cross-attention inputs, or with an error message."""
 
     item: T
     heard: H | None
@@ -46,13 +46,13 @@ class _Queued(Generic[T]):
 
 
 class _Flight(Protocol[T, H]):
-    """Windows on their way."""
+    """Windows being encoded."""
 
     def done(self) -> bool:
         """Whether `land` returns without waiting."""
 
     def land(self) -> list[Ready[T, H]]:
-        """The windows with what is heard of them. Raises what ended the worker."""
+        """The encoded windows. Raises WorkerFatalError."""
 
 
 @dataclass(slots=True)
@@ -98,10 +98,11 @@ class _Away(Generic[T, H]):
 
 
 class EncoderFeed(Generic[T, H]):
-    """A queue of windows in front of an encoder of a model for `trained` positions. Items come out in the
-    order in which they went in. Windows get as many positions as they need, or `fixed` ones.
+    """A queue of windows in front of an encoder, for a model with `trained` positions. Preserves the
+    order.
 
-    `project` turns the hidden states [positions, d_model] of a window into what is heard of it.
+    Windows get as many positions as they need, or `fixed` ones. `project` turns the hidden states
+    [positions, d_model] of a window into cross-attention inputs.
     """
 
     def __init__(
@@ -118,19 +119,20 @@ class EncoderFeed(Generic[T, H]):
         return len(self._waiting) + self._flying + len(self._ready)
 
     def put(self, item: T, samples: Samples, *, cpu: bool = False, whole: bool = False) -> None:
-        """Queue a window, and start encoding when the encoder has room: its caller reads on meanwhile.
+        """Queue a window, and start encoding if the encoder has room, while the caller reads on.
 
-        `cpu`: it is not to be encoded on an NPU. `whole`: nor without all the silence that the model was
-        trained to have behind it.
+        `cpu`: do not encode on an NPU. `whole`: encode all the silence that the model was trained with, on
+        the CPU.
         """
         self._waiting.append(_Queued(item, samples, cpu or whole, whole))
         if len(self._waiting) >= self._encoder.max_batch:
             self._launch()
 
     def take(self) -> Ready[T, H] | None:
-        """The next window with what is heard of it, waited for; None when nothing is queued.
+        """Wait for the next window with its cross-attention inputs; None if the queue is empty.
 
-        Waiting keeps the decoder's slots full: a step over few windows costs nearly as much as one over many.
+        Waiting keeps the decoder's slots full: a step over few windows costs nearly as much as one over
+        many.
         """
         self._launch()
         while not self._ready and self._flights:
@@ -139,13 +141,13 @@ class EncoderFeed(Generic[T, H]):
         return self._ready.popleft() if self._ready else None
 
     def advance(self) -> None:
-        """Collect what is encoded and start more, without waiting; called between decoder steps."""
+        """Collect encoded windows and start others, without waiting; called between decoder steps."""
         while self._flights and self._flights[0].done():
             self._land()
         self._launch()
 
     def clear(self) -> None:
-        """Forget everything that is queued; jobs in flight end unheard."""
+        """Drop the queue; results of running jobs are ignored."""
         self._waiting.clear()
         self._flights.clear()
         self._ready.clear()
@@ -172,14 +174,14 @@ class EncoderFeed(Generic[T, H]):
         return _Away(items, log_mel, start, self._project, start(log_mel))
 
     def _hear(self, encoder: CpuEncoder, one: _Queued[T]) -> Ready[T, H]:
-        """All of a window, on a thread of the encoder."""
+        """Encode and project a window, on a thread of the encoder."""
         log_mel = self._features([one])
         return _ready(one.item, log_mel[0], encoder.encode(log_mel)[0], self._project)
 
     def encode(self, windows: Sequence[Samples], whole: Callable[[Samples], bool]) -> list[Float32]:
-        """Hidden states [positions, d_model] of windows, beside the queue and side by side.
+        """Hidden states [positions, d_model] of windows, outside the queue and in parallel.
 
-        `whole` as in :meth:`put`, where the encoder can.
+        `whole` as in :meth:`put`, if the encoder supports it.
         """
         jobs = []
         for samples in windows:
@@ -189,7 +191,7 @@ class EncoderFeed(Generic[T, H]):
         return [job.result()[0] for job in jobs]
 
     def _features(self, items: Sequence[_Queued[T]] | Sequence[_Queued[None]]) -> Float32:
-        """Log-mel [batch, n_mels, frames] of windows, each continued with silence."""
+        """Log-mel [batch, n_mels, frames] of windows, each padded with silence."""
         positions = max(map(self._positions, items))
         rows = [features(one.samples, self._encoder.n_mels, positions, self._trained) for one in items]
         return np.ascontiguousarray(rows)
@@ -217,11 +219,11 @@ def _ready(
     backend: str = "cpu",
     flags: tuple[str, ...] = (),
 ) -> Ready[T, H]:
-    """A window with its numbers, if they are numbers. Both ends are looked at: integers between them hide a
+    """A window with its values, if they are finite. Checks both ends, because integers in between hide a
     NaN.
     """
     if not np.isfinite(log_mel).all():
-        return Ready(item, None, backend, flags, "the audio holds NaN or infinity")
+        return Ready(item, None, backend, flags, "the audio contains NaN or infinity")
     if not np.isfinite(hidden).all():
-        return Ready(item, None, backend, flags, f"the encoder ({backend}) gave NaN or infinity")
+        return Ready(item, None, backend, flags, f"the encoder ({backend}) returned NaN or infinity")
     return Ready(item, project(hidden), backend, flags)

@@ -1,4 +1,4 @@
-"""The decoder's kernel as the slots use it; the counterpart of :mod:`buffers` and :mod:`cross`."""
+"""The decoder kernel for slots; the counterpart of :mod:`buffers` and :mod:`cross`."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ _STEP = 16  # tokens by which caches grow
 
 
 class KernelProjector:
-    """Hidden states of one window and the silence behind it to keys and values."""
+    """Hidden states of one window and the silence after it to keys and values."""
 
     def __init__(self, kernel: DecoderKernel, silence: Silence) -> None:
         self._kernel, self._silence = kernel, silence
 
     def project(self, hidden: Float32) -> KernelCross:
-        """Keys and values over `hidden` [positions, d_model]."""
+        """Keys and values of `hidden` [positions, d_model]."""
         rows, bias = with_silence(hidden, self._silence)
         return self._kernel.project(rows, bias.reshape(-1), len(hidden))
 
 
 class KernelBuffers:
-    """The caches of `slots` windows, self-attention for `capacity` tokens each; the cross-attention of each
-    lies in memory of its own.
+    """The caches of `slots` windows, with self-attention for `capacity` tokens each.
+
+    The cross-attention of each window has its own memory.
     """
 
     def __init__(self, kernel: DecoderKernel, slots: int, capacity: int) -> None:
@@ -42,20 +43,20 @@ class KernelBuffers:
         self.cross: list[KernelCross | None] = [None] * slots
 
     def put(self, slot: int, cross: KernelCross) -> None:
-        """Let `slot` listen to `cross`."""
+        """Set the cross-attention inputs of `slot`."""
         self.cross[slot] = cross
 
     def cross_of(self, slot: int) -> KernelCross:
-        """What `slot` listens to."""
+        """The cross-attention inputs of `slot`."""
         found = self.cross[slot]
         assert found is not None
         return found
 
     def fit(self, stored: int) -> None:
-        """Nothing to do: no window takes more memory because of another."""
+        """No-op: the memory of a window does not depend on others."""
 
     def grow(self, capacity: int) -> None:
-        """Make room for `capacity` tokens per slot; what is there stays."""
+        """Enlarge the caches to `capacity` tokens per slot, keeping their content."""
         old, self.past = self.past, self._kernel.caches(self.slots, capacity)
         self.past[..., : self.capacity, :] = old
         self.capacity = capacity
@@ -66,30 +67,30 @@ class KernelBuffers:
         self.past[:, target, :, :length] = self.past[:, source, :, :length]
 
     def reorder(self, rows: Sequence[int], length: int) -> None:
-        """Slot i takes the self-attention cache of slot rows[i] (beams of one window)."""
+        """Slot i gets the self-attention cache of slot rows[i] (beams of one window)."""
         self.past[:, : len(rows), :, :length] = self.past[:, list(rows), :, :length]
 
 
 class KernelStepper:
     """Runs the kernel over slots. A step writes the slots' states [slots, d_model] to `states`.
 
-    `attended` [slots, 1, groups]: where in its window each slot's last step listened; overwritten by the
-    next.
+    `attended` [slots, 1, groups]: attention of each slot's last step over its window; overwritten by the
+    next step.
     """
 
     def __init__(self, kernel: DecoderKernel, slots: int, capacity: int, states: Array) -> None:
         self._kernel, self._states = kernel, states
         self.buffers = KernelBuffers(kernel, slots, capacity)
         self.attended = np.zeros((slots, 1, kernel.groups), np.float32)
-        self._work: list[Array] = []  # for each piece that runs beside others
+        self._work: list[Array] = []  # one for each parallel part
 
     def step(
         self, ids: Sequence[int], positions: Sequence[int], pool: Executor | None = None, pieces: int = 1
     ) -> None:
-        """One token for each of the first slots.
+        """Feed one token to each of the first slots.
 
-        In `pieces` side by side, all but the first on the threads of `pool`: rows do not depend on each
-        other.
+        Runs in `pieces` in parallel, all but the first on the threads of `pool`: rows are independent of
+        each other.
         """
         n = len(ids)
         self._make_room(max(positions) + 1)
@@ -108,7 +109,7 @@ class KernelStepper:
             other.result()
 
     def prefill(self, slot: int, ids: Sequence[int]) -> None:
-        """Put the tokens `ids` into an empty slot at once."""
+        """Feed the tokens `ids` to an empty slot at once."""
         self._make_room(len(ids))
         states = np.empty((BLOCK, self._kernel.d_model), np.float32)
         attended = np.empty((BLOCK, self._kernel.groups), np.float32)
@@ -134,7 +135,9 @@ class KernelStepper:
 def kernel_listener(
     kernel: DecoderKernel, vocabulary: VocabularyGraphs
 ) -> Callable[[KernelCross, Sequence[int]], tuple[Float32, Float32]]:
-    """Feeds tokens to one window: the followed heads' weights [heads, tokens, stored], and logits."""
+    """Feeds tokens to one window; returns the alignment heads' weights [heads, tokens, stored], and
+    logits.
+    """
     scores = Vocabulary(vocabulary, BLOCK)
 
     def listen(cross: KernelCross, fed: Sequence[int]) -> tuple[Float32, Float32]:

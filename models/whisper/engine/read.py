@@ -1,4 +1,6 @@
-"""Read one window's hidden states greedily, beside the slots: the NPU's parity probe compares texts."""
+"""Decodes one window's hidden states greedily, outside the slots; the NPU's parity probe compares the
+texts.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from asr_batch.models.whisper.rules import TokenRules
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
 
 _LONGEST = 48
-"""Tokens after which a probe's text is long enough to compare."""
+"""Tokens that are enough to compare the text of a probe."""
 
 
 def read_text(

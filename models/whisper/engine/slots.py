@@ -1,8 +1,8 @@
-"""The decoder engine: windows decode together in slots, and a slot that is done takes the next at once.
+"""The decoder engine: windows decode together in slots, and a finished slot takes the next window at once.
 
-Running windows always fill the first slots. One step feeds every one of them one token, be it of its prompt
-or its own last one, so windows of any age, prompt and option share the batch; the graph computes each row
-by itself, so a window's tokens do not depend on its neighbours.
+Running windows always fill the first slots. Each step feeds one token to every window, either of its
+prompt or its last one, so windows of any age, prompt and option share the batch. Every row is computed
+independently, so a window's tokens do not depend on its neighbours.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _AT_ONCE = 8  # prompt tokens before start-of-transcript above which they are fe
 
 @dataclass(slots=True)
 class Slot:
-    """A running window: `fed` tokens of prompt and text are in the cache already.
+    """A running window: `fed` tokens of prompt and text are in the cache.
 
-    It listens to `stored` positions, of which the first `groups` groups are its own. `listened`: for each
-    token chosen so far, where in the window the decoder listened for it, [groups].
+    Its cross-attention covers `stored` positions, of which the first `groups` groups are its own.
+    `listened`: for each token chosen so far, the attention over the window, [groups].
     """
 
     key: Hashable
@@ -55,7 +55,7 @@ class Slot:
 
     @property
     def chooses(self) -> bool:
-        """Whether the next token fed is followed by one that the window does not have yet."""
+        """Whether the step after the next token chooses a new one."""
         return self.fed + 1 >= len(self.decoding.prompt)
 
 
@@ -75,9 +75,10 @@ class Reader:
         pool: Executor | None = None,
         pieces: int = 1,
     ) -> Scores:
-        """One token for each of the first slots; scores of the next for the slots `wanted` (None: all).
+        """Feed one token to each of the first slots; returns scores for the slots `wanted` (None: all).
 
-        In `pieces` side by side, all but the first on the threads of `pool`. Overwritten by the next step.
+        Runs in `pieces` in parallel, all but the first on the threads of `pool`. Overwritten by the next
+        step.
         """
         self.stepper.step(ids, positions, pool, pieces)
         states = self._vocabulary.states
@@ -88,10 +89,10 @@ class Reader:
 
 
 class DecoderEngine:
-    """Slots over one decoder, on up to as many threads as there are `cores`.
+    """Slots over one decoder, on as many threads as there are `cores`.
 
-    A graph or kernel runs on one thread: many small operators cost more on two. What runs side by side are
-    the pieces of a step while cores are free.
+    A graph or kernel runs on one thread, because many small operators cost more on two. The pieces of a
+    step run in parallel while cores are free.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class DecoderEngine:
         return self.buffers.slots - len(self.running)
 
     def install(self, slot: Slot, cross: Heard) -> None:
-        """Give `slot` a free place, where it listens to `cross`."""
+        """Put `slot` into a free place with the cross-attention inputs `cross`."""
         place = len(self.running)
         slot.stored, slot.groups = cross.stored, -(-cross.positions // GROUP)
         self.running.append(slot)
@@ -126,8 +127,8 @@ class DecoderEngine:
             slot.fed = slot.sot
 
     def step(self) -> list[Slot]:
-        """Feed every running window one token, in pieces on the cores that nobody else uses; the windows that
-        ended, still in their places.
+        """Feed one token to every running window, in pieces on idle cores; returns the finished windows,
+        still in place.
         """
         running = self.running
         ids, fed = [s.next_token for s in running], [s.fed for s in running]
@@ -161,11 +162,11 @@ class DecoderEngine:
         self.running.pop()
 
     def cross_of(self, slot: Slot) -> Heard:
-        """What a running window listens to; overwritten when its place is."""
+        """The cross-attention inputs of a running window; overwritten when its place is."""
         return self.buffers.cross_of(self.running.index(slot))
 
     def close(self) -> None:
-        """Let the threads go."""
+        """Stop the threads."""
         self.running.clear()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
@@ -174,7 +175,7 @@ class DecoderEngine:
         return Reader(self.decoder, self._graphs, slots, capacity)
 
     def first_logits(self, hidden: Float32) -> Float32:
-        """Logits [vocab] behind start-of-transcript alone, over one window, beside the slots."""
+        """Logits [vocab] after start-of-transcript alone, for one window, outside the slots."""
         scratch = self.reading(1, 8)
         scratch.buffers.put(0, self.projector.project(hidden))
         logits: Float32 = scratch.step([self._config.sot], [0]).rows()[0]

@@ -1,7 +1,7 @@
-"""From a decoder's states to logits: the vocabulary in parts, each computed by itself.
+"""Decoder states to logits: the vocabulary in parts that are computed separately.
 
-Two cores take a part each instead of half the rows each: the table, which is most of what a step reads, is
-then read once. Windows that are still fed their prompt need no logits and get none.
+Each of two cores computes a part for all rows, so the table, which is most of what a step reads, is read
+only once. Windows that are still processing their prompt need no logits and get none.
 """
 
 from __future__ import annotations
@@ -32,47 +32,50 @@ from asr_batch.models.whisper.kernels.library import (
 )
 
 Float32 = NDArray[np.float32]
-_NONE = -1e30  # logit of a token that there is not
+_NONE = -1e30  # logit of a token that does not exist
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Logits of some windows, in parts [n, tokens] that lie side by side in the vocabulary, and the logs of
-    their summed exponentials [n]. The logits may be overwritten.
+    """Logits of several windows in parts [n, tokens], and the logs of their summed exponentials [n].
+
+    The parts are adjacent in the vocabulary. The logits may be overwritten.
     """
 
     parts: tuple[Float32, ...]
     norm: NDArray[np.float64]
 
     def rows(self, which: Sequence[int] | slice = slice(None)) -> Float32:
-        """The whole rows [n, vocab] of some windows, copied."""
+        """Copy the whole rows [n, vocab] of some windows."""
         return np.concatenate([part[which] for part in self.parts], axis=1)
 
     def of(self, which: Sequence[int]) -> Scores:
-        """Some windows' scores, copied."""
+        """Copy the scores of some windows."""
         return Scores(tuple(part[which] for part in self.parts), self.norm[which])
 
 
 class Bound(Protocol):
-    """A part of the vocabulary over buffers: `logits` [slots, tokens] are overwritten by the next run."""
+    """A part of the vocabulary bound to buffers; the next run overwrites `logits` [slots, tokens]."""
 
     logits: Float32
 
     def run(self, count: int) -> NDArray[np.float64]:
-        """Logits of the first `count` states; the logs of their summed exponentials [count]."""
+        """Compute the logits of the first `count` states; returns the logs of their summed exponentials
+        [count].
+        """
 
 
 class Part(Protocol):
-    """A part of the vocabulary; any thread may use it."""
+    """A part of the vocabulary; thread-safe."""
 
     d_model: int
 
     def bound(self, states: Float32) -> Bound:
-        """Over `states` [slots, d_model], which are read at every run."""
+        """Bind to `states` [slots, d_model], which every run reads."""
 
 
 class VocabularyGraphs:
-    """The vocabulary of a bundle: its graphs, or the kernel where the processor has what it takes."""
+    """The vocabulary of a bundle: its graphs, or the kernel if the processor supports it."""
 
     def __init__(self, folder: Path, provider: str) -> None:
         paths = sorted(folder.glob("vocabulary_*.onnx"))
@@ -87,9 +90,9 @@ class Vocabulary:
         self._parts = [part.bound(self.states) for part in graphs.parts]
 
     def scores(self, count: int, pool: Executor | None = None) -> Scores:
-        """Scores of the first `count` states; the parts run side by side when there is a `pool`.
+        """Scores of the first `count` states; the parts run in parallel if there is a `pool`.
 
-        They are overwritten by the next call.
+        The next call overwrites them.
         """
         norms = [np.zeros(0)] * len(self._parts)
         if count:
@@ -112,7 +115,7 @@ class _Graph:
 
 
 class _BoundGraph:
-    """Bindings are kept for each number of rows."""
+    """Caches one binding for each number of rows."""
 
     def __init__(self, session: ort.InferenceSession, states: Float32) -> None:
         self._session, self._states = session, states
@@ -158,7 +161,7 @@ class _Kernel:
 
 
 class _BoundKernel:
-    """Logits are in whole vectors of tokens."""
+    """Logits are stored in whole vectors of tokens."""
 
     def __init__(self, part: _Kernel, states: Float32) -> None:
         self._part, self._states, slots = part, states, len(states)

@@ -1,9 +1,9 @@
-"""Times of words from cross-attention, after the method of openai/whisper's timing.py.
+"""Word times from cross-attention, by the method of openai/whisper's timing.py.
 
 The finished text is fed to the window once more, and the cross-attention of the alignment heads is kept:
-[heads, tokens, positions]. Normalised over the tokens, smoothed by a median over time and
-averaged, its negative is a cost matrix through which dynamic time warping finds the cheapest monotone path;
-where the path moves on to a word's first token, the word begins.
+[heads, tokens, positions]. It is normalised over the tokens, smoothed by a median over time and averaged.
+Its negative is a cost matrix, through which dynamic time warping finds the cheapest monotone path. A word
+starts where the path enters its first token.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from asr_batch.models.whisper.tokenizer import WhisperTokenizer
 Float = NDArray[np.float64]
 _POSITIONS_PER_SECOND = 50
 _SAMPLES_PER_POSITION = 320
-_UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})  # languages written without blanks
-_OPENING = frozenset("\"'“¿([{-«")  # punctuation that belongs to the word behind it
+_UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})  # languages written without spaces
+_OPENING = frozenset("\"'“¿([{-«")  # punctuation that belongs to the word after it
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A word as its tokens: `text` with its leading blank, tokens [start, end) of the text."""
+    """A word as its tokens: `text` with its leading space, tokens [start, end) of the text."""
 
     text: str
     start: int
@@ -37,7 +37,7 @@ class Piece:
 
 
 class WordAligner:
-    """Aligns finished windows, one at a time, by what `listen` tells."""
+    """Aligns finished windows, one at a time, with the attention from `listen`."""
 
     def __init__(self, listen: Listener, config: WhisperConfig, tokenizer: WhisperTokenizer) -> None:
         self._listen, self._config, self._tokenizer = listen, config, tokenizer
@@ -50,7 +50,7 @@ class WordAligner:
         samples: int,
         language: str | None,
     ) -> tuple[TimedWord, ...]:
-        """Words of the window that listened to `cross`, with its prompt, text and length."""
+        """Words of the window with the inputs `cross`, from its prompt, text and length."""
         text = self._tokenizer.text_ids(tokens)
         pieces = split_words(text, self._tokenizer, language)
         positions = -(-samples // _SAMPLES_PER_POSITION)
@@ -79,8 +79,10 @@ def _probabilities(logits: Array, text: Sequence[int]) -> Float:
 
 
 def split_words(ids: Sequence[int], tokenizer: WhisperTokenizer, language: str | None) -> list[Piece]:
-    """Words of the text `ids`: a token that begins with a blank begins a word; so does, in a language
-    written without blanks, every whole character. Opening punctuation joins the word behind it.
+    """Words of the text `ids`.
+
+    A word begins at a token that begins with a space, or, in languages without spaces, at every complete
+    character. Opening punctuation belongs to the word after it.
     """
     pieces: list[Piece] = []
     start = 0
@@ -114,7 +116,7 @@ def attention_matrix(weights: Array, filter_width: int) -> Float:
 
 
 def _median(values: Float, width: int) -> Float:
-    """Running median of odd `width` along the last axis, mirrored at the ends."""
+    """Running median of odd `width` along the last axis, with reflected edges."""
     half = width // 2
     if half == 0 or values.shape[-1] <= half:
         return values
@@ -138,8 +140,9 @@ def token_starts(matrix: Float) -> NDArray[np.int64]:
 
 
 def _accumulated(costs: Float) -> Float:
-    """Cost of the cheapest path to each cell, one larger than `costs` with an edge of infinity; computed
-    along the diagonals, whose cells do not depend on each other.
+    """Cost of the cheapest path to each cell, one row and column larger than `costs`, with infinite edges.
+
+    Computed along the diagonals, whose cells are independent of each other.
     """
     n, m = costs.shape
     total = np.full((n + 1, m + 1), np.inf)

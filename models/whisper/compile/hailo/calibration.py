@@ -1,7 +1,7 @@
-"""Calibration sets for Hailo's compiler, streamed to disk: log-mel windows, and what the decoder sees.
+"""Writes calibration sets for Hailo's compiler to disk: log-mel windows, and inputs of the decoder.
 
-A network that is quantised to 8 bits on the chip must see in calibration what it will see at work, so the
-windows are made by the log-mel of this package, zero-padded at the end of each recording.
+Calibration data of an 8-bit network must resemble its later input, so the windows use this package's
+log-mel, padded with zeros at the end of each recording.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from asr_batch.models.whisper.config import WhisperConfig
 
 Float32 = NDArray[np.float32]
 DECODER_WINDOWS = 32
-"""Windows in the decoder's calibration set; each costs one decoder run per token here."""
+"""Windows in the decoder's calibration set; each needs one decoder run per token."""
 SHORTEST = 0.5
 """Seconds below which a recording's last piece is left out."""
 
@@ -38,7 +38,7 @@ def windows_of(recordings: Iterable[Samples], n_mels: int, frames: int) -> Itera
 
 
 def write_calibration(path: Path, recordings: Iterable[Samples], n_mels: int, frames: int, limit: int) -> int:
-    """Write float32 [N, 1, frames, n_mels] (NHWC, as the compiler takes it); returns N, at most `limit`."""
+    """Write float32 [N, 1, frames, n_mels] (NHWC, as the compiler expects); returns N, at most `limit`."""
     count = 0
     raw = path.with_suffix(".raw")
     with raw.open("wb") as file:
@@ -58,7 +58,7 @@ def write_calibration(path: Path, recordings: Iterable[Samples], n_mels: int, fr
 def write_decoder_calibration(
     out: Path, config: WhisperConfig, table: Float32, learned: Float32, facts: Mapping[str, Any]
 ) -> int:
-    """Write hidden states and embedded tokens of some windows, decoded greedily; returns how many."""
+    """Write hidden states and embedded tokens of some windows, decoded greedily; returns their number."""
     windows = np.load(out / "encoder_calibration.npy", mmap_mode="r")[:DECODER_WINDOWS]
     encoder = open_session(out / "encoder.onnx").session
     decoder = open_session(out / "decoder.onnx").session
@@ -79,7 +79,7 @@ def write_decoder_calibration(
 
 
 def _greedy(decoder: Any, config: WhisperConfig, hidden: Float32, length: int) -> NDArray[np.int64]:
-    """Ids [length] of a greedy decoding, zeros behind its end."""
+    """Ids [length] of a greedy decoding, padded with zeros."""
     ids = np.zeros((1, length), np.int64)
     prefix = _prefix(config)
     ids[0, : len(prefix)] = prefix

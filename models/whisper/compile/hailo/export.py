@@ -1,9 +1,9 @@
 """The kit for Hailo's compiler: `asr-batch models compile SRC DST --target hailo8|hailo8l|hailo10h`.
 
-The compiler (Dataflow Compiler, DFC) runs on x86-64 Linux behind the vendor's registration, so the kit is
-made here and compiled there: graphs, a calibration set from the user's own audio by our own log-mel, model
-scripts, `convert.py` and the steps in README.md. The HEF that comes back goes into the bundle with
-`asr-batch models add-hef`.
+The compiler (Dataflow Compiler, DFC) runs on x86-64 Linux and requires registration with the vendor, so
+the kit is written here and compiled there. It has graphs, a calibration set from the user's own audio,
+model scripts, `convert.py` and the steps in README.md. `asr-batch models add-hef` adds the resulting HEF
+to the bundle.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ Audio = Iterable[Path | Samples]
 def export_kit(
     src: Path, out: Path, window: float, target: str, audio: Audio | None = None, *, decoder: bool = True
 ) -> None:
-    """Write the kit for `target` into folder `out`.
+    """Write the kit for `target` to folder `out`.
 
     `audio` for calibration: arrays of mono 16 kHz float32 samples, `.npy` files of them or 16-bit `.wav`
-    files at 16 kHz; None takes the packaged clips, enough to try the steps and too little for a good HEF.
-    Raises ModelError for an unknown target, an impossible window or audio of another kind.
+    files at 16 kHz; None uses the packaged clips, which are enough to try the steps and too few for a good
+    HEF. Raises ModelError for an unknown target, an impossible window or other audio.
     """
     if target not in TARGETS:
-        raise ModelError(f"target {target!r} is no Hailo chip; expected one of {', '.join(TARGETS)}")
+        raise ModelError(f"target {target!r} is not a Hailo chip; expected one of {', '.join(TARGETS)}")
     source = read_source(src)
     out.mkdir(parents=True, exist_ok=True)
     config = _config(source, out)
@@ -63,7 +63,7 @@ def export_kit(
         CALIBRATION_WINDOWS,
     )
     if not windows:
-        raise ModelError("the calibration audio has no samples; give files with speech like the job's own")
+        raise ModelError("the calibration audio has no samples; use files with speech like that of the job")
     facts = _facts(config, target, frames, windows, own_audio=audio is not None)
     if decoder:
         _write_decoder(out, source, config, facts)
@@ -74,7 +74,7 @@ def export_kit(
 
 
 def _config(source: Source, out: Path) -> WhisperConfig:
-    """The model's config, read through a folder for what an OpenAI checkpoint does not have as files."""
+    """The model's config; for an OpenAI checkpoint, through a temporary folder with the missing files."""
     folder = out / "model"
     folder.mkdir(exist_ok=True)
     for name in ("config.json", "generation_config.json", "tokenizer.json", "preprocessor_config.json"):
@@ -94,7 +94,9 @@ def _frames(config: WhisperConfig, window: float) -> int:
 
 
 def decoder_tokens(config: WhisperConfig, target: str) -> int:
-    """Length of the fixed decoder, as Hailo's own: 32 for tiny, 24 for base, 64 for base on a Hailo-10H."""
+    """Length of the fixed decoder, as in Hailo's own: 32 for tiny, 24 for base, 64 for base on a
+    Hailo-10H.
+    """
     if config.d_model <= 384:
         return min(32, config.max_target_positions)
     return min(64 if target == "hailo10h" else 24, config.max_target_positions)

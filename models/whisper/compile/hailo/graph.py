@@ -35,7 +35,7 @@ class Weights(Protocol):
     """Tensors by Hugging Face name without `model.`."""
 
     def get(self, name: str, *shape: int) -> Float32:
-        """The tensor as float32; raises ModelError when it is missing or of another shape."""
+        """The tensor as float32; raises ModelError if it is missing or has another shape."""
 
 
 class StaticGraph:
@@ -69,7 +69,7 @@ class StaticGraph:
         return self._weights.get(name, *shape)
 
     def reshape(self, x: str, *shape: int, name: str = "") -> str:
-        """The value in another shape."""
+        """Reshape a value."""
         return self.op("Reshape", x, self.constant(shape, dtype=np.int64), name=name)
 
     def linear(self, x: str, name: str, inner: int, outer: int, bias: bool = True) -> str:
@@ -186,9 +186,9 @@ def write_decoder(
 ) -> None:
     """Write the decoder over `tokens` ids at once.
 
-    Whole: decoder_input_ids [1, tokens] and encoder_hidden_states [1, positions, width] to logits
-    [1, tokens, vocab]. `cut`, what runs on the NPU: embedded tokens [1, tokens, width] in place of ids, and
-    four parts of the logits; the host looks tokens up, and adds the positions unless `add_positions`.
+    Whole: decoder_input_ids [1, tokens] and encoder_hidden_states [1, positions, width] to logits [1,
+    tokens, vocab]. `cut`, the part for the NPU: embedded tokens [1, tokens, width] instead of ids, and
+    four parts of the logits; the host looks up tokens, and adds the positions unless `add_positions`.
     """
     g = StaticGraph(weights, 13)
     width = config.d_model
@@ -241,6 +241,6 @@ def _projection(g: StaticGraph, x: str, table: Float32, tokens: int, cut: bool) 
 
 
 def vocabulary_borders(vocabulary: int) -> list[int]:
-    """Where the four parts of the projection begin and end; the last one takes the remainder."""
+    """Boundaries of the four parts of the projection; the last one takes the remainder."""
     size = vocabulary // PARTS
     return [*(size * part for part in range(PARTS)), vocabulary]

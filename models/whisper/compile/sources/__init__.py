@@ -1,1 +1,1 @@
-"""What others publish Whisper's weights in: safetensors, OpenAI's checkpoints, CTranslate2's folders."""
+"""Readers of published Whisper weights: safetensors, OpenAI's checkpoints, CTranslate2's folders."""

@@ -1,8 +1,8 @@
-"""OpenAI's Whisper checkpoints (`tiny.pt`) without torch and without running anything they hold.
+"""Reads OpenAI's Whisper checkpoints (`tiny.pt`) without torch and without executing their content.
 
 A `.pt` file is a zip: `NAME/data.pkl` describes tensors, `NAME/data/0`, `1`, … are their bytes. Unpickling
-calls whatever the file names, so this reader knows exactly the handful of names that tensors need and
-refuses every other one with a :class:`ModelError`.
+calls whatever the file names, so this reader knows only the few names that tensors need and raises
+:class:`ModelError` for all others.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _Storage:
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Knows tensors, ordered dictionaries and storages; any other name is refused."""
+    """Accepts tensors, ordered dictionaries and storages; rejects all other names."""
 
     def __init__(self, stream: io.BytesIO, storage: Callable[[str, Any, int], NDArray[Any]]) -> None:
         super().__init__(stream)
@@ -63,7 +63,7 @@ class _TensorUnpickler(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> Any:
         if not (isinstance(pid, tuple) and len(pid) == 5 and pid[0] == "storage"):
-            raise ModelError("the checkpoint refers to something that is no tensor storage")
+            raise ModelError("the checkpoint refers to an object that is not a tensor storage")
         _, kind, key, _, count = pid
         if not isinstance(kind, _Storage) or not isinstance(key, str) or not isinstance(count, int):
             raise ModelError("the checkpoint describes a storage in an unknown way")
@@ -76,7 +76,7 @@ def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) 
     if not isinstance(storage, np.ndarray) or len(size) != len(stride) or len(size) > _MAX_DIMS:
         raise ModelError("the checkpoint describes a tensor in an unknown way")
     if not all(isinstance(n, int) and n >= 0 for n in numbers):
-        raise ModelError("the checkpoint describes a tensor with sizes that are no whole numbers")
+        raise ModelError("the checkpoint describes a tensor with sizes that are not whole numbers")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if 0 not in size and last >= storage.size:
         raise ModelError("the checkpoint describes a tensor that reaches beyond its storage")
@@ -95,17 +95,17 @@ def _bfloat16(data: bytes) -> NDArray[np.float32]:
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, int], Mapping[str, NDArray[Any]]]:
-    """Sizes (`dims`) and tensors by OpenAI's names. Raises ModelError for anything else in the file."""
+    """Sizes (`dims`) and tensors by OpenAI's names. Raises ModelError for any other content."""
     try:
         with zipfile.ZipFile(path) as archive:
             content = _unpickle(archive, path)
     except (zipfile.BadZipFile, OSError, EOFError, KeyError) as error:
         raise ModelError(f"{path}: not a checkpoint in torch's zip format ({error})") from error
     if not isinstance(content, dict) or not isinstance(content.get("dims"), dict):
-        raise ModelError(f"{path}: holds no Whisper checkpoint; expected `dims` and `model_state_dict`")
+        raise ModelError(f"{path}: not a Whisper checkpoint; expected `dims` and `model_state_dict`")
     state = content.get("model_state_dict")
     if not isinstance(state, dict) or not all(isinstance(v, np.ndarray) for v in state.values()):
-        raise ModelError(f"{path}: model_state_dict is missing or holds something else than tensors")
+        raise ModelError(f"{path}: model_state_dict is missing or contains other objects than tensors")
     dims = {str(k): v for k, v in content["dims"].items()}
     if not all(isinstance(v, int) and 0 < v < 1 << 20 for v in dims.values()):
         raise ModelError(f"{path}: dims are {dims}; expected whole numbers")
@@ -132,5 +132,5 @@ def _unpickle(archive: zipfile.ZipFile, path: Path) -> Any:
         return _TensorUnpickler(io.BytesIO(archive.read(names[0])), storage).load()
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
-    except Exception as error:  # a broken pickle can raise nearly anything
+    except Exception as error:  # an invalid pickle can raise almost anything
         raise ModelError(f"{path}: the checkpoint cannot be read ({error})") from error

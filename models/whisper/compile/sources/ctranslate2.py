@@ -1,8 +1,8 @@
-"""CTranslate2's Whisper folders, which faster-whisper caches: their arrays and files as Hugging Face's.
+"""Reads CTranslate2's Whisper folders, as used by faster-whisper: arrays and files in Hugging Face's form.
 
-Query, key and value stand below one another in one matrix; int8 and int16 come with a scale by row or one
-for all (value = integer / scale). Sizes follow from the shapes; suppressed ids, languages and alignment
-heads stand in the folder's config.json, the special ids in its tokenizer or vocabulary.
+Query, key and value are stacked in one matrix; int8 and int16 have one scale, or one per row (value =
+integer / scale). Sizes follow from the shapes; suppressed ids, languages and alignment heads are in the
+folder's config.json, the special ids in its tokenizer or vocabulary.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from asr_batch.models.whisper.compile.sources.merges import tokenizer_of
 from asr_batch.models.whisper.compile.sources.model_bin import ModelBin, Variable, read_model_bin
 from asr_batch.models.whisper.config import INITIAL_TIMESTAMP, VOCABULARIES, read_json, read_text_files
 
-_HEAD = 64  # every Whisper's heads are this wide; old files do not count them
+_HEAD = 64  # head width of every Whisper; old files do not store the number of heads
 _GELU = 3
 _MAX_VOCABULARY = 8 << 20
 _LAYER = re.compile(r"(encoder|decoder)/layer_(0|[1-9]\d{0,2})/(.+)")
@@ -43,7 +43,7 @@ _PARTS: Mapping[str, tuple[tuple[str, int, int], ...]] = {
     "attention/layer_norm": (("encoder_attn_layer_norm", 0, 1),),
     "ffn/layer_norm": (("final_layer_norm", 0, 1),),
 }
-"""Where in a layer of Hugging Face's a group of variables goes: names, which part, of how many."""
+"""Hugging Face's layer names of a group of variables: names, which part, of how many."""
 _OUTSIDE: Mapping[str, str] = {
     "encoder/conv1": "encoder.conv1",
     "encoder/conv2": "encoder.conv2",
@@ -59,7 +59,7 @@ _ENDINGS = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias
 
 @dataclass(frozen=True, slots=True)
 class _Array:
-    """Rows of a variable, with the scale that belongs to them."""
+    """Rows of a variable, with their scale."""
 
     variable: Variable
     scale: NDArray[Any] | None
@@ -83,7 +83,7 @@ class _Array:
 
 
 class _Tensors(Mapping[str, NDArray[Any]]):
-    """Arrays that become numbers when they are asked for: a large int8 model is never whole in memory."""
+    """Arrays that are dequantised on access: a large int8 model is never completely in memory."""
 
     def __init__(self, arrays: Mapping[str, _Array]) -> None:
         self._arrays = arrays
@@ -138,7 +138,7 @@ def _scalar(content: ModelBin, name: str) -> int | None:
 
 
 def _named(content: ModelBin) -> dict[str, _Array]:
-    """Every array by Hugging Face's name. Raises ModelError for one that no Whisper has."""
+    """Every array by Hugging Face's name. Raises ModelError for an unknown one."""
     whole = dict(content.variables)
     whole |= {alias: whole[target] for alias, target in content.aliases.items()}
     scales = dict(content.aliases)
@@ -149,7 +149,7 @@ def _named(content: ModelBin) -> dict[str, _Array]:
         array = _Array(variable, _scale(whole, scales.get(name, name), variable))
         group, _, ending = name.rpartition("/")
         if ending not in _ENDINGS:
-            raise ModelError(f"{name}: no Whisper has such an array")
+            raise ModelError(f"{name}: not an array of a Whisper model")
         for target, part, parts in _targets(name, group):
             if array.shape[0] % parts:
                 raise ModelError(f"{name} has {array.shape[0]} rows; expected a multiple of {parts}")
@@ -162,12 +162,14 @@ def _scale(whole: Mapping[str, Variable], name: str, variable: Variable) -> NDAr
     if not variable.quantised:
         return None
     if found is None:
-        raise ModelError(f"{name} holds integers and {name}_scale is missing")
+        raise ModelError(f"{name} has integers, but {name}_scale is missing")
     numbers = found.numbers().reshape(-1)
     if numbers.size not in (1, variable.shape[0]) or found.quantised:
-        raise ModelError(f"{name}_scale has the shape {list(found.shape)}; expected one number or one a row")
+        raise ModelError(
+            f"{name}_scale has the shape {list(found.shape)}; expected one number or one per row"
+        )
     if not (np.isfinite(numbers) & (numbers > 0)).all():
-        raise ModelError(f"{name}_scale holds a number that is no scale")
+        raise ModelError(f"{name}_scale has an invalid scale")
     return numbers
 
 
@@ -175,18 +177,18 @@ def _targets(name: str, group: str) -> Iterator[tuple[str, int, int]]:
     layer = _LAYER.fullmatch(group)
     if layer is None:
         if group not in _OUTSIDE:
-            raise ModelError(f"{name}: no Whisper has such an array")
+            raise ModelError(f"{name}: not an array of a Whisper model")
         yield _OUTSIDE[group], 0, 1
         return
     side, number, rest = layer.groups()
     if rest not in _PARTS or (side == "encoder" and rest.startswith("attention")):
-        raise ModelError(f"{name}: no Whisper has such an array")
+        raise ModelError(f"{name}: not an array of a Whisper model")
     for target, part, parts in _PARTS[rest]:
         yield f"{side}.layers.{number}.{target}", part, parts
 
 
 def _check_ties(arrays: dict[str, _Array]) -> None:
-    """Whisper's keys have no bias, and its last matrix is its embedding: what says otherwise is refused."""
+    """Reject models with a bias of the keys, or with a last matrix that differs from the embedding."""
     for name in [name for name in arrays if name.endswith("k_proj.bias")]:
         if arrays.pop(name).floats().any():
             raise ModelError(f"{name} is not zero; a Whisper's keys have no bias")
@@ -236,14 +238,14 @@ def _layers(arrays: Mapping[str, _Array], side: str) -> int:
 
 
 def _files(folder: Path, sizes: Mapping[str, Any]) -> dict[str, bytes]:
-    """The text files of a Hugging Face folder, as far as CTranslate2's hold what stands in them."""
+    """The text files of a Hugging Face folder, as far as CTranslate2's files contain the information."""
     files, words = read_text_files(folder), int(sizes["vocab_size"])
     tokenizer = _tokenizer(folder, words)
     files.setdefault("tokenizer.json", json.dumps(tokenizer, ensure_ascii=False).encode())
     given = read_json(folder / "generation_config.json") if "generation_config.json" in files else {}
     known = {"is_multilingual": VOCABULARIES[words]} if words in VOCABULARIES else {}
     generation = INITIAL_TIMESTAMP | known | given | _generation(read_json(folder / "config.json"))
-    if generation.get("is_multilingual", True):  # English-only vocabularies hold tokens of languages too
+    if generation.get("is_multilingual", True):  # English-only vocabularies also contain language tokens
         ids = set(read_json(folder / "config.json").get("lang_ids") or ())
         named = {one["content"]: one["id"] for one in tokenizer["added_tokens"] if one["id"] in ids}
         generation |= {"lang_to_id": named} if named else {}
@@ -253,7 +255,7 @@ def _files(folder: Path, sizes: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def _generation(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What CTranslate2's config.json holds of a generation_config.json."""
+    """The part of a generation_config.json that CTranslate2's config.json contains."""
     names = {
         "suppress_ids": "suppress_tokens",
         "suppress_ids_begin": "begin_suppress_tokens",
@@ -274,7 +276,7 @@ def _tokenizer(folder: Path, words: int) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         found = json.loads(text) if path.suffix == ".json" else text.removesuffix("\n").split("\n")
         if not isinstance(found, list) or len(found) != words or not all(isinstance(t, str) for t in found):
-            raise ModelError(f"no list of {words} tokens, which the embedding has")
+            raise ModelError(f"not a list of {words} tokens, the size of the embedding")
         return tokenizer_of(found)
     except (ModelError, OSError, ValueError, RecursionError) as error:
         raise ModelError(

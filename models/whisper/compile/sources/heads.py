@@ -1,8 +1,8 @@
-"""The decoder heads whose cross-attention follows the audio, of the models that OpenAI has published.
+"""The decoder heads whose cross-attention follows the audio, for OpenAI's published models.
 
 The pairs (layer, head) are those of `_ALIGNMENT_HEADS` in
-https://github.com/openai/whisper/blob/main/whisper/__init__.py; a checkpoint does not hold them. large-v1 has
-the sizes of large-v2 and differs from it by its file name only.
+https://github.com/openai/whisper/blob/main/whisper/__init__.py; checkpoints do not contain them. large-v1
+has the sizes of large-v2 and differs only in its file name.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _HEADS = {(4, 80): 6, (6, 80): 8, (12, 80): 12, (24, 80): 16, (32, 80): 20, (32,
 
 
 def published_heads(dims: Mapping[str, int], stem: str) -> list[list[int]]:
-    """[layer, head] pairs for a checkpoint's `dims`; none for sizes that OpenAI has not published."""
+    """[layer, head] pairs for a checkpoint's `dims`; none for unpublished sizes."""
     layers, bands = dims["n_text_layer"], dims["n_mels"]
     if dims["n_text_head"] != _HEADS.get((layers, bands)):
         return []

@@ -1,4 +1,4 @@
-"""Weights of a Hugging Face folder: `model.safetensors`, or several files with an index."""
+"""Reads the weights of a Hugging Face folder: `model.safetensors`, or several files with an index."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ONE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 def is_hugging_face(folder: Path) -> bool:
-    """Whether `folder` holds weights in safetensors files."""
+    """Whether `folder` has weights in safetensors files."""
     return (folder / _ONE).is_file() or (folder / _INDEX).is_file()
 
 

@@ -1,8 +1,8 @@
-"""A byte-level tokenizer from its vocabulary alone.
+"""Rebuilds a byte-level tokenizer from its vocabulary alone.
 
-Whisper's vocabularies, like GPT-2's, number their tokens in the order in which training merged them, so a
-token's number is the rank of the merge that makes it (OpenAI's own files, `multilingual.tiktoken`, hold
-nothing else). Splitting a token by the merges before it leaves the two parts that its own merge joins.
+Whisper's vocabularies, like GPT-2's, number their tokens in the order of training merges, so a token's
+number is the rank of its merge (OpenAI's own files, `multilingual.tiktoken`, contain nothing else).
+Splitting a token by all earlier merges leaves the two parts that its own merge joins.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LONGEST = 512  # bytes; OpenAI's longest token has 128
 
 
 def merges_of(ranks: Mapping[str, int]) -> list[tuple[str, str]]:
-    """The merges that make `ranks` (token to number), in order. Raises ModelError for another vocabulary."""
+    """The merges of `ranks` (token to number), in order. Raises ModelError for any other vocabulary."""
     merges = []
     for token, rank in sorted(ranks.items(), key=lambda item: item[1]):
         if len(token) == 1:
@@ -33,7 +33,7 @@ def merges_of(ranks: Mapping[str, int]) -> list[tuple[str, str]]:
 
 
 def _split(token: str, below: int, ranks: Mapping[str, int]) -> list[str]:
-    """`token` after all merges of a rank less than `below`, the lowest rank first."""
+    """`token` after all merges with a rank below `below`, lowest first."""
     parts = list(token)
     while len(parts) > 1:
         joined = [ranks.get(a + b, below) for a, b in pairwise(parts)]
@@ -46,9 +46,9 @@ def _split(token: str, below: int, ranks: Mapping[str, int]) -> list[str]:
 
 
 def tokenizer_of(vocabulary: Sequence[str]) -> dict[str, Any]:
-    """The content of tokenizer.json for a Whisper vocabulary, a token per id; time stamps are left out.
+    """The content of tokenizer.json for a Whisper vocabulary with one token per id, without time stamps.
 
-    Raises ModelError when the vocabulary is not one of byte-level BPE with Whisper's special tokens.
+    Raises ModelError if the vocabulary is not a byte-level BPE with Whisper's special tokens.
     """
     if END not in vocabulary:
         raise ModelError(f"the vocabulary lacks {END}")

@@ -1,11 +1,12 @@
-"""`model.bin`, the weights of a CTranslate2 folder, as views of the mapped file.
+"""Reads `model.bin`, the weights of a CTranslate2 folder, as views of the mapped file.
 
 The layout, little-endian (https://github.com/OpenNMT/CTranslate2, python/ctranslate2/specs/model_spec.py):
-u32 version, name of the specification, u32 revision of it, u32 count of variables; each variable: name,
-u8 rank, u32 for every dimension, u8 type, u32 bytes, data; then u32 count of aliases, each two names.
-A name is u16 length, UTF-8 and a zero byte that the length counts. Versions 4 to 6 differ in nothing here.
+u32 version, name of the specification, u32 revision of it, u32 count of variables; each variable: name, u8
+rank, u32 for every dimension, u8 type, u32 bytes, data; then u32 count of aliases, each two names. A name
+is u16 length, UTF-8 and a zero byte that the length includes. Versions 4 to 6 are identical in this
+respect.
 
-Nothing is allocated by what the file claims: counts, names, ranks and sizes are compared with what is there.
+Sizes claimed by the file are compared with the available bytes before use: counts, names, ranks, data.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from asr_batch.manifests.errors import ModelError
 VERSIONS = range(4, 7)
 _BFLOAT16 = 5
 _TYPES: tuple[Any, ...] = (np.float32, np.int8, np.int16, np.int32, np.float16, np.uint16)
-"""Types by their number in the file; the last is bfloat16, kept as its bits."""
+"""Types by their number in the file; the last is bfloat16, stored as its bits."""
 _MAX_VARIABLES = 1 << 16  # large-v3 has 1,700
 _MAX_NAME = 512
 _MAX_RANK = 4
@@ -51,11 +52,11 @@ class Variable:
 
     @property
     def quantised(self) -> bool:
-        """Whether the numbers are integers that a scale belongs to."""
+        """Whether the values are integers with a scale."""
         return self.bits.dtype in (np.int8, np.int16, np.int32)
 
     def rows(self, start: int, stop: int) -> Variable:
-        """Some rows of it, without a copy."""
+        """Some rows, without a copy."""
         return Variable(self.kind, self.bits[start:stop])
 
     def numbers(self) -> NDArray[Any]:
@@ -75,7 +76,7 @@ class ModelBin:
 
 
 def read_model_bin(path: Path) -> ModelBin:
-    """Read `path`. Raises ModelError when it is cut short or says what cannot be."""
+    """Read `path`. Raises ModelError if it is truncated or invalid."""
     try:
         with path.open("rb") as stream:
             data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
@@ -87,17 +88,17 @@ def read_model_bin(path: Path) -> ModelBin:
 
 
 class _Cursor:
-    """A place in the file that only moves forward over bytes that are there."""
+    """A position in the file that moves forward, only over existing bytes."""
 
     def __init__(self, data: mmap.mmap) -> None:
         self.data, self.at = data, 0
 
     def skip(self, count: int, what: str) -> int:
-        """Step over `count` bytes; returns where they begin."""
+        """Skip `count` bytes; returns their offset."""
         if count > len(self.data) - self.at:
             raise ModelError(
-                f"{what} at byte {self.at} needs {count} bytes and {len(self.data) - self.at} are left: cut "
-                "short, or no CTranslate2 model"
+                f"{what} at byte {self.at} needs {count} bytes, but {len(self.data) - self.at} are left: "
+                "truncated, or not a CTranslate2 model"
             )
         start, self.at = self.at, self.at + count
         return start
@@ -115,11 +116,11 @@ class _Cursor:
         start = self.skip(length, what)
         raw = self.data[start : self.at]
         if raw.find(b"\0") != length - 1:
-            raise ModelError(f"{what} at byte {start} does not end with its only zero byte")
+            raise ModelError(f"{what} at byte {start} does not end with a zero byte")
         try:
             return raw[:-1].decode("utf-8")
         except UnicodeDecodeError as error:
-            raise ModelError(f"{what} at byte {start} is no text ({error.reason})") from error
+            raise ModelError(f"{what} at byte {start} is not text ({error.reason})") from error
 
 
 def _model(cursor: _Cursor) -> ModelBin:
@@ -127,7 +128,7 @@ def _model(cursor: _Cursor) -> ModelBin:
     if version not in VERSIONS:
         raise ModelError(
             f"version {version} of CTranslate2's format; expected {VERSIONS[0]} to {VERSIONS[-1]}: convert "
-            "the model with a current CTranslate2, or it is no such file"
+            "the model with a current CTranslate2, or it is not such a file"
         )
     specification = cursor.name("the specification's name")
     cursor.number("I", "the revision")
@@ -135,7 +136,7 @@ def _model(cursor: _Cursor) -> ModelBin:
     for _ in range(_count(cursor, "variables")):
         name = cursor.name("a variable's name")
         if name in variables:
-            raise ModelError(f"variable {name} stands there twice")
+            raise ModelError(f"variable {name} occurs twice")
         variables[name] = _variable(cursor, name)
     aliases = _aliases(cursor, variables)
     if cursor.at != len(cursor.data):
@@ -146,7 +147,7 @@ def _model(cursor: _Cursor) -> ModelBin:
 def _count(cursor: _Cursor, what: str) -> int:
     count = cursor.number("I", f"the count of {what}")
     if count > _MAX_VARIABLES:
-        raise ModelError(f"{count} {what}; no Whisper has more than {_MAX_VARIABLES}")
+        raise ModelError(f"{count} {what}; a Whisper has at most {_MAX_VARIABLES}")
     return count
 
 
@@ -172,6 +173,6 @@ def _aliases(cursor: _Cursor, variables: Mapping[str, Variable]) -> dict[str, st
     for _ in range(_count(cursor, "aliases")):
         alias, target = cursor.name("an alias"), cursor.name("an alias's variable")
         if alias in variables or alias in aliases or target not in variables:
-            raise ModelError(f"alias {alias} for {target} is not another name for one variable")
+            raise ModelError(f"alias {alias} for {target} does not name an existing variable")
         aliases[alias] = target
     return aliases

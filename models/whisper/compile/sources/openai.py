@@ -1,4 +1,4 @@
-"""OpenAI's checkpoints under Hugging Face's names, with a config.json made from their sizes."""
+"""Reads OpenAI's checkpoints with Hugging Face's names, and makes a config.json from their sizes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _OPENAI_NAMES = (
 
 
 def hugging_face_name(openai: str) -> str:
-    """The name in a Hugging Face folder of the tensor that OpenAI's checkpoint calls `openai`."""
+    """The Hugging Face name of the tensor `openai` of an OpenAI checkpoint."""
     for pattern, replacement in _OPENAI_NAMES:
         openai = re.sub(pattern, replacement, openai)
     return openai
@@ -51,8 +51,8 @@ def read_openai(path: Path) -> tuple[Mapping[str, NDArray[Any]], dict[str, bytes
     files = (text_files(dims.get("n_vocab", 0)) or {}) | given
     if "tokenizer.json" not in files and "vocab.json" not in files:
         raise ModelError(
-            f"{path}: a vocabulary of {dims.get('n_vocab')} words is none of OpenAI's; put tokenizer.json of "
-            "the same model beside the checkpoint"
+            f"{path}: a vocabulary of {dims.get('n_vocab')} tokens is not one of OpenAI's; put tokenizer.json "
+            "of the same model beside the checkpoint"
         )
     files["config.json"] = json.dumps(_config(path, dims), indent=1).encode()
     return tensors, files

@@ -1,8 +1,8 @@
-"""Whisper's two vocabularies, for OpenAI's checkpoints, which bring none.
+"""Whisper's two vocabularies, for OpenAI's checkpoints, which contain none.
 
-`vocabularies.json.xz` (made by `tools/vocabularies.py`) holds the tokens of both, the languages in their
-order, and the ids of tokens that are no speech. What follows them is the same in every Whisper: the special
-tokens and a time stamp every 20 ms up to 30 s.
+`vocabularies.json.xz` (made by `tools/vocabularies.py`) has the tokens of both, the languages in order,
+and the ids of non-speech tokens. Everything else is the same in all Whisper models: the special tokens,
+and a time stamp every 20 ms up to 30 s.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from asr_batch.models.whisper.config import INITIAL_TIMESTAMP, VOCABULARIES
 _FILE = "vocabularies.json.xz"
 _LAST = ("<|translate|>", "<|transcribe|>", "<|startoflm|>", "<|startofprev|>", "<|nospeech|>")
 _TIMESTAMPS = 1501
-_LARGE_V3 = 51866  # words; it knows one language more
+_LARGE_V3 = 51866  # tokens; it has one more language
 _BLANK = 220  # a space, in both vocabularies
 
 
 def text_files(words: int) -> dict[str, bytes] | None:
-    """tokenizer.json and generation_config.json of a Whisper with so many words; None for another number."""
+    """tokenizer.json and generation_config.json of a Whisper with a vocabulary of this size; None for
+    other sizes.
+    """
     if words not in VOCABULARIES:
         return None
     multilingual = VOCABULARIES[words]
@@ -48,7 +50,7 @@ def text_files(words: int) -> dict[str, bytes] | None:
 
 
 def _generation(vocabulary: list[str], silent: list[int], multilingual: bool) -> dict[str, Any]:
-    """What openai/whisper suppresses by default: tokens that are no speech, and special ones."""
+    """Default suppression of openai/whisper: non-speech tokens, and special ones."""
     special = [vocabulary.index(token) for token in ("<|startoftranscript|>", *_LAST)]
     return INITIAL_TIMESTAMP | {
         "is_multilingual": multilingual,
