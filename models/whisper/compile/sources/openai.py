@@ -51,7 +51,7 @@ def read_openai(path: Path) -> tuple[Mapping[str, NDArray[Any]], dict[str, bytes
     files = (text_files(dims.get("n_vocab", 0)) or {}) | given
     if "tokenizer.json" not in files and "vocab.json" not in files:
         raise ModelError(
-            f"{path}: a vocabulary of {dims.get('n_vocab')} tokens is not one of OpenAI's; put tokenizer.json "
+            f"{path}: a vocabulary of {dims.get('n_vocab')} tokens is none of OpenAI's; put tokenizer.json "
             "of the same model beside the checkpoint"
         )
     files["config.json"] = json.dumps(_config(path, dims), indent=1).encode()
