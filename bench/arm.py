@@ -1,11 +1,12 @@
-"""What the kernels cost on ARM, counted: nobody here has a Raspberry Pi to measure.
+"""Counts the instructions of the kernels on ARM under an emulator, because no ARM hardware was available.
 
     python -m bench.arm [SET]
 
-Builds the kernels with a cross compiler, runs one window of Whisper-tiny's size (10 s and the silence behind
-them, random weights) under an emulator that logs every block of instructions, and prints what was executed:
-the encoder of a window, its cross-attention keys and values, a decoder step of 16 windows, its logits.
-Then the inner loop of the products as llvm-mca sees it. Needs gcc-aarch64-linux-gnu, qemu-user-static, llvm.
+Builds the kernels with a cross compiler, runs one window of Whisper-tiny's size (10 s and the silence
+after it, random weights) under an emulator that logs every block of instructions, and prints the counts:
+for the encoder of a window, its cross-attention keys and values, a decoder step of 16 windows, and its
+logits. Then prints the analysis of the inner loop by llvm-mca. Needs gcc-aarch64-linux-gnu,
+qemu-user-static, llvm.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ Layout = library.KernelSet
 
 
 def unknown(*shape: int) -> replay.Expected:
-    """What nobody compares: only the counts matter here."""
+    """Values that do not matter: only the counts are used."""
     return replay.Expected(np.zeros(shape, np.float32))
 
 
@@ -70,7 +71,7 @@ def step(layout: Layout) -> Iterator[bytes]:
     caches = [np.ones((SLOTS, HEADS, AT, WIDTH), np.float32)] * 2 * LAYERS
     followed = np.array([(LAYERS - 2, 0), (LAYERS - 1, 3)], np.int64)
     told = unknown(SLOTS, D), unknown(SLOTS, STORED // 4), 0, STORED, replay.Scratch(1 << 24)
-    yield from cross(layout)  # taken off below
+    yield from cross(layout)  # subtracted below
     yield replay.call("decoder_run", shape, weights, replay.Tokens(tokens), SLOTS, caches, followed, *told)
 
 
@@ -91,7 +92,7 @@ def every(_: int) -> bool:
 
 
 def product(one: int) -> bool:
-    """sdot by element, usmmla, smull of vectors: what multiplies bytes."""
+    """Byte products: sdot by element, usmmla, smull of vectors."""
     return one & 0xFFC0F400 == 0x4F80E000 or one & 0xFFE0FC00 == 0x4E80AC00 or one & 0xBFE0FC00 == 0x0E20C000
 
 
@@ -109,7 +110,7 @@ KINDS = (every, product, load, store)
 
 
 class Executed:
-    """Blocks of instructions that ran, and how often."""
+    """Blocks of executed instructions, and their counts."""
 
     def __init__(self, command: list[str]) -> None:
         self.blocks: dict[int, list[int]] = {}
@@ -130,11 +131,11 @@ class Executed:
         log.wait()
 
     def count(self, kind: Kind) -> int:
-        """Instructions of a kind that ran."""
+        """Number of executed instructions of a kind."""
         return sum(times * sum(map(kind, self.blocks[at])) for at, times in self.runs.items())
 
     def hottest(self) -> list[int]:
-        """The block that most instructions belong to."""
+        """The block with the most executed instructions."""
         return self.blocks[max(self.runs, key=lambda at: self.runs[at] * len(self.blocks[at]))]
 
 

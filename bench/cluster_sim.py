@@ -1,8 +1,9 @@
-"""From 1 to 64 Pis without a Pi: the real scheduler and the real worker's bookkeeping in simulated time.
+"""Simulates 1 to 64 Raspberry Pis: the real scheduler and the real bookkeeping of workers in simulated
+time.
 
-`python bench/cluster_sim.py` prints the tables of docs/performance.md. RayPool (who gets which unit and when)
-and Worker (look-ahead, length of calls) are the program's own; simulated are the clock, Ray's calls, the
-network and the engine, which takes its windows in order and decodes them at a fixed pace. Nothing fails.
+`python bench/cluster_sim.py` prints the tables of docs/performance.md. RayPool (scheduling) and Worker
+(look-ahead, length of calls) are the real ones. Simulated are the clock, Ray's calls, the network and the
+engine, which takes its windows in order and decodes them at a fixed pace. Nothing fails.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ TIMED = (ray_actor, ray_actors, ray_pool, desk, node, supervisor, worker)
 
 @dataclass(frozen=True)
 class Pi:
-    """What is assumed of a node, the network and the driver; times in seconds."""
+    """Assumptions about a node, the network and the driver; times in seconds."""
 
     pace: float = 20.0  # seconds of audio a second
     slow: float = 0.0  # the pace of every second node; 0: that of the others
@@ -55,7 +56,7 @@ class Pi:
 
 
 class Clock:
-    """Stands in for the module `time`: passes only when somebody waits."""
+    """Replaces the module `time`: time passes only when somebody waits."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -68,7 +69,7 @@ class Clock:
 
 
 class Transcriber:
-    """Units in order, `pace` seconds of audio a second, room as the real one has it."""
+    """Decodes units in order, `pace` seconds of audio per second; `room` as in the real one."""
 
     def __init__(self, clock: Clock, pi: Pi) -> None:
         self.clock, self.pi = clock, pi
@@ -98,7 +99,7 @@ class Transcriber:
 
 
 class SimWorker(worker.Worker):
-    """The program's worker around a simulated engine."""
+    """The real worker with a simulated engine."""
 
     def __init__(self, clock: Clock, pi: Pi, node: str) -> None:
         self._sim = clock, pi
@@ -117,7 +118,7 @@ class Call:
 
 
 class Actor:
-    """A worker on a node: its calls run one after the other, each when its audio has arrived."""
+    """A worker on a node: its calls run one after the other, each once its audio has arrived."""
 
     def __init__(self, ray: FakeRay, node: str) -> None:
         self.ray, self.node, self.busy, self.idle_from = ray, node, 0.0, 0.0
@@ -142,7 +143,7 @@ class Actor:
 
 
 class FakeRay:
-    """As much of Ray as the pool uses."""
+    """The part of Ray that the pool uses."""
 
     exceptions = SimpleNamespace(RayError=type("RayError", (Exception,), {}))
     pinned = SimpleNamespace(NodeAffinitySchedulingStrategy=lambda *_, **__: None)
@@ -165,7 +166,7 @@ class FakeRay:
         return seconds
 
     def arrival(self, node: str, units) -> float:
-        """When the files of these units, each sent whole, are on the node: all share the driver's link."""
+        """Arrival time of the units' files, each sent whole, on the node; all share the driver's link."""
         new = {(node, unit.item.location): unit for unit in units} if self.pi.send else {}
         size = sum(
             unit.seconds * unit.count * self.pi.bytes_a_second
@@ -198,7 +199,7 @@ class FakeRay:
 
 
 class Nodes:
-    """As many nodes as asked for, which never change."""
+    """A fixed number of nodes."""
 
     patience, headless = 0.0, False
 
@@ -216,7 +217,7 @@ class Nodes:
 
 
 def pool_of(ray: FakeRay, count: int) -> ray_pool.RayPool:
-    """The program's pool over simulated nodes, with all their workers ready."""
+    """The real pool over simulated nodes, with all workers ready."""
     actors, queue = Actors(ray, WorkerSpec("/model"), ""), UnitQueue()
     supervisor_ = Supervisor(actors, queue, ray.exceptions)
     pool = ray_pool.RayPool(SimpleNamespace(close=lambda: None), Nodes(count), actors, queue, supervisor_)
@@ -227,7 +228,7 @@ def pool_of(ray: FakeRay, count: int) -> ray_pool.RayPool:
 
 
 def units_of(length: float, hours: float) -> list[Unit]:
-    """Files of `length` seconds, `hours` in all, split as the program splits them."""
+    """Files of `length` seconds, `hours` in total, split as by the program."""
     info = AudioInfo(length, 16000, 1, "FLAC", True)
     count = round(hours * 3600 / length)
     items = [AudioItem(f"f{number:06}", "f.flac", f"/audio/{number:06}.flac") for number in range(count)]

@@ -2,11 +2,10 @@
 
     python -m bench.cut_odds --clips MANIFEST [MANIFEST ...] [--half even] [--minutes 10]
 
-Joins clips with pauses of 0 s, 40 ms, 0 to 80 ms and 0.3 to 1.5 s under a faint noise (else silence that is
-digital would give the joins away); every dip within 60 ms of a pause between two
-clips ends a sentence, every other one does not. Logistic regression (Newton's method, weak ridge) on the
-features that the planner computes; prints the weights and how often the best dip near a true boundary is the
-right one.
+Joins clips with pauses of 0 s, 40 ms, 0 to 80 ms and 0.3 to 1.5 s over faint noise (digital silence would
+reveal the joins). Every dip within 60 ms of a pause between two clips counts as the end of a sentence, all
+others do not. Prints the weights of a logistic regression (Newton's method, weak ridge) on the planner's
+features, and how often the best dip near a true boundary is the right one.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ def loss(table: Floats, truth: NDArray[np.bool_], weights: Floats) -> float:
 def tables(
     manifests: Sequence[Path], half: str, minutes: float, seed: int
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """All dips of recordings with each kind of pause, of each language of each manifest."""
+    """All dips of recordings with each kind of pause, for each language of each manifest."""
     found = []
     for manifest in manifests:
         clips = load(manifest, half)

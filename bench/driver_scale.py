@@ -1,8 +1,8 @@
-"""How the driver scales: many rows against a recognizer that answers at once.
+"""Measures how the driver scales: many rows with a recognizer that returns immediately.
 
-`python bench/driver_scale.py --rows 1000000` writes a manifest of that many rows over 1000 small files
-(every row another span), plans it, runs it, resumes it, and prints seconds, rows a second and the largest
-resident memory of each step. Each step is a process of its own.
+`python bench/driver_scale.py --rows 1000000` writes a manifest with that many rows over 1000 small files
+(each row another span), plans it, runs it, resumes it, and prints seconds, rows per second and peak memory
+of each step. Each step runs in its own process.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ INFO = ModelInfo("null", "null", "/null", "0" * 64, "fp32", 10.0)
 
 
 class NullPool:
-    """Answers every unit with one window."""
+    """Returns one window for every unit."""
 
     info = INFO
 

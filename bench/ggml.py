@@ -1,7 +1,9 @@
-"""Whisper weights as the file that whisper.cpp reads, 8-bit blocks: `python -m bench.ggml SOURCE FILE.bin`.
+"""Converts Whisper weights to whisper.cpp's format with 8-bit blocks: `python -m bench.ggml SOURCE
+FILE.bin`.
 
-The layout is that of whisper.cpp's `models/convert-h5-to-ggml.py`; matrices go to `Q8_0` (blocks of 32 with a
-float16 scale) as its `quantize` program does, so that it runs at the precision of the other tools.
+The layout is that of whisper.cpp's `models/convert-h5-to-ggml.py`; matrices are quantised to `Q8_0`
+(blocks of 32 with a float16 scale) like its `quantize` program does, to match the precision of the other
+tools.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ _NAMES = (
 
 
 def write_ggml(source: Path, target: Path) -> Path:
-    """Convert the weights at `source` (anything that `models compile` reads)."""
+    """Convert the weights at `source` (any source of `models compile`)."""
     weights = read_source(source)
     config = json.loads(weights.files["config.json"])
     with target.open("wb") as out:
@@ -75,7 +77,7 @@ def _write_header(out: BinaryIO, weights: Source, config: dict[str, int]) -> Non
 
 
 def _words(tokenizer: dict[str, dict[str, dict[str, int]]]) -> Iterator[bytes]:
-    """Bytes of each ordinary token in order of ids; whisper.cpp makes the special ones itself."""
+    """Bytes of each ordinary token in order of ids; whisper.cpp adds the special ones itself."""
     byte_of = _bytes()
     for word, _ in sorted(tokenizer["model"]["vocab"].items(), key=lambda entry: entry[1]):
         if all(char in byte_of for char in word) and not (word.startswith("<|") and word.endswith("|>")):
@@ -83,7 +85,7 @@ def _words(tokenizer: dict[str, dict[str, dict[str, int]]]) -> Iterator[bytes]:
 
 
 def _bytes() -> dict[str, int]:
-    """GPT-2's stand-in characters for bytes: printable ones for themselves, the others from U+0100 on."""
+    """GPT-2's characters for bytes: printable ones for themselves, the others from U+0100 on."""
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in plain]
     return {chr(byte): byte for byte in plain} | {chr(256 + i): byte for i, byte in enumerate(others)}

@@ -1,11 +1,11 @@
-"""Word errors, alarms and invented words on human speech, beside faster-whisper and transformers.
+"""Word errors, alarms and invented words on human speech, compared with faster-whisper and transformers.
 
     python -m bench.human --clips MANIFEST --model BUNDLE [--half odd] [--window 10] [--cache FOLDER]
         [--ct2 FOLDER] [--hf FOLDER] [--parts joined,single,turns,noise,repeated]
 
-MANIFEST is a CSV with `audio`, `text`, `language`. Joined recordings have pauses of 0.25 to 0.7 s. What was
-tuned was tuned on `--half even`; tables are of `--half odd`. With `--cache` the answers of the model and the
-rows of the others are kept on disk, so that only what changed is computed again.
+MANIFEST is a CSV with `audio`, `text`, `language`. Joined recordings have pauses of 0.25 to 0.7 s.
+Parameters were tuned on `--half even`; published tables use `--half odd`. `--cache` stores the results of
+the model and the rows of the other programs on disk, so that only changes are computed again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def by_language(clips: Sequence[Clip]) -> dict[str, list[Clip]]:
 
 
 def runners(args: argparse.Namespace) -> Iterator[tuple[str, Runner]]:
-    """asr-batch first, then those asked for."""
+    """asr-batch first, then the requested others."""
     recognizer = load_recognizer(args.model, LoadOptions(threads=args.threads, window=args.window))
     if args.cache:
         recognizer = Remembered(recognizer, args.cache / "answers.sqlite")
@@ -50,7 +50,7 @@ def runners(args: argparse.Namespace) -> Iterator[tuple[str, Runner]]:
 
 
 class _Late:
-    """faster-whisper, loaded when it is first asked."""
+    """faster-whisper, loaded on first use."""
 
     def __init__(self, args: argparse.Namespace, batched: bool) -> None:
         self._args, self._batched, self._run = args, batched, None
@@ -62,7 +62,7 @@ class _Late:
 
 
 def joined_table(name: str, run: Runner, recordings: Sequence[Recording], verbose: bool) -> None:
-    """Errors by language, and what the ledger says."""
+    """Errors by language, and figures of the ledger."""
     alarms, times, edges, decoded, rates = Alarms(), WordTimes(), [], 0.0, []
     for recording in recordings:
         row = run(recording)
@@ -92,7 +92,7 @@ def joined_table(name: str, run: Runner, recordings: Sequence[Recording], verbos
 
 
 def single_table(name: str, run: Runner, clips: Sequence[Clip], verbose: bool) -> None:
-    """Each clip on its own: errors, languages found, false alarms."""
+    """Each clip separately: errors, detected languages, false alarms."""
     alarms = Alarms()
     for code, some in by_language(clips).items():
         pairs = [(single(clip), run(single(clip))) for clip in some]
@@ -125,7 +125,7 @@ def turns_table(name: str, run: Runner, clips: Sequence[Clip], minutes: float) -
 
 
 def noise_table(name: str, run: Runner, clips: Sequence[Clip]) -> None:
-    """Words that are written where nobody speaks."""
+    """Words written for sounds without speech."""
     total = 0
     for kind in SOUNDS:
         for seconds in (4.0, 12.0, 31.0):
@@ -153,7 +153,7 @@ def _altered(clip: Clip, gain: float, noise: float) -> Clip:
 
 
 def repeated_table(name: str, run: Runner, clips: Sequence[Clip]) -> None:
-    """The same clip again and again: words written against words said."""
+    """The same clip repeated: words written compared with words said."""
     for times in (2, 5, 20):
         for clip in clips:
             recording = repeated(clip, times)

@@ -1,9 +1,10 @@
-"""The sets of kernels that this machine can run beside ONNX Runtime's graphs, on one thread.
+"""Times the kernel sets that this machine can run, and ONNX Runtime's graphs, on one thread.
 
     python -m bench.kernels MODEL [ROUNDS]
 
-MODEL is an int8 bundle. Processor time of a window of 10 s in the encoder, of its cross-attention keys and
-values, and of a decoder step of 16 windows with its logits, in turn; the least of each.
+MODEL is an int8 bundle. Reports processor time of a 10 s window in the encoder, of its cross-attention
+keys and values, and of a decoder step of 16 windows with logits. The sets take turns; each figure is the
+minimum.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ SLOTS, TOKENS = 16, 36
 
 
 def parts(folder: Path) -> dict[str, Callable[[], object]]:
-    """What is timed, with the kernels that are in use now."""
+    """The parts to time, with the current kernels."""
     config = WhisperConfig.from_folder(folder)
     encoder, vocabulary = CpuEncoder(folder, Cores(1), "auto"), VocabularyGraphs(folder, "auto")
     decoder, logits = open_decoder(folder, config, vocabulary, "auto"), Vocabulary(vocabulary, SLOTS)

@@ -1,13 +1,13 @@
-"""Word errors on long recordings: our windows against the same model on windows cut at the true borders.
+"""Word errors on long recordings: our windows compared with windows cut at the true boundaries.
 
     python bench/long_audio.py --clips clips/manifest.csv --model models/bundled/nano.en --minutes 30
 
-Joins clips (CSV with `audio` and `text`) in random order to recordings with natural pauses (0.3 to
-1.5 s), with pauses of 80 ms at most and with none, runs both planners over each, and prints word error rates,
-clips lost or doubled whole, and how much was decoded. The reference is the model itself: greedy, on windows
-of up to its own length that begin and end where clips do, so the difference is what cutting, guards,
-stitching and repair cost or gain. A word that is gone from a stretch that the row calls `uncovered` is lost,
-but not silently.
+Joins clips (CSV with `audio` and `text`) in random order with natural pauses (0.3 to 1.5 s), with pauses
+of at most 80 ms, and without pauses; runs both planners on each recording; and prints word error rates,
+clips lost or doubled completely, and the amount decoded. The reference is the model itself: greedy, on
+windows up to its own length that begin and end with clips. So the difference is the cost or gain of
+cutting, guards, joining and retries. A missing word in a stretch that the row reports as `uncovered` is
+lost, but not silently.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def sparse(clips: Sequence[tuple[str, np.ndarray]], every: float, offset: float,
 
 
 def sweep(recognizer: Recognizer, clips: Sequence[tuple[str, np.ndarray]], every: float) -> None:
-    """Clips that lie alone, from places swept by 0.1 s: each should come once."""
+    """Isolated clips at positions swept by 0.1 s: each should occur once."""
     for tenth in range(10):
         samples, said = sparse(clips, every, 0.1 * tenth, tenth)
         with tempfile.TemporaryDirectory() as folder:
@@ -143,8 +143,8 @@ def errors(reference: str, hypothesis: str) -> float:
 
 @dataclass(frozen=True)
 class Losses:
-    """Clips of which no word came through, how many of them the row names, clips that came through twice in a
-    row, and the share (%) of all words that are gone without the row saying so.
+    """Completely lost clips, how many of them the row reports, clips that occur twice in a row, and the
+    share (%) of words lost without a report.
     """
 
     lost: int
@@ -160,7 +160,7 @@ class Losses:
 
 
 def losses(said: Sequence[Said], hypothesis: str, uncovered: Sequence[tuple[float, float]] = ()) -> Losses:
-    """What is missing in `hypothesis`; a clip's words are taken to lie evenly over its time."""
+    """The losses in `hypothesis`; a clip's words are assumed to be spread evenly over its time."""
     heard = normal_words(hypothesis)
     words = [(word, index) for index, clip in enumerate(said) for word in normal_words(clip.text)]
     covered = [not _within(time, uncovered) for clip in said for time in _times(clip)]

@@ -1,12 +1,11 @@
-"""One run of another recognizer over a list of recordings, as a program of its own.
+"""Runs another recognizer once over a list of recordings, as a separate program.
 
     python bench/peers.py TOOL --model DIR --list FILES.json --to TEXTS.json [--threads 2]
 
-`FILES.json` is a list of {"id", "path", "language"}; `TEXTS.json` maps each id to its text and holds the
-seconds that loading and transcribing took. It imports nothing of asr-batch, so that it runs in an environment
-of its own (`make bench` makes `.venv/bench`). Tools: faster-whisper with its defaults at beam 1
-(`sequential`), its batched pipeline (`batched`, batch 8), whisper.cpp (`whisper.cpp`), transformers
-(`transformers`).
+`FILES.json` is a list of {"id", "path", "language"}; `TEXTS.json` maps each id to its text and has the
+seconds for loading and transcribing. Imports nothing of asr-batch, so it runs in a separate environment
+(`make bench` creates `.venv/bench`). Tools: faster-whisper with its defaults at beam 1 (`sequential`), its
+batched pipeline (`batched`, batch 8), whisper.cpp (`whisper.cpp`), transformers (`transformers`).
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ Transcribe = Callable[[File], str]
 
 
 def sequential(model: Path, threads: int) -> Transcribe:
-    """faster-whisper, int8, its defaults but for the beam, which is 1 as ours."""
+    """faster-whisper, int8, defaults except for beam 1, as for asr-batch."""
     from faster_whisper import WhisperModel
 
     whisper = WhisperModel(str(model), device="cpu", compute_type="int8", cpu_threads=threads)
@@ -63,7 +62,7 @@ def whisper_cpp(model: Path, threads: int) -> Transcribe:
 
 
 def transformers(model: Path, threads: int) -> Transcribe:
-    """transformers in float32, its long-form loop with time stamps."""
+    """transformers in float32, long-form decoding with time stamps."""
     import soundfile
     import torch
     from transformers import WhisperForConditionalGeneration, WhisperProcessor

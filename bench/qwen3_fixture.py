@@ -50,7 +50,9 @@ class Shape:
     rope_theta: float = 500000.0
     norm_eps: float = 1e-5
     mix: float = 4.0
-    """How far attention and MLP outweigh the residual: more makes the answers vary with the audio."""
+    """Weight of attention and MLP relative to the residual: higher values make the answers vary with the
+    audio.
+    """
 
 
 class Graph:
@@ -101,7 +103,7 @@ class Graph:
 
 
 class Store:
-    """Weights by name, written once into one external data file (or kept inside the graph)."""
+    """Weights by name, written once to one external data file (or kept inside the graph)."""
 
     def __init__(self, values: dict[str, np.ndarray], data: Path | None, block: int = 0) -> None:
         self.values, self.data, self.block = values, data, block
@@ -138,13 +140,15 @@ class Store:
 
 
 def quantise(weight: np.ndarray, block: int) -> dict[str, np.ndarray]:
-    """Round-to-nearest asymmetric int4 in MatMulNBits' packing; `weight` is [K, N], K whole blocks."""
+    """Round-to-nearest asymmetric int4 in MatMulNBits' packing; `weight` is [K, N], K a multiple of the
+    block size.
+    """
     columns = weight.T.reshape(weight.shape[1], -1, block)
     low, high = np.minimum(columns.min(-1), 0), np.maximum(columns.max(-1), 0)
     scale = np.maximum((high - low) / 15, 1e-9).astype(np.float32)
     zero = np.clip(np.round(-low / scale), 0, 15).astype(np.uint8)
     values = np.clip(np.round(columns / scale[..., None]) + zero[..., None], 0, 15).astype(np.uint8)
-    zero = np.pad(zero, ((0, 0), (0, zero.shape[1] % 2)))  # two to a byte
+    zero = np.pad(zero, ((0, 0), (0, zero.shape[1] % 2)))  # two per byte
     return {
         "q4": values[..., ::2] | (values[..., 1::2] << 4),
         "scale": scale,
@@ -290,7 +294,7 @@ def write_decoders(folder: Path, shape: Shape, values: dict[str, np.ndarray], bl
 
 
 def init_head(g: Graph) -> tuple[str, str]:
-    """Embedded prompt with the audio in its place, and the causal mask."""
+    """Embedded prompt with the audio inserted, and the causal mask."""
     words = g.op("Gather", g.weight("embed"), "input_ids", axis=0)
     end = g.op("Add", "audio_offset", g.op("Shape", "audio_features", start=1, end=2))
     axis = g.const([1])
@@ -349,14 +353,14 @@ def write_encoder(path: Path, shape: Shape, rng: np.random.Generator) -> None:
 
 
 def pad_to(g: Graph, x: str, size: str, unit: int, rank: int, axis: int) -> str:
-    """Continue `x` with zeros along `axis` to a multiple of `unit`."""
+    """Pad `x` with zeros along `axis` to a multiple of `unit`."""
     missing = g.op("Mod", g.op("Sub", g.const([unit]), g.op("Mod", size, g.const([unit]))), g.const([unit]))
     before = g.const([0] * (rank + axis))
     return g.op("Pad", x, g.op("Concat", before, missing, g.const([0] * (rank - axis - 1)), axis=0))
 
 
 def block_mask(g: Graph, x: str, tokens: str) -> str:
-    """Mask [blocks, 1, 1, 104] that hides what lies behind the last token."""
+    """Mask [blocks, 1, 1, 104] that hides everything after the last token."""
     blocks = g.op("Squeeze", g.op("Shape", x, start=0, end=1))
     total = g.op("Mul", blocks, g.const(104))
     place = g.op("Reshape", g.op("Range", g.const(0), total, g.const(1)), g.const([-1, 1, 1, 104]))
@@ -387,12 +391,12 @@ def encoder_layer(g: Graph, x: str, p: str, mask: str, shape: Shape) -> str:
 
 
 def write_tokenizer(folder: Path, pattern: Path, shape: Shape, rng: np.random.Generator) -> dict[str, int]:
-    """tokenizer.json with all ids permuted over the vocabulary; returns token to id."""
+    """Write tokenizer.json with all ids permuted over the vocabulary; returns token to id."""
     tokenizer = json.loads(pattern.read_text(encoding="utf-8"))
     names = [*tokenizer["model"]["vocab"], *(one["content"] for one in tokenizer["added_tokens"])]
     names = list(dict.fromkeys(names))
     ids = dict(zip(names, map(int, rng.permutation(shape.vocab)[: len(names)]), strict=True))
-    tokenizer["model"]["vocab"] = ids  # the special ones too: else the loader would number them itself
+    tokenizer["model"]["vocab"] = ids  # the special ones too: otherwise the loader would number them itself
     for one in tokenizer["added_tokens"]:
         one["id"] = ids[one["content"]]
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
@@ -430,7 +434,7 @@ def write_config(folder: Path, shape: Shape, ids: dict[str, int], quantised: boo
 
 
 def write_model(folder: Path, shape: Shape, seed: int = 1, pattern: Path = PATTERN, block: int = 32) -> None:
-    """A whole model folder, FP32 and (with `block`) int4."""
+    """Write a whole model folder, FP32 and (with `block`) int4."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     ids = write_tokenizer(folder, pattern, shape, rng)

@@ -43,7 +43,7 @@ def windows(count: int, seconds: float) -> list[np.ndarray]:
 
 
 class PlainLoop:
-    """The layout's inference as its exporter describes it, nothing else."""
+    """The layout's inference as described by its exporter."""
 
     def __init__(self, folder: Path, precision: str, spin: bool) -> None:
         options = ort.SessionOptions()

@@ -1,4 +1,4 @@
-"""A Whisper of a given size with random weights, as a Hugging Face folder: speed depends on sizes alone.
+"""A Whisper of a given size with random weights, as a Hugging Face folder: speed depends only on the size.
 
 `python -m bench.random_model DIR --size tiny`
 """
@@ -87,7 +87,7 @@ def json_files(d: int, heads: int, layers: int, endless: bool) -> dict[str, Any]
 
 
 def make(folder: Path, size: str = "tiny", seed: int = 0, endless: bool = True) -> Path:
-    """Write the folder; with `endless` generation_config forbids end-of-text, so that lengths are forced."""
+    """Write the folder; with `endless`, generation_config forbids end-of-text, so that lengths are forced."""
     d, heads, layers = SIZES[size]
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in json_files(d, heads, layers, endless).items():
@@ -130,12 +130,12 @@ def weights(d: int, layers: int, vocab: int, seed: int) -> dict[str, np.ndarray]
             norm(f"{name}.final_layer_norm")
         norm(f"model.{side}.layer_norm")
     normal("model.decoder.embed_tokens.weight", vocab, d, scale=1.0)
-    state["model.decoder.embed_positions.weight"] *= 10  # else a random decoder repeats its last token
+    state["model.decoder.embed_positions.weight"] *= 10  # otherwise a random decoder repeats its last token
     return state
 
 
 def save(path: Path, state: dict[str, np.ndarray]) -> None:
-    """A safetensors file."""
+    """Write a safetensors file."""
     header, offset = {}, 0
     for name, value in state.items():
         end = offset + value.nbytes

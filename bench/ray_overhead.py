@@ -1,7 +1,8 @@
-"""What Ray costs: a driver with simulated workers, and the same real job with and without Ray.
+"""Measures the overhead of Ray: a driver with simulated workers, and the same real job with and without
+Ray.
 
-python bench/ray_overhead.py scale --workers 64 --files 20000
-python bench/ray_overhead.py job MANIFEST --model FOLDER --rounds 3
+python bench/ray_overhead.py scale --workers 64 --files 20000 python bench/ray_overhead.py job MANIFEST
+--model FOLDER --rounds 3
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 
 
 def scale(workers: int, files: int) -> None:
-    """Simulated workers that finish a file at once: how many files a second does one driver carry."""
+    """Files per second that one driver handles, with workers that finish a file immediately."""
     from asr_batch.manifests.records import AudioItem, Unit
     from asr_batch.workers.cluster.pool import start
     from asr_batch.workers.pool import UnitDone, WorkerSpec
@@ -55,7 +56,7 @@ def scale(workers: int, files: int) -> None:
 
 
 def job(manifest: str, model: str, rounds: int) -> None:
-    """Interleaved runs of one job; each from `run started` to `run ended` in its `log.jsonl`."""
+    """Interleaved runs of one job, each from `run started` to `run ended` in its `log.jsonl`."""
     walls: dict[str, list[float]] = {"--no-ray": [], "": []}
     for _ in range(rounds):
         for option, taken in walls.items():

@@ -1,4 +1,4 @@
-"""asr-batch beside its peers on human speech, speed and word error rate in one table:
+"""Compares asr-batch with other programs on human speech: speed and word error rate in one table.
 
     make bench BENCH="--audio clips/manifest.csv"
 
@@ -42,12 +42,12 @@ from bench.speech.clips import Clip, Recording, joined, load, single
 
 PEERS = Path(__file__).with_name("peers.py")
 CHECKED = 2
-"""Clips that transformers transcribes: it is slow, and only shows that all run the same weights."""
+"""Clips that transformers transcribes: it is slow, and only checks that all run the same weights."""
 
 
 @dataclass(frozen=True)
 class Sound:
-    """A file of a workload: what is said in it, and how long it is in seconds."""
+    """A file of a workload, its text, and its length in seconds."""
 
     id: str
     path: Path
@@ -83,7 +83,7 @@ Tool = Callable[[Weights, Sequence[Sound], Path], dict[str, str]]
 
 
 def ours(*options: str) -> Tool:
-    """`asr-batch run` as a user types it."""
+    """`asr-batch run` as started by a user."""
 
     def run(weights: Weights, sounds: Sequence[Sound], work: Path) -> dict[str, str]:
         manifest, out = work / "manifest.csv", work / "out"
@@ -121,7 +121,7 @@ def peer(python: Path, tool: str, threads: int) -> Tool:
 
 
 def layouts(source: Path, work: Path) -> Weights:
-    """Weights from a CTranslate2 folder, in everyone's layout."""
+    """Weights from a CTranslate2 folder, in the layouts of all tools."""
     name = source.name
     found = Weights(
         name, source, work / f"{name}.bundle", work / f"{name}.ggml", work / f"{name}.transformers"
@@ -193,7 +193,7 @@ def workloads(clips: Sequence[Clip], minutes: float, work: Path) -> dict[str, li
 def take_turns(
     tools: Mapping[str, Tool], weights: Weights, sounds: Sequence[Sound], rounds: int
 ) -> dict[str, Measured]:
-    """Every tool in each round; one that fails here says why and is left out."""
+    """Run every tool in each round; a tool that fails prints the reason and is left out."""
     found = {name: Measured() for name in tools}
     for _ in range(rounds):
         for name in list(found):
@@ -217,7 +217,7 @@ def processor_seconds() -> float:
 
 
 def errors(sounds: Iterable[Sound], texts: Mapping[str, str]) -> Errors:
-    """Word errors of all files together."""
+    """Word errors pooled over all files."""
     return sum((compare(one.text, texts.get(one.id, ""), one.language) for one in sounds), Errors())
 
 
@@ -241,7 +241,7 @@ def ratio(theirs: Sequence[float], ours: Sequence[float]) -> float:
 
 
 def processor() -> str:
-    """The processor and what of its instructions decides int8 ratios."""
+    """The processor and the instructions that matter for int8 ratios."""
     text = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
     fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     known = {key.strip(): value.strip() for key, value in fields.items()}

@@ -1,9 +1,10 @@
-"""Memory of one worker's model over many windows of varied length:
+"""Measures the memory of one worker's model over many windows of varied length.
 
     python -m bench.steady [--windows 10000] [--model FOLDER]
 
 Windows of 0.5 to 10 s with 1 to 40 tokens each (without `--model`: Whisper-tiny's size, random weights)
-run through the engine; the resident memory is printed after every tenth of them, with the slots' occupancy.
+run through the engine. The resident memory is printed after every tenth of them, with the occupancy of the
+slots.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def resident_mb() -> float:
 
 
 def requests(count: int, language: str | None) -> Iterator[WindowRequest]:
-    """Noise of varied length with varied limits of tokens, the same in every run."""
+    """Noise of varied length with varied token limits, the same in every run."""
     rng = np.random.default_rng(0)
     sound = rng.standard_normal(160000).astype(np.float32) * np.float32(0.05)
     for index in range(count):

@@ -1,8 +1,7 @@
-"""`python tools/formats.py > docs/formats.md`: the table of formats, from files that ffmpeg makes just now.
+"""Generates the table of formats: `python tools/formats.py > docs/formats.md`.
 
-Needs the commands `ffmpeg` and `sox`. Each file holds 12 s with a burst of a tone at every second, and is
-read as a row would be: by which decoder, whether it can be sought in, what it is held to, what is reported
-when it is cut in half.
+Needs the commands `ffmpeg` and `sox`. Each file has 12 s with a tone burst at every second, and is read
+like a row's audio: decoder, seeking, expected length, and the result if it is cut in half.
 """
 
 from __future__ import annotations
@@ -118,14 +117,14 @@ def main() -> int:
 
 
 def bursts() -> np.ndarray:
-    """A burst of a tone at every second, over faint noise."""
+    """A tone burst at every second, over faint noise."""
     time = np.arange(SECONDS * RATE) / RATE
     noise = np.random.default_rng(0).normal(0, 1e-3, len(time))
     return (0.5 * np.sin(2 * np.pi * 800 * time) * (time % 1 < 0.1) + noise).astype(np.float32)
 
 
 def made(source: Path, name: str, how: tuple[str, ...]) -> Path:
-    """The file, written by ffmpeg or sox."""
+    """Write the file with ffmpeg or sox."""
     *options, last = how or ("",)
     if "{}" not in last:
         options, last = list(how), "{}." + name
@@ -159,13 +158,13 @@ def read(path: Path) -> tuple[np.ndarray, AudioStream]:
 
 
 def offset(samples: np.ndarray) -> str:
-    """Milliseconds between the burst at 5 s and its place."""
+    """Milliseconds between the burst at 5 s and its true position."""
     loud = np.convolve(np.abs(samples[int(4.5 * RATE) : int(5.5 * RATE)]), np.ones(80) / 80, "same") > 0.1
     return f"{(int(np.argmax(loud)) / RATE - 0.5) * 1000:.0f} ms"
 
 
 def half(path: Path) -> str:
-    """What is reported for the first half of the file."""
+    """The result for the first half of the file."""
     target = path.with_name(f"half-{path.name}")
     target.write_bytes(path.read_bytes()[: path.stat().st_size // 2 - 7])
     try:

@@ -1,6 +1,6 @@
 """mkdocs hooks.
 
-Pages that `nav` does not name are listed under "More". A link to a file outside docs/ becomes the path of
+Pages that are not in `nav` are listed under "More". A link to a file outside docs/ becomes the path of
 that file, because the site may be hosted anywhere.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def pages(entry: object) -> Iterator[str]:
-    """File names in a piece of `nav`."""
+    """File names in a part of `nav`."""
     if isinstance(entry, str):
         yield entry
     elif isinstance(entry, dict):
@@ -25,7 +25,7 @@ def pages(entry: object) -> Iterator[str]:
 
 
 def on_config(config: Any) -> Any:
-    """Add the pages that `nav` lacks."""
+    """Add the pages missing from `nav`."""
     missing = sorted(
         {path.name for path in Path(config["docs_dir"]).glob("*.md")} - set(pages(config["nav"]))
     )

@@ -1,10 +1,11 @@
-"""The pictures of README and docs, from real runs: `make pictures`.
+"""Makes the pictures of README and docs from real runs: `make pictures`.
 
     python tools/pictures.py [--only terminal|report] [--out docs/images]
 
-*terminal*: `asr-batch run examples/manifest.csv` on a pseudo-terminal of 120 columns; the screen at its end,
-colours included, becomes `demo.svg`. *report*: `asr-batch report` over the same data set, photographed by
-headless Chromium, becomes `report.png`. `tests/docs/test_pictures.py` runs the first again and compares.
+*terminal*: `asr-batch run examples/manifest.csv` on a pseudo-terminal of 120 columns; its final screen,
+including colours, becomes `demo.svg`. *report*: a screenshot of `asr-batch report` for the same data set
+by headless Chromium becomes `report.png`. `tests/docs/test_pictures.py` runs the first one again and
+compares.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def on_terminal(arguments: list[str], cwd: Path) -> bytes:
-    """All that a command of asr-batch writes to a terminal, in a home of its own."""
+    """Everything that a command of asr-batch writes to a terminal, with a temporary home folder."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
@@ -57,7 +58,7 @@ def on_terminal(arguments: list[str], cwd: Path) -> bytes:
 
 
 def screen_lines(written: bytes) -> list[list[tuple[str, str]]]:
-    """What stands on the screen at the end: per line, pieces of text with their style in rich's words."""
+    """The final screen: per line, pieces of text with their style in rich's syntax."""
     import pyte
 
     screen = pyte.Screen(COLUMNS, LINES)
@@ -67,9 +68,7 @@ def screen_lines(written: bytes) -> list[list[tuple[str, str]]]:
         pieces: list[tuple[str, str]] = []
         for column in range(COLUMNS):
             char = screen.buffer[row][column]
-            colour = {"default": "", "brown": "yellow"}.get(
-                char.fg, char.fg
-            )  # brown: as VT terminals call it
+            colour = {"default": "", "brown": "yellow"}.get(char.fg, char.fg)  # brown: yellow in VT terminals
             style = " ".join(filter(None, (char.bold and "bold", colour)))
             if pieces and pieces[-1][1] == style:
                 pieces[-1] = (pieces[-1][0] + char.data, style)
@@ -82,7 +81,7 @@ def screen_lines(written: bytes) -> list[list[tuple[str, str]]]:
 
 
 def demo_on_terminal(work: Path, store: Path) -> list[list[tuple[str, str]]]:
-    """The demo in the fresh folder `work`, with the models of `store`, and its prompt."""
+    """The demo in the new folder `work`, with the models of `store`, and its prompt."""
     shutil.copytree(ROOT / "examples", work / "examples")
     models = work / ".cache" / "asr-batch" / "models"
     models.parent.mkdir(parents=True)
@@ -103,7 +102,7 @@ def terminal_picture(target: Path, lines: list[list[tuple[str, str]]]) -> None:
 
 
 def report_picture(target: Path, work: Path) -> None:
-    """The report page of the run in `work`, as a browser shows it."""
+    """A screenshot of the report page of the run in `work`."""
     page = work / "report.html"
     report = [sys.executable, "-m", "asr_batch.jobs", "report", "out/demo", "--to", str(page)]
     subprocess.run(report, cwd=work, check=True, stdout=subprocess.DEVNULL)

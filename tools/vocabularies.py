@@ -1,7 +1,7 @@
 """Writes `models/whisper/compile/sources/vocabularies.json.xz` from two CTranslate2 folders of Whisper.
 
 `python tools/vocabularies.py TINY_EN BASE`: both vocabularies up to their special tokens, the languages in
-their order, and the ids of tokens that are no speech. OpenAI's own checkpoints have none of these.
+order, and the ids of non-speech tokens. OpenAI's own checkpoints contain none of these.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ TARGET = Path(__file__).resolve().parents[1] / "models/whisper/compile/sources/v
 
 
 def vocabulary(folder: Path) -> dict[str, list[int] | list[str]]:
-    """Tokens before `<|endoftext|>`, codes of the languages, suppressed ids among the tokens."""
+    """Tokens before `<|endoftext|>`, language codes, suppressed ids among the tokens."""
     tokens = (folder / "vocabulary.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
     end = tokens.index("<|endoftext|>")
     languages = [token[2:-2] for token in tokens[end + 2 : tokens.index("<|translate|>")]]

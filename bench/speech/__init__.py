@@ -1,1 +1,1 @@
-"""Recordings of people with what they say, runners that transcribe them, and what the runners got wrong."""
+"""Recordings of people with transcripts, runners that transcribe them, and measures of their errors."""

@@ -18,7 +18,7 @@ PAUSES = (0.25, 0.7)
 
 @dataclass(frozen=True)
 class Clip:
-    """One utterance: mono samples at 16 kHz and what is said in them."""
+    """One utterance: mono samples at 16 kHz and their transcript."""
 
     name: str
     language: str
@@ -47,7 +47,7 @@ class Recording:
 
     @property
     def text(self) -> str:
-        """All that is said."""
+        """The whole transcript."""
         return " ".join(clip.text for clip in self.said)
 
     @property
@@ -57,10 +57,10 @@ class Recording:
 
 
 def load(manifest: Path, half: str = "all") -> list[Clip]:
-    """The clips of a CSV with `audio`, `text` and maybe `id`, `language`.
+    """The clips of a CSV with `audio`, `text` and optionally `id`, `language`.
 
-    `half`: `even` or `odd` takes every other one of each language, so that what is tuned on one half can be
-    measured on the other.
+    `half`: `even` or `odd` takes every other one of each language, so that parameters tuned on one half
+    can be measured on the other.
     """
     with manifest.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
@@ -80,7 +80,7 @@ def load(manifest: Path, half: str = "all") -> list[Clip]:
 def joined(
     clips: Sequence[Clip], minutes: float, seed: int, pauses: tuple[float, float] = PAUSES
 ) -> Recording:
-    """Clips in random order with random pauses, all of them before any comes again."""
+    """Clips in random order with random pauses; all are used before any is repeated."""
     rng = np.random.default_rng(seed)
     made = _Joining(rng, pauses)
     while made.seconds < minutes * 60:
@@ -141,7 +141,7 @@ class _Joining:
 
 
 def repeated(clip: Clip, times: int, pause: float = 0.5) -> Recording:
-    """The same clip so many times over."""
+    """The same clip repeated."""
     silence = np.zeros(round(pause * SAMPLE_RATE), np.float32)
     step = len(clip.samples) + len(silence)
     said = tuple(
@@ -154,6 +154,6 @@ def repeated(clip: Clip, times: int, pause: float = 0.5) -> Recording:
 
 
 def single(clip: Clip) -> Recording:
-    """One clip on its own."""
+    """One clip."""
     said = (Said(0.0, len(clip.samples) / SAMPLE_RATE, clip.text),)
     return Recording(clip.name, clip.language, clip.samples, said)

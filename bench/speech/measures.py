@@ -1,4 +1,4 @@
-"""What a row got wrong, by the clips that its recording is joined from."""
+"""Errors of a row, located by the clips that its recording is joined from."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from bench.speech.clips import Recording, Said
 from bench.speech.runners import Row
 
 _NEAR = 0.5
-"""Seconds by which the place of a lost word may be off: its clip's words are taken to lie evenly."""
+"""Tolerance in seconds for the position of a lost word: words are assumed to be spread evenly over their
+clip.
+"""
 
 
 @dataclass(frozen=True)
 class Edits:
-    """Words of the references and the edits to what was written; `a + b` pools them."""
+    """Words of the references, and the edits to the text; `a + b` pools them."""
 
     words: int = 0
     substitutions: int = 0
@@ -50,8 +52,10 @@ def _plain(text: str) -> str:
 
 @dataclass
 class Alarms:
-    """Stretches that rows call uncovered: seconds in all and in places where a word is lost; lost words in
-    all and inside such stretches; rows with all words that are `partial`, and rows with all words.
+    """Stretches reported as uncovered: seconds in total, and at lost words; lost words in total, and in
+    such stretches.
+
+    Also counts rows with all words that are `partial`, and rows with all words.
     """
 
     seconds: float = 0.0
@@ -80,15 +84,16 @@ class Alarms:
 
 
 def _around(row: Row, start: float, end: float) -> str:
-    """What the row says there."""
+    """The row's text around a time."""
     near = [text for a, b, text in row.words if b > start - 0.5 and a < end + 0.5]
     return " ".join(near or [text for a, b, text in row.segments if b > start and a < end])[:200]
 
 
 def lost_words(recording: Recording, text: str) -> list[tuple[float, str]]:
-    """(second, word) of each word that the text lacks, about.
+    """(second, word) of each word missing from the text, approximately.
 
-    A place where the text has as many letters as was said, or digits, lacks nothing: it is written otherwise.
+    A place where the text has as many letters as were said, or digits, lacks nothing: it is only written
+    differently.
     """
     normalise = normaliser(recording.language)
     words = [(word, at) for said in recording.said for word, at in _timed(said, normalise)]
@@ -154,7 +159,7 @@ def _timed(said: Said, normalise) -> list[tuple[str, float]]:  # type: ignore[no
 
 
 def edge_errors(recording: Recording, row: Row) -> list[float]:
-    """For the start and end of each clip the seconds to the nearest start or end of a segment."""
+    """For the start and end of each clip, the seconds to the nearest start or end of a segment."""
     starts = np.array([start for start, _, _ in row.segments])
     ends = np.array([end for _, end, _ in row.segments])
     if not len(starts):
@@ -168,7 +173,7 @@ def edge_errors(recording: Recording, row: Row) -> list[float]:
 
 @dataclass
 class WordTimes:
-    """Words in all, those without length, those outside every clip by 0.3 s or more."""
+    """Number of words, of words with zero duration, and of words at least 0.3 s outside all clips."""
 
     words: int = 0
     empty: int = 0
@@ -186,7 +191,7 @@ class WordTimes:
 
 
 def pooled(pairs: Sequence[tuple[Recording, Row]]) -> tuple[Edits, Edits]:
-    """Word errors after Whisper's normaliser, and with case and punctuation counted."""
+    """Word errors after Whisper's normaliser, and with case and punctuation."""
     normal, written = Edits(), Edits()
     for recording, row in pairs:
         normalise = normaliser(recording.language)

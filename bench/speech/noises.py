@@ -1,4 +1,4 @@
-"""Sounds in which nobody speaks: whatever is written about them is invented."""
+"""Sounds without speech: any text for them is invented."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 
 
 def _coloured(rng: Rng, seconds: float, slope: float) -> Floats:
-    """Noise whose power falls with the frequency to the power of `slope` (0 white, 1 pink, 2 brown)."""
+    """Noise whose power falls with frequency to the power of `slope` (0 white, 1 pink, 2 brown)."""
     count = round(seconds * SAMPLE_RATE)
     spectrum = np.fft.rfft(rng.standard_normal(count))
     frequency = np.maximum(np.fft.rfftfreq(count, 1 / SAMPLE_RATE), 20)
@@ -23,7 +23,7 @@ def _coloured(rng: Rng, seconds: float, slope: float) -> Floats:
 
 
 def _breath(rng: Rng, seconds: float) -> Floats:
-    """Breathing in and out through noise like that of a throat, every four seconds."""
+    """Breathing: filtered noise, in and out every four seconds."""
     t = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     phase = t % 4
     swell = np.exp(-(((phase - 0.7) / 0.35) ** 2)) + 0.7 * np.exp(-(((phase - 2.2) / 0.5) ** 2))
@@ -35,7 +35,7 @@ def _breath(rng: Rng, seconds: float) -> Floats:
 
 
 def _keyboard(rng: Rng, seconds: float) -> Floats:
-    """Key strokes, about six a second, with pauses to think."""
+    """Keystrokes, about six per second, with pauses."""
     out = 0.0005 * rng.standard_normal(round(seconds * SAMPLE_RATE))
     at = 0.3
     while at < seconds - 0.1:
@@ -87,14 +87,14 @@ def _hum(rng: Rng, seconds: float) -> Floats:
 
 
 def _ringing(rng: Rng, seconds: float) -> Floats:
-    """A telephone that rings: two tones for a second, silence for two."""
+    """A ringing telephone: two tones for a second, silence for two."""
     t = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     tones = np.sin(2 * np.pi * 440 * t) + np.sin(2 * np.pi * 480 * t)
     return np.asarray(0.1 * tones * (t % 3 < 1) + 0.0003 * rng.standard_normal(len(t)))
 
 
 def _room(rng: Rng, seconds: float) -> Floats:
-    """An empty room: pink noise far down, a knock now and then."""
+    """An empty room: faint pink noise with an occasional knock."""
     out = 10 ** (-50 / 20) * _coloured(rng, seconds, 1.0)
     for at in rng.uniform(1, seconds - 1, int(seconds / 7)):
         t = np.arange(round(0.15 * SAMPLE_RATE)) / SAMPLE_RATE

@@ -1,7 +1,7 @@
-"""A recognizer that remembers its answers on disk.
+"""A recognizer that caches its results on disk.
 
-A window's result depends on its samples and options alone (the batch around it changes nothing), so a second
-measurement with other rules around the same model only decodes what is new.
+A window's result depends only on its samples and options (not on its batch), so another measurement with
+the same model and different rules only decodes what is new.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from asr_batch.models.recognizer import ModelInfo, Recognizer, Samples, WindowRe
 
 
 class Remembered:
-    """Passes on to `inner` what has not been asked before. `file`: an SQLite file, made if missing."""
+    """Passes new requests on to `inner`. `file`: an SQLite file, created if missing."""
 
     def __init__(self, inner: Recognizer, file: Path, version: str = "") -> None:
         self._inner = inner
@@ -32,15 +32,15 @@ class Remembered:
 
     @property
     def info(self) -> ModelInfo:
-        """Of the recognizer behind."""
+        """See the wrapped recognizer."""
         return self._inner.info
 
     def room(self) -> int:
-        """As many as the recognizer behind wants."""
+        """See the wrapped recognizer."""
         return self._inner.room()
 
     def submit(self, request: WindowRequest) -> None:
-        """Answer at once what is known."""
+        """Return known results at once."""
         name = self._name(request.samples, repr(request.options))
         self.asked += 1
         known = self._find(name)
@@ -52,11 +52,11 @@ class Remembered:
         self._names[request.key] = name
 
     def pending(self) -> int:
-        """Windows not handed back."""
+        """Windows not returned yet."""
         return self._inner.pending() + len(self._done)
 
     def poll(self) -> list[WindowResult]:
-        """Known answers first."""
+        """Known results first."""
         if self._done:
             done, self._done = self._done, []
             return done
@@ -80,11 +80,11 @@ class Remembered:
         return answers
 
     def confirm(self) -> bool:
-        """Of the recognizer behind."""
+        """See the wrapped recognizer."""
         return self._inner.confirm()
 
     def occupancy(self) -> tuple[int, int]:
-        """Of the recognizer behind."""
+        """See the wrapped recognizer."""
         return self._inner.occupancy()
 
     def close(self) -> None:

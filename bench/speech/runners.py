@@ -1,4 +1,4 @@
-"""Who transcribes: our pipeline in this process, faster-whisper, transformers; all to one kind of row."""
+"""Runners with a common row format: our pipeline in this process, faster-whisper, transformers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Runner = Callable[[Recording], Row]
 
 
 def ours(recognizer: Recognizer, options: PipelineOptions) -> Callable[[Recording], tuple[Row, Transcript]]:
-    """asr-batch without Ray: the pipeline that a worker runs. The whole transcript comes along."""
+    """asr-batch without Ray: the pipeline of a worker. Includes the whole transcript."""
 
     def run(recording: Recording) -> tuple[Row, Transcript]:
         with tempfile.TemporaryDirectory() as folder:
@@ -93,7 +93,7 @@ def faster_whisper(folder: Path, batched: bool, threads: int = 2, **settings: An
 
 
 def transformers(folder: Path) -> Runner:
-    """transformers' `generate`, float32, greedy, long form by time stamps."""
+    """transformers' `generate`, float32, greedy, long-form decoding with time stamps."""
     import torch
     from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
@@ -122,7 +122,7 @@ def transformers(folder: Path) -> Runner:
 
 
 def kept(run: Runner, cache: Path | None, *settings: object) -> Runner:
-    """The runner with its rows kept as JSON in folder `cache`, by settings and samples."""
+    """The runner with its rows cached as JSON in folder `cache`, by settings and samples."""
     if cache is None:
         return run
 

@@ -1,4 +1,4 @@
-"""`python -m nano_en STEP --work DIR`: the steps of the recipe, each from the files of the one before."""
+"""`python -m nano_en STEP --work DIR`: the steps of the recipe, each using the files of the previous one."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ STEPS = ("text", "synth", "train", "export", "compile", "evaluate")
 
 
 def main() -> None:
-    """Run one step, `all` of them but `published`, or `smoke`: all on a few sentences in about a minute."""
+    """Run one step, `all` except `published`, or `smoke`: everything on a few sentences in about a minute."""
     parser = argparse.ArgumentParser(prog="python -m nano_en", description=main.__doc__)
     parser.add_argument("step", choices=(*STEPS, "published", "all", "smoke"))
-    parser.add_argument("--work", type=Path, default=Path("out/nano_en"), help="where everything is kept")
-    parser.add_argument("--workers", type=int, default=2, help="processes that speak")
-    parser.add_argument("--minutes", type=float, default=1.0, help="factor on the minutes of each phase")
+    parser.add_argument("--work", type=Path, default=Path("out/nano_en"), help="working folder")
+    parser.add_argument("--workers", type=int, default=2, help="processes for synthesis")
+    parser.add_argument("--minutes", type=float, default=1.0, help="factor for the minutes of each phase")
     chosen = parser.parse_args()
     if chosen.step == "smoke":
         smoke(chosen.work / "smoke", chosen.workers)
@@ -59,7 +59,7 @@ def run(step: str, work: Path, workers: int, factor: float) -> None:
 
 
 def synth(work: Path, name: str, workers: int) -> None:
-    """Speak one text; the in-domain test sentences also as files."""
+    """Synthesise one text; also write the in-domain test sentences as files."""
     from nano_en.corpus import synthesise
 
     text = _text(work / f"{name}.json")
@@ -70,7 +70,7 @@ def synth(work: Path, name: str, workers: int) -> None:
 
 
 def train(work: Path, factor: float) -> None:
-    """All phases, each from the weights of the one before."""
+    """Run all phases, each starting from the weights of the previous one."""
     from nano_en.network import train_tokenizer
     from nano_en.phases import PHASES
     from nano_en.train import train as train_phase
@@ -85,7 +85,7 @@ def train(work: Path, factor: float) -> None:
 
 
 def smoke(work: Path, workers: int) -> None:
-    """All steps but `published` on 60 sentences; fails unless the loss falls and the folder loads."""
+    """Run all steps except `published` on 60 sentences; fails unless the loss falls and the folder loads."""
     from asr_batch.models.inspect.report import inspect_model
     from nano_en.corpus import synthesise
     from nano_en.evaluate import evaluate

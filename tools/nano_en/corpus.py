@@ -1,6 +1,6 @@
-"""The spoken corpus on disk: raw log-mel power as float16, one file a worker, with an index.
+"""The synthesised corpus on disk: log-mel power as float16, one file per worker, with an index.
 
-Log-mel is kept before the window-wise clamp, because training joins utterances into windows first.
+Log-mel is stored before the window-wise clamp, because training joins utterances to windows first.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from nano_en.voices import RATE, check_synthesisers, speak
 
 MELS = 80
 LONGEST = 980
-"""Frames (10 ms) of the longest utterance that is kept."""
+"""Frames (10 ms) of the longest utterance to keep."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """One utterance: `mel` [frames, 80] float16 (a piece of a memory map), its text and voice."""
+    """One utterance: `mel` [frames, 80] float16 (part of a memory map), its text and voice."""
 
     mel: NDArray[np.float16]
     text: str
@@ -35,7 +35,7 @@ class Spoken:
 
 
 def log_power(samples: NDArray[np.float32]) -> NDArray[np.float16]:
-    """log10 of the mel power [frames, 80] of 16 kHz samples, with no clamp; frames = len // 160."""
+    """log10 of the mel power [frames, 80] of 16 kHz samples, without clamping; frames = len // 160."""
     padded = np.pad(samples, 200, mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(padded, 400)[::160][: len(samples) // 160]
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
@@ -46,7 +46,7 @@ def log_power(samples: NDArray[np.float32]) -> NDArray[np.float16]:
 def synthesise(
     folder: Path, split: str, texts: Sequence[str], *, workers: int, wav: Path | None = None
 ) -> None:
-    """Speak all `texts` into `folder`; with `wav` also keep each as a file and a manifest.csv of them."""
+    """Synthesise all `texts` to `folder`; with `wav` also write each as a file, and a manifest.csv."""
     check_synthesisers()
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [(folder, split, list(texts), k, workers, wav) for k in range(workers)]

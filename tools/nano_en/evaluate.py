@@ -25,7 +25,7 @@ def evaluate(model: Path, manifest: Path, limit: int | None = None) -> float:
     rate = float(jiwer.wer(references, heard))
     print(f"{model}: WER {100 * rate:.2f} % over {len(rows)} clips of {manifest}")
     for reference, text in list(zip(references, heard, strict=True))[:4]:
-        print(f"  {reference!r} was heard as {text!r}")
+        print(f"  {reference!r} was transcribed as {text!r}")
     return rate
 
 

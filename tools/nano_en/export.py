@@ -1,4 +1,4 @@
-"""Weights to a Hugging Face folder as OpenAI's Whisper checkpoints have it."""
+"""Writes weights as a Hugging Face folder like those of OpenAI's Whisper checkpoints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ END = "<|endoftext|>"
 
 
 def export(weights: Path, tokenizer_file: Path, folder: Path) -> None:
-    """Write configs, weights (safetensors), tokenizer and feature extractor into `folder`."""
+    """Write configs, weights (safetensors), tokenizer and feature extractor to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     model = net.load(weights, tokenizer).whisper.eval()
@@ -41,14 +41,14 @@ def export(weights: Path, tokenizer_file: Path, folder: Path) -> None:
 
 
 def _write_tokenizer(tokenizer: Tokenizer, source: Path, folder: Path) -> None:
-    """The tokenizer in all the forms that readers of Whisper folders look for."""
+    """Write the tokenizer in all forms that readers of Whisper folders expect."""
     times = [f"<|{i * 0.02:.2f}|>" for i in range(net.TIMES)]
     added = {name: net.TEXT_TOKENS + i for i, name in enumerate((*net.SPECIALS, *times))}
     tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in net.SPECIALS])
     tokenizer.add_tokens([AddedToken(name, special=False, normalized=False) for name in times])
     wrong = [name for name, number in added.items() if tokenizer.token_to_id(name) != number]
     if wrong:
-        raise ValueError(f"tokens without their place in the vocabulary: {wrong[:5]}")
+        raise ValueError(f"tokens at a wrong index of the vocabulary: {wrong[:5]}")
     tokenizer.save(str(folder / "tokenizer.json"))
     model = json.loads(source.read_text(encoding="utf-8"))["model"]
     merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]

@@ -35,7 +35,7 @@ CHARACTERS = "_ abcdefghijklmnopqrstuvwxyz'"
 
 
 def train_tokenizer(sentences: Iterable[str], path: Path, size: int = TEXT_TOKENS) -> Tokenizer:
-    """Byte-level BPE of exactly `size` tokens. Raises ValueError when the text is too small for it."""
+    """Byte-level BPE of exactly `size` tokens. Raises ValueError if the text is too small for it."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -76,7 +76,7 @@ def config(tokenizer: Tokenizer, dropout: float = 0.0) -> WhisperConfig:
 
 
 class Network(nn.Module):
-    """Whisper with an extra CTC output on the encoder, which teaches it to listen early in training."""
+    """Whisper with an additional CTC output on the encoder, which speeds up early training."""
 
     def __init__(self, tokenizer: Tokenizer, dropout: float) -> None:
         super().__init__()
@@ -118,12 +118,12 @@ def ctc_classes(text: str) -> list[int]:
 
 
 def save(network: Network, path: Path) -> None:
-    """Keep the weights (tensors only)."""
+    """Save the weights (tensors only)."""
     torch.save(network.state_dict(), path)
 
 
 def load(path: Path, tokenizer: Tokenizer, dropout: float = 0.0) -> Network:
-    """The network with weights of `save`; nothing but tensors is unpickled."""
+    """Load the weights of `save`; only tensors are unpickled."""
     network = Network(tokenizer, dropout)
     state: dict[str, Any] = torch.load(path, weights_only=True)
     network.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""The four phases of training, as numbers. Each starts from the weights of the one before."""
+"""The parameters of the four training phases. Each starts from the weights of the previous one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """How windows are drawn from a share `until` of the phase on.
+    """How windows are drawn, up to the share `until` of the phase.
 
     `longest` utterance in frames, `long_share` of pools joined to windows up to 30 s, `full_share` of
     batches padded to 10 s, `single_share` of windows with one utterance, `most` utterances (exclusive) in
@@ -26,11 +26,12 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One phase: corpus, minutes on two CPU cores, learning rate (peak, warm-up steps, share before decay).
+    """One phase: corpus, minutes on two CPU cores, learning rate (peak, warm-up steps, share before
+    decay).
 
-    `pad_share` of batches whose encoder output is continued with zeros to 1500 positions from `pad_from` on:
-    so folded padding of short windows is inside what the decoder knows. `ctc` are the weights of the CTC
-    loss and the shares of the phase until which they hold.
+    `pad_share` of batches have their encoder output extended with zeros to 1500 positions, from `pad_from`
+    on, so that folded padding of short windows is in the training distribution. `ctc` are the weights of
+    the CTC loss, and the shares of the phase up to which they apply.
     """
 
     name: str

@@ -1,8 +1,8 @@
-"""A Hugging Face folder to the published ONNX layout, by optimum's exporter, with cross-attentions.
+"""Exports a Hugging Face folder to the published ONNX layout with optimum, including cross-attentions.
 
-Needs `pip install 'optimum-onnx[onnxruntime]'` and transformers 4, which that package's version 0.1 wants: an
-environment of its own. The product itself does not need this layout of its own
-model: `asr-batch models compile` makes a faster form from the folder. It exists to test against.
+Needs `pip install 'optimum-onnx[onnxruntime]'` in a separate environment, because its version 0.1 requires
+transformers 4. The layout is only used by tests; `asr-batch models compile` makes a faster form from the
+folder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 
 def export_published(source: Path, target: Path) -> None:
-    """Write encoder and decoders (plain, with past, merged) and their int8 forms into `target`."""
+    """Write encoder and decoders (plain, with past, merged) and their int8 forms to `target`."""
     try:
         from optimum.exporters.onnx import main_export
         from optimum.exporters.onnx.model_configs import WhisperOnnxConfig
@@ -25,7 +25,7 @@ def export_published(source: Path, target: Path) -> None:
     from transformers import AutoConfig
 
     class WithAttentions(WhisperOnnxConfig):  # type: ignore[misc]
-        """Whisper whose decoders also give self- and cross-attentions, as the timestamped exports do."""
+        """Whisper whose decoders also return self- and cross-attentions, like the timestamped exports."""
 
         @property
         def outputs(self) -> dict[str, dict[int, str]]:
@@ -59,7 +59,7 @@ def export_published(source: Path, target: Path) -> None:
 
 
 def quantise(path: Path) -> Path:
-    """Dynamic int8 of one graph, through its subgraphs, as the published files are made."""
+    """Dynamic int8 of one graph and its subgraphs, as in the published files."""
     target = path.with_name(f"{path.stem}_quantized.onnx")
     convolves = "Conv" in set(_operators(onnx.load(path).graph))
     quantize_dynamic(

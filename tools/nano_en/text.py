@@ -1,4 +1,4 @@
-"""Sentences to be spoken: in-domain ones from templates, and general English for the first phase."""
+"""Sentences to synthesise: in-domain ones from templates, and general English for the first phase."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DICTIONARY = Path("/usr/share/dict/words")
 
 
 class _Draw:
-    """Words drawn for one sentence, and ways to draw more."""
+    """Words drawn for one sentence, and methods to draw more."""
 
     def __init__(self, rng: random.Random) -> None:
         self.pick, self.between = rng.choice, rng.randint
@@ -30,7 +30,7 @@ class _Draw:
         return w.number(self.between(low, high))
 
     def digits(self, count: int) -> str:
-        """Digits in words, with blanks."""
+        """Digits in words, separated by spaces."""
         return " ".join(w.ONES[self.between(0, 9)] for _ in range(count))
 
 
@@ -126,7 +126,7 @@ def domain_sentence(rng: random.Random) -> str:
 
 
 def domain_text(count: int, tests: int, seed: int = 77) -> dict[str, list[str]]:
-    """Distinct in-domain sentences (phrases may repeat): `count` to train on, `tests` others."""
+    """Distinct in-domain sentences (phrases may repeat): `count` for training, `tests` for testing."""
     rng = random.Random(seed)
     seen: set[str] = set()
     train: list[str] = []
@@ -145,7 +145,7 @@ def domain_text(count: int, tests: int, seed: int = 77) -> dict[str, list[str]]:
 
 
 def general_text(templates: int, salads: int, seed: int = 20261120) -> dict[str, list[str]]:
-    """Quotations, templates and word salads: general English for the first phase.
+    """Quotations, templates and random words: general English for the first phase.
 
     Needs the Debian packages fortunes and wamerican; raises FileNotFoundError without them.
     """
@@ -177,7 +177,7 @@ def _quotes() -> Iterator[str]:
 
 
 def _plain(sentence: str) -> str | None:
-    """The sentence with simple punctuation, or None when it is no plain sentence."""
+    """The sentence with simple punctuation, or None if it is not plain."""
     for old, new in (("--", ","), ("``", ""), ("''", ""), ('"', ""), (";", ","), (":", ",")):
         sentence = sentence.replace(old, new)
     sentence = re.sub(r"\s+,", ",", re.sub(r"\.{2,}", ".", sentence))
@@ -190,7 +190,7 @@ def _plain(sentence: str) -> str | None:
 
 
 def write_text(path: Path, text: dict[str, list[str]]) -> None:
-    """Keep a text as JSON: {"train": [...], "test": [...]}."""
+    """Write a text as JSON: {"train": [...], "test": [...]}."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(text, indent=0), encoding="utf-8")
     known = set(re.findall(r"[a-z']+", " ".join(text["train"]).lower()))
@@ -198,5 +198,5 @@ def write_text(path: Path, text: dict[str, list[str]]) -> None:
 
 
 def plain_words(text: str) -> str:
-    """Lower case letters and apostrophes, hyphens as blanks: how words are compared."""
+    """Lower-case letters and apostrophes, with spaces for hyphens, to compare words."""
     return re.sub(r"\s+", " ", re.sub(r"[^a-z' ]", " ", text.lower().replace("-", " "))).strip()

@@ -88,7 +88,7 @@ class _Trainer:
         return (1 - weight) * spelled + weight * _ctc_loss(heard, group)
 
     def _continued(self, hidden: torch.Tensor, share: float) -> torch.Tensor:
-        """Sometimes the hidden states continued with zeros to 1500 positions."""
+        """Sometimes extend the hidden states with zeros to 1500 positions."""
         if share < self.phase.pad_from or self.maker.rng.random() >= self.phase.pad_share:
             return hidden
         return functional.pad(hidden, (0, 0, 0, 1500 - hidden.shape[1]))

@@ -1,4 +1,4 @@
-"""Sentences to speech: flite and espeak-ng with random voice, rate and pitch."""
+"""Synthesises sentences: flite and espeak-ng with random voice, rate and pitch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ESPEAK_VARIANTS = ("f1", "f2", "f3", "f4", "f5", "m1", "m2", "m3", "m4", "m5", "
 _FLITE_SHARE = 0.72
 _SILENCE = 0.005
 _BEFORE, _AFTER = 800, 1600  # samples of silence kept around the speech
-_SHORTEST = 4000  # samples; a synthesiser that says less has failed
+_SHORTEST = 4000  # samples; shorter output of a synthesiser is an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,14 @@ class Utterance:
 
 
 def check_synthesisers() -> None:
-    """Stop with the command that installs what is missing."""
+    """Exit with an installation command if a synthesiser is missing."""
     missing = [name for name in ("flite", "espeak-ng") if shutil.which(name) is None]
     if missing:
         raise SystemExit(f"missing {' and '.join(missing)}: apt-get install {' '.join(missing)}")
 
 
 def speak(text: str, rng: random.Random, scratch: Path) -> Utterance | None:
-    """Say `text` with a random voice at a random level; None when the synthesiser gave next to nothing."""
+    """Synthesise `text` with a random voice at a random level; None if the output is nearly empty."""
     command, voice = (
         _flite(text, rng, scratch) if rng.random() < _FLITE_SHARE else _espeak(text, rng, scratch)
     )

@@ -1,4 +1,4 @@
-"""Utterances joined into windows, augmented, and stacked into batches."""
+"""Joins utterances to windows, augments them, and stacks them to batches."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class WindowMaker:
         self.rng = np.random.default_rng(seed)
 
     def join(self, parts: Sequence[Spoken], *, times: bool, noise: float) -> Window:
-        """Utterances with pauses between them; `times` adds start and end tokens of each."""
+        """Utterances with pauses between them; `times` adds start and end tokens."""
         mels: list[Float32] = []
         ids: list[int] = []
         at = 0
@@ -55,7 +55,7 @@ class WindowMaker:
         return Window(self.augment(np.concatenate(mels), noise), [*prompt, *ids, EOT], ctc_classes(text))
 
     def empty(self, noise: float) -> Window:
-        """A window without speech, mostly marked so."""
+        """A window without speech, usually with the no-speech token."""
         frames = int(self.rng.integers(100, 1000))
         mel = self.augment(self._silence(frames) + np.float32(self.rng.uniform(0, 5)), noise)
         mark = NO_SPEECH if self.rng.random() < 0.7 else NO_TIMESTAMPS
@@ -81,7 +81,9 @@ class WindowMaker:
         return np.full((frames, MELS), SILENCE, np.float32)
 
     def batches(self, items: Sequence[Spoken], stage: Stage) -> Iterator[tuple[list[Window], int]]:
-        """Groups of windows of like length, with the frames to pad them to (0: the longest), without end."""
+        """Batches of windows of similar length, with the frames to pad them to (0: the longest),
+        endlessly.
+        """
         items = [item for item in items if len(item.mel) <= stage.longest]
         size = min(_POOL, len(items))
         while True:
@@ -107,7 +109,7 @@ class WindowMaker:
                 yield groups[i], full
 
     def _pack(self, pool: list[Spoken], stage: Stage, many: bool) -> Iterator[Window]:
-        """Join the pool's utterances, one after the other, into windows of up to 10 or 30 s."""
+        """Join the pool's utterances in order to windows of up to 10 or 30 s."""
         limit, i = (3000 if many else 1000), 0
         while i < len(pool):
             alone = not many and self.rng.random() < stage.single_share
@@ -124,7 +126,7 @@ class WindowMaker:
                 yield window
 
     def collate(self, group: Sequence[Window], full: int, mask: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features [B, 80, frames] and targets [B, tokens] (-100 behind the end)."""
+        """Features [B, 80, frames] and targets [B, tokens] (-100 after the end)."""
         frames = max(full, *(len(window.mel) for window in group))
         frames += frames % 2
         mels = np.full((len(group), frames, MELS), SILENCE, np.float32)
@@ -147,7 +149,7 @@ class WindowMaker:
 
 
 def _warp(mel: Float32, factor: float) -> Float32:
-    """Stretch the mel axis by `factor`, as another vocal tract would."""
+    """Stretch the mel axis by `factor`, to imitate another vocal tract."""
     place = np.clip(np.arange(MELS) * factor, 0, MELS - 1)
     low = place.astype(int)
     share = (place - low).astype(np.float32)
@@ -155,5 +157,5 @@ def _warp(mel: Float32, factor: float) -> Float32:
 
 
 def normalise(mel: Float32) -> Float32:
-    """Whisper's scaling of a window: 8 below its maximum clamped, then (x + 4) / 4."""
+    """Whisper's scaling of a window: clamp to 8 below its maximum, then (x + 4) / 4."""
     return (np.maximum(mel, mel.max() - 8.0) + 4.0) / 4.0

@@ -1,6 +1,6 @@
-"""The words that nano.en knows: what the sentence templates are filled with."""
+"""The vocabulary of nano.en, for the sentence templates."""
 
-# ruff: noqa: SIM905 - word lists read best as text
+# ruff: noqa: SIM905 - word lists are easier to read as text
 
 from __future__ import annotations
 

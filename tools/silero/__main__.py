@@ -11,7 +11,7 @@ TARGET = Path(__file__).resolve().parents[2] / "models" / "silero" / "silero_v6.
 
 
 def main() -> None:
-    """Write the graph and say how large it is."""
+    """Write the graph and print its size."""
     TARGET.write_bytes(silero_graph(read_weights(weights_file())))
     print(f"{TARGET}: {TARGET.stat().st_size / 1e6:.2f} MB")
 

@@ -1,15 +1,15 @@
 """Silero's voice activity network (v6, 16 kHz) as one ONNX graph over many chunks.
 
-The mathematics is that of ggml's Silero graph: the chunk reflected by 64 samples at both ends, a Fourier
-basis of 256 by steps of 128, four convolutions, one LSTM cell over the chunks, a sigmoid. Inputs of matrix
-products are rounded to float16 as ggml rounds them: without it the probabilities move by 0.01. Nothing
-comes near float16's end: noise and square waves at full scale reach 214, and the reader clips at four times
-that.
+The computation is that of ggml's Silero graph: the chunk is extended by reflecting 64 samples at both
+ends, then a Fourier basis of 256 samples in steps of 128, four convolutions, one LSTM cell over the
+chunks, a sigmoid. Inputs of matrix products are rounded to float16 as in ggml: without it, the
+probabilities change by 0.01. No value approaches the limit of float16: noise and square waves at full
+scale reach 214, and the reader clips at four times that.
 
 Two things are computed in another order, to save multiplications. The cosines of the basis are symmetric
 around the middle of their 256 samples and the sines antisymmetric, so sums and differences of mirrored
-samples take half of them. The first convolution, the largest part, uses Winograd's F(2, 3): two
-outputs of three taps from four products (Lavin and Gray 2015, https://arxiv.org/abs/1509.09308).
+samples halve them. The first convolution, the largest part, uses Winograd's F(2, 3): two outputs of three
+taps from four products (Lavin and Gray 2015, https://arxiv.org/abs/1509.09308).
 """
 
 from __future__ import annotations
@@ -83,15 +83,15 @@ class _Writer:
         return self.op("Cast", half, to=wire.FLOAT_TYPE)
 
     def shaped(self, value: str, *shape: int) -> str:
-        """The same numbers in another shape."""
+        """Reshape a value."""
         return self.op("Reshape", value, self._integers(*shape))
 
     def rows(self, value: str, width: int) -> str:
-        """The same numbers as [any, width]."""
+        """Reshape a value to [any, width]."""
         return self.shaped(value, -1, width)
 
     def columns(self, value: str, start: int, stop: int, step: int = 1) -> str:
-        """Columns of [any, width]; backwards with a negative `step`."""
+        """Columns of [any, width]; in reverse with a negative `step`."""
         bounds = (self._integers(start), self._integers(stop), self._integers(1), self._integers(step))
         return self.op("Slice", value, *bounds)
 
@@ -110,7 +110,7 @@ def _spectrum(w: _Writer, basis: Float32) -> str:
     before = w.columns(chunks, _EDGE, 0, -1)
     after = w.columns(chunks, CHUNK - 2, CHUNK - 2 - _EDGE, -1)
     signal = w.op("Concat", before, chunks, after, axis=1)
-    # samples 1 to 128 of each frame, and 255 to 128, which mirror them; sample 0 has no weight
+    # samples 1 to 128 of each frame, and 255 to 128, which mirror them; sample 0 has weight 0
     forward = w.rows(w.columns(signal, 1, 1 + CHUNK), _HALF)
     backward = w.columns(w.rows(w.columns(signal, _HALF, _HALF + CHUNK), _HALF), -1, -1 - _HALF, -1)
     cosines, sines = basis[1 : 1 + _HALF, :_BINS].copy(), basis[1 : 1 + _HALF, _BINS:]
@@ -124,11 +124,11 @@ def _spectrum(w: _Writer, basis: Float32) -> str:
 def _convolutions(w: _Writer, tensors: Mapping[str, Float32], magnitudes: str) -> str:
     """[n, 128] from `magnitudes`: four convolutions of three taps, with one zero at each end."""
     (k0, b0), (k1, b1), (k2, b2), (k3, b3) = (_kernel(w, tensors, index) for index in range(4))
-    four = w.rounded(w.op("Relu", _winograd(w, magnitudes, k0, b0)))  # [2 n, 256]: four times of 128
+    four = w.rounded(w.op("Relu", _winograd(w, magnitudes, k0, b0)))  # [2 n, 256]: four steps of 128
     spread = w.padded(w.rows(four, 4 * WIDTH), WIDTH, 0)
     pair = [w.columns(spread, 0, 3 * WIDTH), w.columns(spread, 2 * WIDTH, 5 * WIDTH)]
     two = w.op("Add", w.product(w.rows(w.op("Concat", *pair, axis=1), 3 * WIDTH), np.concatenate(k1)), b1)
-    # two times of 64 are left, then one: the taps that would only meet zeros are left out
+    # two steps of 64 are left, then one: taps that would only meet zeros are left out
     one = w.op("Add", w.product(w.rows(w.rounded(w.op("Relu", two)), WIDTH), np.concatenate(k2[1:])), b2)
     return w.op("Relu", w.op("Add", w.product(w.rounded(w.op("Relu", one)), k3[1]), b3))
 
@@ -143,9 +143,9 @@ def _winograd(w: _Writer, magnitudes: str, kernel: Float32, bias: str) -> str:
     """The first convolution, stride 1, before its ReLU: [2 n, 2 * 128] from [4 n, 129]."""
     first, second = f"{magnitudes}.first", f"{magnitudes}.second"
     w.op("Split", w.shaped(magnitudes, -1, 2, 2, _BINS), axis=2, out=(first, second))
-    even, odd = w.rows(first, 2 * _BINS), w.rows(second, 2 * _BINS)  # times 0 and 2, times 1 and 3
-    earlier = w.padded(w.columns(odd, 0, _BINS), _BINS, 0)  # the time before each pair
-    later = w.padded(w.columns(even, _BINS, 2 * _BINS), 0, _BINS)  # the time after it
+    even, odd = w.rows(first, 2 * _BINS), w.rows(second, 2 * _BINS)  # steps 0 and 2, steps 1 and 3
+    earlier = w.padded(w.columns(odd, 0, _BINS), _BINS, 0)  # the step before each pair
+    later = w.padded(w.columns(even, _BINS, 2 * _BINS), 0, _BINS)  # the step after it
 
     def product(kind: str, left: str, right: str, taps: Float32) -> str:
         return w.product(w.rows(w.op(kind, left, right), _BINS), taps)

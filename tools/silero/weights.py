@@ -24,9 +24,9 @@ def weights_file() -> Path:
 
 
 def read_weights(path: Path) -> dict[str, Float32]:
-    """Tensors by name from a ggml file as whisper.cpp's converter writes it (header, then tensors).
+    """Tensors by name from a ggml file written by whisper.cpp's converter (header, then tensors).
 
-    Raises ValueError for another kind of file.
+    Raises ValueError for any other file.
     """
     data = path.read_bytes()
     place = 0
