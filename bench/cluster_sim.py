@@ -43,7 +43,7 @@ class Pi:
     slots: int = 16
     window: float = 10.0
     load: float = 3.0
-    network: float = 110e6  # bytes a second out of the driver
+    network: float = 110e6  # bytes per second out of the driver
     bytes_a_second: float = 16_000.0  # FLAC at 16 kHz: 1 MB a minute
     call: float = 0.001  # there and back
     send: bool = True  # the nodes do not see the driver's files
@@ -284,7 +284,9 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=100.0)
     parser.add_argument("--lengths", type=float, nargs="+", default=[5.0, 60.0, 3600.0])
     parser.add_argument("--pace", type=float, default=Pi.pace, help="seconds of audio a second on one Pi")
-    parser.add_argument("--network", type=float, default=Pi.network, help="bytes a second out of the driver")
+    parser.add_argument(
+        "--network", type=float, default=Pi.network, help="bytes per second out of the driver"
+    )
     parser.add_argument("--slow", type=float, default=0.0, help="the same for every second node")
     parser.add_argument("--shared", action="store_true", help="the nodes read the audio from a shared disk")
     given = parser.parse_args()

@@ -65,7 +65,7 @@ def recording(
 
 
 def sparse(clips: Sequence[tuple[str, np.ndarray]], every: float, offset: float, seed: int):
-    """Sixty clips, one every so many seconds over faint noise, drawn at random."""
+    """Sixty clips at fixed intervals over faint noise, drawn at random."""
     rng = np.random.default_rng(seed)
     samples = rng.normal(0, 1e-4, round(60 * every * RATE)).astype(np.float32)
     said = []
@@ -202,7 +202,9 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--every", type=float, help="instead: one clip every so many seconds, swept by 0.1 s")
+    parser.add_argument(
+        "--every", type=float, help="instead: clips at fixed intervals of this many seconds, swept by 0.1 s"
+    )
     parser.add_argument("--only", choices=[*PAUSES], default=None)
     args = parser.parse_args()
     with args.clips.open(newline="") as stream:

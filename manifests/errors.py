@@ -10,7 +10,7 @@
     ├── OutputError            the output folder cannot be written (full, read-only); committed rows stay
     ├── ItemError              becomes a row with status `failed` (or `partial`), a code and a message
     ├── RetryableError         the unit is queued again, at most 3 times
-    └── WorkerFatalError       the worker cannot go on: it is retired, its units run elsewhere
+    └── WorkerFatalError       the worker cannot continue: it is retired, its units run elsewhere
 
 Every message is one sentence for a person: what is wrong, the value, and what was expected.
 """

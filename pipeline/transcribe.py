@@ -111,7 +111,7 @@ class Transcriber:
             self._second_model = self._second()
         model = self._second_model
         if len(request.samples) > round(model.info.window * SAMPLE_RATE):
-            short = f"the second model hears {model.info.window:g} s at most"
+            short = f"windows of the second model have at most {model.info.window:g} s"
             return WindowResult("second", "", (), math.nan, math.nan, 0.0, error=short)
         options = request.options
         if model.info.languages and options.language not in model.info.languages:

@@ -12,7 +12,7 @@ PRECISION = "use --precision fp32, int8, int4 or auto"
 VOICE = "voice activity detection is always on, except with --plain"
 INPUT = "give audio without an option, as in `asr-batch run talk.mp3 calls/ --out DIR`"
 GUARDS = "windows that look wrong are decoded again automatically; --plain turns this off"
-REDO = "use --redo to go on in a folder of another job, model or settings; another --out starts over"
+REDO = "use --redo to continue in a folder of another job, model or settings; another --out starts over"
 SPEAKERS = "there is no diarization; the manifest column `channel` with the value split separates channels"
 
 HABITS: dict[str, str] = {

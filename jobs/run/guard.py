@@ -39,7 +39,7 @@ def _check_content(root: Path, config: RunConfig) -> None:
     if config.fresh and found:
         raise ConfigError(
             f"{root}: --fresh needs an empty folder (it deletes nothing), but found {', '.join(found[:5])}; "
-            "name another folder, or leave --fresh out to go on with this one"
+            "choose another folder, or omit --fresh to continue with this one"
         )
     parts = list((root / "transcripts").glob("*.parquet"))[:1]
     if parts and not (root / "job.json").exists():

@@ -210,7 +210,7 @@ def _probe(location: str) -> Look:
         return Look(seconds=probe(Path(location)).duration, file=file)
     except ItemError as error:
         return Look(error=error.code, message=error.message, file=file)
-    except Exception as error:  # noqa: BLE001 - a dry run goes on whatever a file does to a decoder
+    except Exception as error:  # noqa: BLE001 - a dry run continues whatever a file does to a decoder
         return Look(error="unreadable", message=repr(error), file=file)
 
 

@@ -1,8 +1,8 @@
 """Subtitles from a transcript row: at most two lines of 42 columns, shown long enough to be read.
 
 The limits are those of broadcasters (BBC and Netflix timed-text guides): 42 columns, 2 lines, about 17
-characters a second, 1 to 7 seconds. Dynamic programming over all possible cuts of a stretch of speech places
-cue ends at sentences and pauses where the limits leave a choice.
+characters per second, 1 to 7 seconds. Dynamic programming over all possible cuts of a stretch of speech
+places cue ends at sentences and pauses where the limits leave a choice.
 """
 
 from __future__ import annotations

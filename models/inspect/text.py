@@ -101,7 +101,7 @@ def _summary(report: ModelReport) -> list[tuple[str, str]]:
 def _languages(about: dict[str, Any]) -> str:
     languages = about.get("languages", [])
     if not languages:
-        return "not told"
+        return "unknown"
     shown = ", ".join(languages[:12]) + (", …" if len(languages) > 12 else "")
     return f"{len(languages)} ({shown})" if len(languages) > 1 else str(languages[0])
 

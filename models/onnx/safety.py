@@ -1,9 +1,8 @@
 """Checks a model folder from an untrusted source before use.
 
 - ONNX files: every tensor must be backed by as many bytes as its type and shape need, in the file or in
-  its external
-data file, which must lie inside the model folder. ONNX Runtime allocates by type and shape, so this bounds
-what a file can make it allocate for weights.
+  its external data file, which must lie inside the model folder. ONNX Runtime allocates by type and shape,
+  so this bounds what a file can make it allocate for weights.
 - Names in JSON files (`inside`): relative, and not leading out of the folder, also not through a link.
 
 A graph is a program: a hostile one can still compute forever or request large intermediate results. Pull
@@ -84,7 +83,7 @@ def check_graph(path: Path) -> GraphFacts:
 
 
 def _external(path: Path, weight: Weight, sizes: dict[str, int | None]) -> str | None:
-    """What is wrong with a weight in a file of its own; `sizes` of such files are kept for the next one."""
+    """The problem of a weight in an external file, or None; caches the `sizes` of files."""
     name = weight.location or ""
     if name not in sizes:
         data = inside(path.parent, name)

@@ -19,7 +19,7 @@ LEAST_CAP = 512
 
 
 def token_cap(seconds: float, options: DecodeOptions) -> int:
-    """How many tokens a window of `seconds` may generate."""
+    """Maximum number of tokens of a window of `seconds`."""
     if options.max_new_tokens is not None:
         return options.max_new_tokens
     return max(LEAST_CAP, int(seconds * TOKENS_PER_SECOND))

@@ -26,7 +26,7 @@ class Decoding:
     """The decoding of one window: its options and its state.
 
     `tokens` are the generated ids without prompt and end-of-text, `logprobs` their natural log-probabilities,
-    `logprob` their sum including end-of-text, `languages` the likeliest ones at start-of-transcript.
+    `logprob` their sum including end-of-text, `languages` the most likely ones at start-of-transcript.
     `broken`: the logits held NaN; the text so far is kept.
     """
 
@@ -157,7 +157,7 @@ class TokenRules:
 def language_chances(
     logits: Float32, config: WhisperConfig, among: Sequence[str] = ()
 ) -> list[tuple[str, float]]:
-    """The languages with their probabilities, the likeliest first, by the logits [vocab] of
+    """The languages with their probabilities, the most likely first, by the logits [vocab] of
     start-of-transcript. `among`: one of these is spoken (empty: any).
     """
     codes = sorted(config.languages.keys() & among if among else config.languages)

@@ -1,1 +1,1 @@
-"""Which language a row is spoken in, and where it changes."""
+"""The language of a row, and where it changes."""

@@ -1,6 +1,6 @@
-"""A row in which several languages are spoken: its windows are parted where the language changes.
+"""Rows in several languages: their windows are split where the language changes.
 
-A window of two languages would be written in one of them, and the decoder skips what is said in the other.
+A window in two languages would be transcribed in one of them, and the decoder would skip the other.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from asr_batch.pipeline.thresholds import CHANGE_COST, ENOUGH_SPEECH, LEAST_CHAN
 from asr_batch.pipeline.windows.planning import SPEECH, Window
 
 Detect = Callable[[Sequence[Samples], Sequence[str]], Sequence[Mapping[str, float]]]
-"""The chance of each of some languages in each of some windows."""
+"""Probability of each given language in each given window."""
 
 Spoken = tuple[Window, str | None]
 """A window and the language to decode it in."""
@@ -27,13 +27,13 @@ Spoken = tuple[Window, str | None]
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """The `languages` that are spoken in a row in turn."""
+    """The `languages` of a row, which alternate."""
 
     languages: tuple[str, ...]
     detect: Detect
 
     def parted(self, windows: Iterable[Window]) -> Iterator[Spoken]:
-        """The windows, parted between utterances of different languages, and numbered again."""
+        """The windows, split between utterances of different languages, and numbered again."""
         index = 0
         for window in windows:
             for part, language in self._parts(window):
@@ -56,8 +56,10 @@ class Turns:
 
 
 def likeliest_turns(chances: Sequence[Sequence[float]], seconds: Sequence[float]) -> list[int]:
-    """The language (its place in the rows of `chances`) of each utterance: those that are likeliest together,
-    each change costing CHANGE_COST. Utterances of less than ENOUGH_SPEECH `seconds` of speech count less.
+    """The language (its index in the rows of `chances`) of each utterance.
+
+    Finds the most likely sequence, with CHANGE_COST for each change. Utterances with less than
+    ENOUGH_SPEECH `seconds` of speech count less.
     """
     weights = np.minimum(np.array(seconds) / ENOUGH_SPEECH, 1.0)
     scores = np.log(np.maximum(np.array(chances, np.float64), LEAST_CHANCE)) * weights[:, None]
@@ -65,7 +67,7 @@ def likeliest_turns(chances: Sequence[Sequence[float]], seconds: Sequence[float]
     before: list[NDArray[np.int64]] = []
     total = scores[0]
     for row in scores[1:]:
-        ways = total - change  # [language now, language before]
+        ways = total - change  # [language now, previous language]
         before.append(ways.argmax(axis=1))
         total = ways.max(axis=1) + row
     path = [int(total.argmax())]
@@ -75,7 +77,9 @@ def likeliest_turns(chances: Sequence[Sequence[float]], seconds: Sequence[float]
 
 
 def _cut_out(window: Window, first: int, last: int) -> Window:
-    """Frames [first, last) of a window as a window that ends in silence, unless the whole one ends there."""
+    """Frames [first, last) of a window as a window that ends in silence, unless they end with the whole
+    one.
+    """
     ends = last >= len(window.level)
     return replace(
         window,

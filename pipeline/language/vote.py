@@ -43,7 +43,7 @@ _FIRST_LOOK = 6  # positions of the first round; each round doubles them
 class Answer:
     """The language of a row and its probability (None: it was given).
 
-    If it was detected: the `choice` that its windows have, and the `turns` of a row whose language changes.
+    If it was detected: the `choice` for its windows, and the `turns` of a row whose language changes.
     """
 
     language: str | None
@@ -109,7 +109,9 @@ class LanguageVote:
         channel: str,
         track: int | None,
     ) -> None:
-        """Add places to `found`, with their seconds of speech, until enough speak or all are there."""
+        """Add positions to `found`, with their seconds of speech, until enough have speech or none is
+        left.
+        """
         start, end = stretch
         window = self._recognizer.info.window
         places = min(_FIRST_LOOK, max(1, math.ceil((end - start) / window)))
@@ -171,7 +173,7 @@ def _speech(samples: Samples) -> float:
 
 
 def _prepared(samples: Samples) -> Samples:
-    """The window as it is decoded."""
+    """The samples of a window as for decoding."""
     parts = list(Meter().measure([samples]))
     if not parts:
         return samples

@@ -103,7 +103,7 @@ def test_a_vocabulary_of_json_serves_too(tmp_path: Path) -> None:
 def test_a_vocabulary_of_another_model_is_refused(tmp_path: Path) -> None:
     tiny_ct2.write(tmp_path, SPEC, tokenizer=False)
     tiny_ct2.write_vocabulary(tmp_path, Tiny(1, words=310))
-    with pytest.raises(ModelError, match=r"no list of \d+ tokens.*tokenizer\.json of the same model"):
+    with pytest.raises(ModelError, match=r"not a list of \d+ tokens.*tokenizer\.json of the same model"):
         read_source(tmp_path)
 
 
