@@ -2,13 +2,13 @@
 
     make bench BENCH="--audio clips/manifest.csv"
 
-`--audio` names a manifest (CSV with `audio`, `text`, `language`) of clips, made into three kinds of work:
-*long*, one recording of `--minutes` a language, its clips joined in random order with pauses of 0.25 to
-0.7 s, again and again if they are too few; *clips*, every clip as a file; *one*, a single clip, which is
-mostly start-up. Every tool is a whole process, from its start to its exit, on the same files, weights and
-number of threads; tools take turns behind a run on the single clip that does not count, and figures are
-medians over the rounds. Processor seconds are those of all threads and child processes: on a machine with
-other work they tell more than wall time. Word errors are pooled over all files after Whisper's normaliser.
+`--audio` names a manifest (CSV with `audio`, `text`, `language`) of clips for three kinds of work: *long*,
+one recording of `--minutes` per language, with clips joined in random order with pauses of 0.25 to 0.7 s,
+repeated if there are too few; *clips*, every clip as a file; *one*, a single clip, which is mostly
+start-up. Every tool runs as a whole process from start to exit, on the same files, weights and number of
+threads. Tools take turns after a warm-up run on the single clip, and figures are medians over the rounds.
+Processor seconds cover all threads and child processes; on a busy machine they are more meaningful than
+wall time. Word errors are pooled over all files after Whisper's normaliser.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ def errors(sounds: Iterable[Sound], texts: Mapping[str, str]) -> Errors:
 
 
 def table(title: str, sounds: Sequence[Sound], found: Mapping[str, Measured]) -> None:
-    """A line a tool: seconds and error rate; how often the first tool's time, round by round."""
+    """One line per tool: seconds, error rate, and the ratio to the first tool, by round."""
     audio, own = sum(one.seconds for one in sounds), next(iter(found.values()))
     print(f"\n{title}: {len(sounds)} files, {audio / 60:.1f} min")
     print("| tool | s | WER % | x real time | asr-batch is faster | processor s | asr-batch takes less |")

@@ -1,8 +1,8 @@
-"""One file from `http(s)://` or `s3://` onto this disk: whole, checked and renamed, or not at all.
+"""Downloads one file from `http(s)://` or `s3://`: complete, checked and renamed, or not at all.
 
-HTTP goes through urllib3: proxies of the environment, redirects, retries with back-off, and range requests
-that continue what broke off, within a call and across processes. S3 goes through pyarrow, which finds
-credentials where the AWS tools have them.
+HTTP uses urllib3: proxies of the environment, redirects, retries with back-off, and range requests that
+resume an interrupted download, within a call and across processes. S3 uses pyarrow, which finds
+credentials where the AWS tools store them.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from asr_batch.manifests.location import scheme_of
 
 BLOCK = 1 << 18
 SPACE_EVERY = 8 << 20
-"""Bytes between two looks at the free space."""
+"""Bytes between two checks of the free space."""
 
 
 class DownloadError(AsrBatchError):
-    """A download that did not succeed; `passing` says whether another try may."""
+    """A failed download; `passing`: another attempt may succeed."""
 
     def __init__(self, message: str, *, passing: bool) -> None:
         super().__init__(message)
@@ -38,7 +38,7 @@ class DownloadError(AsrBatchError):
 
 
 class WrongBytesError(DownloadError):
-    """The bytes that came are not those that were asked for; `problem` says what is wrong with them."""
+    """The received bytes are not the expected ones; `problem` is the difference."""
 
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(f"{name}: {problem}", passing=True)
@@ -47,10 +47,10 @@ class WrongBytesError(DownloadError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one download: seconds, bytes, and bytes a second below which a server counts as stuck.
+    """Limits of one download: seconds, bytes, and bytes per second below which a server counts as stuck.
 
-    `resumes` is how many times in a row a connection may break without bringing anything; `grace` is how
-    many seconds a server has before its rate is judged.
+    `resumes`: consecutive interruptions without progress; `grace`: seconds before the rate of a server is
+    judged.
     """
 
     connect: float = 10.0
@@ -65,7 +65,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to get: `headers` go along (HTTP); `check` says what is wrong with the bytes, or None."""
+    """What to download; `headers` are sent (HTTP); `check` returns a problem of the bytes, or None."""
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -75,10 +75,10 @@ class Request:
 def download(
     request: Request, target: Path, limits: Limits | None = None, stop: threading.Event | None = None
 ) -> None:
-    """Download into `target`, through `target.part`, which a later call continues if this one breaks off.
+    """Download to `target` through `target.part`, which a later call continues after an interruption.
 
-    Raises DownloadError (WrongBytesError where `check` finds something, and the file is gone then), and
-    OSError where the disk does not take it.
+    Raises DownloadError (WrongBytesError if `check` finds a problem, after deleting the file), and OSError
+    if the disk fails.
     """
     part = part_of(target)
     flow = _Flow(request, part, limits or Limits(), stop or threading.Event())
@@ -94,18 +94,18 @@ def download(
 
 
 def part_of(target: Path) -> Path:
-    """The file that `target` grows in."""
+    """The partial file of `target`."""
     return target.with_name(target.name + ".part")
 
 
 def safe(url: str) -> str:
-    """`url` without user, password and query, as it may stand in a message."""
+    """`url` for messages, without user, password and query."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
 
 class _Flow:
-    """One download: writes blocks behind what the part file has, counts, and stops at the limits."""
+    """One download: appends blocks to the part file, counts bytes, and stops at the limits."""
 
     def __init__(self, request: Request, part: Path, limits: Limits, stop: threading.Event) -> None:
         self.request, self.part, self.limits, self.stop = request, part, limits, stop
@@ -126,7 +126,7 @@ class _Flow:
         self.had = self.written = self.space_for = 0
 
     def check(self) -> None:
-        """Raise when the download is too large, too slow, too long, or no longer wanted."""
+        """Raise if the download is too large, too slow, too long, or no longer needed."""
         limits, age = self.limits, time.monotonic() - self.begun
         came = self.written - self.had
         if self.written > limits.file_bytes:
@@ -156,7 +156,7 @@ RETRIES = urllib3.Retry(
 
 
 def _client(url: str) -> urllib3.PoolManager:
-    """Through the proxy that the environment names for this URL, if any."""
+    """A connection pool, through the proxy of the environment for this URL, if any."""
     parts = urlsplit(url)
     return _clients(None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme))
 
@@ -167,7 +167,7 @@ def _clients(proxy: str | None) -> urllib3.PoolManager:
 
 
 def _from_http(flow: _Flow) -> None:
-    """Read the body in blocks; a connection that breaks is continued from where it stopped."""
+    """Read the body in blocks; a broken connection continues where it stopped."""
     etag, stalled, total = None, 0, None
     while True:
         before = flow.written
@@ -188,7 +188,7 @@ def _from_http(flow: _Flow) -> None:
 
 
 def _http_once(flow: _Flow, etag: str | None) -> tuple[str | None, int | None]:
-    """One request; returns the entity's tag and its full length where told."""
+    """One request; returns the entity tag, and the full length if known."""
     headers = {"User-Agent": "asr-batch", "Accept-Encoding": "identity", **flow.request.headers}
     if flow.written:
         headers["Range"] = f"bytes={flow.written}-"
@@ -202,7 +202,7 @@ def _http_once(flow: _Flow, etag: str | None) -> tuple[str | None, int | None]:
         _accept(flow, reply)
         length = reply.headers.get("Content-Length")
         total = flow.written + int(length) if length and length.isdigit() else None
-        while block := reply.read1(BLOCK):  # what has come, so that a trickle is noticed
+        while block := reply.read1(BLOCK):  # in small reads, so that a slow server is noticed
             flow.write(block)
     finally:
         reply.close()
@@ -210,7 +210,7 @@ def _http_once(flow: _Flow, etag: str | None) -> tuple[str | None, int | None]:
 
 
 def _complete(flow: _Flow, reply: urllib3.BaseHTTPResponse) -> bool:
-    """Whether the server says that the part file has all that there is."""
+    """Whether the server says that the part file is complete."""
     return reply.status == 416 and reply.headers.get("Content-Range") == f"bytes */{flow.written}"
 
 
@@ -223,11 +223,11 @@ def _accept(flow: _Flow, reply: urllib3.BaseHTTPResponse) -> None:
         raise flow.error(f"the server answers {reply.status} {reply.reason or ''}".rstrip(), passing=passing)
     part = reply.headers.get("Content-Range", "")
     if reply.status == 200 or not part.startswith(f"bytes {flow.written}-"):
-        flow.restart()  # the whole file, or not the part that was asked for
+        flow.restart()  # the whole file, or a different part than requested
 
 
 def _s3(bucket: str) -> Any:
-    """A file system for `bucket`; Arrow itself finds credentials and region where the AWS tools have them."""
+    """A file system for `bucket`; Arrow finds credentials and region where the AWS tools store them."""
     from pyarrow import fs
 
     endpoint = environment.read("AWS_ENDPOINT_URL_S3") or environment.read("AWS_ENDPOINT_URL")

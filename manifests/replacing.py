@@ -1,4 +1,4 @@
-"""Files that appear whole: written beside their place, then renamed over what was there."""
+"""Writes files atomically: to a temporary file, which is then renamed."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 HIDDEN = ".tmp"
-"""The ending of files in the making; no reader's glob matches it."""
+"""Suffix of temporary files; no reader's glob matches it."""
 
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = False, alone: bool = False) -> Iterator[Path]:
-    """Yield a path to write to, whose file takes the place of `path` at the end; after an error it is gone.
+    """Yield a path to write to, whose file replaces `path` at the end; it is deleted after an error.
 
-    A link at `path` is replaced, not followed. With `durable` the file and its name are on the disk before
-    this ends. `alone`: nobody else writes it, so the hidden file has a fixed name, and one that a crash has
-    left is taken over by the next try. Raises OSError.
+    A link at `path` is replaced, not followed. `durable`: sync the file and its name to disk. `alone`:
+    there is no other writer, so the temporary file has a fixed name, and the next attempt reuses one left
+    by a crash. Raises OSError.
     """
     own = "" if alone else f".{uuid.uuid4().hex[:8]}"
     hidden = path.with_name(f".{path.name}{own}{HIDDEN}")
@@ -36,7 +36,7 @@ def replacing(path: Path, *, durable: bool = False, alone: bool = False) -> Iter
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk; some file systems cannot sync folders."""
+    """Sync a file, or the names in a folder, to disk; some file systems cannot sync folders."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,6 @@
-"""How much memory this process may still take: what the machine has, and what its control groups leave."""
+"""Memory that this process may still allocate: of the machine, and within the limits of its control
+groups.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 UNKNOWN = 1 << 60
-"""Bytes where the system does not tell."""
+"""Bytes if the system does not report them."""
 
 
 def free_memory(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that may be allocated now, by MemAvailable and by the limits of control groups (version 2)."""
+    """Bytes that may be allocated now, by MemAvailable and the limits of control groups (version 2)."""
     return min(_machine(proc / "meminfo"), *map(_group, _own_groups(proc / "self" / "cgroup", groups)))
 
 
@@ -23,7 +25,7 @@ def _machine(meminfo: Path) -> int:
 
 
 def _own_groups(own: Path, groups: Path) -> Iterator[Path]:
-    """The folders of this process's group and of those that hold it; in a container the root is its own."""
+    """The folders of this process's control group and its parents; in a container the root is its own."""
     yield groups
     try:
         line = next(line for line in own.read_text("utf-8").splitlines() if line.startswith("0::/"))

@@ -22,7 +22,7 @@ THREADS = 4
 
 
 RAY_SECONDS = 5.0
-"""What Ray takes to start and to stop (`python -m bench.ray_overhead`)."""
+"""Seconds that Ray takes to start and to stop (`python -m bench.ray_overhead`)."""
 
 RATE = 12e9
 """Seconds of audio that one process transcribes per second, times bytes of its model. With AVX-512 VNNI a
@@ -51,7 +51,7 @@ def worker_count(cpus: int, memory: int, model: int) -> int:
 
 
 def ray_threshold(workers: int, model: int) -> float:
-    """Seconds of audio from which `workers` under Ray finish a job sooner than one process does.
+    """Seconds of audio from which `workers` under Ray finish a job sooner than one process.
 
     The gain of Ray is the share of the work that the other workers take over; its cost is its start.
     """

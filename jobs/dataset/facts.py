@@ -24,10 +24,10 @@ Probe = Callable[[Path], "AudioInfo"]
 T = TypeVar("T")
 
 PATIENCE = 120.0
-"""Seconds that a look at a file may take, beside the time to read it."""
+"""Seconds that examining a file may take, in addition to the time to read it."""
 
-_SLOWEST = 5e6  # bytes a second
-_MOST_STUCK = 64  # threads that never came back, beyond which no look is begun
+_SLOWEST = 5e6  # bytes per second
+_MOST_STUCK = 64  # hung threads, beyond which no file is examined
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +88,10 @@ def look_at(location: str, *, prober: Probe = probe) -> FileFacts:
 
 
 class Looks(Generic[T]):
-    """Calls `look` with locations on a few threads, in turn, each for a bounded time.
+    """Calls `look` with locations on a few threads, each with a time limit.
 
-    What hangs (a mount whose server is gone, a decoder that goes round in circles) keeps its thread, which
-    another replaces; the threads die with the process. `give_up` must be called now and then, or `result`.
+    A hung call (a mount without its server, a decoder in an endless loop) keeps its thread, which is
+    replaced; the threads end with the process. Call `give_up` regularly, or `result`.
     """
 
     def __init__(self, look: Callable[[str], T], threads: int = 4, patience: float | None = None) -> None:
@@ -101,7 +101,7 @@ class Looks(Generic[T]):
         self._wanted, self._alive, self._stuck = threads, 0, 0
 
     def submit(self, location: str) -> Future[T]:
-        """The look at a file; its result raises TimeoutError where that takes too long."""
+        """Examine a file; the result raises TimeoutError after the time limit."""
         future: Future[T] = Future()
         self._queue.put((future, location))
         if self._alive < self._wanted:
@@ -109,29 +109,29 @@ class Looks(Generic[T]):
         return future
 
     def give_up(self) -> None:
-        """Settle the looks that take too long."""
+        """Cancel calls that exceed the time limit."""
         now = time.monotonic()
         late = [(thread, future) for thread, (until, future) in list(self._busy.items()) if now > until]
         for thread, future in late:
-            with suppress(KeyError):  # it has come back just now
+            with suppress(KeyError):  # it has just returned
                 del self._busy[thread]
-                _settle(future, TimeoutError("the file could not be looked at in time"))
+                _settle(future, TimeoutError("the file could not be examined in time"))
                 self._alive -= 1
                 self._stuck += 1
                 self._start()
         if self._stuck >= _MOST_STUCK:
             for future in self._drained():
-                _settle(future, TimeoutError("too many files before it could not be looked at in time"))
+                _settle(future, TimeoutError("too many earlier files could not be examined in time"))
 
     def result(self, future: Future[T]) -> T:
-        """Wait for what a look brings. Raises what it raised, and TimeoutError."""
+        """Wait for the result of a call. Raises its exception, and TimeoutError."""
         while not future.done():
             wait([future], timeout=1.0)
             self.give_up()
         return future.result()
 
     def close(self) -> None:
-        """Begin no further look."""
+        """Start no further calls."""
         for future in self._drained():
             future.cancel()
         for _ in range(self._alive):
@@ -151,13 +151,13 @@ class Looks(Generic[T]):
             until = time.monotonic() + self._patience
             self._busy[thread] = (until, future)
             try:
-                more = _reading_time(location)  # where the mount is gone it hangs too
+                more = _reading_time(location)  # if the mount is gone, this hangs too
                 self._busy[thread] = (until + more, future)
                 _settle(future, self._look(location))
             except Exception as error:  # noqa: BLE001 - whoever asked for the result meets it
                 _settle(future, error)
             if self._busy.pop(thread, None) is None:
-                return  # given up, and replaced
+                return  # timed out, and replaced
 
     def _drained(self) -> Iterator[Future[T]]:
         while True:
@@ -170,13 +170,13 @@ class Looks(Generic[T]):
 
 
 def _reading_time(location: str) -> float:
-    """Seconds that a slow disk takes to read all of a file."""
+    """Seconds that a slow disk takes to read the whole file."""
     found = stat_file(location)
     return found.st_size / _SLOWEST if found else 0.0
 
 
 def _settle(future: Future[T], result: T | Exception) -> None:
-    """Set what a look brought, unless the other side was faster."""
+    """Set the result, unless another thread was faster."""
     with suppress(InvalidStateError):
         if isinstance(result, Exception):
             future.set_exception(result)

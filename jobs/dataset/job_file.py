@@ -31,10 +31,10 @@ PACKAGES = ("asr-batch", "numpy", "onnxruntime", "pyarrow", "ray", "soundfile", 
 
 
 class JobManifest(Struct, frozen=True, kw_only=True):
-    """The manifest: the `name` that the user gave, the file at `path`, and what its audio is relative to.
+    """The manifest: its `name` as given, the file at `path`, and the base of its audio paths.
 
-    `origin` is the absolute path or the URL that it came from; `sources` are files, folders and globs that it
-    was made of.
+    `origin` is the absolute path or the URL that it came from; `sources` are the files, folders and globs
+    that it was built from.
     """
 
     name: str = ""
@@ -49,7 +49,7 @@ class JobManifest(Struct, frozen=True, kw_only=True):
 
 
 class JobModel(Struct, frozen=True, kw_only=True):
-    """The model that the job was last run with."""
+    """The model of the last run."""
 
     name: str = ""
     path: str = ""
@@ -58,7 +58,7 @@ class JobModel(Struct, frozen=True, kw_only=True):
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """job.json. `options` are keys of :class:`RunConfig`, `settings` those that decide a transcript."""
+    """job.json. `options` are keys of :class:`RunConfig`, `settings` those that affect a transcript."""
 
     version: str = ""
     schema: int = int(SCHEMA_VERSION)
@@ -125,14 +125,14 @@ def write_job(
 
 
 def origin_of(manifest: Manifest) -> str | None:
-    """Where a manifest was read from: its absolute path or its URL; None for standard input."""
+    """The origin of a manifest: its absolute path or its URL; None for standard input."""
     if is_remote(manifest.name):
         return manifest.name
     return None if manifest.name == STANDARD_INPUT else _absolute(manifest.name)
 
 
 def absolute_sources(sources: Sequence[str]) -> list[str]:
-    """Files, folders and globs by their absolute paths; URLs as they are."""
+    """Files, folders and globs as absolute paths; URLs unchanged."""
     return [source if scheme_of(source) else _absolute(source) for source in sources]
 
 
@@ -158,21 +158,21 @@ def _versions() -> dict[str, str]:
 
 
 def find_job(root: Path) -> Job | None:
-    """job.json of a folder; None where there is none."""
+    """job.json of a folder, or None."""
     return read_document(root / JOB, Job)
 
 
 def load_job(root: Path) -> Job:
-    """job.json of a data set. Raises ConfigError when there is none, or something else."""
+    """job.json of a data set. Raises ConfigError if it is missing or invalid."""
     check_dataset(root)
     job = find_job(root)
     if job is None:
-        raise ConfigError(f"{root / JOB}: not the description of a job; the next `run` replaces it")
+        raise ConfigError(f"{root / JOB}not a job.json of asr-batch; the next `run` replaces it")
     return job
 
 
 def stored_manifest(job: Job) -> Manifest:
-    """The manifest that a data set was made from. Raises ManifestError (from reading it)."""
+    """The manifest that a data set was made from. Raises ManifestError."""
     kept = job.manifest
     base = Base(kept.base, remote=kept.remote)
     return Manifest(kept.name, Path(kept.path), base, cast(Format, kept.format))

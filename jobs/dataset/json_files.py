@@ -1,7 +1,7 @@
 """The JSON documents of a data set: typed records, replaced atomically, read leniently.
 
-A reader of an older or newer version finds what it knows: fields that are missing have their defaults,
-others are passed over. Text goes through Python's `json`, because paths on Linux need not be UTF-8.
+Readers of older or newer versions find what they know: missing fields have their defaults, others are
+ignored. Text is encoded with Python's `json`, because paths on Linux need not be UTF-8.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _finite(value: Any) -> Any:
 
 
 def read_document(path: Path, kind: type[Document]) -> Document | None:
-    """The record in a JSON file; None where there is none, or something else."""
+    """The record in a JSON file; None if it is missing or invalid."""
     try:
         return msgspec.convert(json.loads(path.read_text(encoding="utf-8")), kind)
     except (OSError, ValueError):

@@ -1,6 +1,6 @@
-"""`summary.json` and the status file: what a run made of its job, and how far it is.
+"""`summary.json` and the status file: the results and the progress of a job.
 
-The fields are part of the output contract (docs/outputs.md): new ones may be added.
+The fields are documented in docs/outputs.md; new ones may be added.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class RowCounts(Struct, frozen=True, kw_only=True):
 
 
 class Gate(Struct, frozen=True):
-    """One condition of the user, and whether it holds."""
+    """One gate of the user, and whether it holds."""
 
     name: str
     limit: float
@@ -58,7 +58,7 @@ class UsedModel(Struct, frozen=True, kw_only=True):
 
 
 class LastRun(Struct, frozen=True, kw_only=True):
-    """What the last run alone did."""
+    """Figures of the last run alone."""
 
     rows: int = 0
     audio_seconds: float = 0.0
@@ -67,7 +67,7 @@ class LastRun(Struct, frozen=True, kw_only=True):
 
 
 class Point(Struct, frozen=True, kw_only=True):
-    """How far the job was after `t` seconds of wall time."""
+    """Progress of the job after `t` seconds of wall time."""
 
     t: float
     audio_seconds: float
@@ -75,7 +75,7 @@ class Point(Struct, frozen=True, kw_only=True):
 
 
 class ReferenceSize(Struct, frozen=True):
-    """Words of all references."""
+    """Number of words of all references."""
 
     reference: int
 
@@ -83,9 +83,9 @@ class ReferenceSize(Struct, frozen=True):
 class Summary(Struct, kw_only=True):
     """summary.json.
 
-    Seconds of audio, speech and decoding are those of all rows that are done; `wall_seconds` sums the runs of
-    the job, `rtfx` is audio by wall seconds. `words`, `wer` and `cer` are there if rows have references.
-    `exit_code` and `finished_at` are None while the job runs.
+    Seconds of audio, speech and decoding cover all finished rows; `wall_seconds` sums the runs of the job,
+    `rtfx` is audio over wall seconds. `words`, `wer` and `cer` exist if rows have references. `exit_code`
+    and `finished_at` are None while the job runs.
     """
 
     version: str = ""
@@ -114,7 +114,7 @@ class Summary(Struct, kw_only=True):
 
 
 class InFlight(Struct, frozen=True):
-    """A piece of a row that a worker has."""
+    """A unit that a worker is processing."""
 
     id: str
     seconds: float
@@ -122,9 +122,9 @@ class InFlight(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """How far a job is. Seconds are audio seconds except `eta`; `share` is of all audio, 0 to 1.
+    """The progress of a job. Seconds are audio seconds except `eta`; `share` is of all audio, 0 to 1.
 
-    `done` are committed rows; `rtfx` is None until a speed can be told.
+    `done` counts committed rows; `rtfx` is None until the speed is known.
     """
 
     rows: int
@@ -140,7 +140,7 @@ class View:
 
 
 class Status(Summary, kw_only=True):
-    """The status file: the summary so far, what is under way, and how far the job is while it runs."""
+    """The status file: the current summary, units in progress, and the progress of a running job."""
 
     in_flight: tuple[InFlight, ...] = ()
     view: View | None = None
@@ -158,5 +158,5 @@ def find_summary(root: Path) -> Summary | None:
 
 
 def find_status(root: Path) -> Status | None:
-    """What the run that holds the folder (or held it last) wrote about itself every few seconds."""
+    """The status that the current or last run wrote every few seconds."""
     return read_document(root / STATUS, Status)

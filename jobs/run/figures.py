@@ -1,4 +1,4 @@
-"""The figures of a run: the clock, the gates, the exit code, and the summary that is made of them."""
+"""The figures of a run: clock, gates, exit code, and the summary made from them."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ class Planner:
             return self._probes.result(future)
         except TimeoutError as error:
             return Look(error="timeout", message=str(error))
-        except Exception as error:  # noqa: BLE001 - a dry run goes on whatever a file does to a decoder
+        except Exception as error:  # noqa: BLE001 - a dry run continues whatever a file does to a decoder
             return Look(error="unreadable", message=repr(error))
 
     def _count(self, item: AudioItem, look: Look) -> None:

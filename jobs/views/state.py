@@ -30,7 +30,7 @@ class Trouble(Struct, frozen=True):
 
 
 class JobState(Struct, frozen=True, kw_only=True):
-    """All that is known from outside; of a new data set that has no job.json yet, the first three fields."""
+    """The externally visible state; of a new data set without job.json, only the first three fields."""
 
     dataset: str
     state: str
@@ -48,7 +48,7 @@ class JobState(Struct, frozen=True, kw_only=True):
 
 
 def job_state(root: Path) -> JobState:
-    """The state of the data set in `root`. Raises ConfigError when there is none."""
+    """The state of the data set in `root`. Raises ConfigError if there is none."""
     running, place = held(root), str(root.absolute())
     if running and not (root / JOB).exists():
         return JobState(dataset=place, state="starting", held_by=holder(root))
@@ -74,7 +74,7 @@ def _ended(told: Status) -> str:
 
 
 def _counted(found: JobState, root: Path, total: int) -> JobState:
-    """The state with what the committed rows say."""
+    """The state with the counts of the committed rows."""
     counts: Counter[str] = Counter()
     errors: Counter[str] = Counter()
     failed: list[Trouble] = []

@@ -1,4 +1,4 @@
-"""Reads on in a thread while what was read is worked on."""
+"""Reads ahead in a thread while earlier items are processed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _END = object()
 
 
 class ReadAhead(Generic[T]):
-    """The items of `source`, at most `most` of them read ahead. What `source` raises is raised in its place.
+    """The items of `source`, reading ahead at most `most`. Exceptions of `source` are raised in order.
 
-    Whoever stops in the middle calls :meth:`close` before what `source` reads from is closed.
+    To stop early, call :meth:`close` before closing the input of `source`.
     """
 
     def __init__(self, source: Iterable[T], most: int) -> None:

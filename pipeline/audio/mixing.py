@@ -39,7 +39,7 @@ _LAYOUTS = {
 _WEAK = 0.1  # power of the mix relative to the louder channel: -10 dB
 _HEARD = 1e-7  # power of an audible channel: -70 dBFS
 _AS_LOUD = 0.5  # power: the first of channels with similar level is used
-_FEW = 8  # channels whose products with each other are cheaper than another pass over the samples
+_FEW = 8  # channels up to which products of channels are cheaper than another pass over the samples
 _FADE = 0.01  # seconds from one mix to the next
 _LOUDEST = 4.0  # full scale is 1; larger values in a float file are no sound, and squares would overflow
 
@@ -120,7 +120,7 @@ def _powers(samples: Float32, mono: Float32, weights: Float32) -> tuple[NDArray[
     """Mean power of each channel and of their mix, without offsets."""
     count = samples.shape[1]
     means = np.full(len(samples), 1 / len(samples), np.float32) @ samples
-    # Squares of an offset would eat the digits, those of nonsense overflow.
+    # Squares of an offset would lose precision, those of invalid samples overflow.
     samples = np.clip(samples - means, -_LOUDEST, _LOUDEST)
     if count > _FEW:
         powers: NDArray[np.float32] = np.einsum("ij,ij->j", samples, samples) / len(samples)

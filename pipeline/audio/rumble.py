@@ -23,8 +23,8 @@ _BETA = 5.0  # Kaiser's: 55 dB
 _SECOND = SAMPLE_RATE
 _SIZE = 18_000  # of the transform: a second and both sides, a product of small primes
 _LOUD, _SHARE = 10**-4.5, 0.1  # power, and share of the power of everything above it
-_GROUP = 20  # samples whose mean is taken for a first look
-_SURE = 0.7  # of the limits: what is weaker at a first look is weaker indeed
+_GROUP = 20  # samples per mean in the first, coarse check
+_SURE = 0.7  # of the limits: what is weaker in the coarse check is certainly below them
 _FADE = SAMPLE_RATE // 20
 _TELLING = SAMPLE_RATE // 4  # minimum samples of a partial second that is judged separately
 
@@ -94,7 +94,7 @@ def _cleaned(around: Samples, before: float | None) -> tuple[Samples, float]:
 
 
 def _suspect(around: Samples, samples: Samples) -> bool:
-    """Whether rumble is loud enough to look closely, by a twentieth of the samples."""
+    """Whether rumble may be loud enough for a full check, from a twentieth of the samples."""
     count = len(around) // _GROUP
     if count < len(_COARSE) + 1:
         return True

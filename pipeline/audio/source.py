@@ -84,9 +84,9 @@ def open_source(source: Source) -> io.BufferedIOBase:
 
 
 class View(io.RawIOBase):
-    """Some bytes of another stream as a file of its own: stretches [first, last) one after the other.
+    """Some bytes of another stream as a file: concatenated stretches [first, last).
 
-    `patches` replaces bytes, by their place in the view.
+    `patches` replaces bytes, by their offset in the view.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class View(io.RawIOBase):
         return len(data)
 
     def _bytes(self, place: int, count: int) -> bytearray:
-        """So many bytes, fewer where the stream below has been cut meanwhile."""
+        """This many bytes, or fewer if the underlying stream has been truncated."""
         data = bytearray()
         index = bisect_right(self._ends, place)
         while len(data) < count:

@@ -92,5 +92,5 @@ def test_a_job_file_that_is_none_says_so(tmp_path):
         load_job(tmp_path)
     (tmp_path / "job.json").write_text('{"manifest": "m.csv"}')
     assert find_job(tmp_path) is None
-    with pytest.raises(ConfigError, match=r"job\.json: not the description of a job"):
+    with pytest.raises(ConfigError, match=r"job\.json: not a job.json of asr-batch"):
         load_job(tmp_path)

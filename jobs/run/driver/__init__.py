@@ -1,1 +1,1 @@
-"""The driver: rows of a feed become units for a pool, and their results rows of a ledger."""
+"""The driver: turns rows of a feed into units for a pool, and their results into rows of a ledger."""

@@ -1,4 +1,4 @@
-"""When finished rows are committed: often enough that little is lost, seldom enough that it costs little."""
+"""Decides when to commit finished rows: often enough to lose little, rarely enough to cost little."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Pace:
 
 
 class Commits:
-    """Commits a ledger so often that commits take `pace.commit_share` of the time at most."""
+    """Commits a ledger as often as `pace.commit_share` of the time allows."""
 
     def __init__(self, ledger: Book, pace: Pace) -> None:
         self._ledger, self._pace = ledger, pace
@@ -54,7 +54,7 @@ class Commits:
         self._cost = 0.0
 
     def if_due(self) -> None:
-        """Commit when it is time, or when many rows wait."""
+        """Commit if it is due, or if many rows wait."""
         pace = self._pace
         pause = min(max(pace.commit_every, self._cost / pace.commit_share), pace.commit_latest)
         if time.monotonic() - self._last >= pause or self._ledger.waiting() >= pace.commit_rows:

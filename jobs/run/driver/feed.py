@@ -185,11 +185,11 @@ class Feed:
         return total if self._ended else math.inf
 
     def _facts(self, future: Future[FileFacts]) -> FileFacts:
-        """What is known of a file; nothing where looking at it failed: its worker meets it and says why."""
+        """The facts of a file; empty after an error, which the worker will then report."""
         try:
             return self._looks.result(future)
         except Exception:
-            log.exception("a file could not be looked at")
+            log.exception("a file could not be examined")
             return FileFacts()
 
     def wait(self, seconds: float) -> None:

@@ -1,1 +1,1 @@
-"""What happens when an NPU fails: the recovery ladder, its parity probe, the CPU that stands in."""
+"""Recovery of a failed NPU: the recovery ladder, its parity probe, the CPU as replacement."""

@@ -1,8 +1,7 @@
-"""When the sound of an AVI file begins: its chunks have no times, so their order among the pictures tells.
+"""The start of the sound in an AVI file, from the order of its chunks, which have no times.
 
-Sound comes half a second before the pictures that it goes with, or with them. Where it first comes after
-more than a second of pictures, it began late. (The format has a field for that, `dwStart`, which writers
-leave at 0.)
+Sound precedes its pictures by half a second, or is stored with them. If it first appears after more than a
+second of pictures, it starts late. (The format has a field for this, `dwStart`, which writers leave at 0.)
 """
 
 from __future__ import annotations
@@ -19,18 +18,18 @@ _ENTRY = np.dtype([("name", "S4"), ("flags", "<u4"), ("place", "<u4"), ("size", 
 
 
 def late_start(reads: ReadsAt, size: int, track: int, pictures: int, rate: float) -> float:
-    """Seconds before the sound of stream `track`, by `rate` frames a second of stream `pictures`."""
+    """Seconds before the sound of stream `track`; stream `pictures` has `rate` frames per second."""
     names = _index(reads, size)
     sound = np.flatnonzero(names == b"%02dwb" % track)
     seen = np.flatnonzero((names == b"%02ddc" % pictures) | (names == b"%02ddb" % pictures))
     if not len(sound) or not len(seen) or not rate or seen[-1] < sound[0]:
-        return 0.0  # where all pictures come first, their order tells nothing
+        return 0.0  # if all pictures come first, the order says nothing
     late = float(np.searchsorted(seen, sound[0]) / rate)
     return late if late > _LATE else 0.0
 
 
 def _index(reads: ReadsAt, size: int) -> np.ndarray:
-    """Names of the chunks in the order of the file's index; none where it has no index."""
+    """Names of the chunks in the order of the file's index; empty without an index."""
     place = 12
     while place + 8 <= size:
         name, length = struct.unpack("<4sI", reads(place, 8))

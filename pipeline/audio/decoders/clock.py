@@ -13,14 +13,14 @@ LONGEST_GAP = 3600.0
 """Maximum gap in seconds that is believed if the container's length does not confirm it."""
 
 _RESTART = -1.0  # a larger jump back is a new recording that follows the old one
-_UNDONE = 1.0  # a jump back that takes back the jump before it but for so much: one of the two is false
+_UNDONE = 1.0  # tolerance of a jump back that undoes the previous jump: one of the two is wrong
 _EXACT = 0.005
 
 
 class Clock:
     """Places frames one after the other. `zero` is the container's time of the file's second 0.
 
-    `restarts` counts the jumps back, `undone` those of them that took back the jump before.
+    `restarts` counts the jumps back, `undone` those that undid the previous jump.
     """
 
     def __init__(self, zero: float, length: float, damage: Damage) -> None:
@@ -59,9 +59,9 @@ class Clock:
         return self.position + jump
 
     def doubt_gaps(self, from_start: bool) -> None:
-        """The file is damaged: what seemed a pause without packets is a hole.
+        """Treat apparent pauses without packets as holes, because the file is damaged.
 
-        `from_start`: so is what lies before the first frame.
+        `from_start`: also what comes before the first frame.
         """
         for start, end in self._gaps:
             if start or from_start:

@@ -73,7 +73,7 @@ class Damage:
         return sum(end - start for start, end in self.holes)
 
     def add(self, start: float, end: float) -> None:
-        """A hole; joined to those that it touches."""
+        """Add a hole; merged with those that it touches."""
         if end <= start:
             return
         later = []

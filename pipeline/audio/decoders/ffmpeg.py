@@ -120,7 +120,7 @@ class FFmpeg:
         """The container's time of second 0; `first` is the time of the first frame."""
         start = (self._container.start_time or 0) / av.time_base
         if self._damaged and self._name == "ogg" and 0.0 < (first or 0.0) <= _LATEST:
-            return 0.0  # its first pages are gone
+            return 0.0  # its first pages are missing
         if self._name == "avi":
             return -self._late()
         if self._name.startswith(_ABSOLUTE) and -1.0 < start <= _LATEST:
@@ -183,14 +183,14 @@ class FFmpeg:
             self._judge(clock, hurt)
 
     def _judge(self, clock: Clock, hurt: bool) -> None:
-        """What the times say, now that all of them are known."""
+        """Evaluate the times once all of them are known."""
         # Packets of ASF have one size and follow each other without a gap.
         asf = self._name.startswith("asf") and len(self._container.streams) == 1
         if hurt or asf:
             clock.doubt_gaps(from_start=self._damaged)
         promised = self.info.promised
         if promised and promised - clock.position <= CUT_SECONDS:
-            self.damage.broken_off = False  # what is missing of its last frame is less than counts
+            self.damage.broken_off = False  # less of its last frame is missing than counts
         self.damage.disordered = clock.undone > 0
         if self._name.startswith(_ABSOLUTE):
             too_long = promised > 0 and cut_short(promised, clock.position)

@@ -27,7 +27,7 @@ def promised_length(container: Any, track: Any, stream: Stream, size: int) -> fl
         return told + max(0.0, float(start * track.time_base)) if told else 0.0
     if name == "mp3":
         return mpeg.promised_seconds(_head(stream, size))
-    # A damaged FLV file seems to have more tracks of audio than the one it can have.
+    # a damaged FLV file may seem to have several audio tracks; it can have only one
     alone = not container.streams.video if name == "flv" else len(container.streams) == 1
     if name.startswith("asf") and alone:
         return _asf_seconds(_head(stream, size))

@@ -38,13 +38,13 @@ _USUAL = {6: "5.1", 8: "7.1"}  # FLAC, Ogg and WAV without a mask: the order of 
 _CHUNKS = frozenset(
     {b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"fact", b"PEAK", b"smpl", b"iXML", b"afsp", b"JUNK"}
 )
-_CAF_CHUNK, _CAF_EDITS = 12, 4  # bytes of name and size; of the number that stands before the sound
+_CAF_CHUNK, _CAF_EDITS = 12, 4  # bytes of name and size; of the number before the samples
 _VERIFIED_FROM = 600.0  # seconds from which the last sample is checked before a file counts as seekable
 
 
 @dataclass(frozen=True, slots=True)
 class Unclosed:
-    """The bytes [first, last) of a file with some of them replaced, by their places among these."""
+    """The bytes [first, last) of a file, with patches by offset."""
 
     first: int
     last: int
@@ -181,10 +181,10 @@ def _tag(reads: ReadsAt, size: int) -> int:
 
 
 def unclosed(reads: ReadsAt, size: int) -> Unclosed | None:
-    """What to read of a file whose writer could not finish its header, and bytes to put there.
+    """The bytes to read of a file with an unfinished header, and patches for it.
 
-    That of a WAV or CAF file, killed or writing into a pipe. None if the header has a length. With a
-    data size of 0 libsndfile treats the file as empty.
+    Applies to WAV and CAF files whose writer was killed or wrote to a pipe. None if the header has a
+    length. With a data size of 0, libsndfile treats the file as empty.
     """
     head = reads(0, 4)
     if head == b"caff":
@@ -199,8 +199,8 @@ def unclosed(reads: ReadsAt, size: int) -> Unclosed | None:
 
 
 def _unclosed_caf(reads: ReadsAt, size: int) -> Unclosed | None:
-    """As `unclosed`. SoX, which cannot go back in a pipe, writes its header three times: twice before the
-    sound, and behind it.
+    """See `unclosed`. In a pipe, SoX writes its header three times: twice before the samples, and once
+    after them.
     """
     place = 8
     while place + _CAF_CHUNK <= size:

@@ -1,7 +1,7 @@
-"""MPEG transport streams (ISO/IEC 13818-1): whether all packets of a track are there, by their counters.
+"""MPEG transport streams (ISO/IEC 13818-1): whether all packets of a track exist, by their counters.
 
-FFmpeg passes over packets that have lost their sync byte without a word, and its times jump there as they do
-where a broadcast had no sound.
+FFmpeg silently skips packets that have lost their sync byte, and its times then jump as they do where a
+broadcast had no sound.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from asr_batch.pipeline.audio.source import ReadsAt
 _SYNC = 0x47
 _PACKET = 188  # bytes
 _FLAVOURS = (188, 192, 204)  # bytes from one packet to the next
-_CERTAIN = 4  # sync bytes in a row that tell the flavour
+_CERTAIN = 4  # consecutive sync bytes that identify the flavour
 _AT_ONCE = 1 << 14  # packets
 _PES_HEAD = 6  # bytes before those that its length counts
 
 
 @dataclass(slots=True)
 class TsTrack:
-    """`whole`: no packet is missing or damaged. `broken_off`: the last one, or its sound, lacks its end."""
+    """`whole`: no packet is missing or damaged. `broken_off`: the last packet, or its sound, is
+    incomplete.
+    """
 
     whole: bool = True
     broken_off: bool = False
@@ -31,14 +33,14 @@ class TsTrack:
 
 @dataclass(slots=True)
 class _Unit:
-    """The last unit (PES) of the track: bytes by its header (0: it does not tell), bytes that came."""
+    """The last unit (PES) of the track: bytes by its header (0: unknown), bytes received."""
 
     wanted: int = 0
     held: int = 0
 
 
 def scan(reads: ReadsAt, size: int, pid: int) -> TsTrack:
-    """Look at every packet of the track with this id."""
+    """Scan every packet of the track with this id."""
     found = TsTrack()
     flavour = _flavour(reads)
     if flavour is None:
@@ -61,7 +63,7 @@ def scan(reads: ReadsAt, size: int, pid: int) -> TsTrack:
 
 
 def _flavour(reads: ReadsAt) -> tuple[int, int] | None:
-    """Where the first packet begins, and how far it is to the next."""
+    """Offset of the first packet, and the distance to the next."""
     head = reads(0, _CERTAIN * max(_FLAVOURS))
     for length in _FLAVOURS:
         for begin in range(length):
@@ -81,8 +83,8 @@ def _pids(packets: NDArray[np.uint8]) -> NDArray[np.int32]:
 
 
 def _counted(own: NDArray[np.uint8], before: int) -> tuple[int, bool]:
-    """The last counter, and whether each is the one before plus one (or the same: sent twice)."""
-    own = own[own[:, 3] & 0x10 != 0]  # those without payload do not count
+    """The last counter, and whether each is the previous one plus one (or the same: sent twice)."""
+    own = own[own[:, 3] & 0x10 != 0]  # packets without payload do not count
     if not len(own):
         return before, True
     counters = own[:, 3].astype(np.int32) & 15
@@ -92,7 +94,7 @@ def _counted(own: NDArray[np.uint8], before: int) -> tuple[int, bool]:
 
 
 def _follow(own: NDArray[np.uint8], unit: _Unit) -> None:
-    """Bytes of the unit that begins last in these packets, or goes on in them."""
+    """Bytes of the unit that begins last in these packets, or continues in them."""
     starts = np.flatnonzero(own[:, 1] & 0x40)
     if len(starts):
         own = own[starts[-1] :]
@@ -104,7 +106,7 @@ def _follow(own: NDArray[np.uint8], unit: _Unit) -> None:
 
 
 def _begin(own: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Where the payload of each packet begins, behind the adaptation field."""
+    """Start of each packet's payload, after the adaptation field."""
     field = np.where(own[:, 3] & 0x20 != 0, own[:, 4].astype(np.int32) + 1, 0)
     begin: NDArray[np.int32] = np.minimum(4 + field, _PACKET).astype(np.int32)
     return begin

@@ -130,7 +130,7 @@ def _chain(source: Source, pages: OggPages) -> Decoder:
 
 
 def _of_view(source: Source, stretches: Sequence[tuple[int, int]], damaged: bool) -> ffmpeg.FFmpeg:
-    """FFmpeg on some of the file's bytes."""
+    """FFmpeg on a part of the file's bytes."""
     stream = open_source(source)
     try:
         seen = View(stream, stretches)

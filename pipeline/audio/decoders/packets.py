@@ -51,7 +51,7 @@ class Packet:
 class _Watch:
     """Raises ItemError (`timeout`) if a packet took more than `PATIENCE` of processor time.
 
-    Its clock is a system call, so it is asked once a second; the other one costs nothing.
+    Its clock is a system call, so it is read once a second; the other clock costs nothing.
     """
 
     def __init__(self) -> None:
@@ -59,13 +59,13 @@ class _Watch:
         self._used = time.thread_time()
 
     def check(self) -> None:
-        """Behind a packet."""
-        waited = time.monotonic() - self._began > PATIENCE  # for a slow disk, perhaps
+        """Check after a packet."""
+        waited = time.monotonic() - self._began > PATIENCE  # perhaps waiting for a slow disk
         if waited and time.thread_time() - self._used > PATIENCE:
             raise ItemError("timeout", f"its decoder makes no progress for {PATIENCE:g} s")
 
     def restart(self) -> None:
-        """Before the next one."""
+        """Restart before the next packet."""
         self._began = time.monotonic()
         if self._began - self._asked > 1.0:
             self._asked, self._used = self._began, time.thread_time()
@@ -74,8 +74,8 @@ class _Watch:
 class Packets:
     """Reads and decodes packet by packet.
 
-    `damaged` is set when something was lost and reset by the caller; `whole` is False where bytes are known
-    to be missing; at the end `broken_off` tells whether the file ends inside a packet. Raises ItemError
+    `damaged` is set when something was lost, and reset by the caller; `whole` is False if bytes are known
+    to be missing; at the end, `broken_off` tells whether the file ends inside a packet. Raises ItemError
     (`timeout`) if the decoder makes no progress.
     """
 
@@ -83,7 +83,7 @@ class Packets:
         self._container, self._track, self._stream, self._size = container, track, stream, size
         self._format = container.format.name
         name = str(track.codec_context.name)
-        self._base = float(track.time_base or 0)  # seconds of a tick; a new fraction for each packet is slow
+        self._base = float(track.time_base or 0)  # seconds per tick; a new fraction for each packet is slow
         self._zeros_count = not name.startswith(_ZEROS_ARE_SOUND)
         self.damaged = False
         self.broken_off = False
@@ -237,7 +237,7 @@ class Packets:
         return (self.damaged or self._complained) and self._lengthless
 
     def _torn_tail(self) -> bool:
-        """Whether bytes of sound are left behind the last of bare frames."""
+        """Whether bytes of sound are left after the last bare frame."""
         if self._format not in _FRAMED or self._end is None or not self._bytes:
             return False
         left = self._size - (self._place if self._reads is not None else self._end)

@@ -1,7 +1,8 @@
-"""Blocks of a WavPack file: its decoder stops where one is damaged, though each says which samples it holds.
+"""Finds damaged blocks of a WavPack file, at which its decoder stops, although each block has its sample
+index.
 
-Header of a block (WavPack's format description): `wvpk`, bytes behind these 8, version, number of samples of
-the file, index of the block's first sample, number of its samples, flags, checksum.
+Header of a block (WavPack's format description): `wvpk`, bytes after these 8, version, number of samples
+of the file, index of the block's first sample, number of its samples, flags, checksum.
 """
 
 from __future__ import annotations
@@ -12,21 +13,22 @@ from asr_batch.pipeline.audio.source import ReadsAt
 
 _HEAD = struct.Struct("<4sIHxxIIIII")
 _NAME = b"wvpk"
-_LEAST, _MOST = 24, 1 << 20  # bytes behind the first 8
+_LEAST, _MOST = 24, 1 << 20  # bytes after the first 8
 _VERSIONS = range(0x402, 0x411)
 _STEP = 1 << 20
-_LATEST = 1 << 24  # samples by which a block may lie behind the one before it
+_LATEST = 1 << 24  # samples by which a block may follow the previous one late
 
 
 def is_wavpack(head: bytes) -> bool:
-    """Whether a file begins as WavPack files do."""
+    """Whether a file begins like a WavPack file."""
     return head[:4] == _NAME
 
 
 def whole_blocks(reads: ReadsAt, size: int) -> tuple[tuple[int, int], ...]:
-    """Stretches [first, last) of bytes in which one whole block follows another; one if nothing is amiss.
+    """Stretches [first, last) of bytes with consecutive whole blocks; a single one if the file is
+    undamaged.
 
-    Behind the last block may be tags; a block that the file's end cuts off is left out.
+    Tags after the last block are kept; a block truncated by the end of the file is left out.
     """
     stretches: list[tuple[int, int]] = []
     place = first = 0
@@ -45,14 +47,16 @@ def whole_blocks(reads: ReadsAt, size: int) -> tuple[tuple[int, int], ...]:
 
 
 def _block(reads: ReadsAt, place: int, size: int, sample: int) -> tuple[int, int]:
-    """The byte and the sample behind the block at `place`; zeros where there is none that can follow."""
+    """The offset and sample index after the block at `place`; zeros if no block can follow."""
     head = reads(place, _HEAD.size)
     if len(head) < _HEAD.size:
         return 0, 0
     name, length, version, _, index, count, _, _ = _HEAD.unpack(head)
     last = place + 8 + length
     good = name == _NAME and _LEAST <= length <= _MOST and version in _VERSIONS and last <= size
-    follows = sample == 0 or -count <= index - sample <= _LATEST  # those of more channels begin alike
+    follows = (
+        sample == 0 or -count <= index - sample <= _LATEST
+    )  # blocks of further channels begin in the same way
     return (last, index + count) if good and follows else (0, 0)
 
 
