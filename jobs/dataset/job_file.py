@@ -167,7 +167,7 @@ def load_job(root: Path) -> Job:
     check_dataset(root)
     job = find_job(root)
     if job is None:
-        raise ConfigError(f"{root / JOB}not a job.json of asr-batch; the next `run` replaces it")
+        raise ConfigError(f"{root / JOB}: not a job.json of asr-batch; the next `run` replaces it")
     return job
 
 
