@@ -22,10 +22,11 @@ from asr_batch.pipeline.windows import spans as split
 from asr_batch.workers import desk, worker
 from asr_batch.workers.cluster import actor as ray_actor
 from asr_batch.workers.cluster import actors as ray_actors
-from asr_batch.workers.cluster import node, supervisor
 from asr_batch.workers.cluster import pool as ray_pool
+from asr_batch.workers.cluster import supervisor
 from asr_batch.workers.cluster.actors import Actors
-from asr_batch.workers.cluster.node import Machine, Node, Setup
+from asr_batch.workers.cluster.nodes import node
+from asr_batch.workers.cluster.nodes.node import Machine, Node, Setup
 from asr_batch.workers.cluster.supervisor import Supervisor
 from asr_batch.workers.cluster.unit_queue import UnitQueue
 from asr_batch.workers.pool import UnitDone, WorkerSpec

@@ -16,9 +16,9 @@ from asr_batch.models.hailo.doctor import diagnose, tools
 from asr_batch.models.whisper.kernels import library as kernels
 from asr_batch.workers import facts
 from asr_batch.workers.cluster import connection, preflight
-from asr_batch.workers.cluster.node import Node
-from asr_batch.workers.cluster.nodes import ClusterNodes
-from asr_batch.workers.cluster.preparation import Preparation, Prepared
+from asr_batch.workers.cluster.nodes.membership import ClusterNodes
+from asr_batch.workers.cluster.nodes.node import Node
+from asr_batch.workers.cluster.nodes.preparation import Preparation, Prepared
 from asr_batch.workers.pool import WorkerSpec
 
 PACKAGES = ("asr-batch", "ray", "onnxruntime", "numpy", "soundfile", "av", "soxr", "pyarrow", "click")

@@ -9,7 +9,7 @@ from worker_fakes import unit
 from asr_batch.models.recognizer import ModelInfo
 from asr_batch.workers.cluster.actor import Actor
 from asr_batch.workers.cluster.file_transfer import FileTransfer
-from asr_batch.workers.cluster.node import Machine, Node
+from asr_batch.workers.cluster.nodes.node import Machine, Node
 from asr_batch.workers.cluster.unit_queue import UnitQueue
 
 INFO = ModelInfo("fake", "fake", "/m", "0" * 64, "fp32", 10.0)

@@ -13,11 +13,12 @@ from asr_batch.manifests.records import SpanResult
 from asr_batch.models.recognizer import ModelInfo
 from asr_batch.workers import desk
 from asr_batch.workers.advance import Advance
-from asr_batch.workers.cluster import node as node_module
-from asr_batch.workers.cluster import pulse, supervisor, suspicions
+from asr_batch.workers.cluster import supervisor, suspicions
 from asr_batch.workers.cluster.actors import Actors
-from asr_batch.workers.cluster.node import Machine, Node, Setup
-from asr_batch.workers.cluster.pulse import Pulse
+from asr_batch.workers.cluster.nodes import node as node_module
+from asr_batch.workers.cluster.nodes import pulse
+from asr_batch.workers.cluster.nodes.node import Machine, Node, Setup
+from asr_batch.workers.cluster.nodes.pulse import Pulse
 from asr_batch.workers.cluster.supervisor import Supervisor
 from asr_batch.workers.cluster.unit_queue import UnitQueue
 from asr_batch.workers.pool import MAX_FAILURES, UnitsLost, WorkerSpec

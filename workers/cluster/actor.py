@@ -14,7 +14,7 @@ from asr_batch.manifests.records import Unit
 from asr_batch.models.recognizer import ModelInfo
 from asr_batch.workers.advance import Advance, Key
 from asr_batch.workers.cluster.file_transfer import FileTransfer, folder_of, must_send
-from asr_batch.workers.cluster.node import Node
+from asr_batch.workers.cluster.nodes.node import Node
 from asr_batch.workers.desk import Desk
 from asr_batch.workers.file_stamp import stamp
 from asr_batch.workers.pool import SLICE, LostReason, PoolEvent, UnitDone, UnitsLost, WorkerSpec

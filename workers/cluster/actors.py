@@ -11,7 +11,7 @@ from typing import Any
 from asr_batch.workers import sizing
 from asr_batch.workers.cluster.actor import Actor
 from asr_batch.workers.cluster.file_transfer import FileTransfer
-from asr_batch.workers.cluster.node import Node, Setup
+from asr_batch.workers.cluster.nodes.node import Node, Setup
 from asr_batch.workers.host import WorkerHost
 from asr_batch.workers.pool import WorkerSpec
 

@@ -14,9 +14,9 @@ from asr_batch.workers import sizing
 from asr_batch.workers.cluster import connection, preflight
 from asr_batch.workers.cluster.actors import Actors
 from asr_batch.workers.cluster.connection import Connection
-from asr_batch.workers.cluster.node import Setup
-from asr_batch.workers.cluster.nodes import ClusterNodes, Nodes, ThisMachine, machine_of
-from asr_batch.workers.cluster.preparation import Preparation
+from asr_batch.workers.cluster.nodes.membership import ClusterNodes, Nodes, ThisMachine, machine_of
+from asr_batch.workers.cluster.nodes.node import Setup
+from asr_batch.workers.cluster.nodes.preparation import Preparation
 from asr_batch.workers.cluster.supervisor import Supervisor
 from asr_batch.workers.cluster.unit_queue import UnitQueue
 from asr_batch.workers.pool import SLICE, NodeStatus, PoolEvent, WorkerSpec

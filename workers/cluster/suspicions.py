@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from asr_batch.manifests.records import Unit
-from asr_batch.workers.cluster.node import Node
-from asr_batch.workers.cluster.pulse import SILENCE
+from asr_batch.workers.cluster.nodes.node import Node
+from asr_batch.workers.cluster.nodes.pulse import SILENCE
 from asr_batch.workers.pool import PoolEvent, UnitsLost
 
 

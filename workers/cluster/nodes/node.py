@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from asr_batch.workers.cluster.pulse import Pulse
+from asr_batch.workers.cluster.nodes.pulse import Pulse
 from asr_batch.workers.desk import Desk
 from asr_batch.workers.pool import MAX_FAILURES, NodeStatus
 from asr_batch.workers.status import node_status

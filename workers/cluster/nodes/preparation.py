@@ -14,8 +14,8 @@ from asr_batch.manifests.errors import AsrBatchError
 from asr_batch.models.hailo.api import wants_npu
 from asr_batch.workers import facts, model_folders, sizing
 from asr_batch.workers.cluster.faults import why_not_prepared
-from asr_batch.workers.cluster.node import Machine, Setup
-from asr_batch.workers.cluster.node_agent import NodeAgent
+from asr_batch.workers.cluster.nodes.agent import NodeAgent
+from asr_batch.workers.cluster.nodes.node import Machine, Setup
 from asr_batch.workers.pool import WorkerSpec
 
 ANSWER = 60.0

@@ -16,9 +16,9 @@ from typing import Any, Protocol, TypeVar
 
 from asr_batch.manifests.errors import WorkerFatalError
 from asr_batch.workers.cluster.faults import why_not_prepared
-from asr_batch.workers.cluster.node import Machine, Node, Setup
-from asr_batch.workers.cluster.preparation import ANSWER, Preparation, Prepared
-from asr_batch.workers.cluster.pulse import PULSE, SILENCE, Pulse
+from asr_batch.workers.cluster.nodes.node import Machine, Node, Setup
+from asr_batch.workers.cluster.nodes.preparation import ANSWER, Preparation, Prepared
+from asr_batch.workers.cluster.nodes.pulse import PULSE, SILENCE, Pulse
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
