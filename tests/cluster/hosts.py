@@ -24,6 +24,7 @@ FAST = {
     "RAY_grpc_client_keepalive_time_ms": "10000",
     "RAY_grpc_client_keepalive_timeout_ms": "5000",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
+    "RAY_raylet_start_wait_time_s": "120",  # on a busy machine
     "RAY_raylet_liveness_self_check_interval_ms": "5000",
     "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL": "minor",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -122,7 +123,7 @@ class Host:
         command = [sys.executable, *starter, *where, *fixed, *words]
         self.ray = self.popen(command, stdout=log, stderr=log)
 
-    def await_ray(self, seconds: float = 60) -> None:
+    def await_ray(self, seconds: float = 150) -> None:
         """Wait until this host's raylet runs and has found the head."""
         until = time.monotonic() + seconds
         while "Ray runtime started" not in (self.folder / "ray.log").read_text():

@@ -48,7 +48,7 @@ def test_a_mismatch_is_one_sentence_and_no_silence(head, tmp_path):
     assert said.count("\n") <= 2
     assert f"this machine Ray {RAY} on Python {PYTHON}; install the same Ray" in said
     assert "the cluster runs Ray 2.58.1" in said or "on Python 3.9.2," in said
-    assert took < 8  # Ray alone is silent for 20 s; docs/cluster.md has what was measured
+    assert took < 18  # Ray alone is silent for 20 s; docs/cluster.md has what was measured, 1.5 s
 
 
 @pytest.mark.parametrize("head", [(RAY, f"{MINOR}.99")], ids=["patch"], indirect=True)
