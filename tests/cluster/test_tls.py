@@ -66,16 +66,16 @@ def test_a_job_over_tls_and_nothing_without_it(hosts, tmp_path):
     rows = "\n".join(f"{ROOT}/examples/telephone.wav,{n / 1000}" for n in range(12))
     (tmp_path / "manifest.csv").write_text(f"audio,start\n{rows}\n")
     out = tmp_path / "out"
-    words = ["run", str(tmp_path / "manifest.csv"), "--out", str(out), "--address", "auto", "--quiet"]
+    words = ["run", str(tmp_path / "manifest.csv"), "--address", "auto", "--quiet", "--out"]
     for host in hosts.others:
         host.hide(ROOT / "examples")  # so that audio travels too
-    hosts.head.run([sys.executable, "-m", "asr_batch.jobs", *words], timeout=120)
+    hosts.head.run([sys.executable, "-m", "asr_batch.jobs", *words, str(out)], timeout=120)
     hosts.head.run([sys.executable, "-m", "asr_batch.jobs", "verify", str(out)])
     told = hosts.others[0].run([sys.executable, "-c", SCRIPT, hosts.head.address, str(tmp_path / "ca.crt")])
     assert "TLSv1." in told
     plain = dict.fromkeys(settings(tmp_path), "")
     job = hosts.head.popen(
-        [sys.executable, "-m", "asr_batch.jobs", *words],
+        [sys.executable, "-m", "asr_batch.jobs", *words, str(tmp_path / "other")],
         plain,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
