@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,19 @@ from asr_batch.models.store.store import Store
 ROOT = Path(__file__).resolve().parent.parent
 REAL = ("tiny.en", "base")
 """Real weights that tests use, as `make real-models` puts them into `.cache/real`."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nobodys_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A home folder without models and settings: those of whoever runs the tests must change no result."""
+    with pytest.MonkeyPatch.context() as patch:
+        pip = Path("~/.config/pip/pip.conf").expanduser()
+        if pip.is_file() and "PIP_CONFIG_FILE" not in os.environ:
+            patch.setenv("PIP_CONFIG_FILE", str(pip))
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+            patch.delenv(name, raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from asr_batch.manifests import environment
 from asr_batch.manifests.errors import RetryableError
 
 CHUNK = 16 << 20
@@ -20,7 +21,7 @@ CHUNK = 16 << 20
 
 def cache_folder() -> Path:
     """Folder of the models that this machine has received."""
-    return Path.home() / ".cache" / "asr-batch" / "received"
+    return environment.cache_folder() / "asr-batch" / "received"
 
 
 def files(folder: Path) -> list[tuple[str, Path]]:
