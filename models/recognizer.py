@@ -8,6 +8,7 @@ with the `key` of its request; every submitted request comes back exactly once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -56,6 +57,8 @@ class DecodeOptions:
     None: as many as the model's context allows. `cpu_encoder`: encode on the CPU even if there is an NPU.
     `plain` decodes exactly like `transformers.generate` (greedy, `<|notimestamps|>`, suppressing only the
     ids in generation_config).
+    `search_below`: if the mean log-probability of a text is lower, a beam search looks for another one, and
+    the more likely text is kept (models with `beam`).
     """
 
     language: str | None = None
@@ -71,6 +74,7 @@ class DecodeOptions:
     suppress_first_eot: bool | None = None
     cpu_encoder: bool = False
     plain: bool = False
+    search_below: float = -math.inf
 
 
 @dataclass(frozen=True, slots=True)

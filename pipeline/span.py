@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
@@ -17,6 +18,7 @@ from asr_batch.pipeline.guards import DecodeRequest
 from asr_batch.pipeline.language.vote import Answer
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import Stretch
+from asr_batch.pipeline.thresholds import UNSURE
 from asr_batch.pipeline.track import Track
 from asr_batch.pipeline.windows.boundaries import plain_boundary, quiet_boundary
 
@@ -168,7 +170,13 @@ class SpanRun:
             timestamps=options.timestamps,
             word_timestamps=options.word_timestamps and "word_timestamps" in self._model.capabilities,
             beam_size=options.beam_size,
+            search_below=UNSURE if self._searches() else -math.inf,
         )
+
+    def _searches(self) -> bool:
+        """Whether an unlikely text is looked for once more by beam search."""
+        options = self._options
+        return "beam" in self._model.capabilities and options.beam_size == 1 and not options.plain
 
     def _close_finished(self, node: str) -> None:
         """Write the track to the ledger once all its windows are resolved."""

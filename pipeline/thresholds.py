@@ -78,6 +78,10 @@ ASKED_FOR = 0.35
 """Share of the missing seconds that text for a gap must take to say; words at its edges are decoded twice."""
 
 # Further decodings.
+UNSURE = -0.2
+"""Mean log-probability below which a beam search looks for a more likely text. Below -0.3 it gains half as
+much at 0.4 times the cost, below -0.15 a tenth more at 1.3 times the cost (docs/retries.md)."""
+
 PAUSE = 0.25
 """Seconds of a pause between two utterances; the shortest pause between joined clips."""
 

@@ -48,6 +48,14 @@ SLOTS = 16
 size.
 """
 
+SEARCHED = 5
+"""Beams of a search for a more likely text (openai/whisper's `beam_size`)."""
+
+_WHOLE = 0.8
+"""Share of the tokens of a text that a text found in its place must have. Without this condition the word
+error rate of whisper-base (10 s, even human clips) falls by 0.6, with 0.8 by 0.8, with 0.9 by 0.5.
+"""
+
 _BRIEF, _SURE = 6 * SAMPLE_RATE, 0.9
 """Windows with fewer samples and a lower probability of the most likely language are padded to the model's
 length for language detection: of 380 human clips base then detects 356 correctly (as many as if all short
@@ -117,6 +125,7 @@ class CompiledWhisper:
         self._info = describe(bundle, config, self._encoder, options, slots)
         self._finished: list[WindowResult] = []
         self._started = 0
+        self._searches: dict[int, BeamSearch] = {}
         self._aligner: WordAligner | None = None
         self._open_listener = partial(self._engine.decoder.listener, threads)
 
@@ -182,16 +191,36 @@ class CompiledWhisper:
             self._engine.install(slot, ready.heard)
 
     def _search(self, slot: Slot, job: _Job, cross: Heard) -> WindowResult:
-        width = job.request.options.beam_size
-        job.decoding = BeamSearch(self._engine, self._rules, self._config.eot, width).run(slot, cross)
-        return self._result(job, None, cross)
+        found = self._beams(job.request.options.beam_size).run(slot, cross)
+        job.decoding = found.decoding
+        return self._result(job, None, cross, found.listened)
+
+    def _beams(self, width: int) -> BeamSearch:
+        if width not in self._searches:
+            self._searches[width] = BeamSearch(self._engine, self._rules, self._config.eot, width)
+        return self._searches[width]
 
     def _finish(self, slot: Slot) -> WindowResult:
         job: _Job = slot.extra
         error = "the decoder gave NaN" if slot.decoding.broken else None
-        result = self._result(job, error, self._engine.cross_of(slot), slot.listened)
+        cross = self._engine.cross_of(slot)
+        result = self._result(job, error, cross, self._settled(slot, job, cross))
         self._engine.release(slot)
         return result
+
+    def _settled(self, slot: Slot, job: _Job, cross: Heard) -> Sequence[Float32]:
+        """The attention of the text that is kept: of an unlikely text and what a beam search finds over the
+        same audio, the more likely one.
+        """
+        first, options = slot.decoding, job.request.options
+        if first.broken or not first.tokens or not first.avg_logprob < options.search_below:
+            return slot.listened
+        again = replace(slot, decoding=self._rules.start(options, first.prompt), fed=0, listened=[])
+        found = self._beams(SEARCHED).run(again, cross)
+        if not _better(found.decoding, first):
+            return slot.listened
+        job.decoding = found.decoding
+        return found.listened
 
     def _words(self, job: _Job, cross: Heard) -> tuple[TimedWord, ...]:
         if self._aligner is None:
@@ -260,3 +289,11 @@ class CompiledWhisper:
         self._feed.clear()
         self._engine.close()
         self._encoder.close()
+
+
+def _better(found: Decoding, first: Decoding) -> bool:
+    """Whether a search found a more likely text. A much shorter one may have ended early: words that are
+    missing do not lower the mean log-probability.
+    """
+    whole = first.truncated or len(found.tokens) >= _WHOLE * len(first.tokens)
+    return whole and found.avg_logprob > first.avg_logprob

@@ -37,10 +37,11 @@ class FakeRecognizer:
         shuffled: bool = False,
         languages: tuple[str, ...] = ("en",),
         window: float = 10.0,
+        can: frozenset[str] = frozenset({"temperature", "language_detection"}),
     ) -> None:
         self.info = ModelInfo(
             "fake", "fake", "", "0" * 64, "fp32", window, languages=languages, batch=batch,
-            capabilities=frozenset({"temperature", "language_detection"}),
+            capabilities=can,
         )  # fmt: skip
         self.speak = speak
         self.shuffled = shuffled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ import soxr
 from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import DecodeOptions, LoadOptions, WindowRequest, WindowResult
 from asr_batch.models.whisper.engine.words import split_words, token_starts
+from asr_batch.models.whisper.recognizer import _better
+from asr_batch.models.whisper.rules import Decoding
+from asr_batch.pipeline.text.words import words_of
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "models" / "bundled" / "nano.en"
@@ -112,6 +116,33 @@ def test_one_beam_is_greedy_and_order_does_not_matter_beside_beams() -> None:
         [WindowRequest(i, c, DecodeOptions(beam_size=1 + 2 * (i > 0))) for i, c in enumerate(clips)], 2
     )
     assert mixed[0].tokens == alone.tokens
+
+
+def test_an_unlikely_text_gives_way_to_a_likelier_one_of_a_search() -> None:
+    clips = [clip[: 16000 * 3] for clip in windows(6, seed=7)]
+    rng = np.random.default_rng(1)
+    clips = [clip + rng.normal(0, 0.02, len(clip)).astype(np.float32) for clip in clips]
+    greedy = decode([WindowRequest(i, c, DecodeOptions()) for i, c in enumerate(clips)], 4)
+    never = DecodeOptions(search_below=-50.0)
+    always = DecodeOptions(search_below=1.0)
+    same = decode([WindowRequest(i, c, never) for i, c in enumerate(clips)], 4)
+    found = decode([WindowRequest(i, c, always) for i, c in enumerate(clips)], 4)
+    alone = [decode([WindowRequest(0, c, always)], 1)[0] for c in clips]
+    assert [same[i].tokens for i in range(6)] == [greedy[i].tokens for i in range(6)]
+    assert [found[i].tokens for i in range(6)] == [one.tokens for one in alone]
+    assert all(found[i].avg_logprob >= greedy[i].avg_logprob for i in range(6))
+    assert any(found[i].tokens != greedy[i].tokens for i in range(6))
+    assert all([p.text for p in found[i].places] == words_of(found[i].text) for i in range(6))
+
+
+def test_a_search_that_ends_early_is_not_believed() -> None:
+    first = Decoding(DecodeOptions(), (1,), 100, tokens=[5] * 10, logprob=-5.0)
+    short = Decoding(DecodeOptions(), (1,), 100, tokens=[5] * 7, logprob=-0.8)
+    whole = Decoding(DecodeOptions(), (1,), 100, tokens=[5] * 8, logprob=-0.9)
+    assert not _better(short, first)
+    assert _better(whole, first)
+    assert _better(short, replace(first, truncated=True))
+    assert not _better(first, first)
 
 
 def test_path_enters_each_token_where_its_attention_is() -> None:

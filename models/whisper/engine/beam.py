@@ -8,17 +8,27 @@ token limit; the winner has the highest mean log-probability.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from asr_batch.models.whisper.alignment import GROUP
 from asr_batch.models.whisper.engine.choose import FastRules
 from asr_batch.models.whisper.engine.decoder import Heard
 from asr_batch.models.whisper.engine.slots import DecoderEngine, Slot
+from asr_batch.models.whisper.engine.vocabulary import Scores
 from asr_batch.models.whisper.rules import Decoding
 
 Float32 = NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class Beam:
+    """A text, and where in the window the decoder listened for each token of it and end-of-text, [groups]."""
+
+    decoding: Decoding
+    listened: list[Float32] = field(default_factory=list)
 
 
 class BeamSearch:
@@ -29,57 +39,68 @@ class BeamSearch:
         self._reader = engine.reading(width, 64)
         self._buffers = self._reader.buffers
 
-    def run(self, slot: Slot, cross: Heard) -> Decoding:
+    def run(self, slot: Slot, cross: Heard) -> Beam:
         """The winner for `cross`, starting from the slot's prompt."""
         for row in range(self._width):
             self._buffers.put(row, cross)
-        rows = self._feed_prompt(slot)
-        beams, finished = [slot.decoding], list[Decoding]()
-        length = len(slot.decoding.prompt)
+        scores = self._feed_prompt(slot)
+        beams, finished = [Beam(slot.decoding)], list[Beam]()
+        length, groups = len(slot.decoding.prompt), -(-cross.positions // GROUP)
         while True:
-            beams, parents, ended = self._extend(beams, rows[: len(beams)])
+            beams, parents, ended = self._extend(beams, scores, groups)
             finished += ended
-            if len(finished) >= self._width or not beams or len(beams[0].tokens) >= beams[0].limit:
+            if len(finished) >= self._width or not beams or _at_limit(beams[0].decoding):
                 break
             self._buffers.reorder(parents, length)
-            rows = self._reader.step([beam.last for beam in beams], [length] * len(beams)).rows()
+            scores = self._reader.step([beam.decoding.last for beam in beams], [length] * len(beams))
             length += 1
         return self._best(finished, beams)
 
-    def _feed_prompt(self, slot: Slot) -> Float32:
-        rows: Float32 = np.zeros((0, 0), np.float32)
+    def _feed_prompt(self, slot: Slot) -> Scores:
+        """Scores of the first token. One row is fed: the beams that grow from it take its cache over."""
+        scores = Scores((), np.zeros(0))
         for at, token in enumerate(slot.decoding.prompt):
-            rows = self._reader.step([token] * self._width, [at] * self._width).rows()
+            scores = self._reader.step([token], [at])
             if at == slot.sot:
-                self._rules.begin(slot.decoding, rows[0])
-        return rows
+                self._rules.begin(slot.decoding, scores.rows()[0])
+        return scores
 
     def _extend(
-        self, beams: list[Decoding], rows: Float32
-    ) -> tuple[list[Decoding], list[int], list[Decoding]]:
+        self, beams: list[Beam], scores: Scores, groups: int
+    ) -> tuple[list[Beam], list[int], list[Beam]]:
         """The next beams, the parent row of each, and the finished texts."""
-        logprobs = self._rules.allowed(beams, rows)
+        listened = self._reader.stepper.attended[: len(beams), 0, :groups].copy()
+        best = self._rules.likeliest([beam.decoding for beam in beams], scores, self._width + 1)
         candidates = [
-            (beam.logprob + float(row[token]), at, token)
-            for at, (beam, row) in enumerate(zip(beams, logprobs, strict=True))
-            for token in np.argpartition(-row, self._width)[: self._width + 1].tolist()
+            (beam.decoding.logprob + logprob, at, token)
+            for at, (beam, some) in enumerate(zip(beams, best, strict=True))
+            for token, logprob in some
         ]
-        candidates.sort(key=lambda candidate: -candidate[0])
-        grown, parents, ended = list[Decoding](), list[int](), list[Decoding]()
+        candidates.sort(key=lambda candidate: (-candidate[0], candidate[1:]))
+        grown, parents, ended = list[Beam](), list[int](), list[Beam]()
         for score, at, token in candidates:
             if not np.isfinite(score) or len(grown) == self._width:
                 break
-            tokens = [*beams[at].tokens] if token == self._eot else [*beams[at].tokens, token]
-            child = replace(beams[at], tokens=tokens, logprob=score, done=token == self._eot)
-            if child.done:
+            child = self._grown(beams[at], token, score, listened[at])
+            if child.decoding.done:
                 ended.append(child)
             else:
                 grown.append(child)
                 parents.append(at)
         return grown, parents, ended
 
-    def _best(self, finished: list[Decoding], beams: list[Decoding]) -> Decoding:
+    def _grown(self, beam: Beam, token: int, score: float, listened: Float32) -> Beam:
+        done = token == self._eot
+        tokens = beam.decoding.tokens if done else [*beam.decoding.tokens, token]
+        decoding = replace(beam.decoding, tokens=tokens, logprob=score, done=done)
+        return Beam(decoding, [*beam.listened, listened])
+
+    def _best(self, finished: list[Beam], beams: list[Beam]) -> Beam:
         if finished:
-            return max(finished, key=lambda beam: beam.avg_logprob)
-        best = max(beams, key=lambda beam: beam.avg_logprob)
-        return replace(best, done=True, truncated=True)
+            return max(finished, key=lambda beam: beam.decoding.avg_logprob)
+        best = max(beams, key=lambda beam: beam.decoding.avg_logprob)
+        return Beam(replace(best.decoding, done=True, truncated=True), best.listened)
+
+
+def _at_limit(decoding: Decoding) -> bool:
+    return len(decoding.tokens) >= decoding.limit

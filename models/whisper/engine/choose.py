@@ -58,22 +58,48 @@ class FastRules(TokenRules):
             self._plain_step([running[i] for i in plain], chosen)
 
     def _plain_step(self, windows: Sequence[Decoding], scores: Scores) -> None:
-        norm, rows, start = scores.norm, np.arange(len(windows)), 0
-        column = norm[:, None].astype(np.float32)
-        left = np.ones(len(windows))
+        rows, start = np.arange(len(windows)), 0
+        norm = self._without_suppressed(scores)
         best, tokens = np.full(len(windows), -np.inf, np.float32), np.zeros(len(windows), np.int64)
-        for part, suppressed in zip(scores.parts, self._suppressed_of(scores.parts), strict=True):
-            for ids in suppressed:
-                left -= np.exp(part[:, ids] - column).sum(axis=1, dtype=np.float64)
-                part[:, ids] = -np.inf
+        for part in scores.parts:
             found = part.argmax(axis=1)
             top = part[rows, found]
             tokens, best = np.where(top > best, found + start, tokens), np.maximum(top, best)
             start += part.shape[1]
+        for window, token, logprob in zip(windows, tokens, best - norm, strict=True):
+            self._take(window, int(token), float(logprob))
+
+    def _without_suppressed(self, scores: Scores) -> NDArray[np.float64]:
+        """The logs of the summed exponentials [n] without the suppressed ids, whose logits become -inf."""
+        norm, left = scores.norm, np.ones(len(scores.norm))
+        column = norm[:, None].astype(np.float32)
+        for part, suppressed in zip(scores.parts, self._suppressed_of(scores.parts), strict=True):
+            for ids in suppressed:
+                left -= np.exp(part[:, ids] - column).sum(axis=1, dtype=np.float64)
+                part[:, ids] = -np.inf
         for i in np.flatnonzero(left < _LEFT).tolist():
             norm[i], left[i] = logsumexp(scores.rows([i]))[0], 1.0
-        for window, token, logprob in zip(windows, tokens, best - norm - np.log(left), strict=True):
-            self._take(window, int(token), float(logprob))
+        return np.asarray(norm + np.log(left))
+
+    def likeliest(
+        self, running: Sequence[Decoding], scores: Scores, count: int
+    ) -> list[list[tuple[int, float]]]:
+        """The `count` likeliest next tokens of each window with their log-probabilities, the likeliest first;
+        the scores are overwritten.
+        """
+        parts: Sequence[NDArray[np.floating]] = scores.parts
+        if all(map(_is_plain_step, running)):
+            norm = self._without_suppressed(scores)
+        else:
+            parts, norm = [self.allowed(running, scores.rows())], np.zeros(len(running))
+        found: list[list[tuple[int, float]]] = [[] for _ in running]
+        start = 0
+        for part in parts:
+            top = np.argpartition(part, -count, axis=1)[:, -count:]
+            for some, row, ids, less in zip(found, part, top.tolist(), norm, strict=True):
+                some += ((start + i, float(row[i]) - float(less)) for i in ids)
+            start += part.shape[1]
+        return [sorted(some, key=lambda one: (-one[1], one[0]))[:count] for some in found]
 
     def _suppressed_of(self, parts: Sequence[Float32]) -> list[list[Ids]]:
         if len(self._suppressed) != len(parts):
