@@ -107,7 +107,7 @@ def _edits(expected: str, said: str, unit: Literal["words", "characters"]) -> in
     if not expected or not said:  # jiwer < 4 rejects an empty reference
         count = (lambda text: len(text.split())) if unit == "words" else len
         return count(expected) + count(said)
-    import jiwer
+    import jiwer  # only rows with a reference need it
 
     found = (
         jiwer.process_words(expected, said) if unit == "words" else jiwer.process_characters(expected, said)
@@ -125,7 +125,7 @@ def normaliser(language: str | None) -> Normaliser:
 
 @cache
 def _english() -> Normaliser:
-    from whisper_normalizer.english import EnglishTextNormalizer
+    from whisper_normalizer.english import EnglishTextNormalizer  # only rows with a reference need it
 
     normalise = EnglishTextNormalizer()
     return lambda text: " ".join(normalise(text).split())
@@ -133,7 +133,7 @@ def _english() -> Normaliser:
 
 @cache
 def _basic(split_letters: bool) -> Normaliser:
-    from whisper_normalizer.basic import BasicTextNormalizer
+    from whisper_normalizer.basic import BasicTextNormalizer  # only rows with a reference need it
 
     normalise = BasicTextNormalizer(split_letters=split_letters)
     return lambda text: " ".join(normalise(text).split())

@@ -222,7 +222,7 @@ def _txt(lines: Sequence[Row]) -> bytes:
 
 
 def _parquet(lines: Sequence[Row]) -> bytes:
-    import pyarrow as pa
+    import pyarrow as pa  # for Parquet manifests only
     import pyarrow.parquet as pq
 
     out = io.BytesIO()

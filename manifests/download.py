@@ -228,7 +228,7 @@ def _accept(flow: _Flow, reply: urllib3.BaseHTTPResponse) -> None:
 
 def _s3(bucket: str) -> Any:
     """A file system for `bucket`; Arrow finds credentials and region where the AWS tools store them."""
-    from pyarrow import fs
+    from pyarrow import fs  # slow to import, and most audio is not on S3
 
     endpoint = environment.read("AWS_ENDPOINT_URL_S3") or environment.read("AWS_ENDPOINT_URL")
     placed = endpoint or environment.read("AWS_REGION") or environment.read("AWS_DEFAULT_REGION")
@@ -239,7 +239,7 @@ def _s3(bucket: str) -> Any:
 
 def _from_s3(flow: _Flow) -> None:
     """Read one object from its beginning."""
-    import pyarrow as pa
+    import pyarrow as pa  # as above
 
     flow.restart()
     bucket, _, key = flow.request.url[len("s3://") :].partition("/")

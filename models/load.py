@@ -50,7 +50,7 @@ def identify(path: str | Path) -> ModelInfo | None:
     folder = Path(path)
     if not (folder / "bundle.json").is_file():
         return None
-    from asr_batch.models.whisper.bundle import read_bundle
+    from asr_batch.models.whisper.bundle import read_bundle  # families are imported when one is needed
     from asr_batch.models.whisper.config import WhisperConfig
 
     bundle, config = read_bundle(folder), WhisperConfig.from_folder(folder)

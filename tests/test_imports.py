@@ -104,6 +104,21 @@ def test_folders_stay_small() -> None:
     assert {name: n for name, n in count.items() if n > 16} == {}
 
 
+def test_imports_inside_functions_say_why() -> None:
+    """What is slow to import waits until it is needed, with a comment; commands do so all over (`--help`)."""
+    silent = []
+    for path in sources():
+        name, lines = path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8").splitlines()
+        if name.startswith("jobs/cli/commands/"):
+            continue
+        for node in nodes_of(path):
+            found = ast.walk(node) if isinstance(node, ast.FunctionDef) else ()
+            at = [inner.lineno for inner in found if isinstance(inner, ast.Import | ast.ImportFrom)]
+            if at and "#" not in lines[min(at) - 1] and not lines[min(at) - 2].strip().startswith("#"):
+                silent.append(f"{name}:{min(at)}")
+    assert not silent
+
+
 @pytest.mark.parametrize("vendor", sorted(VENDORS))
 def test_vendor_packages_stay_at_home(vendor: str) -> None:
     wrong = []

@@ -39,7 +39,7 @@ def build_config(given: Mapping[str, Any], file: Mapping[str, Any] | None = None
 
 def _with_manifest(config: RunConfig) -> RunConfig:
     """The settings with `manifest` set if their only source is a manifest. Raises ConfigError."""
-    from asr_batch.manifests.sources import one_manifest
+    from asr_batch.manifests.sources import one_manifest  # for one recording in place of a manifest
 
     manifest = one_manifest(config.sources) if config.sources else None
     return replace(config, manifest=manifest, sources=()) if manifest else config

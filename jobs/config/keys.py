@@ -151,7 +151,7 @@ class RunConfig:
 
     def pipeline(self) -> PipelineOptions:
         """The pipeline's part of the settings."""
-        from asr_batch.pipeline.options import PipelineOptions
+        from asr_batch.pipeline.options import PipelineOptions  # with numpy, which `--help` does without
 
         return PipelineOptions(
             language=_detected_if_auto(self.language),
@@ -176,7 +176,7 @@ class RunConfig:
 
     def load(self) -> LoadOptions:
         """The settings for loading a model."""
-        from asr_batch.models.recognizer import LoadOptions
+        from asr_batch.models.recognizer import LoadOptions  # with numpy, which `--help` does without
 
         return LoadOptions(
             precision=self.precision,

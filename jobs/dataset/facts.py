@@ -67,7 +67,7 @@ def hash_file(location: str) -> str:
 
 def probe(path: Path) -> AudioInfo:
     """Duration and format of a file. Raises ItemError."""
-    from asr_batch.pipeline.audio import reader as audio
+    from asr_batch.pipeline.audio import reader as audio  # with decoders, for files that are new
 
     return audio.probe(path)
 

@@ -29,7 +29,7 @@ def open_windows(root: str | Path) -> ds.Dataset:
 
 
 def _open(root: Path, folder: str, empty: pa.Schema) -> ds.Dataset:
-    import pyarrow.dataset as ds
+    import pyarrow.dataset as ds  # slow to import, for commands that read a data set
 
     check_dataset(root)
     parts = sorted((root / folder).glob("*.parquet"))

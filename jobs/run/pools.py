@@ -24,6 +24,7 @@ def load_ahead(config: RunConfig, model: Path) -> None:
     """A worker process that the command has prepared loads the model while the run looks for work."""
     if not child_process.prepared():
         return
+    # With the pipeline, which a run with nothing to do does without.
     from asr_batch.workers.child.pool import load_ahead
 
     load_ahead(sizing.with_threads(_spec(config, model), sizing.cores(), 1))
@@ -37,7 +38,7 @@ def start_pool(config: RunConfig, model: Path, ahead: Ahead | None = None) -> Po
     spec = _spec(config, model)
     told = config.no_ray or config.workers is not None or config.address != "local"
     if not told and not _wants_ray(spec, ahead):
-        from asr_batch.workers.child.pool import ChildPool
+        from asr_batch.workers.child.pool import ChildPool  # as above, and so for each pool
 
         return ChildPool(sizing.with_threads(spec, sizing.cores(), 1))
     child_process.discard()
@@ -62,7 +63,7 @@ def _spec(config: RunConfig, model: Path) -> WorkerSpec:
 
 
 def _wants_ray(spec: WorkerSpec, ahead: Ahead | None) -> bool:
-    from asr_batch.models.hailo.api import devices, wants_npu
+    from asr_batch.models.hailo.api import devices, wants_npu  # all of the NPU's modules
 
     size = sizing.model_bytes(spec.model)
     npus = len(devices()[0]) if wants_npu(spec.model, spec.load.encoder) else 0

@@ -318,7 +318,7 @@ class _Session:
         self.stack.callback(progress.close)
         watch = Watch(figures, progress, lambda position: index.entries[position].copy())
         if self.config.metrics_port is not None:
-            from asr_batch.jobs.console.metrics import serve
+            from asr_batch.jobs.console.metrics import serve  # as in `_stopped`
 
             server = serve(self.config.metrics_port, lambda: watch.latest)
             self.stack.callback(server.close)
@@ -346,7 +346,7 @@ class _Session:
 
     def _stopped(self, watch: Watch, ending: Ending | str, code: int, pool: Pool) -> Summary:
         """Write summary.json and metrics.prom; on a full disk only the message on stderr."""
-        from asr_batch.jobs.console.metrics import render
+        from asr_batch.jobs.console.metrics import render  # prometheus_client is slow to import
 
         figures, now = watch.figures, time.monotonic()
         figures.nodes = tuple(pool.nodes())

@@ -11,7 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from asr_batch.jobs.config.build import build_config
+from asr_batch.jobs.config.job_toml import read_config
+from asr_batch.jobs.config.values import time_of_day
+from asr_batch.jobs.schedule import standing
+from asr_batch.jobs.schedule.cron import Crontab
 from asr_batch.jobs.schedule.entry import Entry, Kind, Planned, absolute, job_name
+from asr_batch.jobs.schedule.systemd import UserTimers
 from asr_batch.manifests.errors import ConfigError
 
 
@@ -35,10 +41,6 @@ class Scheduler(Protocol):
 
 def plan(config: Path, at: str) -> Planned:
     """Check a job file and a time, and plan the job. Raises ConfigError."""
-    from asr_batch.jobs.config.build import build_config
-    from asr_batch.jobs.config.job_toml import read_config
-    from asr_batch.jobs.config.values import time_of_day
-
     try:
         when = time_of_day(at)
     except ValueError as error:
@@ -53,9 +55,6 @@ def plan(config: Path, at: str) -> Planned:
 
 def schedulers() -> tuple[Scheduler, ...]:
     """The schedulers of this machine, the preferred one first."""
-    from asr_batch.jobs.schedule.cron import Crontab
-    from asr_batch.jobs.schedule.systemd import UserTimers
-
     known: Sequence[Scheduler] = (UserTimers(), Crontab())
     runs = {"systemd": UserTimers.runs, "cron": Crontab.runs}
     return tuple(scheduler for scheduler in known if runs[scheduler.kind]())
@@ -80,8 +79,6 @@ def install(job: Planned, scheduler: Scheduler) -> None:
 
 def entries() -> list[Entry]:
     """All installed jobs, by time; those that watch a folder last."""
-    from asr_batch.jobs.schedule import standing
-
     found = [entry for scheduler in schedulers() for entry in scheduler.entries()] + standing.entries()
     return sorted(found, key=lambda entry: (entry.at, entry.config))
 
@@ -89,7 +86,6 @@ def entries() -> list[Entry]:
 def remove(config: Path) -> bool:
     """Remove a job from every scheduler; returns whether it was in one. The file need not exist any more."""
     name = job_name(absolute(config))
-    from asr_batch.jobs.schedule import standing
 
     removed = [scheduler.remove(name) for scheduler in schedulers()] + [standing.remove(name)]
     return any(removed)

@@ -6,6 +6,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from asr_batch.jobs.config.build import build_config
+from asr_batch.jobs.config.job_toml import read_config
 from asr_batch.jobs.schedule.entry import Entry, absolute, job_name, stopping
 from asr_batch.jobs.schedule.systemd import JOB, UserTimers, folder, quoted, systemctl
 from asr_batch.manifests.errors import ConfigError
@@ -23,9 +25,6 @@ class Watched:
 
 def plan(config: Path) -> Watched:
     """Check a job file for `watch`. Raises ConfigError."""
-    from asr_batch.jobs.config.build import build_config
-    from asr_batch.jobs.config.job_toml import read_config
-
     settings = build_config({}, read_config(config))
     if len(settings.sources) != 1:
         raise ConfigError(f'{config}: expected one folder to watch, as in sources = ["incoming"]')

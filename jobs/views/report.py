@@ -35,7 +35,7 @@ def write_report(dataset: Path, to: Path | None = None, clips: int = 12) -> Path
 
 def render(found: Gathered, dataset: Path) -> str:
     """Render the page."""
-    from jinja2 import Environment, PackageLoader
+    from jinja2 import Environment, PackageLoader  # for reports only
 
     loader = PackageLoader("asr_batch.jobs.views", "templates")
     pages = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)

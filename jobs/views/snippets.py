@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from asr_batch.jobs.dataset.job_file import Job
 from asr_batch.manifests.errors import ItemError
+from asr_batch.manifests.location import Base, is_remote
+from asr_batch.pipeline.audio.reader import read_samples
 
 RATE = 16_000
 LONGEST = 15.0
@@ -62,8 +66,6 @@ def _snippet(window: Mapping[str, Any], job: Job, start: float, end: float) -> S
 
 def locate(audio: str, job: Job) -> Path | None:
     """The local file behind `audio` in the manifest, or None."""
-    from asr_batch.manifests.location import Base, is_remote
-
     if not audio or not job.manifest.base:
         return None
     location = Base(job.manifest.base, remote=job.manifest.remote).locate(audio)
@@ -72,10 +74,6 @@ def locate(audio: str, job: Job) -> Path | None:
 
 def data_uri(path: Path, start: float, end: float, channel: int | None = None) -> str:
     """[start, end) of a file as a 16-bit mono WAV at 16 kHz. Raises ItemError when it cannot be read."""
-    import numpy as np
-
-    from asr_batch.pipeline.audio.reader import read_samples
-
     one = str(channel) if channel is not None and channel >= 0 else "mix"
     samples = read_samples(path, start, end, one)
     out = io.BytesIO()

@@ -41,7 +41,7 @@ def vendor() -> Any:
     """
     _keep_logs_together()
     try:
-        import hailo_platform
+        import hailo_platform  # the vendor's package, where there is a device
     except ModuleNotFoundError as exc:
         raise ModelError(_missing(exc)) from exc
     except Exception as exc:

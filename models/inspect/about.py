@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.onnx.safety import broken_values
-
-if TYPE_CHECKING:
-    from asr_batch.models.whisper.config import WhisperConfig
+from asr_batch.models.qwen3.config import QwenConfig
+from asr_batch.models.qwen3.languages import NAMES
+from asr_batch.models.qwen3.layout import WINDOW
+from asr_batch.models.whisper.compile.weights import read_source
+from asr_batch.models.whisper.config import WhisperConfig, read_json
 
 
 def about_model(folder: Path, kind: str) -> tuple[dict[str, Any], str | None]:
@@ -29,11 +31,8 @@ def about_model(folder: Path, kind: str) -> tuple[dict[str, Any], str | None]:
 
 def _config(folder: Path, kind: str) -> WhisperConfig:
     """The model's config; weights of other programs are converted first."""
-    from asr_batch.models.whisper.config import WhisperConfig
-
     if kind not in ("ctranslate2", "openai"):
         return WhisperConfig.from_folder(folder)
-    from asr_batch.models.whisper.compile.weights import read_source
 
     with TemporaryDirectory() as made:
         for name, content in read_source(folder).files.items():
@@ -71,10 +70,6 @@ def _about_whisper(config: WhisperConfig) -> dict[str, Any]:
 
 
 def _about_qwen3(folder: Path) -> dict[str, Any]:
-    from asr_batch.models.qwen3.config import QwenConfig
-    from asr_batch.models.qwen3.languages import NAMES
-    from asr_batch.models.qwen3.layout import WINDOW
-
     config = QwenConfig.from_folder(folder)
     return {
         "family": "qwen3-asr",
@@ -103,8 +98,6 @@ def _about_qwen3(folder: Path) -> dict[str, Any]:
 
 
 def _about_bundle(folder: Path) -> dict[str, Any]:
-    from asr_batch.models.whisper.config import read_json
-
     bundle = read_json(folder / "bundle.json")
     plain = {key: value for key, value in bundle.items() if isinstance(value, (str, int, float, bool))}
     window = bundle.get("window")

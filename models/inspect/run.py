@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 
 from asr_batch.manifests.errors import AsrBatchError, ModelError
 from asr_batch.models.load import load_recognizer
+from asr_batch.models.onnx.sessions import session_options
 from asr_batch.models.recognizer import (
     SAMPLE_RATE,
     DecodeOptions,
@@ -93,10 +95,6 @@ def _run(recognizer: Recognizer) -> Verdict:
 
 def loading_providers(path: Path) -> tuple[str, ...]:
     """Names of ONNX Runtime's providers on this machine that load the graph at `path`."""
-    import onnxruntime as ort
-
-    from asr_batch.models.onnx.sessions import session_options
-
     found = []
     for provider in ort.get_available_providers():
         if provider.startswith(("Azure", "Tensorrt")):  # one calls a service, one compiles for minutes

@@ -33,7 +33,7 @@ def compile_into(source: Path, target: Path, record: Record, precision: str, say
 
     It appears once it is complete. If another process was faster, its bundle is used.
     """
-    from asr_batch.models.whisper.compile.bundle import compile_bundle
+    from asr_batch.models.whisper.compile.bundle import compile_bundle  # for the one run that compiles
 
     wanted = "int8" if precision == "auto" else precision
     say(f"{record.name}: compiling once ({wanted})")
@@ -62,7 +62,7 @@ def compiled_by_content(root: Path, source: Path, precision: str, say: Say) -> P
 
 def is_current(bundle: Path) -> bool:
     """Whether this version reads the bundle; an older format is compiled again from the weights."""
-    from asr_batch.models.whisper.bundle import FORMATS
+    from asr_batch.models.whisper.bundle import FORMATS  # with numpy, which `--help` does without
 
     try:
         return read_json(bundle / "bundle.json").get("format") in FORMATS

@@ -58,7 +58,7 @@ def _disk_error(place: str, error: OSError) -> ModelError:
 @contextmanager
 def hub_errors(repository: str, revision: str | None) -> Iterator[None]:
     """Map the exceptions of huggingface_hub, its HTTP client and the disk to ModelError."""
-    from huggingface_hub import errors
+    from huggingface_hub import errors  # slow to import, for runs that pull
 
     place = f"{repository}@{revision}" if revision else repository
     try:

@@ -51,7 +51,7 @@ def listing(repository: str, revision: str | None) -> HubModel:
     Raises ModelError if the hub cannot be reached, or does not know the repository or revision.
     """
     with hub_errors(repository, revision):
-        from huggingface_hub import HfApi
+        from huggingface_hub import HfApi  # slow to import, for runs that pull
 
         info = HfApi().model_info(repository, revision=revision, files_metadata=True)
     files = tuple(
@@ -84,7 +84,7 @@ def fetch(model: HubModel, file: HubFile, staging: Path) -> Path:
 
 
 def _download(model: HubModel, file: HubFile, target: Path) -> None:
-    from huggingface_hub import get_token, hf_hub_url
+    from huggingface_hub import get_token, hf_hub_url  # slow to import, for runs that pull
 
     url = hf_hub_url(model.repository, file.name, revision=model.revision)
     headers = {"Authorization": f"Bearer {token}"} if (token := get_token()) else {}

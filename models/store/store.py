@@ -234,7 +234,7 @@ class Store:
         """
         if self.cached(name):
             raise ModelError(f"{name}: is here already; `asr-batch models remove {name}` first")
-        from asr_batch.models.store.pull import take_from_disk
+        from asr_batch.models.store.pull import take_from_disk  # as above
 
         folder = take_from_disk(self.root, canonical(name), source)
         say(f"{name}: {len(model_files(folder))} files copied from {source}")

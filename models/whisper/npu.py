@@ -35,7 +35,7 @@ from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot
 
 def load_npu(bundle: Bundle, config: WhisperConfig, options: LoadOptions) -> Recognizer:
     """Open a bundle with its decoder on the NPU. Raises ModelError."""
-    from asr_batch.models.hailo.api import open_decoder
+    from asr_batch.models.hailo.api import open_decoder  # all of the NPU's modules
 
     cpu = partial(CpuEncoder, bundle.folder, Cores(options.threads or os.cpu_count() or 1), options.provider)
     encoder = choose_encoder(bundle, options, cpu)

@@ -26,7 +26,7 @@ def choose_encoder(
     """The NPU's encoder if requested, or with `auto` if the bundle has one; else the CPU's."""
     if not _wants_npu(bundle, options):
         return cpu()
-    from asr_batch.models.hailo.api import open_encoder
+    from asr_batch.models.hailo.api import open_encoder  # all of the NPU's modules
 
     return open_encoder(bundle.folder, cpu, options, read=read)
 

@@ -82,7 +82,7 @@ def load(path: Path, options: LoadOptions) -> Recognizer:
     config = WhisperConfig.from_folder(path)
     window_of(bundle, config, options)
     if options.decoder == "npu":
-        from asr_batch.models.whisper.npu import load_npu
+        from asr_batch.models.whisper.npu import load_npu  # all of the NPU's modules
 
         return load_npu(bundle, config, options)
     return CompiledWhisper(bundle, config, options)

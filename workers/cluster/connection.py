@@ -135,7 +135,7 @@ def _end_at_once() -> None:
 
 
 def _import() -> Any:
-    import ray
+    import ray  # after the environment is set, which Ray reads as it is imported
 
     # Messages such as "(raylet) A worker died" would go to the driver's stdout, which is for results.
     worker: Any = getattr(getattr(ray, "_private", None), "worker", None)

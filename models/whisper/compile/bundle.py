@@ -90,7 +90,7 @@ def compile_bundle(
 def _add_kit(
     src: Path, folder: Path, window: float, target: str, audio: Iterable[Path | Samples] | None
 ) -> None:
-    from asr_batch.models.whisper.compile.hailo.export import export_kit
+    from asr_batch.models.whisper.compile.hailo.export import export_kit  # for the compiler's kit only
 
     export_kit(src, folder / "hailo", window, target, audio)
 
