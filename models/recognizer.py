@@ -177,16 +177,14 @@ class Recognizer(Protocol):
         """Number of submitted windows that `poll` has not returned."""
 
     def poll(self) -> list[WindowResult]:
-        """Work until at least one window is finished; returns all finished ones ([] only if none is
-        pending).
-        """
+        """Work until at least one window is finished; returns all finished ones ([] if none is pending)."""
 
     def detect_language(
         self, windows: Sequence[Samples], among: Sequence[str] = ()
     ) -> list[dict[str, float]]:
         """Probability of each language code for each window (a list of empty dicts without detection).
 
-        `among`: the only languages that may be spoken; empty: any that the model knows.
+        `among`: the candidate languages; empty: all that the model knows.
         """
 
     def confirm(self) -> bool:

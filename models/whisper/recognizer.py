@@ -49,11 +49,12 @@ size.
 """
 
 SEARCHED = 5
-"""Beams of a search for a more likely text (openai/whisper's `beam_size`)."""
+"""Number of beams when searching for a more likely text (openai/whisper's `beam_size`)."""
 
 _WHOLE = 0.8
-"""Share of the tokens of a text that a text found in its place must have. Without this condition the word
-error rate of whisper-base (10 s, even human clips) falls by 0.6, with 0.8 by 0.8, with 0.9 by 0.5.
+"""Minimum length of the new text, as a share of the tokens of the old one. Without this condition, the
+word error rate of whisper-base (10 s windows, even human clips) falls by 0.6, with 0.8 by 0.8, with 0.9 by
+0.5.
 """
 
 _BRIEF, _SURE = 6 * SAMPLE_RATE, 0.9
@@ -209,8 +210,8 @@ class CompiledWhisper:
         return result
 
     def _settled(self, slot: Slot, job: _Job, cross: Heard) -> Sequence[Float32]:
-        """The attention of the text that is kept: of an unlikely text and what a beam search finds over the
-        same audio, the more likely one.
+        """The attention of the accepted text: of an unlikely text and the result of a beam search, the
+        more likely one.
         """
         first, options = slot.decoding, job.request.options
         if first.broken or not first.tokens or not first.avg_logprob < options.search_below:
@@ -292,8 +293,9 @@ class CompiledWhisper:
 
 
 def _better(found: Decoding, first: Decoding) -> bool:
-    """Whether a search found a more likely text. A much shorter one may have ended early: words that are
-    missing do not lower the mean log-probability.
+    """Whether a search found a more likely text.
+
+    A much shorter one may have ended early: missing words do not lower the mean log-probability.
     """
     whole = first.truncated or len(found.tokens) >= _WHOLE * len(first.tokens)
     return whole and found.avg_logprob > first.avg_logprob

@@ -36,7 +36,7 @@ def run(sources: tuple[str, ...], config: str | None, **given: Any) -> None:
     Run the same command again to resume. Prints the path of the data set to standard output.
 
     Exit codes: 0 all rows done, 1 a bug, 2 nothing was started, 3 some rows failed or are partial, 4 a gate
-    does not hold, 5 another run holds the folder, 130 and 143 stopped by a signal.
+    does not hold, 5 another run holds the folder, 129, 130 and 143 stopped by a signal.
     """
     with signals_blocked():  # also set for threads that libraries start at import
         one_blas_thread()

@@ -34,7 +34,7 @@ def watch(folder: str | None, config: str | None, settle: float, interval: float
     ignored. The data set is the same as for `run`: stopping loses nothing that was finished, the same command
     resumes, and a file that is later removed from FOLDER keeps its row.
 
-    Exit codes: 130 and 143 stopped by a signal, 2 nothing was started, 5 another run holds the data set.
+    Exit codes: 129, 130 and 143 stopped by a signal, 2 nothing was started, 5 another run holds the data set.
     """
     file = read_config(Path(config)) if config is not None else None
     settings = build_config(checked({"sources": (folder,) if folder else None, **given}), file)

@@ -25,7 +25,7 @@ Float32 = NDArray[np.float32]
 
 @dataclass(slots=True)
 class Beam:
-    """A text, and where in the window the decoder listened for each token of it and end-of-text, [groups]."""
+    """A text, and the attention over the window for each of its tokens and end-of-text, [groups]."""
 
     decoding: Decoding
     listened: list[Float32] = field(default_factory=list)
@@ -57,7 +57,7 @@ class BeamSearch:
         return self._best(finished, beams)
 
     def _feed_prompt(self, slot: Slot) -> Scores:
-        """Scores of the first token. One row is fed: the beams that grow from it take its cache over."""
+        """Scores of the first token. Feeds one row, whose cache all beams take over."""
         scores = Scores((), np.zeros(0))
         for at, token in enumerate(slot.decoding.prompt):
             scores = self._reader.step([token], [at])

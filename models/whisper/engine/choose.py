@@ -70,7 +70,7 @@ class FastRules(TokenRules):
             self._take(window, int(token), float(logprob))
 
     def _without_suppressed(self, scores: Scores) -> NDArray[np.float64]:
-        """The logs of the summed exponentials [n] without the suppressed ids, whose logits become -inf."""
+        """Logs of the summed exponentials [n] without the suppressed ids, whose logits become -inf."""
         norm, left = scores.norm, np.ones(len(scores.norm))
         column = norm[:, None].astype(np.float32)
         for part, suppressed in zip(scores.parts, self._suppressed_of(scores.parts), strict=True):
@@ -84,8 +84,10 @@ class FastRules(TokenRules):
     def likeliest(
         self, running: Sequence[Decoding], scores: Scores, count: int
     ) -> list[list[tuple[int, float]]]:
-        """The `count` likeliest next tokens of each window with their log-probabilities, the likeliest first;
-        the scores are overwritten.
+        """The `count` most likely next tokens of each window with their log-probabilities, in descending
+        order.
+
+        Overwrites the scores.
         """
         parts: Sequence[NDArray[np.floating]] = scores.parts
         if all(map(_is_plain_step, running)):

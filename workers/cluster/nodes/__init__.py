@@ -1,1 +1,1 @@
-"""The nodes that a job may use: how each stands, its signs of life, and what it takes to make it ready."""
+"""The nodes of a job: their state, their heartbeats, and their preparation."""
