@@ -1,5 +1,4 @@
-"""Simulates 1 to 64 Raspberry Pis: the real scheduler and the real bookkeeping of workers in simulated
-time.
+"""Simulates 1 to 64 Raspberry Pis: the real scheduler and workers' bookkeeping in simulated time.
 
 `python bench/cluster_sim.py` prints the tables of docs/performance.md. RayPool (scheduling) and Worker
 (look-ahead, length of calls) are the real ones. Simulated are the clock, Ray's calls, the network and the

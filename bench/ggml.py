@@ -1,5 +1,4 @@
-"""Converts Whisper weights to whisper.cpp's format with 8-bit blocks: `python -m bench.ggml SOURCE
-FILE.bin`.
+"""Converts Whisper weights to whisper.cpp's format: `python -m bench.ggml SOURCE FILE.bin`.
 
 The layout is that of whisper.cpp's `models/convert-h5-to-ggml.py`; matrices are quantised to `Q8_0`
 (blocks of 32 with a float16 scale) like its `quantize` program does, to match the precision of the other

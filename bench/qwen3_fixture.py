@@ -50,9 +50,7 @@ class Shape:
     rope_theta: float = 500000.0
     norm_eps: float = 1e-5
     mix: float = 4.0
-    """Weight of attention and MLP relative to the residual: higher values make the answers vary with the
-    audio.
-    """
+    """Weight of attention and MLP relative to the residual: higher values vary the answers with the audio."""
 
 
 class Graph:
@@ -140,9 +138,7 @@ class Store:
 
 
 def quantise(weight: np.ndarray, block: int) -> dict[str, np.ndarray]:
-    """Round-to-nearest asymmetric int4 in MatMulNBits' packing; `weight` is [K, N], K a multiple of the
-    block size.
-    """
+    """Round-to-nearest asymmetric int4 in MatMulNBits' packing; `weight` is [K, N] in whole blocks."""
     columns = weight.T.reshape(weight.shape[1], -1, block)
     low, high = np.minimum(columns.min(-1), 0), np.maximum(columns.max(-1), 0)
     scale = np.maximum((high - low) / 15, 1e-9).astype(np.float32)

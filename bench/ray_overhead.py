@@ -1,5 +1,4 @@
-"""Measures the overhead of Ray: a driver with simulated workers, and the same real job with and without
-Ray.
+"""Measures the overhead of Ray: simulated workers, and a real job with and without Ray.
 
 python bench/ray_overhead.py scale --workers 64 --files 20000 python bench/ray_overhead.py job MANIFEST
 --model FOLDER --rounds 3

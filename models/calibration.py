@@ -72,8 +72,7 @@ def recordings(clips: Sequence[Samples]) -> Iterator[Samples]:
 
 
 def read_recordings(audio: Iterable[Path | Samples]) -> Iterator[Samples]:
-    """Read recordings: arrays of mono 16 kHz samples, `.npy` files of such arrays, 16-bit `.wav` files at
-    16 kHz.
+    """Read recordings: arrays of mono 16 kHz samples, `.npy` files of them, 16-bit `.wav` files at 16 kHz.
 
     Raises ModelError for other files.
     """

@@ -50,8 +50,7 @@ def _page_size() -> int:
 
 
 def whole_pages(smaps: Iterable[str], size: int) -> Iterator[tuple[int, int]]:
-    """Start and end of the whole pages of `size` bytes in each resident, private, writable, anonymous
-    region.
+    """Start and end of the whole pages of `size` bytes in each resident, private, anonymous region.
 
     Reads the lines of /proc/PID/smaps.
     """

@@ -1,6 +1,4 @@
-"""Memory that this process may still allocate: of the machine, and within the limits of its control
-groups.
-"""
+"""Memory that this process may still allocate, of the machine and within its control groups."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Reads safetensors files: a JSON header, checked against the file, and tensors as views of the mapped
-file.
+"""Reads safetensors files: a checked JSON header, and tensors as views of the mapped file.
 
 The package of that name is not used because its numpy side has no bfloat16. Format:
 https://github.com/huggingface/safetensors#format.

@@ -1,6 +1,4 @@
-"""Makes the ledger rows of a finished track: the text kept of each window, its speech, speech without
-text.
-"""
+"""Makes the ledger rows of a finished track: kept text, speech, and speech without text."""
 
 from __future__ import annotations
 

@@ -44,9 +44,7 @@ class LevelHistogram:
         return float(np.searchsorted(total, share * total[-1], side="left") + LEVEL_FLOOR)
 
     def threshold(self) -> float:
-        """The level from which a frame may be speech in this recording; infinite if the recording is too
-        even.
-        """
+        """The level from which a frame may be speech in this recording; infinite if it is too even."""
         if not self._counts.sum():
             return math.inf
         loud = self.percentile(0.97)

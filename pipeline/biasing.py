@@ -63,9 +63,7 @@ class Biased:
                 return done
 
     def confirm(self) -> bool:
-        """See the wrapped recognizer; first decodings that wait for their second are as suspect as
-        returned ones.
-        """
+        """See the wrapped recognizer; first decodings that wait for their second count as unconfirmed too."""
         good = self._inside.confirm()
         if not good:
             self._suspect |= self._first.keys()

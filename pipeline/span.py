@@ -28,9 +28,7 @@ Vote = Callable[[Unit, Source, AudioInfo, str], Answer]
 
 
 class SpanRun:
-    """A unit being transcribed. Its methods never raise for a bad file: `failure` is set and the unit is
-    done.
-    """
+    """A unit being transcribed. Its methods never raise for a bad file, but set `failure`."""
 
     def __init__(
         self,

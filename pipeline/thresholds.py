@@ -17,9 +17,7 @@ COMPRESSION = 2.4
 """zlib ratio above which a text counts as repetitive. Whisper."""
 
 LOOP_SPAN, LOOP_TIMES, DIGIT_TIMES = 6, 4, 8
-"""A phrase of at most this many words, this many times in a row, is a loop; single words (digits) need
-more.
-"""
+"""A phrase of at most this many words, this many times in a row, is a loop; digits need more."""
 
 DENSEST = 24
 """Maximum letters per second of speech; the fastest human clip has 21."""
@@ -115,9 +113,7 @@ DOUBTED = -0.7
 """Log-probability below which the model doubts its text."""
 
 SILENT_MODEL, SILENT_SECONDS = 0.6, 1.0
-"""No-speech probability that, with an unlikely text, outweighs this many seconds by Silero. Whisper's
-rule.
-"""
+"""No-speech probability that, with an unlikely text, outweighs this much speech (s). Whisper's rule."""
 
 # The language of a row (pipeline.language).
 VOTERS, MORE_VOTERS = 5, 20

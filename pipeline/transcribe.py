@@ -103,9 +103,7 @@ class Transcriber:
                     self._recognizer.submit(WindowRequest((key, slot), request.samples, request.options))
 
     def _ask_second(self, request: DecodeRequest) -> WindowResult:
-        """Decode one window with the second model, loading it if necessary; not batched, because it is
-        rare.
-        """
+        """Decode one window with the second model, loading it if necessary; too rare to batch."""
         if self._second_model is None:
             assert self._second is not None
             self._second_model = self._second()

@@ -14,9 +14,7 @@ from bench.speech.clips import Recording, Said
 from bench.speech.runners import Row
 
 _NEAR = 0.5
-"""Tolerance in seconds for the position of a lost word: words are assumed to be spread evenly over their
-clip.
-"""
+"""Tolerance in seconds for the position of a lost word, as words are spread evenly over their clip."""
 
 
 @dataclass(frozen=True)

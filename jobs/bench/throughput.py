@@ -19,9 +19,7 @@ _ROUNDS = 4
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """`load`: seconds to open the model; `rtfx`: audio seconds per second; `occupancy`: share of slots in
-    use.
-    """
+    """`load`: seconds to open the model; `rtfx`: audio seconds per second; `occupancy`: slots in use."""
 
     load: float
     windows: int

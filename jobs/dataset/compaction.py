@@ -27,8 +27,7 @@ MAX_BYTES = 256 * 1024 * 1024
 
 
 def compact_parts(root: Path, rows: int = MAX_ROWS, size: int = MAX_BYTES) -> tuple[int, int]:
-    """Merge neighbouring parts up to `rows` rows and `size` bytes; returns the part counts before and
-    after.
+    """Merge neighbouring parts up to `rows` rows and `size` bytes; returns both part counts.
 
     The caller holds the lock. Raises OutputError.
     """

@@ -32,9 +32,7 @@ class Holder(Struct, frozen=True):
 
 @contextmanager
 def hold(root: Path) -> Iterator[None]:
-    """Lock the folder for writing. Raises OutputHeldError with the holder and its start time, or
-    OutputError.
-    """
+    """Lock the folder for writing. Raises OutputHeldError (holder, start time) or OutputError."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

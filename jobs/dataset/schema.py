@@ -127,9 +127,7 @@ _WINDOW_FIELDS = tuple(
 
 
 def output_name(column: str) -> str:
-    """The output name of a manifest column: its own, or prefixed with `manifest_` if the schema has that
-    name.
-    """
+    """The output name of a manifest column; prefixed with `manifest_` if the schema has that name."""
     return f"manifest_{column}" if column in TRANSCRIPTS.names else column
 
 

@@ -1,6 +1,4 @@
-"""The verdict on a model: whether its layout fits, which providers load its graphs, whether a clip
-decodes.
-"""
+"""The verdict on a model: whether its layout fits, which providers load it, whether a clip decodes."""
 
 from __future__ import annotations
 

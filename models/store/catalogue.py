@@ -17,9 +17,7 @@ from asr_batch.manifests.errors import ModelError
 from asr_batch.models.store.aliases import canonical
 
 Kind = Literal["bundle", "whisper-onnx", "whisper-source", "ctranslate2", "openai", "qwen3-onnx"]
-"""Layout of a model folder: `bundle` and the two `-onnx` kinds run directly, the others are compiled
-first.
-"""
+"""Layout of a model folder: `bundle` and the `-onnx` kinds run directly, others are compiled first."""
 SOURCES = frozenset({"whisper-source", "ctranslate2", "openai"})
 
 

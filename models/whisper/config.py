@@ -243,9 +243,7 @@ def _ids(
 
 
 def _check_ids(folder: Path, ids: dict[str, Any], vocab: int) -> None:
-    """Check that every id that is fed to a graph or used as index is in the vocabulary; drop other
-    suppressed ids.
-    """
+    """Check that every id fed to a graph or used as index is in the vocabulary; drop suppressed others."""
     named = {name: ids[name] for name in ("sot", "eot", "no_timestamps", "no_speech", "previous")}
     named |= {name: ids[name] for name in ("transcribe", "translate")} | ids["languages"]
     for name, number in named.items():

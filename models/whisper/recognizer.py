@@ -210,9 +210,7 @@ class CompiledWhisper:
         return result
 
     def _settled(self, slot: Slot, job: _Job, cross: Heard) -> Sequence[Float32]:
-        """The attention of the accepted text: of an unlikely text and the result of a beam search, the
-        more likely one.
-        """
+        """The attention of the accepted text: the greedy one, or a more likely one from a beam search."""
         first, options = slot.decoding, job.request.options
         if first.broken or not first.tokens or not first.avg_logprob < options.search_below:
             return slot.listened

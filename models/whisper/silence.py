@@ -42,18 +42,14 @@ def encoded_positions(samples: int, trained: int) -> int:
 
 
 def features(samples: Samples, n_mels: int, positions: int, trained: int) -> Float32:
-    """Log-mel [n_mels, 2 * positions] of a window: the first frames of its features padded to `trained`
-    positions.
-    """
+    """Log-mel [n_mels, 2 * positions] of a window, cut from its features padded to `trained` positions."""
     whole = min(positions * _SAMPLES + N_FFT, trained * _SAMPLES)
     return log_mel(samples, n_mels, whole)[:, : 2 * positions]
 
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """Measured states [groups, d_model] over `trained` positions from the first on; the last group may be
-    short.
-    """
+    """Measured states [groups, d_model] over `trained` positions; the last group may be short."""
 
     states: Float32
     trained: int
@@ -86,8 +82,7 @@ def read_silence(folder: Path, d_model: int, trained: int) -> Silence:
 def average_silence(
     encode: Callable[[Float32], Float32], recordings: Iterable[Samples], n_mels: int, positions: int
 ) -> Float32:
-    """Measure a table over `positions`, which `encode` computes from log-mel [n_mels, 2 * positions] at
-    once.
+    """Measure a table over `positions`; `encode` takes log-mel [n_mels, 2 * positions].
 
     Recordings are padded to the full length; the states after their ends are averaged per position over
     the recordings, then over groups of neighbours. Silence alone would give different states.

@@ -25,9 +25,7 @@ ReadsAt = Callable[[int, int], bytes]
 
 
 class NamedBytes(bytes):
-    """The bytes of a file stored elsewhere, with its name, whose extension may be needed to choose the
-    codec.
-    """
+    """The bytes of a file stored elsewhere, with its name, whose extension may determine the codec."""
 
     name: str = ""
 

@@ -77,9 +77,7 @@ def likeliest_turns(chances: Sequence[Sequence[float]], seconds: Sequence[float]
 
 
 def _cut_out(window: Window, first: int, last: int) -> Window:
-    """Frames [first, last) of a window as a window that ends in silence, unless they end with the whole
-    one.
-    """
+    """Frames [first, last) of a window as a window that ends in silence, except at its own end."""
     ends = last >= len(window.level)
     return replace(
         window,

@@ -109,9 +109,7 @@ class LanguageVote:
         channel: str,
         track: int | None,
     ) -> None:
-        """Add positions to `found`, with their seconds of speech, until enough have speech or none is
-        left.
-        """
+        """Add positions to `found`, with their seconds of speech, until enough have speech."""
         start, end = stretch
         window = self._recognizer.info.window
         places = min(_FIRST_LOOK, max(1, math.ceil((end - start) / window)))

@@ -24,8 +24,7 @@ _SLACK = 8  # frames: resolution of word positions
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Frames [start, end) of a window to decode again, from pause to pause; they contain words [first,
-    last).
+    """Frames [start, end) of a window to decode again, between pauses; they contain words [first, last).
 
     `missing`: seconds of speech that these words do not account for.
     """
@@ -38,9 +37,7 @@ class Gap:
 
 
 def missing(words: Sequence[TimedText], speech: Mask) -> float:
-    """Seconds of speech in the least accounted-for stretch of a window with these `words`; 0 without
-    words.
-    """
+    """Seconds of speech in the stretch that its `words` account for least; 0 without words."""
     return _worst(_excesses(words, speech))[2] if words else 0.0
 
 

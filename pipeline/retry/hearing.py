@@ -195,8 +195,7 @@ def _inside(found: Sequence[tuple[int, int]], low: int, high: int) -> Iterator[t
 
 
 def halves(level: Float32, speech: Mask) -> list[int]:
-    """Frames that divide a window into two parts: the longest pause of its middle half, else the quietest
-    place.
+    """Frames that divide a window in two: the longest pause of its middle half, else the quietest place.
 
     A window under four seconds stays whole.
     """

@@ -1,6 +1,4 @@
-"""Windows with far fewer letters per second than usual in their recording, for engines without word
-positions.
-"""
+"""Windows with far less text than usual in their recording, for engines without word positions."""
 
 from __future__ import annotations
 

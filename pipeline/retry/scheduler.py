@@ -45,8 +45,7 @@ Running = Generator[DecodeRequest, WindowResult, Doubtful]
 
 
 class Retries:
-    """Decodes the doubtful windows of a track again: one strategy after the other, each on all windows at
-    once.
+    """Decodes the doubtful windows of a track again: one strategy after the other, each on all windows.
 
     The participants of a round are fixed when the previous round has ended, by its remaining budget. So
     results may come back in any order.

@@ -184,9 +184,7 @@ def _fill_gaps(window: Doubtful, samples: Samples, listener: Listener) -> Attemp
 
 
 def _fill_by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
-    """Decode each utterance of the remaining gaps separately, so that a repeated sentence is written
-    twice.
-    """
+    """Decode each utterance of the remaining gaps separately, so that repetitions are written twice."""
     for gap in reversed(window.gaps):
         edges = utterances(window.level, window.speech, PAUSE, gap.start, gap.end)
         hearing = yield from hear(samples, edges, window.speech, listener)
@@ -221,9 +219,7 @@ def _letters(words: Iterable[Word]) -> int:
 
 
 def _between_other_silences(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
-    """Decode the speech alone between other lengths of silence: one of them usually gives a short word
-    once.
-    """
+    """Decode the speech between other lengths of silence: one of them usually gives a short word once."""
     voiced = np.flatnonzero(window.speech)
     if not len(voiced):
         return window

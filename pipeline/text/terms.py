@@ -1,6 +1,4 @@
-"""Finds glossary terms in a transcript: whole words, optionally with a plural s, ignoring case and
-punctuation.
-"""
+"""Finds glossary terms in a transcript: whole words, also plurals, ignoring case and punctuation."""
 
 from __future__ import annotations
 

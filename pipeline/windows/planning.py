@@ -109,8 +109,7 @@ def quietest(level: Float32, start: int, end: int) -> int:
 
 
 def pause_score(level: Float32, speech: Float32) -> Float32:
-    """How little a place resembles speech, lowest is best: dB below the window's loud parts, on two
-    scales.
+    """How little a place resembles speech (lowest is best): dB below the loud parts, on two scales.
 
     The longer scale prefers the pause between sentences to the closure of a stop consonant; Silero breaks
     ties. Widths and weights were chosen for the most hits of true clip boundaries in recordings joined

@@ -26,8 +26,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One phase: corpus, minutes on two CPU cores, learning rate (peak, warm-up steps, share before
-    decay).
+    """One phase: corpus, minutes on two CPU cores, learning rate (peak, warm-up steps, decay share).
 
     `pad_share` of batches have their encoder output extended with zeros to 1500 positions, from `pad_from`
     on, so that folded padding of short windows is in the training distribution. `ctc` are the weights of

@@ -81,9 +81,7 @@ class WindowMaker:
         return np.full((frames, MELS), SILENCE, np.float32)
 
     def batches(self, items: Sequence[Spoken], stage: Stage) -> Iterator[tuple[list[Window], int]]:
-        """Batches of windows of similar length, with the frames to pad them to (0: the longest),
-        endlessly.
-        """
+        """Endless batches of windows of similar length, with the frames to pad them to (0: the longest)."""
         items = [item for item in items if len(item.mel) <= stage.longest]
         size = min(_POOL, len(items))
         while True:

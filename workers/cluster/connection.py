@@ -24,9 +24,7 @@ from asr_batch.manifests.errors import ConfigError
 from asr_batch.workers.cluster import watchdog
 
 OBJECT_STORE_BYTES = 100_000_000
-"""Object store of the embedded Ray in bytes: only small records pass through it (Ray's minimum is
-78,643,200).
-"""
+"""Object store of the embedded Ray in bytes, for small records only (Ray's minimum is 78,643,200)."""
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -114,9 +112,7 @@ def join(address: str) -> Connection:
 
 
 def prepare_cluster_environment() -> None:
-    """Set a driver's environment for a cluster; the user's settings take precedence, the token of deploy/
-    is found.
-    """
+    """Set a driver's environment for a cluster, with the token of deploy/; the user's settings win."""
     for name, value in CLUSTER.items():
         os.environ.setdefault(name, value)
     # Ray ends the process silently when the head is gone for this long; `nodes` reports it earlier.

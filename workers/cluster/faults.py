@@ -44,9 +44,7 @@ def fault_of(error: BaseException, exceptions: Any) -> Fault:
 
 
 def why_not_prepared(error: BaseException, answer: float) -> str:
-    """One sentence about why a node could not be prepared; `answer` is the time limit of an answer in
-    seconds.
-    """
+    """One sentence about why a node could not be prepared; `answer`: time limit of an answer in s."""
     if isinstance(error, RetryableError):
         return str(getattr(error, "cause", error))
     text = str(error)

@@ -57,8 +57,7 @@ def compile_bundle(
     target: str = "cpu",
     calibration: Iterable[Path | Samples] | None = None,
 ) -> None:
-    """Build the bundle `dst` from the weights at `src`; `window` is the default length of a window in
-    seconds.
+    """Build the bundle `dst` from the weights at `src`; `window`: default length of a window in seconds.
 
     None: as the model was trained; for an NPU at most :data:`NPU_WINDOW`.
 

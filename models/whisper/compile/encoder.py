@@ -35,8 +35,7 @@ def build_encoder(
     *,
     watched: bool = False,
 ) -> Graph:
-    """Log-mel [batch, n_mels, frames] to hidden states [batch, positions, d_model], two frames per
-    position.
+    """Log-mel [batch, n_mels, 2 * positions] to hidden states [batch, positions, d_model].
 
     In the layers `spiky`, the last product has a scale per row instead of one per window. `watched`: also
     output `peaks` [batch, layers, positions], the largest value of each row before that product.

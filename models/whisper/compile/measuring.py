@@ -32,9 +32,7 @@ Whisper-base's six layers, three have 4 to 22; of tiny's four, one has 13; all o
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """States of silence [groups, d_model], and the encoder layers with outlier rows before their last
-    product.
-    """
+    """States of silence [groups, d_model], and encoder layers with outliers before their last product."""
 
     silence: Float32
     spiky: frozenset[int]

@@ -1,5 +1,4 @@
-"""Beam search of one window, outside the slots: k rows over the same audio, keeping the best k
-continuations.
+"""Beam search of one window, outside the slots: k rows over the same audio.
 
 The rules are those of openai/whisper's `BeamSearchDecoder` with patience 1: of each beam, the k + 1 most
 likely tokens compete; one that ends the text is finished; the search ends with k finished texts or at the

@@ -1,5 +1,4 @@
-"""Decoder state in plain buffers: caches of all slots, bound to the graph in place, never copied per
-token.
+"""Decoder state in plain buffers: caches of all slots, bound to the graph in place.
 
 The first axis of every array is the slot, so the first n slots are contiguous: a step over n running
 windows binds the front of every buffer, and a prefill of one window binds one slot's part.

@@ -84,8 +84,7 @@ class FastRules(TokenRules):
     def likeliest(
         self, running: Sequence[Decoding], scores: Scores, count: int
     ) -> list[list[tuple[int, float]]]:
-        """The `count` most likely next tokens of each window with their log-probabilities, in descending
-        order.
+        """The `count` most likely next tokens of each window with their log-probabilities, descending.
 
         Overwrites the scores.
         """

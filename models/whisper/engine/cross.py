@@ -23,9 +23,7 @@ CLOSED = np.float32(-1e30)
 
 @dataclass(frozen=True, slots=True)
 class Cross:
-    """Cross-attention inputs of the decoder graph for one window, [1, ...] each, and its number of
-    positions.
-    """
+    """Cross-attention inputs of the decoder graph for one window, [1, ...] each; number of positions."""
 
     arrays: Mapping[str, Array]
     positions: int
@@ -54,8 +52,7 @@ class CrossProjector:
 
 
 def with_silence(hidden: Float32, silence: Silence) -> tuple[Float32, Float32]:
-    """`hidden` [positions, d_model], the states of silence, and zeros up to a whole block [stored,
-    d_model].
+    """`hidden` [positions, d_model] with states of silence and zeros up to whole blocks [stored, d_model].
 
     Also returns their bias [1, 1, 1, stored]: 0, ln(positions that a state represents), and
     :data:`CLOSED`.

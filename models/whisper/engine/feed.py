@@ -1,6 +1,4 @@
-"""Turns submitted windows into cross-attention inputs: log-mel, encoder, projection; retries failures of
-an NPU.
-"""
+"""Turns submitted windows into cross-attention inputs: log-mel, encoder, projection; retries NPU errors."""
 
 from __future__ import annotations
 
@@ -98,8 +96,7 @@ class _Away(Generic[T, H]):
 
 
 class EncoderFeed(Generic[T, H]):
-    """A queue of windows in front of an encoder, for a model with `trained` positions. Preserves the
-    order.
+    """A queue of windows, in order, in front of an encoder for a model with `trained` positions.
 
     Windows get as many positions as they need, or `fixed` ones. `project` turns the hidden states
     [positions, d_model] of a window into cross-attention inputs.
@@ -219,9 +216,7 @@ def _ready(
     backend: str = "cpu",
     flags: tuple[str, ...] = (),
 ) -> Ready[T, H]:
-    """A window with its values, if they are finite. Checks both ends, because integers in between hide a
-    NaN.
-    """
+    """A window with its values, if both ends are finite; integers in between hide a NaN."""
     if not np.isfinite(log_mel).all():
         return Ready(item, None, backend, flags, "the audio contains NaN or infinity")
     if not np.isfinite(hidden).all():

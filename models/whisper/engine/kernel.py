@@ -135,9 +135,7 @@ class KernelStepper:
 def kernel_listener(
     kernel: DecoderKernel, vocabulary: VocabularyGraphs
 ) -> Callable[[KernelCross, Sequence[int]], tuple[Float32, Float32]]:
-    """Feeds tokens to one window; returns the alignment heads' weights [heads, tokens, stored], and
-    logits.
-    """
+    """Feeds tokens to one window; returns alignment heads' weights [heads, tokens, stored] and logits."""
     scores = Vocabulary(vocabulary, BLOCK)
 
     def listen(cross: KernelCross, fed: Sequence[int]) -> tuple[Float32, Float32]:

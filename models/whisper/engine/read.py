@@ -1,6 +1,4 @@
-"""Decodes one window's hidden states greedily, outside the slots; the NPU's parity probe compares the
-texts.
-"""
+"""Decodes one window's hidden states greedily, outside the slots, for the NPU's parity probe."""
 
 from __future__ import annotations
 

@@ -127,9 +127,7 @@ class DecoderEngine:
             slot.fed = slot.sot
 
     def step(self) -> list[Slot]:
-        """Feed one token to every running window, in pieces on idle cores; returns the finished windows,
-        still in place.
-        """
+        """Feed one token to every running window, in pieces on idle cores; returns the finished windows."""
         running = self.running
         ids, fed = [s.next_token for s in running], [s.fed for s in running]
         wanted = [i for i, slot in enumerate(running) if slot.chooses or slot.fed == slot.sot]

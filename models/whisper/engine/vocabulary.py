@@ -60,7 +60,7 @@ class Bound(Protocol):
     logits: Float32
 
     def run(self, count: int) -> NDArray[np.float64]:
-        """Compute the logits of the first `count` states; returns the logs of their summed exponentials
+        """Compute the logits of the first `count` states; returns the logs of their exponential sums
         [count].
         """
 

@@ -79,9 +79,7 @@ def fits(arrays: Arrays, config: WhisperConfig) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class KernelCross:
-    """Cross-attention keys and values of one window: `positions` of the window, `stored` including
-    silence.
-    """
+    """Cross-attention keys and values of one window: `positions` of its own, `stored` with silence."""
 
     memory: Array
     stored: int

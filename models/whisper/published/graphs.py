@@ -188,7 +188,7 @@ class CachedDecoder:
         return logits.numpy()[:, -1], Cache(longer, cache.length + 1)
 
     def _listen(self, weights: Sequence[Float32]) -> None:
-        """Store the attention of the alignment heads for the last token; `weights` [batch, heads, new,
+        """Store the alignment heads' attention of the last token; `weights` [batch, heads, new,
         positions].
         """
         if not self._followed:

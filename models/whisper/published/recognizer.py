@@ -121,9 +121,7 @@ def load(path: Path, options: LoadOptions) -> Recognizer:
 
 
 def _fingerprint(path: Path, files: Files) -> str:
-    """SHA-256 over everything that affects the text: graphs (with their data files), JSON files,
-    tokenizer.
-    """
+    """SHA-256 over everything that affects the text: graphs, data files, JSON files, tokenizer."""
     data = [p for graph in files.graphs for p in sorted(graph.parent.glob(graph.name + "_data*"))]
     json_names = ("config.json", "generation_config.json", "preprocessor_config.json", "tokenizer.json")
     total = hashlib.sha256()
@@ -214,9 +212,7 @@ class PublishedWhisper:
         return []
 
     def _start_group(self) -> None:
-        """Take the queue's first window and others with a prompt of the same length, encode and prefill
-        them.
-        """
+        """Encode and prefill the queue's first window and others with a prompt of the same length."""
         length = len(self._queue[0].decoding.prompt)
         group = [job for job in self._queue if len(job.decoding.prompt) == length][: self._info.batch]
         for job in group:

@@ -1,6 +1,4 @@
-"""Converts container time to seconds of the file: keeps late starts and gaps, ignores restarts and
-nonsense.
-"""
+"""Converts container time to seconds of the file: keeps late starts and gaps, ignores restarts."""
 
 from __future__ import annotations
 

@@ -199,9 +199,7 @@ def unclosed(reads: ReadsAt, size: int) -> Unclosed | None:
 
 
 def _unclosed_caf(reads: ReadsAt, size: int) -> Unclosed | None:
-    """See `unclosed`. In a pipe, SoX writes its header three times: twice before the samples, and once
-    after them.
-    """
+    """See `unclosed`. In a pipe, SoX writes its header three times: twice before the samples, once after."""
     place = 8
     while place + _CAF_CHUNK <= size:
         name, length = struct.unpack(">4sQ", reads(place, _CAF_CHUNK))
@@ -234,9 +232,7 @@ def _counted(reads: ReadsAt, size: int) -> float:
 
 
 def _w64_data(reads: ReadsAt, size: int) -> tuple[int, int]:
-    """Length of a W64 file's data, and bytes per frame; chunks have 16 bytes of name and 8 of size, both
-    included.
-    """
+    """Length of a W64 file's data, and bytes per frame; chunks have 16 bytes of name and 8 of size."""
     place, unit = 40, 0
     while place + 24 <= size:
         name, length = reads(place, 4), int.from_bytes(reads(place + 16, 8), "little")

@@ -23,9 +23,7 @@ _PES_HEAD = 6  # bytes before those that its length counts
 
 @dataclass(slots=True)
 class TsTrack:
-    """`whole`: no packet is missing or damaged. `broken_off`: the last packet, or its sound, is
-    incomplete.
-    """
+    """`whole`: no packet is missing or damaged. `broken_off`: the last packet or its sound is incomplete."""
 
     whole: bool = True
     broken_off: bool = False

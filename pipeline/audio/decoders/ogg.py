@@ -88,9 +88,7 @@ def _next_page(reads: ReadsAt, place: int, end: int) -> int:
 
 
 def _intact(page: bytes) -> bool:
-    """Whether the page matches its checksum: CRC-32 without reflection, computed with zlib's on reversed
-    bits.
-    """
+    """Whether the page matches its checksum: unreflected CRC-32, by zlib's on reversed bits."""
     body = page[:22] + b"\0\0\0\0" + page[26:]
     reflected = zlib.crc32(body.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     told: int = struct.unpack_from("<I", page, 22)[0]

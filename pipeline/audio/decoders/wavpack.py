@@ -1,5 +1,4 @@
-"""Finds damaged blocks of a WavPack file, at which its decoder stops, although each block has its sample
-index.
+"""Finds damaged blocks of a WavPack file, at which its decoder stops.
 
 Header of a block (WavPack's format description): `wvpk`, bytes after these 8, version, number of samples
 of the file, index of the block's first sample, number of its samples, flags, checksum.
@@ -25,8 +24,7 @@ def is_wavpack(head: bytes) -> bool:
 
 
 def whole_blocks(reads: ReadsAt, size: int) -> tuple[tuple[int, int], ...]:
-    """Stretches [first, last) of bytes with consecutive whole blocks; a single one if the file is
-    undamaged.
+    """Stretches [first, last) of bytes with consecutive whole blocks; one if the file is undamaged.
 
     Tags after the last block are kept; a block truncated by the end of the file is left out.
     """

@@ -51,9 +51,7 @@ class Preparation:
         self._bytes = sum(sizing.model_bytes(path) for path in self._models)
 
     def prepare(self, machine: Machine, tell: Callable[[str], None]) -> Prepared:
-        """Probe and judge the machine, and send it the models; calls `tell` before slow steps. Never
-        raises.
-        """
+        """Probe and judge the machine, and send the models; reports slow steps to `tell`. Never raises."""
         agent, found = None, None
         try:
             agent = self._agent(machine)

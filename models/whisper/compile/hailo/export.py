@@ -94,9 +94,7 @@ def _frames(config: WhisperConfig, window: float) -> int:
 
 
 def decoder_tokens(config: WhisperConfig, target: str) -> int:
-    """Length of the fixed decoder, as in Hailo's own: 32 for tiny, 24 for base, 64 for base on a
-    Hailo-10H.
-    """
+    """Length of the fixed decoder, as in Hailo's: 32 for tiny, 24 for base, 64 for base on a Hailo-10H."""
     if config.d_model <= 384:
         return min(32, config.max_target_positions)
     return min(64 if target == "hailo10h" else 24, config.max_target_positions)

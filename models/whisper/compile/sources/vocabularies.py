@@ -23,9 +23,7 @@ _BLANK = 220  # a space, in both vocabularies
 
 
 def text_files(words: int) -> dict[str, bytes] | None:
-    """tokenizer.json and generation_config.json of a Whisper with a vocabulary of this size; None for
-    other sizes.
-    """
+    """tokenizer.json and generation_config.json for a vocabulary of this size; None for other sizes."""
     if words not in VOCABULARIES:
         return None
     multilingual = VOCABULARIES[words]
