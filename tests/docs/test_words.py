@@ -44,7 +44,7 @@ INSTEAD = {
     r"\bgive (another|a free|files)\b": "choose, use",
     r"\bdone again\b|\bredone\b": "transcribed again, run again",
     r"\bstands? (there|twice)\b|\bas (it|they) stands?\b": "is",
-    r"\bcannot be told\b|\blikeliest\b|\bthe likelier\b": "is unknown, most likely",
+    r"\bcannot be told\b|\bthe likelier\b": "is unknown, more likely",
     r"\b(says?|knows?) nothing of\b|\bsays of itself\b": "does not know, contains",
     r"\bby how much\b": "the difference",
     r"\bis taken for\b": "is mistaken for",
