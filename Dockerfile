@@ -21,12 +21,13 @@ FROM python:${PYTHON} AS base
 # A user without rights, of a number that volumes can be made for.
 RUN groupadd --gid 10001 asr \
  && useradd --uid 10001 --gid asr --create-home --home-dir /home/asr asr \
- && install --directory --owner asr --group asr /models /data /home/asr/.cache/asr-batch \
+ && install --directory --owner asr --group asr /models /data /home/asr/.cache /home/asr/.cache/asr-batch \
  && ln --symbolic /models /home/asr/.cache/asr-batch/models
 COPY --from=build /opt/asr-batch /opt/asr-batch
 ENV PATH=/opt/asr-batch/bin:$PATH \
     HOME=/home/asr \
     PYTHONUNBUFFERED=1 \
+    ORT_DISABLE_TELEMETRY=1 \
     RAY_USAGE_STATS_ENABLED=0
 USER 10001:10001
 WORKDIR /data

@@ -5,7 +5,7 @@ machine or a user: folders of the XDG base directory specification
 (https://specifications.freedesktop.org/basedir-spec/latest/), the cache of huggingface_hub, an S3
 endpoint. Libraries read other variables; docs/settings.md lists both. `workers.cluster.connection` and
 `models.hailo.api` set variables for Ray and HailoRT before they load them, :func:`one_blas_thread` one for
-numpy.
+numpy, :func:`no_telemetry` one for ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -58,6 +58,13 @@ def one_blas_thread() -> None:
     that has its own. Call it before numpy is loaded; a value that the user has set stays.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def no_telemetry() -> None:
+    """Keep ONNX Runtime, here and in child processes, from reporting its use: since 1.32 it keeps a database
+    in the user's cache and sends it to its maker. Call it before it is loaded; a value of the user's stays.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def for_child(**more: str) -> dict[str, str]:
