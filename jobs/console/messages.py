@@ -19,8 +19,12 @@ from rich.text import Text
 
 from asr_batch.jobs.console.progress import hms
 from asr_batch.jobs.dataset.summary import RowCounts
+from asr_batch.manifests.location import plain_path, printable
 
 TABLE_ROWS = 40
+NARROW = 60
+"""Columns of a terminal below which a row of the table is one line, cut off."""
+
 COLOURS = {"ok": "green", "empty": "cyan", "partial": "yellow", "failed": "red"}
 
 
@@ -46,13 +50,17 @@ class Messages:
             return
         table = Table("file", "status", "duration", "text", box=None, pad_edge=False)
         table.columns[2].justify = "right"
-        folder = _common_folder([row["audio"] for row in rows])
-        for row in rows:
+        names = [printable(plain_path(row["audio"])) for row in rows]
+        folder = _common_folder(names)
+        for row, name in zip(rows, names, strict=True):
             text = row["text"] if row["status"] in ("ok", "partial") else row["error_message"]
-            name = one_line(row["audio"].removeprefix(folder))
+            name = one_line(name.removeprefix(folder))
             status = Text(row["status"], COLOURS[row["status"]])
             table.add_row(Text(name), status, hms_short(row["duration"]), Text(one_line(text or "")))
         console = Console(file=self.stream, width=None if self.stream.isatty() else 120)
+        if console.width < NARROW:
+            for column in table.columns:
+                column.no_wrap = True
         console.print(table)
         if left_out > 0:
             console.print(f"... and {left_out} more rows")

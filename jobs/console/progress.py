@@ -136,6 +136,6 @@ def make_progress(kind: str, *, quiet: bool, stream: TextIO | None = None) -> Pr
         return Nothing()
     if kind == "json":
         return JsonLines(stream)
-    if kind == "auto" and stream.isatty():
+    if kind == "auto" and stream.isatty() and not Console(file=stream).is_dumb_terminal:
         return Bar(stream)
     return Lines(stream)

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from asr_batch.jobs.console import progress
+from asr_batch.jobs.console.messages import Messages
 from asr_batch.jobs.console.progress import Bar, JsonLines, Lines, Nothing, line_of, make_progress
 from asr_batch.jobs.dataset.summary import LastRun, RowCounts, Summary, View
 from asr_batch.jobs.run.ending import failures_text, summary_text
@@ -115,7 +116,10 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_auto_is_a_bar_on_a_terminal_only():
+def test_auto_is_a_bar_only_on_a_terminal_that_can_draw_it(monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(make_progress("auto", quiet=False, stream=Terminal()), Lines)
+    monkeypatch.setenv("TERM", "xterm")
     assert isinstance(make_progress("auto", quiet=False, stream=io.StringIO()), Lines)
     assert isinstance(make_progress("auto", quiet=True, stream=Terminal()), Nothing)
     assert isinstance(make_progress("none", quiet=False, stream=Terminal()), Nothing)
@@ -135,6 +139,30 @@ def test_the_bar_fits_any_terminal(monkeypatch, columns):
     drawn = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
     assert "4/9" in drawn
     assert all(len(line.strip("\r")) <= columns for line in drawn.splitlines())
+
+
+def test_the_table_shows_names_without_their_common_folder():
+    stream = io.StringIO()
+    audio = ("/rec/a.wav", "file:///rec/new%0Aline.wav", "file:///rec/latin%E9.wav", "/rec/sub/b.wav")
+    rows = [
+        {"audio": path, "status": "ok", "duration": 3.0, "text": "hi", "error_message": None}
+        for path in audio
+    ]
+    Messages(stream=stream).table(rows, 0)
+    names = [line.partition("  ")[0] for line in stream.getvalue().splitlines()]
+    assert names == ["file", "a.wav", "new line.wav", r"latin\xe9.wav", "sub/b.wav"]
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(40, 2), (100, 3)])
+def test_a_row_is_one_line_of_a_narrow_terminal(monkeypatch, columns, lines):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    row = {"audio": "a.wav", "status": "ok", "duration": 3.0, "text": "word " * 25, "error_message": None}
+    Messages(stream=stream).table([row], 0)
+    told = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue()).splitlines()
+    assert len(told) == lines
+    assert all(len(line) <= columns for line in told)
 
 
 def summary(errors=None, total=3, rtfx=2.0, **counts):
