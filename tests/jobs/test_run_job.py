@@ -527,8 +527,8 @@ def test_terms_that_were_heard_are_counted_by_row_and_in_the_report(run, folder,
     job = json.loads((tmp_path / "out/job.json").read_text())
     assert job["settings"]["glossary"] == [first, "Nobody <b>"]
     page = write_report(tmp_path / "out").read_text()
-    assert "1 of 2 terms were heard" in page
-    assert "Not heard: <bdi>Nobody &lt;b&gt;</bdi>" in page
+    assert "1 of 2 terms were found" in page
+    assert "Not found: <bdi>Nobody &lt;b&gt;</bdi>" in page
 
 
 def test_prompt_and_glossary_make_rows_anew_and_none_leaves_them(run, folder, rows, tmp_path):
