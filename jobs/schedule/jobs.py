@@ -86,6 +86,5 @@ def entries() -> list[Entry]:
 def remove(config: Path) -> bool:
     """Remove a job from every scheduler; returns whether it was in one. The file need not exist any more."""
     name = job_name(absolute(config))
-
     removed = [scheduler.remove(name) for scheduler in schedulers()] + [standing.remove(name)]
     return any(removed)

@@ -6,9 +6,8 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 from rich.console import Console
@@ -17,6 +16,9 @@ from asr_batch.jobs.cli.model_table import found_row, known_row, model_table, st
 from asr_batch.manifests.errors import ItemError
 from asr_batch.models.store.names import DEFAULT_ROOT
 from asr_batch.models.store.store import ORIGINS, Store
+
+if TYPE_CHECKING:
+    from asr_batch.models.recognizer import Samples
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PRECISIONS = ("auto", "int8", "fp32", "int4")
@@ -223,7 +225,8 @@ def compile_(
     SRC is a Hugging Face or CTranslate2 folder, an OpenAI checkpoint or the name of a stored model; DST is
     the bundle's folder. With a Hailo target, also writes the input for the vendor's compiler to DST/hailo.
     """
-    compile_bundle = import_module("asr_batch.models.whisper.compile.bundle").compile_bundle
+    from asr_batch.models.whisper.compile.bundle import compile_bundle
+
     source = Path(src) if Path(src).exists() else Store(root).resolve(src, source=True)
     audio = _Recordings(calibration_audio) if calibration_audio else None
     compile_bundle(source, dst, window=window, precision=precision, target=target, calibration=audio)
@@ -236,11 +239,12 @@ class _Recordings:
 
     folder: Path
 
-    def __iter__(self) -> Iterator[Any]:
-        audio = import_module("asr_batch.pipeline.audio.reader")
+    def __iter__(self) -> Iterator[Samples]:
+        from asr_batch.pipeline.audio.reader import probe, read_samples
+
         for path in sorted(path for path in self.folder.rglob("*") if path.is_file()):
             try:
-                yield audio.read_samples(path, 0.0, audio.probe(path).duration)
+                yield read_samples(path, 0.0, probe(path).duration)
             except ItemError as error:
                 click.echo(f"{path}: not used for calibration: {error}", err=True)
 
@@ -254,10 +258,12 @@ class _Recordings:
     default=None,
     help="Role of HEF (default: decoder if its name says so, else encoder).",
 )
-def add_hef(bundle: Path, hef: Path, role: str | None) -> None:
+def add_hef(bundle: Path, hef: Path, role: Literal["encoder", "decoder"] | None) -> None:
     """Add a network compiled for a Hailo NPU to a bundle.
 
     For an encoder, also stores the reference for the parity probe.
     """
-    import_module("asr_batch.models.whisper.opening").take_hef(bundle, hef, role)
+    from asr_batch.models.whisper.opening import take_hef
+
+    take_hef(bundle, hef, role)
     click.echo(bundle)
