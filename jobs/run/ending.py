@@ -1,36 +1,76 @@
-"""The final output of a run: which rows to show, what failed, and what to do about it."""
+"""The end of a run: its summary on disk, and its final output: rows, what failed, what to do about it."""
 
 from __future__ import annotations
 
+import logging
 import shlex
+import time
 from pathlib import Path
 from typing import Any
 
-from asr_batch.jobs.console.messages import TABLE_ROWS, counts_line, plural, program
+from asr_batch.jobs.console.messages import TABLE_ROWS, Messages, counts_line, plural, program
 from asr_batch.jobs.console.progress import hms
-from asr_batch.jobs.dataset.summary import Summary
+from asr_batch.jobs.dataset.files import write_text
+from asr_batch.jobs.dataset.json_files import plain, write_document
+from asr_batch.jobs.dataset.summary import STATUS, SUMMARY, Status, Summary
 from asr_batch.jobs.dataset.tables import read_rows
-from asr_batch.jobs.run.driver.loop import Ending
+from asr_batch.jobs.run.figures import Figures
+from asr_batch.jobs.views.row_files import RowFiles
 from asr_batch.manifests.survey import Survey
+from asr_batch.workers.pool import Pool
+
+log = logging.getLogger("asr_batch")
 
 
-def ending_text(ending: Ending, code: int) -> str:
+def record_end(figures: Figures, ending: str, code: int, pool: Pool) -> Summary:
+    """Write summary.json and metrics.prom; on a full disk only the message on stderr is left."""
+    from asr_batch.jobs.console.metrics import render  # prometheus_client is slow to import
+
+    root, now = figures.root, time.monotonic()
+    figures.nodes = tuple(pool.nodes())
+    if figures.run_rows:  # otherwise it may not be loaded
+        figures.model = pool.info
+    figures.clock.point(now, round(figures.totals.audio_seconds, 3), figures.totals.rows, every=0.0)
+    summary = figures.summary(now, code, ending)
+    try:
+        write_document(root / SUMMARY, summary)
+        write_document(root / STATUS, Status.of(summary), durable=False)
+        write_text(root / "metrics.prom", render(summary), durable=False)
+    except OSError as error:
+        log.warning("summary not written: %s", error)
+    told = {"ending": ending, "exit_code": code, "rows": plain(summary.rows)}
+    log.info("run ended", extra={"data": told})
+    return summary
+
+
+def say_end(messages: Messages, root: Path, found: Survey, summary: Summary, files: RowFiles | None) -> None:
+    """The final output: a table of rows, one sentence on the outcome, and what to do about failures."""
+    code = summary.exit_code or 0
+    messages.table(*shown_rows(root, found))
+    (messages.say if code == 0 else messages.complain)(summary_text(summary))
+    if files is not None:
+        messages.say(files.text())
+    if code in (3, 4):
+        messages.complain(failures_text(summary, root))
+
+
+def ending_text(summary: Summary) -> str:
     """The outcome of the run, in half a sentence."""
-    if ending == "finished":
-        return "finished" if code != 4 else "finished, but a gate does not hold"
-    if ending == "out of time":
+    if summary.ending == "finished":
+        return "finished" if summary.exit_code != 4 else "finished, but a gate does not hold"
+    if summary.ending == "out of time":
         return "out of time; the same command resumes"
     return "stopped; the same command resumes"
 
 
-def summary_text(summary: Summary, ending: Ending, code: int) -> str:
+def summary_text(summary: Summary) -> str:
     """Contents of the data set, speed of this run, and its outcome."""
     rows, run = summary.rows, summary.run
     head = f"{counts_line(rows)} of {plural(rows.total, 'row')}; {hms(summary.audio_seconds)} of audio"
-    if not run.rows and ending == "finished":
+    if not run.rows and summary.ending == "finished":
         return f"{head}; nothing to do: all rows are done"
     speed = f" at {run.rtfx:.1f}x real time" if run.rtfx >= 0.05 else ""
-    return f"{head}{speed}; {ending_text(ending, code)}"
+    return f"{head}{speed}; {ending_text(summary)}"
 
 
 PASSING = ("fetch_failed", "out_of_memory", "worker_crashed", "timeout", "internal_error")

@@ -19,10 +19,12 @@ from asr_batch.jobs.dataset.summary import (
     RowCounts,
     Summary,
     UsedModel,
+    find_status,
+    find_summary,
 )
 from asr_batch.jobs.run.totals import Totals
 from asr_batch.models.recognizer import ModelInfo
-from asr_batch.workers.pool import NodeStatus
+from asr_batch.workers.pool import NodeStatus, Pool
 
 HISTORY_POINTS = 500
 
@@ -91,6 +93,17 @@ class Figures:
     decoded_seconds: float = 0.0
     run_rows: int = 0
     run_audio_seconds: float = 0.0
+
+    @classmethod
+    def resumed(
+        cls, root: Path, config: RunConfig, rows: int, totals: Totals, begun: float, pool: Pool
+    ) -> Figures:
+        """The figures of a run that begins, which goes on where the last one of this data set ended."""
+        before = find_status(root) or find_summary(root) or Summary()
+        clock = Clock(before.wall_seconds, before.history, begun)
+        found = cls(root, config, rows, totals, clock, pool.info, nodes=tuple(pool.nodes()))
+        found.decoded_seconds = before.decoded_seconds
+        return found
 
     def summary(self, now: float, code: int | None, ending: str) -> Summary:
         """The content of summary.json; `code` is None while the job runs."""

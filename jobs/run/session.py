@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, ExitStack, redirect_stdout
@@ -26,38 +25,29 @@ from asr_batch.jobs.console.messages import (
 from asr_batch.jobs.console.progress import make_progress
 from asr_batch.jobs.console.signals import StopRequest, stop_signals
 from asr_batch.jobs.dataset.facts import look_at
-from asr_batch.jobs.dataset.files import copy_file, output_errors, write_text
+from asr_batch.jobs.dataset.files import output_errors
 from asr_batch.jobs.dataset.index import Index
 from asr_batch.jobs.dataset.job_file import Job, find_job, part_metadata, write_job
-from asr_batch.jobs.dataset.json_files import plain, write_document
 from asr_batch.jobs.dataset.ledger import Ledger, Limits
 from asr_batch.jobs.dataset.parts import part_names
-from asr_batch.jobs.dataset.summary import (
-    STATUS,
-    SUMMARY,
-    Status,
-    Summary,
-    find_status,
-    find_summary,
-)
 from asr_batch.jobs.dataset.tables import open_transcripts
 from asr_batch.jobs.model_choice import Choice, choose_model, folder_sha256
 from asr_batch.jobs.quality import compare
 from asr_batch.jobs.run.driver.commits import Book, Pace
 from asr_batch.jobs.run.driver.feed import Feed, Looker, Resume
-from asr_batch.jobs.run.driver.loop import Driver, Ending
+from asr_batch.jobs.run.driver.loop import Driver
 from asr_batch.jobs.run.driver.rows import Assemble, RowMaker, Split
-from asr_batch.jobs.run.ending import failures_text, shown_rows, summary_text
-from asr_batch.jobs.run.figures import Clock, Figures, exit_code, judge_gates
+from asr_batch.jobs.run.ending import record_end, say_end
+from asr_batch.jobs.run.figures import Figures, exit_code, judge_gates
 from asr_batch.jobs.run.files import FileBook
 from asr_batch.jobs.run.guard import (
     check_abilities,
-    check_manifest_place,
     contents,
     deadline,
     held_for,
     leave_as_it_was,
 )
+from asr_batch.jobs.run.manifest import find_manifest, keep_manifest
 from asr_batch.jobs.run.notices import Notices
 from asr_batch.jobs.run.pools import LazyPool, load_ahead, start_pool
 from asr_batch.jobs.run.same_job import SameJob, own_settings
@@ -71,11 +61,10 @@ from asr_batch.manifests.errors import (
     OutputError,
     WorkerFatalError,
 )
-from asr_batch.manifests.location import is_remote
-from asr_batch.manifests.reader import STANDARD_INPUT, Manifest, open_manifest
-from asr_batch.manifests.sources import FILE, open_sources
+from asr_batch.manifests.reader import Manifest
 from asr_batch.manifests.survey import Survey, survey
 from asr_batch.models.load import identify
+from asr_batch.models.recognizer import ModelInfo
 from asr_batch.pipeline.text.assembling import assemble
 from asr_batch.pipeline.text.terms import Terms
 from asr_batch.pipeline.windows.spans import split_item
@@ -176,7 +165,7 @@ class _Session:
         self.config = own_settings(self.config, self.job)
         choice = choose_model(self.config.model)
         same = self.parts.any_manifest or manifest is not None
-        manifest = manifest or self._open_manifest()
+        manifest = manifest or find_manifest(self.config, self.root, stack)
         found = survey(manifest)
         if not found.rows:
             raise ConfigError(f"{manifest.name}: no rows; expected at least one below the header")
@@ -191,7 +180,7 @@ class _Session:
         if self.parts.start_pool is start_pool and not self.job:
             load_ahead(self.config, choice.path)
         try:
-            return self._work(choice, self._kept(manifest), found, same)
+            return self._work(choice, keep_manifest(manifest, self.config, self.root), found, same)
         except AsrBatchError as error:
             log.error("%s", error)
             raise
@@ -203,32 +192,6 @@ class _Session:
         for name, meant in found.misspelt.items():
             self.messages.complain(f"asr-batch: warning: {misspelt_text(name, meant)}")
 
-    def _open_manifest(self) -> Manifest:
-        if self.config.sources:
-            return self._made_manifest()
-        name = self.config.manifest or ""
-        if name != "-" and not is_remote(name):
-            return open_manifest(name)
-        spool = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="asr-batch-")))
-        return open_manifest(name, spool / "manifest")
-
-    def _made_manifest(self) -> Manifest:
-        """The manifest of audio files, folders and globs, not yet written to the output folder."""
-        check_manifest_place(self.root)
-        spool = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="asr-batch-"))) / "manifest"
-        return open_sources(self.config.sources, self.root, spool)
-
-    def _kept(self, manifest: Manifest) -> Manifest:
-        """Keep a copy of a manifest that cannot be read again from its source."""
-        made = bool(self.config.sources)
-        if manifest.name != STANDARD_INPUT and not manifest.base.remote and not made:
-            return manifest
-        kept = self.root / (FILE if made else "manifest.kept")
-        if not (kept.exists() and kept.samefile(manifest.path)):
-            with output_errors(self.root):
-                copy_file(manifest.path, kept)
-        return Manifest(manifest.name, kept, manifest.base, manifest.format)
-
     def _work(self, choice: Choice, manifest: Manifest, found: Survey, same: bool) -> int:
         config = self.config
         if choice.warning:
@@ -239,37 +202,43 @@ class _Session:
         check_abilities(config, pool.info)
         second = folder_sha256(choose_model(config.second_model).path) if config.second_model else ""
         settings = Settings(settings_base(config, second))
-        index = Index.load(self.root, part_names(self.root))
         if self.job is not None:
-            SameJob(self.root, config, self.job).check(
-                pool.info, settings, index, None if same else manifest, found
-            )
-        ledger = Ledger(
-            self.root, found.extra, part_metadata(pool.info, settings), Limits(rows=config.part_rows)
-        )
-        for note in ledger.notes:
-            log.warning(note)
-        with output_errors(self.root):
-            write_job(self.root, config, manifest, found, pool.info, settings)
+            index = Index.load(self.root, part_names(self.root))
+            compared = None if same else manifest
+            SameJob(self.root, config, self.job).check(pool.info, settings, index, compared, found)
+        ledger = self._ledger(manifest, found, pool.info, settings)
         resume = Resume(ledger.index, pool.info.sha256, settings, self.redo)
         feed = self.feed = Feed(manifest.rows(), resume, looker=self.parts.looker)
         self.stack.callback(feed.close)
-        watch = self._watch(found, ledger, pool, choice)
-        terms = config.terms()
+        watch = self._watch(found, ledger.index, pool, choice)
+        driver = self._driver(feed, pool, self._with_files(ledger, manifest, found), watch)
+        log.info("run started", extra={"data": {"rows": found.rows, "in_data_set": watch.totals.rows}})
+        return self._drive(driver, watch, found)
+
+    def _ledger(self, manifest: Manifest, found: Survey, model: ModelInfo, settings: Settings) -> Ledger:
+        """The ledger of the data set, whose job.json describes this run."""
+        limits = Limits(rows=self.config.part_rows)
+        ledger = Ledger(self.root, found.extra, part_metadata(model, settings), limits)
+        for note in ledger.notes:
+            log.warning(note)
+        with output_errors(self.root):
+            write_job(self.root, self.config, manifest, found, model, settings)
+        return ledger
+
+    def _driver(self, feed: Feed, pool: Pool, book: Book, watch: Watch) -> Driver:
+        config, terms = self.config, self.config.terms()
         maker = RowMaker(pool.info, self.parts.assemble, compare, Terms(terms) if terms else None)
-        driver = Driver(
+        return Driver(
             feed,
             pool,
-            self._with_files(ledger, manifest, found),
+            book,
             maker,
             self.parts.split,
             watch,
             stop=self.stop,
             out_of_time=deadline(config),
-            pace=self._pace(),
+            pace=replace(self.parts.pace, grace=config.grace, hang_timeout=config.hang_timeout),
         )
-        log.info("run started", extra={"data": {"rows": found.rows, "in_data_set": watch.totals.rows}})
-        return self._drive(driver, watch, found)
 
     def _pool(self, choice: Choice) -> Pool:
         """The pool; it starts when there is work, if the model's files describe the model."""
@@ -302,18 +271,10 @@ class _Session:
             log.info("files written for rows that lacked them", extra={"data": {"rows": written}})
         return FileBook(ledger, self.files)
 
-    def _pace(self) -> Pace:
-        return replace(self.parts.pace, grace=self.config.grace, hang_timeout=self.config.hang_timeout)
-
-    def _watch(self, found: Survey, ledger: Ledger, pool: Pool, choice: Choice) -> Watch:
-        index = ledger.index
-        before = find_status(self.root) or find_summary(self.root) or Summary()
+    def _watch(self, found: Survey, index: Index, pool: Pool, choice: Choice) -> Watch:
         totals = Totals.of(index.entries[index.present(found.ids)])
-        clock = Clock(before.wall_seconds, before.history, self.begun)
-        figures = Figures(
-            self.root, self.config, found.rows, totals, clock, pool.info, choice.warning, tuple(pool.nodes())
-        )
-        figures.decoded_seconds = before.decoded_seconds
+        figures = Figures.resumed(self.root, self.config, found.rows, totals, self.begun, pool)
+        figures.warning = choice.warning
         progress = make_progress(self.config.progress, quiet=self.config.quiet, stream=self.messages.stream)
         self.stack.callback(progress.close)
         watch = Watch(figures, progress, lambda position: index.entries[position].copy())
@@ -330,48 +291,17 @@ class _Session:
         except ConfigError:  # the model could not be loaded: nothing was started
             raise
         except (OutputError, WorkerFatalError):
-            self._stopped(watch, "failed", 1, driver.pool)
+            record_end(watch.figures, "failed", 1, driver.pool)
             raise
         except Exception:
-            self._stopped(watch, "unexpected error", 1, driver.pool)
+            record_end(watch.figures, "unexpected error", 1, driver.pool)
             raise
         stopped_by = self.stop.exit_code if ending == "stopped" else None
         watch.figures.clock.idle = ending == "finished" and not watch.figures.run_rows
         code = exit_code(watch.totals, judge_gates(self.config, watch.totals, found.rows), stopped_by)
-        summary = self._stopped(watch, ending, code, driver.pool)
+        summary = record_end(watch.figures, ending, code, driver.pool)
         watch.last(driver, ending)
         self.stack.close()  # remove the bar and close the pool before the final output
-        self._last_words(summary, ending, code, found)
+        if self.parts.last_words:
+            say_end(self.messages, self.root, found, summary, self.files)
         return code
-
-    def _stopped(self, watch: Watch, ending: Ending | str, code: int, pool: Pool) -> Summary:
-        """Write summary.json and metrics.prom; on a full disk only the message on stderr."""
-        from asr_batch.jobs.console.metrics import render  # prometheus_client is slow to import
-
-        figures, now = watch.figures, time.monotonic()
-        figures.nodes = tuple(pool.nodes())
-        if figures.run_rows:  # otherwise it may not be loaded
-            figures.model = pool.info
-        figures.clock.point(now, round(watch.totals.audio_seconds, 3), watch.totals.rows, every=0.0)
-        summary = figures.summary(now, code, ending)
-        try:
-            write_document(self.root / SUMMARY, summary)
-            write_document(self.root / STATUS, Status.of(summary), durable=False)
-            write_text(self.root / "metrics.prom", render(summary), durable=False)
-        except OSError as error:
-            log.warning("summary not written: %s", error)
-        log.info(
-            "run ended", extra={"data": {"ending": ending, "exit_code": code, "rows": plain(summary.rows)}}
-        )
-        return summary
-
-    def _last_words(self, summary: Summary, ending: Ending, code: int, found: Survey) -> None:
-        if not self.parts.last_words:
-            return
-        quiet_words = self.messages.say if code == 0 else self.messages.complain
-        self.messages.table(*shown_rows(self.root, found))
-        quiet_words(summary_text(summary, ending, code))
-        if self.files is not None:
-            self.messages.say(self.files.text())
-        if code in (3, 4):
-            self.messages.complain(failures_text(summary, self.root))

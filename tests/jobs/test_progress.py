@@ -165,9 +165,11 @@ def test_a_row_is_one_line_of_a_narrow_terminal(monkeypatch, columns, lines):
     assert all(len(line) <= columns for line in told)
 
 
-def summary(errors=None, total=3, rtfx=2.0, **counts):
+def summary(errors=None, total=3, rtfx=2.0, ending="", exit_code=None, **counts):
     return Summary(
         rows=RowCounts(total=total, **counts),
+        ending=ending,
+        exit_code=exit_code,
         errors=errors or {},
         audio_seconds=60.0,
         run=LastRun(rows=total, rtfx=rtfx),
@@ -192,8 +194,10 @@ def test_a_retry_is_named_only_where_it_can_help(tmp_path, errors, told):
 
 
 def test_the_last_sentence():
-    assert summary_text(summary(ok=1, total=1), "finished", 0) == (
+    assert summary_text(summary(ok=1, total=1, ending="finished", exit_code=0)) == (
         "1 ok of 1 row; 0:01:00 of audio at 2.0x real time; finished"
     )
-    assert "real time" not in summary_text(summary(failed=3, rtfx=0.0), "finished", 3)
-    assert summary_text(summary(ok=1), "stopped", 143).endswith("; stopped; the same command resumes")
+    assert "real time" not in summary_text(summary(failed=3, rtfx=0.0, ending="finished", exit_code=3))
+    assert summary_text(summary(ok=1, ending="stopped", exit_code=143)).endswith(
+        "; stopped; the same command resumes"
+    )
