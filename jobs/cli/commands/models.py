@@ -14,8 +14,9 @@ from rich.console import Console
 
 from asr_batch.jobs.cli.model_table import found_row, known_row, model_table, stored_row
 from asr_batch.manifests.errors import ItemError
+from asr_batch.models.store.acquisition import ORIGINS
 from asr_batch.models.store.names import DEFAULT_ROOT
-from asr_batch.models.store.store import ORIGINS, Store
+from asr_batch.models.store.store import Store
 
 if TYPE_CHECKING:
     from asr_batch.models.recognizer import Samples
