@@ -5,11 +5,33 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
-from asr_batch.jobs.cli.main import main
+from asr_batch.jobs.console.signals import signals_blocked
+from asr_batch.manifests.environment import one_blas_thread
+from asr_batch.workers.child import process
 
 TIDY = ("ray", "hailo_platform")
 """Packages with something to end when Python does."""
+
+
+ELSEWHERE = ("--no-ray", "--workers", "--address", "--help", "-h")
+"""Options of a run that needs no process of its own."""
+
+
+def begins_alone(arguments: Sequence[str]) -> bool:
+    """Whether they start a new job that will probably have its worker in a child process.
+
+    That process then starts before this one loads its own modules. A guess: whoever does not need it ends it.
+    """
+    names = [word.partition("=")[0] for word in arguments]
+    if names[:1] != ["run"] or "--out" not in names or any(name in ELSEWHERE for name in names):
+        return False
+    place = names.index("--out")
+    following = arguments[place + 1 : place + 2]
+    out = arguments[place].partition("=")[2] or (following[0] if following else "")
+    return bool(out) and not (Path(out) / "job.json").exists()
 
 
 def entry() -> None:
@@ -18,7 +40,14 @@ def entry() -> None:
     Nothing is open when a command has ended, so the process ends at once: that Python first takes all its
     modules apart would cost a tenth of a second.
     """
+    if sys.argv[1:2] == ["run"]:
+        one_blas_thread()
+    if begins_alone(sys.argv[1:]):
+        with signals_blocked():  # the process inherits it, until it has a say of its own
+            process.prepare()
     try:
+        from asr_batch.jobs.cli.main import main
+
         main()
     except SystemExit as end:
         if not isinstance(end.code, int) or any(name in sys.modules for name in TIDY):

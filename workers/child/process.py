@@ -11,9 +11,11 @@ import socket
 import subprocess
 import sys
 import time
-from multiprocessing.connection import Connection
-from multiprocessing.reduction import send_handle
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +69,20 @@ class Child:
         quiet = subprocess.DEVNULL
         with its:
             self._process = subprocess.Popen(command, stdin=quiet, stdout=quiet, pass_fds=[its.fileno()])
-        self._calls = Connection(mine.detach())
+        self._mine = mine
         self.called: float | None = None
         self.loads: tuple[Any, str] | None = None
 
+    @cached_property
+    def _calls(self) -> Connection:
+        from multiprocessing.connection import Connection  # takes longer than the start of the process
+
+        return Connection(self._mine.detach())
+
     def load(self, spec: Any, maker: str, share: int) -> None:
         """Its first call, with the standard error that this process has now."""
+        from multiprocessing.reduction import send_handle
+
         self.loads = spec, maker
         try:
             send_handle(self._calls, 2, self.pid)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,6 @@ from asr_batch.jobs.cli.options import GroupedCommand, checked, run_options
 from asr_batch.jobs.config.build import build_config
 from asr_batch.jobs.config.job_toml import read_config
 from asr_batch.jobs.console.signals import leave, signals_blocked
-from asr_batch.manifests.environment import one_blas_thread
-from asr_batch.workers.child.process import prepare
 
 EPILOG = """\b
 Example:  asr-batch run examples/manifest.csv --out out/demo
@@ -39,9 +37,6 @@ def run(sources: tuple[str, ...], config: str | None, **given: Any) -> None:
     does not hold, 5 another run holds the folder, 129, 130 and 143 stopped by a signal.
     """
     with signals_blocked():  # also set for threads that libraries start at import
-        one_blas_thread()
-        if _begins_alone(given):
-            prepare()
         with _kept():
             file = read_config(Path(config)) if config is not None else None
             settings = build_config(checked({"sources": sources or None, **given}), file)
@@ -58,12 +53,3 @@ def _kept() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
-
-
-def _begins_alone(given: Mapping[str, Any]) -> bool:
-    """Whether a new job is likely to get a worker process of its own, which may as well start before the
-    program has read its settings.
-    """
-    told = any(given.get(name) for name in ("no_ray", "workers", "address"))
-    out = given.get("out")
-    return not told and out is not None and not (Path(out) / "job.json").exists()
