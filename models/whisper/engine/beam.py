@@ -35,7 +35,7 @@ class BeamSearch:
 
     def __init__(self, engine: DecoderEngine, rules: FastRules, eot: int, width: int) -> None:
         self._rules, self._eot, self._width = rules, eot, width
-        self._reader = engine.reading(width, 64)
+        self._engine, self._reader = engine, engine.reading(width, 64)
         self._buffers = self._reader.buffers
 
     def run(self, slot: Slot, cross: Heard) -> Beam:
@@ -51,7 +51,8 @@ class BeamSearch:
             if len(finished) >= self._width or not beams or _at_limit(beams[0].decoding):
                 break
             self._buffers.reorder(parents, length)
-            scores = self._reader.step([beam.decoding.last for beam in beams], [length] * len(beams))
+            ids = [beam.decoding.last for beam in beams]
+            scores = self._engine.step_beside(self._reader, ids, [length] * len(beams))
             length += 1
         return self._best(finished, beams)
 
