@@ -46,7 +46,7 @@ def entry() -> None:
         with signals_blocked():  # the process inherits it, until it has a say of its own
             process.prepare()
     try:
-        from asr_batch.jobs.cli.main import main
+        from asr_batch.jobs.cli.main import main  # while the process starts
 
         main()
     except SystemExit as end:

@@ -81,7 +81,7 @@ class Child:
 
     def load(self, spec: Any, maker: str, share: int) -> None:
         """Its first call, with the standard error that this process has now."""
-        from multiprocessing.reduction import send_handle
+        from multiprocessing.reduction import send_handle  # takes as long
 
         self.loads = spec, maker
         try:
