@@ -10,7 +10,7 @@ import pytest
 
 from asr_batch.models.recognizer import DecodeOptions
 from asr_batch.models.whisper.config import WhisperConfig
-from asr_batch.models.whisper.engine.choose import FastRules, side_by_side
+from asr_batch.models.whisper.engine.choose import FastRules, _largest, side_by_side
 from asr_batch.models.whisper.engine.vocabulary import Scores
 from asr_batch.models.whisper.rules import TokenRules, logsumexp
 
@@ -71,3 +71,25 @@ def test_ids_that_follow_each_other_become_slices() -> None:
     assert ids[0] == slice(50, 90)
     assert np.asarray(ids[1]).tolist() == [3, 4, 9]
     assert side_by_side([]) == []
+
+
+@pytest.mark.parametrize("columns", [7, 100, 6 * 64, 1700, 2011])
+def test_the_largest_of_each_row(columns: int) -> None:
+    rows = np.random.default_rng(columns).standard_normal((5, columns)).astype(np.float32)
+    found = np.sort(_largest(rows, 6), axis=1)
+    assert found.tolist() == np.sort(np.argsort(-rows, axis=1)[:, :6], axis=1).tolist()
+
+
+def test_likeliest_tokens_are_those_of_whole_rows() -> None:
+    rng = np.random.default_rng(1)
+    rules = FastRules(replace(CONFIG, suppress=(3, 4, 7, *range(2000, 2100))))
+    for kind, begun in ((KINDS[0], True), (KINDS[0], False), (KINDS[1], True)):
+        windows = [rules.start(kind, [1, 2]) for _ in range(4)]
+        for window in windows:
+            window.tokens += [9] * begun
+        logits = rng.standard_normal((4, CONFIG.vocab_size)).astype(np.float32)
+        expected = rules.allowed(windows, logits)
+        found = rules.likeliest(windows, scores_of(logits, 1700), 5)
+        for row, some in zip(expected, found, strict=True):
+            assert [token for token, _ in some] == np.argsort(-row)[:5].tolist()
+            assert [chance for _, chance in some] == pytest.approx(np.sort(row)[::-1][:5].tolist(), abs=1e-4)

@@ -12,6 +12,7 @@ import soxr
 
 from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import DecodeOptions, LoadOptions, WindowRequest, WindowResult
+from asr_batch.models.whisper.engine.beam import _places
 from asr_batch.models.whisper.engine.words import split_words, token_starts
 from asr_batch.models.whisper.recognizer import _better
 from asr_batch.models.whisper.rules import Decoding
@@ -133,6 +134,12 @@ def test_an_unlikely_text_gives_way_to_a_likelier_one_of_a_search() -> None:
     assert all(found[i].avg_logprob >= greedy[i].avg_logprob for i in range(6))
     assert any(found[i].tokens != greedy[i].tokens for i in range(6))
     assert all([p.text for p in found[i].places] == words_of(found[i].text) for i in range(6))
+
+
+def test_beams_stay_in_the_rows_of_their_parents() -> None:
+    assert _places([0, 0, 1, 2, 0]) == [0, 2, 3, 1, 4]  # rows 3 and 4 get the other children of row 0
+    assert _places([1, 0]) == [1, 0]
+    assert _places([4, 4, 1]) == [0, 2, 1]  # row 4 is not in use any more
 
 
 def test_a_search_that_ends_early_is_not_believed() -> None:

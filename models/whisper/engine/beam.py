@@ -7,6 +7,7 @@ token limit; the winner has the highest mean log-probability.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -87,7 +88,8 @@ class BeamSearch:
             else:
                 grown.append(child)
                 parents.append(at)
-        return grown, parents, ended
+        places = _places(parents)
+        return [grown[i] for i in places], [parents[i] for i in places], ended
 
     def _grown(self, beam: Beam, token: int, score: float, listened: Float32) -> Beam:
         done = token == self._eot
@@ -100,6 +102,16 @@ class BeamSearch:
             return max(finished, key=lambda beam: beam.decoding.avg_logprob)
         best = max(beams, key=lambda beam: beam.decoding.avg_logprob)
         return Beam(replace(best.decoding, done=True, truncated=True), best.listened)
+
+
+def _places(parents: Sequence[int]) -> list[int]:
+    """Which beam goes into each row: into its parent's row where it can, because its cache is there."""
+    rows: dict[int, int] = {}
+    for i, parent in enumerate(parents):
+        if parent < len(parents):
+            rows.setdefault(parent, i)
+    others = iter(sorted(set(range(len(parents))) - set(rows.values())))
+    return [rows[row] if row in rows else next(others) for row in range(len(parents))]
 
 
 def _at_limit(decoding: Decoding) -> bool:

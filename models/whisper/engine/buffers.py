@@ -114,8 +114,9 @@ class Buffers:
 
     def reorder(self, rows: Sequence[int], length: int) -> None:
         """Slot i gets the self-attention cache of slot rows[i] (beams of one window)."""
+        moved = [slot for slot, row in enumerate(rows) if slot != row]
         for array in self.past.values():
-            array[: len(rows), :, :length] = array[list(rows), :, :length]
+            array[moved, :, :length] = array[[rows[slot] for slot in moved], :, :length]
 
 
 class Stepper:

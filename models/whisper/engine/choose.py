@@ -20,6 +20,7 @@ from asr_batch.models.whisper.rules import Decoding, TokenRules, logsumexp
 Float32 = NDArray[np.float32]
 Ids = slice | NDArray[np.int64]
 _RUN = 16  # ids
+_BLOCK = 64  # columns
 _LEFT = 1e-3  # share of the probability outside the suppressed ids below which it is summed again
 
 
@@ -33,6 +34,25 @@ def side_by_side(ids: Sequence[int]) -> list[Ids]:
     found: list[Ids] = [slice(int(run[0]), int(run[-1]) + 1) for run in runs if len(run) >= _RUN]
     single = [run for run in runs if 0 < len(run) < _RUN]
     return [*found, np.concatenate(single)] if single else found
+
+
+def _largest(rows: NDArray[np.floating], count: int) -> NDArray[np.int64]:
+    """Columns of the `count` largest values of each row [n, columns], in no order.
+
+    They lie in the `count` blocks with the largest maxima, or behind the last whole block: a partition of all
+    columns takes five times as long.
+    """
+    n, columns = rows.shape
+    whole = columns // _BLOCK * _BLOCK
+    if whole < count * _BLOCK:
+        return np.argpartition(rows, -count, axis=1)[:, -count:]
+    maxima = rows[:, :whole].reshape(n, -1, _BLOCK).max(axis=2)
+    blocks = np.argpartition(maxima, -count, axis=1)[:, -count:]
+    inside = (blocks[:, :, None] * _BLOCK + np.arange(_BLOCK)).reshape(n, -1)
+    behind = np.broadcast_to(np.arange(whole, columns), (n, columns - whole))
+    places = np.concatenate([inside, behind], axis=1)
+    found = np.argpartition(np.take_along_axis(rows, places, axis=1), -count, axis=1)[:, -count:]
+    return np.take_along_axis(places, found, axis=1)
 
 
 def _is_plain_step(window: Decoding) -> bool:
@@ -96,7 +116,7 @@ class FastRules(TokenRules):
         found: list[list[tuple[int, float]]] = [[] for _ in running]
         start = 0
         for part in parts:
-            top = np.argpartition(part, -count, axis=1)[:, -count:]
+            top = _largest(part, count)
             for some, row, ids, less in zip(found, part, top.tolist(), norm, strict=True):
                 some += ((start + i, float(row[i]) - float(less)) for i in ids)
             start += part.shape[1]

@@ -68,7 +68,8 @@ class KernelBuffers:
 
     def reorder(self, rows: Sequence[int], length: int) -> None:
         """Slot i gets the self-attention cache of slot rows[i] (beams of one window)."""
-        self.past[:, : len(rows), :, :length] = self.past[:, list(rows), :, :length]
+        moved = [slot for slot, row in enumerate(rows) if slot != row]
+        self.past[:, moved, :, :length] = self.past[:, [rows[slot] for slot in moved], :, :length]
 
 
 class KernelStepper:
