@@ -16,7 +16,8 @@ from asr_batch.jobs.config.build import build_config
 from asr_batch.jobs.console.signals import StopRequest
 from asr_batch.jobs.dataset.facts import look_at
 from asr_batch.jobs.model_choice import Choice
-from asr_batch.jobs.run import driver, session
+from asr_batch.jobs.run import session
+from asr_batch.jobs.run.driver import commits
 from asr_batch.jobs.watch.arrivals import Arrivals
 from asr_batch.jobs.watch.loop import Pace, watch_folder
 
@@ -72,7 +73,7 @@ def watching(monkeypatch, tmp_path):
             assemble=fake_pool.assemble,
             split=fake_pool.split,
             looker=lambda location: look_at(location, prober=lambda path: None),
-            pace=driver.Pace(wait=0.01, commit_every=0.0),
+            pace=commits.Pace(wait=0.01, commit_every=0.0),
         )
         given = {"sources": (str(tmp_path / "in"),), "out": str(tmp_path / "out"), "quiet": True, **options}
 
