@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from asr_batch.manifests import environment
 from asr_batch.manifests.errors import RetryableError
 
 CHUNK = 16 << 20
@@ -21,7 +20,7 @@ CHUNK = 16 << 20
 
 def cache_folder() -> Path:
     """Folder of the models that this machine has received."""
-    return environment.cache_folder() / "asr-batch" / "received"
+    return Path("~/.cache/asr-batch/received").expanduser()  # beside the store, `models.store.names`
 
 
 def files(folder: Path) -> list[tuple[str, Path]]:
