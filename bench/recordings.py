@@ -14,6 +14,7 @@ import argparse
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,7 +28,7 @@ import soundfile
 
 from asr_batch.jobs.quality import normaliser
 from bench.speech.measures import edits
-from bench.speech.recordings import CASES, Case, made
+from bench.speech.recordings import CASES, TROUBLES, Case, made
 
 _PEER = """
 import json, sys
@@ -42,13 +43,15 @@ for path in sys.argv[2:]:
 """
 _HEAD = """# Recordings as people have them
 
-Each file is made from one recording of speech ({seconds:.1f} s, {words} words) by
-`python -m bench.recordings`, and is a row of one job of `asr-batch run`. *missed* and *wrong*: words, of
-those that are in the file. *onsets*: how far the first word behind each pause is from where the waveform
-rises, in the middle and at worst. The last column is faster-whisper on the same file with the same weights
-({model}), wrong words in per cent.
+How `asr-batch run` copes with broken, odd and rare files. `python -m bench.recordings` made each file from
+one recording of speech ({seconds:.1f} s, {words} words) with ffmpeg and sox. All are rows of one job.
 
-| case | file | status | wrong | onsets | what the row says | faster-whisper |
+* *Word errors* are those of the whole text, also for files that lack a part of it.
+* *Onsets* is the time between the start of speech after a pause in the waveform and the start of its first
+  word: the median and the largest one. Late files and gaps are counted in.
+* *faster-whisper* is its word error rate for the same file with the same weights, {model} in int8.
+
+| trouble | file | status | word errors | onsets | message or note | faster-whisper |
 |---|---|---|---|---|---|---|
 """
 
@@ -70,8 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     starts, failed = onsets(samples, rate), []
     for case, path in files.items():
         row = rows[path.name]
-        line, good = _judged(case, row, text, case.times(starts, seconds), heard.get(path.name))
-        print(f"| {case.line} | {path.name} {line}", flush=True)
+        line, good = _judged(case, row, text, case.times(starts, seconds), heard.get(path.name, ""))
+        print(f"| {TROUBLES[case.line]} | {path.name} {line}", flush=True)
         if not good:
             failed.append(path.name)
     print(f"\n{len(files) - len(failed)} of {len(files)} rows are as they should be.")
@@ -84,7 +87,7 @@ def _judged(case: Case, row: dict[str, Any], text: str, starts: list[float], pee
     plain = normaliser("en")
     expected = plain(" ".join([text] * case.said))
     found = edits(expected, plain(row["text"] or ""))
-    beside = "" if peer is None else f"{100 * edits(expected, plain(peer)).wer:.1f} %"
+    beside = "fails" if peer is None else peer and f"{100 * edits(expected, plain(peer)).wer:.1f} %"
     words = [word["start"] for word in row["words"] or ()]
     off = [min((abs(start - word) for word in words), default=99.0) for start in starts]
     times = f"{np.median(off):.2f} / {max(off):.2f} s" if off else ""
@@ -111,7 +114,8 @@ def _run(files: dict[Case, Path], model: Path, folder: Path) -> dict[str, dict[s
         lines = csv.writer(stream)
         lines.writerow(["id", "audio", "language", "track"])
         lines.writerows([path.name, path.name, case.language, case.track] for case, path in files.items())
-    command = [Path(sys.executable).with_name("asr-batch"), "run", manifest, "--out", out, "--redo"]
+    shutil.rmtree(out, ignore_errors=True)
+    command = [Path(sys.executable).with_name("asr-batch"), "run", manifest, "--out", out]
     command += ["--model", model, "--word-timestamps"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode not in (0, 3):
@@ -120,10 +124,10 @@ def _run(files: dict[Case, Path], model: Path, folder: Path) -> dict[str, dict[s
     return {row["id"]: row for row in rows}
 
 
-def _peer(args: argparse.Namespace, paths: list[Path]) -> dict[str, str]:
-    """faster-whisper's text of each file, kept beside the files."""
+def _peer(args: argparse.Namespace, paths: list[Path]) -> dict[str, str | None]:
+    """faster-whisper's text of each file (None: it fails), kept beside the files."""
     kept = paths[0].parent / "peer.json"
-    known: dict[str, str] = json.loads(kept.read_text()) if kept.exists() else {}
+    known: dict[str, str | None] = json.loads(kept.read_text()) if kept.exists() else {}
     missing = [str(path) for path in paths if path.name not in known and os.access(path, os.R_OK)]
     if args.ct2 and missing:
         command = [args.peer, "-c", _PEER, args.ct2, *missing]

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import av
 import numpy as np
 import soundfile
 
@@ -64,8 +65,20 @@ FFMPEG: dict[str, tuple[str, ...]] = {
     "ul": ("-ar", "8000", "-f", "mulaw"),
     "gsm": ("sox", "-r", "8000"),
     "sln": ("-ar", "8000", "-f", "s16le"),
+    "g723": ("-ar", "8000", "-c:a", "g723_1", "-b:a", "6300", "-f", "g723_1"),
+    "sbc": ("-c:a", "sbc"),
+    "amr": ("pyav",),
+    "3gp-amr": ("pyav", "{}.3gp"),
+    "eac3": ("-ar", "48000"),
+    "dts": ("-strict", "-2", "-ar", "48000"),
+    "mlp": ("-strict", "-2", "-ar", "48000"),
+    "ra": ("-ar", "8000", "-c:a", "real_144", "-f", "rm"),
+    "voc": (),
+    "aifc-adpcm": ("-c:a", "adpcm_ima_qt", "-f", "aiff", "{}.aifc"),
+    "oga-flac": ("-c:a", "flac", "{}.oga"),
+    "mov-pcm": ("-c:a", "pcm_s16le", "{}.mov"),
 }
-"""Name, and the arguments of ffmpeg (or sox) that write it."""
+"""Name, and the arguments of ffmpeg (or sox, or PyAV for AMR-NB) that write it."""
 
 HEAD = """# Formats
 
@@ -85,20 +98,31 @@ libsndfile {sndfile} and FFmpeg's libraries {libraries} in PyAV {pyav}.
 |---|---|---|---|---|---|---|
 """
 TAIL = """
-AMR, DSS, Monkey's Audio, Musepack, DTS and all other codecs of FFmpeg's libraries are read in the same way.
-A codec that the libraries lack gives a row with `unsupported_codec`.
+FFmpeg's libraries also decode AMR-WB, DSS, Monkey's Audio, Musepack and others. They are read in the same
+way, but no encoder for them was at hand, so they are untested. A codec that the libraries lack gives a row
+with `unsupported_codec`.
 
-`.g722`, `.g726`, `.g729`, `.gsm`, `.al`, `.alaw`, `.ul`, `.ulaw`, `.sln` (8 kHz) and `.sln12` to `.sln48`
-have no header; their extension determines how they are read. If a codec has one byte per sample, a
-truncated file cannot be recognised. A `.raw` or `.pcm` file does not name its sample rate and is
-`unreadable`.
+`.g722`, `.g723`, `.g726`, `.g729`, `.sbc`, `.gsm`, `.al`, `.alaw`, `.ul`, `.ulaw`, `.sln` (8 kHz) and
+`.sln12` to `.sln48` have no header; their extension determines how they are read. A `.raw` or `.pcm` file
+does not name its sample rate and is `unreadable`.
+
+A file is `ok` in the last column if nothing in its half tells that there was more: codecs with one byte per
+sample, and G.723.1, RealAudio and VOC. MP4 files with their index at the end are `failed`: without it,
+nothing can be read. An AAC, AC-3 or transport stream that is cut exactly between two frames is a complete
+file, byte for byte.
+
+## Damaged files
+
+`pytest tests/pipeline/test_fuzz.py -m slow -s` cuts, zeroes and flips bytes of 2,000 files of 13 kinds, and
+listens to what is left. The sound is a tone that rises all the time, so its pitch tells which second of the
+recording it comes from. A row may be `ok` if at most one second is missing and nothing is misplaced by more
+than one second. Of three times 2,000 files (`FUZZ_SEED=7`, `11`, `12`) none was `ok` wrongly; none crashed
+or hung.
 """
 
 
 def main() -> int:
     """Print the page."""
-    import av
-
     version = _run(["ffmpeg", "-version"]).split("\n")[0].split(" Copyright")[0]
     libraries = ".".join(map(str, av.library_versions["libavcodec"]))
     head = HEAD.format(
@@ -129,11 +153,24 @@ def made(source: Path, name: str, how: tuple[str, ...]) -> Path:
     if "{}" not in last:
         options, last = list(how), "{}." + name
     target = source.with_name(last.format(name))
-    if options[:1] == ["sox"]:
+    if options[:1] == ["pyav"]:
+        amr(source, target)
+    elif options[:1] == ["sox"]:
         _run(["sox", str(source), *options[1:], str(target)])
     else:
         _run(["ffmpeg", "-loglevel", "error", "-y", "-i", str(source), *options, str(target)])
     return target
+
+
+def amr(source: Path, target: Path) -> None:
+    """AMR-NB, for which ffmpeg seldom has an encoder; PyAV's libraries do."""
+    with av.open(str(source)) as read, av.open(str(target), "w") as container:
+        stream = container.add_stream("libopencore_amrnb", rate=8000)
+        stream.layout, stream.bit_rate = "mono", 12_200
+        resampler = av.AudioResampler("s16", "mono", 8000, frame_size=160)
+        parts = [part for frame in read.decode(audio=0) for part in resampler.resample(frame)]
+        for part in (*parts, *resampler.resample(None), None):
+            container.mux(stream.encode(part))
 
 
 def _run(command: list[str]) -> str:

@@ -16,13 +16,33 @@ _PICTURE = f"{_F} -f lavfi -i testsrc=s=160x120:r=10:d=40"
 _QUIET = f"{_F} -f lavfi -i anullsrc=r=16000:cl=mono:d=25"
 _GAP = "asetpts='if(gt(T,10),PTS+20/TB,PTS)'"
 
+TROUBLES = {
+    0: "none",
+    1: "length unknown",
+    2: "chained",
+    3: "no length, or a false one",
+    4: "length a little too long",
+    5: "telephony",
+    6: "whole, cut, zeroed",
+    7: "late, or with a gap",
+    8: "two tracks",
+    9: "out of phase, one-sided",
+    10: "surround",
+    11: "faint, offset, hum",
+    12: "recorder killed",
+    14: "no header",
+    15: "language code",
+    16: "other formats",
+}
+"""What is wrong with a case, by its line."""
+
 Make = Callable[[np.ndarray, Path], None]
 
 
 @dataclass(frozen=True)
 class Case:
-    """`how` makes the file `name` of $S: a shell line, or a function of the samples (or of the bytes of
-    another case's file, `of`). `said`: how often the text is in it; `shift`: seconds by which it comes later.
+    """`line` is a key of `TROUBLES`. `how` makes the file `name` from $S: a shell line, or a function of the
+    samples. `said`: how often the text is in it; `shift`: seconds by which it comes later.
     """
 
     line: int

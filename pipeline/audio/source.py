@@ -94,8 +94,9 @@ class View(io.RawIOBase):
         patches: Mapping[int, bytes] | None = None,
     ) -> None:
         super().__init__()
-        self._stream, self._stretches, self._patches = stream, stretches, patches or {}
-        self._ends = list(accumulate(max(0, last - first) for first, last in stretches))
+        self._stream, self._patches = stream, patches or {}
+        self._stretches = [(first, last) for first, last in stretches if last > first]
+        self._ends = list(accumulate(last - first for first, last in self._stretches))
         self.size = self._ends[-1] if self._ends else 0
         self._place = 0
 

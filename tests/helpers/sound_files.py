@@ -33,6 +33,12 @@ KINDS: dict[str, tuple[str, int]] = {
 """Endings with codec and rate: what the fuzz cuts, zeroes and flips."""
 
 
+_OPTIONS = {
+    ".m4a": {"movflags": "faststart"},
+    ".mp4": {"movflags": "frag_keyframe+empty_moov", "frag_duration": "1000000"},
+}
+
+
 def clicks(seconds: float, rate: int = RATE) -> np.ndarray:
     """A burst of a tone, 0.1 s at 800 Hz, at every whole second, over faint noise."""
     time = np.arange(round(seconds * rate)) / rate
@@ -67,7 +73,7 @@ def write(
     if codec == "libvorbis":  # PyAV's FFmpeg comes without it
         soundfile.write(path, np.atleast_2d(tracks[0]).T, rate, format="OGG", subtype="VORBIS")
         return path
-    options = {"movflags": "faststart"} if path.suffix == ".m4a" else {}
+    options = _OPTIONS.get(path.suffix, {})
     with av.open(str(path), "w", options=options) as container:
         picture = _picture(container) if video else None
         streams = [container.add_stream(codec, rate=rate) for _ in tracks]

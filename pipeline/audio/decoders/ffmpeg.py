@@ -180,16 +180,16 @@ class FFmpeg:
                 clock.lose(packet.behind)
         self.damage.broken_off = packets.broken_off
         if clock is not None:
-            self._judge(clock, hurt)
+            self._judge(clock, hurt, packets.lengthless)
 
-    def _judge(self, clock: Clock, hurt: bool) -> None:
+    def _judge(self, clock: Clock, hurt: bool, lengthless: bool) -> None:
         """Evaluate the times once all of them are known."""
         # Packets of ASF have one size and follow each other without a gap.
         asf = self._name.startswith("asf") and len(self._container.streams) == 1
         if hurt or asf:
             clock.doubt_gaps(from_start=self._damaged)
         promised = self.info.promised
-        if promised and promised - clock.position <= CUT_SECONDS:
+        if promised and not lengthless and promised - clock.position <= CUT_SECONDS:
             self.damage.broken_off = False  # less of its last frame is missing than counts
         self.damage.disordered = clock.undone > 0
         if self._name.startswith(_ABSOLUTE):

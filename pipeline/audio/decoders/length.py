@@ -19,9 +19,9 @@ _HEAD = 1 << 16
 def promised_length(container: Any, track: Any, stream: Stream, size: int) -> float:
     """Seconds from the file's second 0 to the end of the track; 0.0 if nothing guarantees them."""
     name = container.format.name
-    if name in ("caf", "aiff") and track.frames:
-        return float(track.frames / track.codec_context.sample_rate)
     told = float(track.duration * track.time_base) if track.duration and track.time_base else 0.0
+    if name in ("caf", "aiff") and track.frames:  # of ADPCM it counts packets
+        return max(told, float(track.frames / track.codec_context.sample_rate))
     if name.startswith(_COUNTED):
         start = track.start_time if name.startswith("mov") and track.start_time else 0
         return told + max(0.0, float(start * track.time_base)) if told else 0.0

@@ -19,7 +19,7 @@ from asr_batch.pipeline.audio.source import ReadsAt, Stream, View, reads_at
 PATIENCE = 60.0
 """Seconds of processor time that a decoder may spend without a packet or a frame."""
 
-_FRAMED = frozenset({"mp3", "aac", "ac3", "eac3", "dts"})
+_FRAMED = frozenset({"mp3", "aac", "ac3", "eac3", "dts", "mlp", "sbc"})
 """Formats of bare frames: their times count what was read, so lost time is computed from bytes."""
 
 _COUNTED = ("mov", "avi", "wav", "flac", "tta", "wv", "ape", "caf", "aiff", "au", "w64", "ogg", "mp3")
@@ -74,9 +74,10 @@ class _Watch:
 class Packets:
     """Reads and decodes packet by packet.
 
-    `damaged` is set when something was lost, and reset by the caller; `whole` is False if bytes are known
-    to be missing; at the end, `broken_off` tells whether the file ends inside a packet. Raises ItemError
-    (`timeout`) if the decoder makes no progress.
+    `damaged` is set when something was lost, and reset by the caller; `whole` is False if bytes are known to
+    be missing; `lengthless` tells that the container does not count what it holds; at the end, `broken_off`
+    tells whether the file ends inside a packet. Raises ItemError (`timeout`) if the decoder makes no
+    progress.
     """
 
     def __init__(self, container: Any, track: Any, stream: Stream, size: int) -> None:
@@ -99,7 +100,7 @@ class Packets:
         ts = self._format == "mpegts" and not isinstance(stream, View)
         self._ts = mpegts.scan(reads_at(stream), size, track.id) if ts else mpegts.TsTrack()
         self.whole = self._ts.whole
-        self._lengthless = not self._format.startswith(_COUNTED) or (
+        self.lengthless = not self._format.startswith(_COUNTED) or (
             self._format.startswith("mov") and not track.frames  # fragments, written one by one
         )
 
@@ -234,7 +235,7 @@ class Packets:
         share = share_held(self._format, self._stream, self._size)
         if cut_short(self._seconds, self._seconds / share):
             return True
-        return (self.damaged or self._complained) and self._lengthless
+        return (self.damaged or self._complained) and self.lengthless
 
     def _torn_tail(self) -> bool:
         """Whether bytes of sound are left after the last bare frame."""

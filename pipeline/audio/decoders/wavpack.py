@@ -7,6 +7,7 @@ of the file, index of the block's first sample, number of its samples, flags, ch
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 
 from asr_batch.pipeline.audio.source import ReadsAt
 
@@ -24,38 +25,46 @@ def is_wavpack(head: bytes) -> bool:
 
 
 def whole_blocks(reads: ReadsAt, size: int) -> tuple[tuple[int, int], ...]:
-    """Stretches [first, last) of bytes with consecutive whole blocks; one if the file is undamaged.
+    """Stretches [first, last) of bytes with consecutive whole blocks; one if no block is missing.
 
-    Tags after the last block are kept; a block truncated by the end of the file is left out.
+    A block truncated by the end of the file is left out.
     """
     stretches: list[tuple[int, int]] = []
-    place = first = 0
-    sample = 0
+    place = first = sample = 0
     while place < size:
-        last, sample_after = _block(reads, place, size, sample)
-        if last:
-            place, sample = last, sample_after
-            continue
-        if place > first:
-            stretches.append((first, place))
-        place = first = _next(reads, place + 1, size)
+        block = _block(reads, place, size, sample)
+        if block is None or (sample and block.first > sample):
+            if place > first:
+                stretches.append((first, place))
+            first = place
+        if block is None:
+            place = first = _next(reads, place + 1, size)
+        else:
+            place, sample = block.end, block.last
     if place > first:
         stretches.append((first, place))
     return tuple(stretches)
 
 
-def _block(reads: ReadsAt, place: int, size: int, sample: int) -> tuple[int, int]:
-    """The offset and sample index after the block at `place`; zeros if no block can follow."""
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """The byte behind a block; its samples [first, last)."""
+
+    end: int
+    first: int
+    last: int
+
+
+def _block(reads: ReadsAt, place: int, size: int, sample: int) -> _Block | None:
+    """The block at `place`; None if there is none that can follow."""
     head = reads(place, _HEAD.size)
     if len(head) < _HEAD.size:
-        return 0, 0
+        return None
     name, length, version, _, index, count, _, _ = _HEAD.unpack(head)
-    last = place + 8 + length
-    good = name == _NAME and _LEAST <= length <= _MOST and version in _VERSIONS and last <= size
-    follows = (
-        sample == 0 or -count <= index - sample <= _LATEST
-    )  # blocks of further channels begin in the same way
-    return (last, index + count) if good and follows else (0, 0)
+    end = place + 8 + length
+    good = name == _NAME and _LEAST <= length <= _MOST and version in _VERSIONS and end <= size
+    follows = sample == 0 or -count <= index - sample <= _LATEST  # those of more channels begin alike
+    return _Block(end, index, index + count) if good and follows else None
 
 
 def _next(reads: ReadsAt, place: int, size: int) -> int:
