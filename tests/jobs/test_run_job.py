@@ -488,8 +488,8 @@ def test_a_file_that_cannot_be_written_ends_the_run_and_not_the_rows(run, folder
 def test_one_data_set_has_one_error_rate(run, rows, tmp_path):
     """Summary, a resumed summary, report, diff and SQL over the counts pool in one way."""
     from asr_batch.jobs.views.diff import compare_datasets
-    from asr_batch.jobs.views.report import _head
-    from asr_batch.jobs.views.report_data import gather
+    from asr_batch.jobs.views.report.data import gather
+    from asr_batch.jobs.views.report.page import _head
 
     lines = ["id,audio,language,text"]
     said = ["It's twenty-one, Mr. Brown.", "", "zwei grosse rote Haeuser", "nothing", "no such file here"]
@@ -516,7 +516,7 @@ def test_one_data_set_has_one_error_rate(run, rows, tmp_path):
 
 
 def test_terms_that_were_heard_are_counted_by_row_and_in_the_report(run, folder, rows, tmp_path):
-    from asr_batch.jobs.views.report import write_report
+    from asr_batch.jobs.views.report.page import write_report
 
     folder(2)
     first = hashlib.sha256(b"audio 0").hexdigest()[:6]

@@ -14,11 +14,11 @@ from click.testing import CliRunner
 
 from asr_batch.jobs.cli.main import main
 from asr_batch.jobs.dataset.lock import hold
-from asr_batch.jobs.views.plots import area, bars, columns, number, ticks
-from asr_batch.jobs.views.report import write_report
-from asr_batch.jobs.views.report_data import badness_of, gather
-from asr_batch.jobs.views.report_plots import rates
-from asr_batch.jobs.views.report_text import clock, marks, percent, span
+from asr_batch.jobs.views.report.charts import rates
+from asr_batch.jobs.views.report.data import badness_of, gather
+from asr_batch.jobs.views.report.page import write_report
+from asr_batch.jobs.views.report.svg import area, bars, columns, number, ticks
+from asr_batch.jobs.views.report.text import clock, marks, percent, span
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
 

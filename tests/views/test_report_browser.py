@@ -10,7 +10,7 @@ from html import unescape
 
 import pytest
 
-from asr_batch.jobs.views.report import write_report
+from asr_batch.jobs.views.report.page import write_report
 
 pytest.importorskip("asr_batch.pipeline.audio.reader")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -35,6 +35,6 @@ def report(dataset: Path, to: Path | None, snippets: int) -> None:
     script. Works during a run. It holds snippets of the audio, so share it only as you would share the
     recordings, or use --snippets 0.
     """
-    from asr_batch.jobs.views.report import write_report
+    from asr_batch.jobs.views.report.page import write_report
 
     click.echo(write_report(dataset, to, snippets))

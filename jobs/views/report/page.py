@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from asr_batch.jobs.dataset.summary import Gate
-from asr_batch.jobs.views.plots import number
-from asr_batch.jobs.views.report_data import Gathered, confidence, gather
-from asr_batch.jobs.views.report_plots import plots, slices
-from asr_batch.jobs.views.report_text import clock, marked, marks, percent, span
-from asr_batch.jobs.views.snippets import Snippet, snippets
+from asr_batch.jobs.views.report.charts import plots, slices
+from asr_batch.jobs.views.report.data import Gathered, confidence, gather
+from asr_batch.jobs.views.report.snippets import Snippet, snippets
+from asr_batch.jobs.views.report.svg import number
+from asr_batch.jobs.views.report.text import clock, marked, marks, percent, span
 from asr_batch.manifests.errors import ConfigError
 from asr_batch.manifests.replacing import replacing
 
@@ -37,7 +37,7 @@ def render(found: Gathered, dataset: Path) -> str:
     """Render the page."""
     from jinja2 import Environment, PackageLoader  # for reports only
 
-    loader = PackageLoader("asr_batch.jobs.views", "templates")
+    loader = PackageLoader("asr_batch.jobs.views.report", "templates")
     pages = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     pages.filters |= {"number": number, "percent": percent, "span": span, "clock": clock, "marked": marked}
     return pages.get_template("report.html.j2").render(

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asr_batch.jobs.quality import DURATION_NAMES, SLICES
-from asr_batch.jobs.views.plots import area, bars, columns, number
-from asr_batch.jobs.views.report_data import Gathered, NodeSums
-from asr_batch.jobs.views.report_text import percent
+from asr_batch.jobs.views.report.data import Gathered, NodeSums
+from asr_batch.jobs.views.report.svg import area, bars, columns, number
+from asr_batch.jobs.views.report.text import percent
 
 BARS = 12
 """Maximum number of bars; of more, the most interesting are drawn and the rest are counted."""
