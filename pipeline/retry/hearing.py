@@ -25,6 +25,8 @@ from asr_batch.pipeline.text.words import join_texts, normal, words_of
 from asr_batch.pipeline.thresholds import LOGPROB
 from asr_batch.pipeline.windows.planning import pauses, quietest, runs
 
+_LONG = 5  # letters that are no chance part of another word
+
 
 @dataclass(frozen=True, slots=True)
 class Word:
@@ -122,8 +124,8 @@ def spread(texts: Sequence[str], speech: Mask) -> list[TimedText]:
     return [TimedText(a, b, text) for (a, b), text in zip(pairwise(edges), texts, strict=True)]
 
 
-def merged(standing: Sequence[Word], heard: Sequence[Word]) -> list[Word]:
-    """Merge two texts of a stretch.
+def merged(standing: Sequence[Word], heard: Sequence[Word], around: Sequence[Word] = ()) -> list[Word]:
+    """Merge two texts of a stretch; `around`: the words before and after it.
 
     Keeps every existing word, unless a longer one replaces it, and adds words that only the second text
     has.
@@ -133,11 +135,20 @@ def merged(standing: Sequence[Word], heard: Sequence[Word]) -> list[Word]:
     )
     out: list[Word] = []
     for kind, a, b, c, d in matcher.get_opcodes():
+        if kind == "insert" and part_of(heard[c:d], [*around, *standing[max(0, a - 1) : a + 1]]):
+            continue
         if kind == "insert" or (kind == "replace" and _spoken(heard[c:d]) > 1.5 * _spoken(standing[a:b])):
             out += heard[c:d]
         else:
             out += standing[a:b]
     return out
+
+
+def part_of(words: Sequence[Word], neighbours: Sequence[Word]) -> bool:
+    """Whether the words stand there already as part of a longer one: "asterisk.org" in "www.asterisk.org"."""
+    text = "".join(normal(word.place.text) for word in words)
+    names = [normal(word.place.text) for word in neighbours]
+    return len(text) >= _LONG and any(text in name and text != name for name in names)
 
 
 def _spoken(words: Sequence[Word]) -> int:

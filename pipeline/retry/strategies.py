@@ -32,6 +32,7 @@ from asr_batch.pipeline.retry.hearing import (
     halves,
     hear,
     merged,
+    part_of,
     utterances,
     with_words,
     words_heard,
@@ -203,13 +204,15 @@ def _filled(window: Doubtful, gap: Gap, hearing: Hearing, *, sure: bool) -> Doub
     """Insert what is new in a decoding, or confirm the stretch; `sure`: the decoding covers all of it."""
     standing = words_heard(window.outcome.result, 0.0, window.speech)
     inside = standing[gap.first : gap.last]
-    both = merged(inside, hearing.words)
+    around = [*standing[max(0, gap.first - 1) : gap.first], *standing[gap.last : gap.last + 1]]
+    both = merged(inside, hearing.words, around)
     heard, said, stood = (_letters(words) for words in (hearing.words, both, inside))
     news = said - stood >= max(NEWS, ASKED_FOR * gap.missing / LETTER_SECONDS)
     if news and not hearing.faults & _USELESS:
         words = [*standing[: gap.first], *both, *standing[gap.last :]]
         return _replaced(window, with_words(window.outcome.result, words, hearing.result))
-    if sure and not news and stood and heard >= SAME * stood:
+    as_much = stood and heard >= SAME * stood
+    if sure and not news and (as_much or part_of(hearing.words, [*around, *inside])):
         return replace(window, confirmed=(*window.confirmed, (gap.start, gap.end)))
     return _kept(window, "gap", hearing)
 

@@ -89,6 +89,23 @@ def test_two_hearings_of_a_stretch_lose_nothing(standing: str, heard: str, expec
     assert normal_words(" ".join(found)) == normal_words(expected)
 
 
+@pytest.mark.parametrize(
+    ("before", "heard", "expected"),
+    [
+        ("visit www.asterisk.org.", "asterisk.org.", ""),
+        ("goodbye.", "goodbye.", "goodbye."),  # said twice is written twice
+        ("before.", "for", "for"),  # three letters are part of many words
+        ("visit www.asterisk.org.", "asterisk.org and others", "asterisk.org and others"),
+    ],
+)
+def test_what_is_part_of_the_word_before_a_gap_is_not_new(before: str, heard: str, expected: str) -> None:
+    def words(text: str) -> list[Word]:
+        return [Word(TimedText(0.0, 1.0, word)) for word in text.split()]
+
+    found = merged([], words(heard), words(before)[-1:])
+    assert [word.place.text for word in found] == expected.split()
+
+
 def test_a_window_falls_into_utterances_at_its_pauses() -> None:
     level = LEVEL.copy()
     level[100:130] = level[250:260] = level[400:440] = -70
