@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 AUTO = "auto"
 """Stands for language detection."""
@@ -30,11 +31,26 @@ te tel telugu|tg tgk tajik|th tha thai|tk tuk turkmen|tl tgl tagalog filipino fi
 tt tat tatar|uk ukr ukrainian|ur urd urdu|uz uzb uzbek|vi vie vietnamese|yi yid yiddish|yo yor yoruba
 yue cantonese|zh zho chi chinese mandarin cmn
 """
+_OWN_NAMES = """
+bg български|ca català|cs čeština český|cy cymraeg|da dansk|de deutsch|el ελληνικά|es español castellano
+et eesti|eu euskara|fa فارسی|fi suomi|fr français|gl galego|he עברית|hi हिन्दी|hr hrvatski|hu magyar
+id bahasa_indonesia|is íslenska|it italiano|ja 日本語|ko 한국어|lt lietuvių|lv latviešu|ms bahasa_melayu
+nl nederlands|no norsk|pl polski|pt português|ro română|ru русский|sk slovenčina slovenský|sl slovenščina
+sr српски srpski|sv svenska|th ไทย|tr türkçe|uk українська|vi tiếng_việt|zh 中文 普通话|ar العربية
+"""
+"""What languages are called by those who speak them; also read without accents."""
+
+
+def _bare(name: str) -> str:
+    """A name without its accents."""
+    return "".join(sign for sign in unicodedata.normalize("NFD", name) if not unicodedata.combining(sign))
+
+
 _CODES = {
-    name: entry.split()[0]
-    for line in _TABLE.split("\n")
-    for entry in line.split("|")
+    form: entry.split()[0]
+    for entry in re.split(r"[|\n]", _OWN_NAMES + _TABLE)
     for name in entry.split()
+    for form in (name, _bare(name))
 }
 _CODE = re.compile(r"[a-z]{2,3}(_[a-z]{4})?(_([a-z]{2}|[0-9]{3}))?")
 
@@ -42,10 +58,10 @@ _CODE = re.compile(r"[a-z]{2,3}(_[a-z]{4})?(_([a-z]{2}|[0-9]{3}))?")
 def language_code(text: str) -> str | None:
     """The code that models use for the language; `auto` for detection; None if `text` is not a language.
 
-    `EN`, `eng`, `English`, `en_US` and `en-GB` give `en`. Codes outside Whisper's list are returned
-    unchanged; the model decides whether it knows them.
+    `EN`, `eng`, `English`, `en_US` and `en-GB` give `en`, `Deutsch` gives `de`. Codes outside Whisper's list
+    are returned unchanged; the model decides whether it knows them.
     """
-    plain = text.strip().lower().replace("-", "_")
+    plain = unicodedata.normalize("NFC", text.strip().lower()).replace("-", "_")
     if plain in (AUTO, "detect"):
         return AUTO
     found = _CODES.get(plain.replace(" ", "_"))
