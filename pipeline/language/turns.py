@@ -46,16 +46,14 @@ class Turns:
         pieces = [window.samples[a * FRAME : b * FRAME] for a, b in pairwise(edges)]
         seconds = [np.count_nonzero(heard[a:b]) / FRAMES_PER_SECOND for a, b in pairwise(edges)]
         chances = self.detect(pieces, self.languages)
-        spoken = likeliest_turns(
-            [[row.get(code, 0.0) for code in self.languages] for row in chances], seconds
-        )
+        spoken = best_turns([[row.get(code, 0.0) for code in self.languages] for row in chances], seconds)
         place = 0
         for number, group in groupby(spoken):
             first, place = place, place + len(list(group))
             yield _cut_out(window, edges[first], edges[place]), self.languages[number]
 
 
-def likeliest_turns(chances: Sequence[Sequence[float]], seconds: Sequence[float]) -> list[int]:
+def best_turns(chances: Sequence[Sequence[float]], seconds: Sequence[float]) -> list[int]:
     """The language (its index in the rows of `chances`) of each utterance.
 
     Finds the most likely sequence, with CHANGE_COST for each change. Utterances with less than

@@ -15,7 +15,7 @@ from asr_batch.manifests.records import AudioItem
 from asr_batch.models.recognizer import WindowRequest, WindowResult
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Meter
 from asr_batch.pipeline.audio.reader import probe
-from asr_batch.pipeline.language.turns import Turns, likeliest_turns
+from asr_batch.pipeline.language.turns import Turns, best_turns
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.windows import spans as spans_of_rows
 from asr_batch.pipeline.windows.planning import plan
@@ -149,10 +149,10 @@ def test_a_window_in_which_another_language_is_heard_is_written_in_it(
 
 def test_one_doubtful_word_changes_no_language() -> None:
     sure, other, doubtful = (0.9, 0.1), (0.05, 0.95), (0.3, 0.7)
-    assert likeliest_turns([sure, doubtful, sure], [3.0, 0.5, 3.0]) == [0, 0, 0]
-    assert likeliest_turns([sure, other, sure], [3.0, 3.0, 3.0]) == [0, 1, 0]
-    assert likeliest_turns([sure, other, other], [3.0, 3.0, 3.0]) == [0, 1, 1]
-    assert likeliest_turns([other], [3.0]) == [1]
+    assert best_turns([sure, doubtful, sure], [3.0, 0.5, 3.0]) == [0, 0, 0]
+    assert best_turns([sure, other, sure], [3.0, 3.0, 3.0]) == [0, 1, 0]
+    assert best_turns([sure, other, other], [3.0, 3.0, 3.0]) == [0, 1, 1]
+    assert best_turns([other], [3.0]) == [1]
 
 
 def test_parted_windows_are_the_window(clips: Clips) -> None:
@@ -182,7 +182,7 @@ def test_parted_windows_are_the_window(clips: Clips) -> None:
         assert len(window.level) == len(window.speech) == -(-len(window.samples) * FRAMES_PER_SECOND // RATE)
 
 
-def test_plain_decodes_each_window_in_the_language_that_it_is_likeliest_in(save: Save, clips: Clips) -> None:
+def test_plain_decodes_each_window_in_the_language_that_is_most_likely(save: Save, clips: Clips) -> None:
     speech = joined(clips, 0.4)
     speech *= 0.9 / np.abs(speech).max()
     recognizer = FakeRecognizer(hears({"fr": 0.4, "es": 0.3}), languages=("es", "fr", "it"))
