@@ -102,7 +102,7 @@ def in_use() -> KernelSet | None:
 def all_sets() -> list[KernelSet]:
     """The sets that this machine can run, best first.
 
-    Empty if the library was not compiled, or is older than its sources.
+    Empty if the library was not compiled, or has another version of the interface.
     """
     library = next((one for one in map(_loaded, sorted(_HERE.glob("_kernels*.so"))) if one), None)
     if library is None:

@@ -1,4 +1,4 @@
-/* Elementary functions, sums of rows, normalisation, numbers to bytes. */
+/* Elementary functions, row sums, layer normalisation, quantisation. */
 
 /* 2^x for x up to 127, relative error 3e-6; below -120 as at -120. */
 INLINE floats exp2_of(floats x) {
@@ -16,7 +16,7 @@ static const float LOG2_E = 1.44269504f;
 
 INLINE floats exp_of(floats x) { return exp2_of(f_mul(x, f_set(LOG2_E))); }
 
-/* x * Phi(x) with erf by Abramowitz and Stegun, 7.1.26. */
+/* GELU: x * Phi(x), with erf by Abramowitz and Stegun, 7.1.26. */
 INLINE floats gelu_of(floats x) {
     floats one = f_set(1), size = f_abs(x), z = f_mul(size, f_set(0.70710678f));
     floats t = f_div(one, f_fma(z, f_set(0.3275911f), one)), y = f_set(1.061405429f);
@@ -33,7 +33,7 @@ static void gelu(float *x, long n) {
     for (long i = 0; i < n; i += LANES) f_store(x + i, gelu_of(f_load(x + i)));
 }
 
-/* to[i] += more[i] for n numbers. */
+/* to[i] += more[i] for n elements. */
 static void add(float *to, const float *more, long n) {
     for (long i = 0; i < n; i += LANES) f_store(to + i, f_add(f_load(to + i), f_load(more + i)));
 }
@@ -60,7 +60,7 @@ static void norm(const float *x, long n, Norm with, float *out) {
 
 INLINE int32_t to_int(float x) { return (int32_t)__builtin_lrintf(x); }
 
-/* The row `x` [n] as row r of `to`; its range takes zero in, as DynamicQuantizeLinear's does. */
+/* Quantise the row `x` [n] to row r of `to`; its range includes zero, as in DynamicQuantizeLinear. */
 static void quantise(const float *x, long n, Rows to, long r) {
     floats low = f_set(0), high = f_set(0);
     for (long i = 0; i < n; i += LANES) {
@@ -81,7 +81,7 @@ static void quantise(const float *x, long n, Rows to, long r) {
     to.zero[r] = -step * (float)middle;
 }
 
-/* Largest magnitude of n numbers. */
+/* Largest magnitude of n elements. */
 static float magnitude(const float *x, long n) {
     floats top = f_set(0);
     for (long i = 0; i < n; i += LANES) top = f_max(top, f_abs(f_load(x + i)));

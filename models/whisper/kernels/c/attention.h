@@ -1,11 +1,11 @@
-/* Attention over the keys and values of one head as matrices of bytes. */
+/* Attention over the int8 keys and values of one head. */
 
-enum { MOST_WIDTH = 64 /* of a head */ };
+enum { MOST_WIDTH = 64 /* maximum head width */ };
 
-static const float ABSENT = -1e30f; /* what is added to the score of a position that there is not */
+static const float ABSENT = -1e30f; /* added to the scores of missing positions */
 
-/* Keys [width, columns] and values [columns, width] of one head, and what the bytes of each column stand for;
-   columns are positions up to a multiple of LANES. */
+/* Keys [width, columns] and values [columns, width] of one head, and the scales of each column; columns are
+   positions up to a multiple of LANES. */
 typedef struct {
     int8_t *keys, *values;
     float *key_scale, *value_scale;
@@ -28,7 +28,7 @@ static void means(const float *x, long n, long stride, long width, float *out) {
     }
 }
 
-/* The numbers `x` [width] as bytes of the largest, `inverse` = 127 / largest; their sum. */
+/* Quantise `x` [width] to `inverse` = 127 / largest; returns the sum of the bytes. */
 static int32_t signed_bytes(const float *x, long width, float inverse, int8_t *out) {
     ints sum = i_set(0);
     for (long c = 0; c < width; c += LANES) {
@@ -39,7 +39,7 @@ static int32_t signed_bytes(const float *x, long width, float inverse, int8_t *o
     return i_sum(sum);
 }
 
-/* Keys [n, width] without their mean. */
+/* Quantise keys [n, width] after subtracting their mean. */
 static void pack_keys(const float *x, long n, long stride, long width, Head head) {
     float mean[MOST_WIDTH], key[MOST_WIDTH];
     int8_t bytes[MOST_WIDTH];
@@ -57,8 +57,8 @@ static void pack_keys(const float *x, long n, long stride, long width, Head head
     }
 }
 
-/* LANES channels of the values [n, stride] with `inverse` = 127 / largest, four positions from i on: the bytes
-   of each channel side by side. */
+/* LANES channels of the values [n, stride] with `inverse` = 127 / largest, four positions from i on, with
+   the bytes of each channel adjacent. */
 INLINE ints four_values(const float *x, long i, long n, long stride, floats inverse, ints *total) {
     ints four = i_set(0);
     for (long j = 0; j < 4 && i + j < n; j++) {
@@ -69,7 +69,7 @@ INLINE ints four_values(const float *x, long i, long n, long stride, floats inve
     return four;
 }
 
-/* Values [n, width]. */
+/* Quantise values [n, width]. */
 static void pack_values(const float *x, long n, long stride, long width, Head head) {
     for (long c = 0; c < width; c += LANES) {
         floats top = f_set(1e-30f);
@@ -89,8 +89,8 @@ static void pack_values(const float *x, long n, long stride, long width, Head he
     }
 }
 
-/* A query as row r of `to`, bytes around 128; its step is in units of log 2, so that scores are exponents of
-   two. */
+/* Quantise a query to row r of `to`, bytes around 128; its step is in units of log 2, so that scores are
+   exponents of two. */
 static void pack_query(const float *x, long width, Rows to, long r) {
     float top = magnitude(x, width);
     floats inverse = f_set(top > 0 ? 127 / top : 0);
@@ -102,8 +102,8 @@ static void pack_query(const float *x, long width, Rows to, long r) {
     to.zero[r] = 0;
 }
 
-/* Powers of two of the scores [n] as bytes of the largest in row r of `to`; their step makes them sum to
-   one. */
+/* Powers of two of the scores [n] as bytes relative to the largest, in row r of `to`; their step normalises
+   the sum to one. */
 static void softmax(const float *scores, long n, Rows to, long r) {
     floats top = f_load(scores), levels = f_set(255);
     for (long i = LANES; i < n; i += LANES) top = f_max(top, f_load(scores + i));
@@ -118,7 +118,7 @@ static void softmax(const float *scores, long n, Rows to, long r) {
     to.zero[r] = 0;
 }
 
-/* What `attend` computes in. */
+/* Scratch memory of `attend`. */
 typedef struct {
     Rows queries, weights;
     float *scores, *zeros;
@@ -132,8 +132,8 @@ static Listening take_listening(uintptr_t *at, long positions, long width) {
     return made;
 }
 
-/* Up to TILE queries, `stride` apart, over `positions` of a head; `bias` [columns] is added to the scores in
-   units of log 2. Sums into `out`, `ldo` apart. */
+/* Up to TILE queries, `stride` apart, over `positions` of a head; `bias` [columns] is added to the scores
+   in units of log 2. Writes the weighted sums to `out`, `ldo` apart. */
 static void attend(const float *queries, long count, long stride, long positions, long width, Head head,
                    const float *bias, Listening in, float *out, long ldo) {
     long columns = up(positions, LANES);

@@ -1,4 +1,4 @@
-/* What a window's decoding listens to: keys and values of every head of every layer, in one piece of memory. */
+/* Cross-attention keys and values of a window: every head of every layer, in one block of memory. */
 
 typedef struct {
     float *bias; /* of each position, in units of log 2 */
@@ -12,7 +12,7 @@ static long head_bytes(long stored, long width) {
     return (long)end;
 }
 
-/* The window that lies at `base`. */
+/* The window stored at `base`. */
 static Cross cross_at(uintptr_t base, long stored, long width) {
     Cross found = {take_floats(&base, up(stored, LANES)), 0, stored, width};
     found.heads = base;
@@ -29,7 +29,7 @@ typedef struct {
     long d, heads, width, layers;
 } CrossShape;
 
-/* Bytes of a window, beginning on a cache line. */
+/* Bytes of a window, from a cache line on. */
 long SET(cross_bytes)(const CrossShape *shape, long stored) {
     Cross from_zero = cross_at(0, stored, shape->width);
     return (long)from_zero.heads + shape->layers * shape->heads * head_bytes(stored, shape->width);
@@ -52,8 +52,8 @@ long SET(cross_scratch)(const CrossShape *shape, long stored) {
     return (long)lay_out_projecting(shape, stored, 0, &none);
 }
 
-/* Hidden states [stored, d] and what is added to their scores [stored] to a window. `weights`: four arrays of
-   each layer's keys and values side by side. */
+/* Project hidden states [stored, d], with the bias of their scores [stored], to a window. `weights`: four
+   arrays for the combined keys and values of each layer. */
 void SET(cross_run)(const CrossShape *shape, const void *const *weights, const float *hidden, const float *bias,
                     long stored, char *window, char *scratch) {
     Projecting in;

@@ -1,10 +1,11 @@
-/* One step of the decoder: a token for each of some windows, or several of one window, in order. */
+/* One decoder step: one token for each of several windows, or several consecutive tokens of one window. */
 
 typedef struct {
     long d, heads, width, ffn, layers, capacity, followed, groups;
 } DecoderShape;
 
-/* A token at `position` of the window in `slot`, which listens to `cross` (see cross.h) of `stored` positions. */
+/* A token at `position` of the window in `slot`; its cross-attention reads `cross` (see cross.h) with
+   `stored` positions. */
 typedef struct {
     int64_t id, position, slot, stored;
     const char *cross;
@@ -52,7 +53,7 @@ static float dot_of(const float *x, const float *y, long n) {
     return f_sum(sum);
 }
 
-/* Turns the scores [n] into powers of two of what they are less than the largest; their sum. */
+/* Replace the scores [n] by powers of two of their difference to the largest; returns the sum. */
 static float powers(float *scores, long n) {
     for (long j = n; j < up(n, LANES); j++) scores[j] = ABSENT;
     floats top = f_load(scores), sum = f_set(0);
@@ -78,8 +79,8 @@ static void attend_to_past(const float *query, const float *keys, const float *v
     }
 }
 
-/* Puts the tokens' keys and values into the caches [slots, heads, capacity, width], then attends to all up to
-   each token. */
+/* Write the tokens' keys and values to the caches [slots, heads, capacity, width], then attend to all
+   positions up to each token. */
 static void self_attention(const DecoderShape *s, const Token *tokens, long count, float *keys, float *values,
                            Step *in) {
     long width = s->width, inner = s->heads * width;
@@ -98,15 +99,15 @@ static void self_attention(const DecoderShape *s, const Token *tokens, long coun
         }
 }
 
-/* Which heads are listened in on, pairs of layer and head, and where to. */
+/* The heads whose attention is reported, as pairs of layer and head, and the outputs. */
 typedef struct {
     const int64_t *followed;
     float *attended;  /* [count, groups]: the mean of their weights, summed in groups of positions */
-    float *attention; /* [count, followed, stored]: their weights, or 0 where nobody asks */
+    float *attention; /* [count, followed, stored]: their weights, or 0 if not requested */
     long stored;
 } Ears;
 
-/* Adds the n weights in row r to `out` in groups of GROUP positions, times `share`. */
+/* Add the n weights in row r to `out` in groups of GROUP positions, times `share`. */
 static void add_groups(Rows weights, long r, long n, float share, float *out) {
     const uint8_t *bytes = weights.bytes + r * up(n, LANES);
     const uint32_t sign = SIGNED ? 0x80808080u : 0;
@@ -118,13 +119,13 @@ static void add_groups(Rows weights, long r, long n, float share, float *out) {
     }
 }
 
-/* The n weights in row r as numbers. */
+/* The n weights in row r as floats. */
 static void copy_weights(Rows weights, long r, long n, float *out) {
     const uint8_t *bytes = weights.bytes + r * up(n, LANES), sign = SIGNED ? 0x80 : 0;
     for (long p = 0; p < n; p++) out[p] = weights.step[r] * (float)(bytes[p] ^ sign);
 }
 
-/* Tells what row r of a head, that of `token`, attended to. */
+/* Report the attention of row r of a head, which belongs to `token`. */
 static void tell(const DecoderShape *s, Ears to, Rows weights, long r, long n, long token, long layer, long head) {
     for (long f = 0; f < s->followed; f++) {
         if (to.followed[2 * f] != layer || to.followed[2 * f + 1] != head) continue;
@@ -133,7 +134,7 @@ static void tell(const DecoderShape *s, Ears to, Rows weights, long r, long n, l
     }
 }
 
-/* Tokens from t on that listen to the same window, at most TILE. */
+/* Number of tokens from t on with the same cross-attention window, at most TILE. */
 static long of_one_window(const Token *tokens, long t, long count) {
     long n = 1;
     while (n < TILE && t + n < count && tokens[t + n].cross == tokens[t].cross) n++;
@@ -178,10 +179,11 @@ static void decoder_layer(const DecoderShape *s, const Token *tokens, long count
     feed_forward(in->x, count, d, s->ffn, last, wider, narrower, in->block);
 }
 
-/* Up to BLOCK tokens, over windows of up to `stored` positions, to their states [count, d]. `weights`: tokens,
-   their scales and the places of the embedding, then four arrays of each linear layer, two of each norm, in
-   the order of the computation; queries of self-attention come scaled for exponents of two. For `caches` see
-   decoder_layer, for the rest Ears. d, ffn and width are multiples of LANES, width at most MOST_WIDTH. */
+/* Up to BLOCK tokens, over windows of up to `stored` positions, to their states [count, d]. `weights`:
+   token embedding, its scales and position table, then four arrays per linear layer and two per norm, in
+   the order of the computation; queries of self-attention are scaled for exponents of two. For `caches` see
+   decoder_layer, for the other arguments Ears. d, ffn and width are multiples of LANES, width at most
+   MOST_WIDTH. */
 void SET(decoder_run)(const DecoderShape *shape, const void *const *weights, const Token *tokens, long count,
                       float *const *caches, const int64_t *followed, float *states, float *attended,
                       float *attention, long stored, char *scratch) {

@@ -1,4 +1,4 @@
-/* Which sets of kernels this machine can run. */
+/* The kernel sets that this machine can run. */
 #include "sets.h"
 
 #ifdef __aarch64__
@@ -6,7 +6,7 @@
 enum { HAS_DOT = 1 << 20, HAS_I8MM = 1 << 13 }; /* HWCAP_ASIMDDP and HWCAP2_I8MM of Linux */
 #endif
 
-/* Their names, best first; library.py looks for the functions that end in them. */
+/* Names, best first; library.py looks for the functions with these suffixes. */
 const char *const *kernels_sets(void) {
     static const char *found[8];
     int count = 0;
@@ -36,5 +36,5 @@ const char *const *kernels_sets(void) {
     return found;
 }
 
-/* Of the interface, which library.py compares with its own. */
+/* Version of the interface, which library.py compares with its own. */
 int kernels_version(void) { return 3; }

@@ -11,7 +11,8 @@ typedef struct {
     Listening listening;
 } Buffers;
 
-/* Buffers from `base` on; where they end. Those of the stem lie where the layers have theirs. */
+/* Allocate buffers from `base` on; returns their end. The buffers of the stem share memory with those of
+   the layers. */
 static uintptr_t lay_out(const Shape *s, uintptr_t base, Buffers *to) {
     long n = s->positions, width = s->d / s->heads, widest = most(3 * s->d, most(3 * s->mels, s->ffn));
     to->x = take_floats(&base, n * s->d);
@@ -28,13 +29,13 @@ static uintptr_t lay_out(const Shape *s, uintptr_t base, Buffers *to) {
     return base;
 }
 
-/* Bytes of scratch memory for encoder_run; one piece for each thread. */
+/* Bytes of scratch memory for encoder_run; one block per thread. */
 long SET(encoder_scratch)(const Shape *shape) {
     Buffers none;
     return (long)lay_out(shape, 0, &none);
 }
 
-/* A convolution over three neighbours, and GELU: output row t from the `3 * width` numbers of `x` from row
+/* A convolution over three neighbours, and GELU: output row t from the `3 * width` elements of `x` from row
    `stride` * t on. */
 static void convolve(const float *x, long width, long stride, long count, Linear with, long n, float *out,
                      Rows rows) {
@@ -48,14 +49,14 @@ static void convolve(const float *x, long width, long stride, long count, Linear
 
 static void stem(const Shape *s, const void *const **weights, const float *log_mel, Buffers *b) {
     long frames = 2 * s->positions, d = s->d;
-    clear(b->sound, s->mels); /* frame t is row t + 1: a row of zeros before the first and behind the last */
+    clear(b->sound, s->mels); /* frame t is row t + 1: a row of zeros before the first and after the last */
     clear(b->sound + (frames + 1) * s->mels, s->mels);
     for (long m = 0; m < s->mels; m++)
         for (long t = 0; t < frames; t++) b->sound[(t + 1) * s->mels + m] = log_mel[m * frames + t];
     Linear first = next_linear(weights), second = next_linear(weights);
     const float *places = *(*weights)++;
     convolve(b->sound, s->mels, 1, frames, first, d, b->stem + d, b->block.rows);
-    clear(b->stem, d); /* behind the last frame none is heard: every second one is the middle of three */
+    clear(b->stem, d); /* no row after the last frame is read: every second one is the middle of three */
     convolve(b->stem, d, 2, s->positions, second, d, b->x, b->block.rows);
     add(b->x, places, s->positions * d);
 }
@@ -90,9 +91,9 @@ static void encoder_layer(const Shape *s, const void *const **weights, Buffers *
     }
 }
 
-/* Log-mel [mels, 2 * positions] to hidden states [positions, d]. `weights`: four arrays of each linear layer,
-   two of each norm, in the order of the computation. mels, d and ffn are multiples of LANES, d / heads too and
-   at most MOST_WIDTH. */
+/* Log-mel [mels, 2 * positions] to hidden states [positions, d]. `weights`: four arrays per linear layer
+   and two per norm, in the order of the computation. mels, d and ffn are multiples of LANES, also d /
+   heads, which is at most MOST_WIDTH. */
 void SET(encoder_run)(const Shape *shape, const void *const *weights, const float *log_mel, float *hidden,
                       char *scratch) {
     Buffers b;

@@ -1,17 +1,17 @@
-/* The kernels, compiled once for each set of instructions: simd/SET.c names the set, its vector layer and
-   the instructions that the compiler may use, and includes this.
+/* The kernels, compiled once for each instruction set: simd/SET.c names the set, its vector layer and the
+   instructions that the compiler may use, and includes this file.
 
-   What makes them faster than a graph of operators: rows are normalised, turned into bytes, multiplied, put
-   through GELU and turned into bytes again while they are in the cache, BLOCK rows at a time; the scores of
-   six queries never leave it; logits are summed up while they are in it.
+   They are faster than a graph of operators because data stay in the cache: rows are normalised, quantised,
+   multiplied, passed through GELU and quantised again, BLOCK rows at a time; the scores of six queries never
+   leave it; logits are summed while they are in it.
 
-   Every row of activations has its own scale and zero point, every column of weights its own scale. Keys
-   lose their mean, a constant that softmax does not see (SageAttention, https://arxiv.org/abs/2410.02367), and
-   have a scale each, values one per channel; softmax weights are bytes of their largest.
+   Every row of activations has its own scale and zero point, every column of weights its own scale. Keys are
+   stored without their mean, a constant that softmax ignores (SageAttention, https://arxiv.org/abs/2410.02367),
+   with one scale each, values with one scale per channel; softmax weights are bytes relative to the largest.
 
-   All sets give the same numbers to the last bit: sums of bytes are exact, and everything else goes through
-   vectors of LANES numbers, whose sums have one order, with operations that IEEE 754 defines. So nothing may
-   be computed with other numbers than these (-ffp-contract=off). */
+   All sets give bit-identical results: integer sums are exact, and everything else is computed with vectors of
+   LANES elements, summed in one order, with operations defined by IEEE 754. So the compiler must not contract
+   them (-ffp-contract=off). */
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,11 +21,11 @@
 #define UNROLL _Pragma("GCC unroll 8")
 
 enum {
-    LANES = 16,   /* numbers of a vector */
-    TILE = 6,     /* rows that are multiplied together */
-    BLOCK = 48,   /* rows that go through linear layers together */
+    LANES = 16,   /* elements of a vector */
+    TILE = 6,     /* rows multiplied together */
+    BLOCK = 48,   /* rows processed by linear layers together */
     GROUP = 4,    /* positions whose attention is summed: alignment.GROUP */
-    COLUMNS = 64, /* logits that are summed up together: whole panels of every set */
+    COLUMNS = 64, /* logits summed together: whole panels of every set */
 };
 
 INLINE int32_t four_bytes(const uint8_t *from) {
@@ -36,9 +36,9 @@ INLINE int32_t four_bytes(const uint8_t *from) {
 
 #include SIMD
 
-enum { PANEL = VECTORS * LANES /* columns that are multiplied together */ };
+enum { PANEL = VECTORS * LANES /* columns multiplied together */ };
 
-/* What the weights' layout depends on: columns of a panel, and bytes of a column that lie side by side. */
+/* The layout of the weights: columns of a panel, and adjacent bytes of a column. */
 const int32_t SET(kernels_layout)[2] = {PANEL, DEPTH};
 
 #include "memory.h"

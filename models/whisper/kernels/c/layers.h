@@ -1,4 +1,4 @@
-/* The layers that encoder and decoder have in common, over up to BLOCK rows. */
+/* Layers shared by encoder and decoder, for up to BLOCK rows. */
 
 typedef struct {
     float *wide, *narrow; /* [BLOCK, ffn], [BLOCK, d] */
@@ -10,12 +10,12 @@ static Block take_block(uintptr_t *at, long d, long ffn, long widest) {
     return made;
 }
 
-/* The rows of `x` [count, n], as bytes. */
+/* Quantise the rows of `x` [count, n]. */
 static void to_bytes(const float *x, long count, long n, Block in) {
     for (long r = 0; r < count; r++) quantise(x + r * n, n, in.rows, r);
 }
 
-/* The rows of `x` [count, d], normalised, as bytes. */
+/* Normalise and quantise the rows of `x` [count, d]. */
 static void normalised(const float *x, long count, long d, Norm with, Block in) {
     for (long r = 0; r < count; r++) {
         norm(x + r * d, d, with, in.narrow);

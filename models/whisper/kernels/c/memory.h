@@ -1,4 +1,4 @@
-/* Scratch memory, in pieces that begin on a cache line, and the structures that lie in it. */
+/* Scratch memory in blocks aligned to cache lines, and the structures stored in it. */
 
 static long up(long n, long multiple) { return (n + multiple - 1) / multiple * multiple; }
 
@@ -6,7 +6,7 @@ static long least(long a, long b) { return a < b ? a : b; }
 
 static long most(long a, long b) { return a > b ? a : b; }
 
-/* `bytes` of the memory from *at on. Without memory (*at from 0 on) it only counts. */
+/* Allocate `bytes` from *at on. Without memory (*at starts at 0) it only counts. */
 static void *take(uintptr_t *at, long bytes) {
     void *found = (void *)*at;
     *at += (uintptr_t)up(bytes, 64);
@@ -17,7 +17,7 @@ static float *take_floats(uintptr_t *at, long n) { return take(at, n * (long)siz
 
 static int32_t *take_ints(uintptr_t *at, long n) { return take(at, n * (long)sizeof(int32_t)); }
 
-/* Rows of bytes. A byte b of row r stands for (b - middle) * step[r] + zero[r]. */
+/* Quantised rows. A byte b of row r represents (b - middle) * step[r] + zero[r]. */
 typedef struct {
     uint8_t *bytes;
     float *step, *zero;
@@ -29,9 +29,9 @@ static Rows take_rows(uintptr_t *at, long rows, long n) {
     return made;
 }
 
-/* A matrix [k, n] in panels of PANEL columns (the last may be narrower, a multiple of LANES): of each panel
-   DEPTH rows at a time, the bytes of a column side by side. A number is its byte times the column's `scale`;
-   `totals` are the sums of a column's bytes. */
+/* A matrix [k, n] in panels of PANEL columns (the last may be narrower, a multiple of LANES). Each panel
+   stores DEPTH rows at a time, with the bytes of a column adjacent. A value is its byte times the column's
+   `scale`; `totals` are the sums of each column's bytes. */
 typedef struct {
     const int8_t *panels;
     const float *scale;
@@ -43,7 +43,7 @@ typedef struct {
     const float *weight, *bias;
 } Norm;
 
-/* The next of the arrays that a caller lists in the order of the computation. */
+/* The next array of a list in the order of the computation. */
 static Linear next_linear(const void *const **weights) {
     Linear found = {(*weights)[0], (*weights)[1], (*weights)[2], (*weights)[3]};
     *weights += 4;

@@ -1,6 +1,6 @@
-/* Rows of bytes times matrices of bytes. */
+/* Products of int8 rows and matrices. */
 
-/* `whole` [k, n] from column `start` on, which begins a panel. */
+/* `whole` [k, n] from column `start` on, the start of a panel. */
 static Linear columns_from(Linear whole, long start, long k) {
     Linear part = {whole.panels + start * k, whole.scale + start, whole.totals + start, whole.bias + start};
     return part;
@@ -45,8 +45,8 @@ static void strip_of_one(long columns, Rows a, long k, Linear with, float *out, 
     strip(1, columns, a, k, with, out, ldo);
 }
 
-/* `rows` rows of k bytes times `with` [k, n] into out [rows, ldo]; k and n are multiples of LANES. A
-   panel stays in the cache while all rows pass it. */
+/* `rows` rows of k bytes times `with` [k, n] into out [rows, ldo]; k and n are multiples of LANES. A panel
+   stays in the cache while all rows are multiplied with it. */
 static void product(Rows a, long rows, long k, long n, Linear with, float *out, long ldo) {
     for (long c = 0; c < n; c += PANEL) {
         Linear part = columns_from(with, c, k);

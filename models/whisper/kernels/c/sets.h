@@ -1,4 +1,4 @@
-/* Which sets of kernels this compiler can build for this machine's kind of processor. */
+/* The kernel sets that this compiler can build for this processor architecture. */
 #if defined(__GNUC__) && !defined(__clang__)
 #define GCC __GNUC__
 #else

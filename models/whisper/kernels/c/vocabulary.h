@@ -1,8 +1,8 @@
-/* The logits of some windows, and their norm. */
+/* The logits of several windows, and their norm. */
 
 typedef struct {
     Rows rows;
-    float *top, *sum; /* of each row, LANES of them */
+    float *top, *sum; /* of each row, LANES elements */
 } Choice;
 
 static uintptr_t lay_out_choice(long count, long d, uintptr_t base, Choice *to) {
@@ -18,8 +18,7 @@ long SET(vocabulary_scratch)(long count, long d) {
     return (long)lay_out_choice(count, d, 0, &none);
 }
 
-/* Takes `n` logits, a multiple of LANES, into a row's largest so far and the sum of its exponentials, both
-   lane by lane. */
+/* Update a row's maximum and sum of exponentials with `n` logits, a multiple of LANES, per lane. */
 static void sum_up(const float *logits, long n, float *top, float *sum) {
     floats before = f_load(top), now = before;
     for (long i = 0; i < n; i += LANES) now = f_max(now, f_load(logits + i));
@@ -29,8 +28,9 @@ static void sum_up(const float *logits, long n, float *top, float *sum) {
     f_store(sum, total);
 }
 
-/* States [count, d] to logits [count, stride] of `tokens` tokens, a multiple of LANES, and the largest of each
-   row and the sum of exp(logit - largest), [count, 2]. `weights` as those of a linear layer of encoder_run. */
+/* States [count, d] to logits [count, stride] of `tokens` tokens, a multiple of LANES, and for each row the
+   maximum and the sum of exp(logit - maximum), [count, 2]. `weights` as those of a linear layer of
+   encoder_run. */
 void SET(vocabulary_run)(long count, long d, long tokens, const void *const *weights, const float *states,
                          float *logits, long stride, float *norms, char *scratch) {
     Choice b;

@@ -1,4 +1,4 @@
-/* The kernels with AVX2 and FMA: Intel Haswell and newer, AMD Zen. */
+/* The kernels for AVX2 and FMA: Intel Haswell and newer, AMD Zen. */
 #include "../sets.h"
 #if WITH_AVX2
 #pragma GCC target("avx2,fma")

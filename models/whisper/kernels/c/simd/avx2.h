@@ -1,5 +1,4 @@
-/* The vector layer with AVX2 and FMA, and with AVX-VNNI where VNNI is defined: see portable.h for what each
-   name means. */
+/* The vector layer for AVX2 and FMA, and for AVX-VNNI if VNNI is defined; portable.h defines all names. */
 #include <immintrin.h>
 
 typedef struct {
@@ -82,7 +81,7 @@ INLINE floats f_power(floats y, floats whole) {
     return BOTH(floats, _mm256_mul_ps);
 }
 
-/* Sixteen numbers as 16 bits each, in order. */
+/* Sixteen elements as 16 bits each, in order. */
 INLINE __m256i i_words(ints x) { return _mm256_permute4x64_epi64(_mm256_packs_epi32(x.a, x.b), 0xd8); }
 
 INLINE void i_store_bytes(uint8_t *to, ints x) {

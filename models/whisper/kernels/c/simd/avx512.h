@@ -1,4 +1,4 @@
-/* The vector layer with AVX-512: see portable.h for what each name means. */
+/* The vector layer for AVX-512; portable.h defines all names. */
 #include <immintrin.h>
 
 typedef __m512 floats;

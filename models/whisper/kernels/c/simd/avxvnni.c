@@ -1,4 +1,4 @@
-/* The kernels with AVX-VNNI: Intel Alder Lake and newer, AMD Zen 5. */
+/* The kernels for AVX-VNNI: Intel Alder Lake and newer, AMD Zen 5. */
 #include "../sets.h"
 #if WITH_AVXVNNI
 #pragma GCC target("avx2,fma,avxvnni")

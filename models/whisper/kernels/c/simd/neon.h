@@ -1,5 +1,5 @@
-/* The vector layer with NEON: dot products of four bytes with DOT, products of matrices of bytes with I8MM,
-   of neither with NEON alone. See portable.h for what each name means. */
+/* The vector layer for NEON: with DOT, dot products of four bytes; with I8MM, int8 matrix products.
+   portable.h defines all names. */
 #include <arm_neon.h>
 
 typedef float32x4x4_t floats;
@@ -74,7 +74,7 @@ INLINE floats f_power(floats x, floats whole) {
     return f_mul(x, FOUR(floats, ONE, vreinterpretq_f32_s32, bits));
 }
 
-/* Eight numbers as 16 bits each, the first or the second half. */
+/* Eight elements as 16 bits each, the first or the second half. */
 INLINE int16x8_t i_words(ints x, int half) {
     return vcombine_s16(vqmovn_s32(x.val[2 * half]), vqmovn_s32(x.val[2 * half + 1]));
 }
@@ -152,7 +152,7 @@ INLINE int32x4_t dot(int32x4_t sum, int8x16_t weights, int8x16_t row) {
         UNROLL for (int r = 0; r < height; r++) sums[r][j] = DOTS(sums[r][j], weights, row[r], lane);          \
     }
 
-/* At most four rows: with sixteen bytes of each at hand no product waits for a load. */
+/* At most four rows: with sixteen bytes of each available, no product waits for a load. */
 INLINE void few_dots(const int height, const uint8_t *rows, long stride, const int8_t *panel, long groups,
                      const ints *start, ints sum[][VECTORS]) {
     int32x4_t sums[4][4];

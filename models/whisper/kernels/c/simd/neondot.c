@@ -1,4 +1,4 @@
-/* The kernels with NEON and its dot products: Cortex-A76 (Raspberry Pi 5) and newer. */
+/* The kernels for NEON with dot products: Cortex-A76 (Raspberry Pi 5) and newer. */
 #include "../sets.h"
 #if WITH_NEONDOT
 #pragma GCC target("arch=armv8.2-a+dotprod")

@@ -1,4 +1,4 @@
-/* The kernels with NEON and its products of matrices of bytes: Neoverse V1, Cortex-A710 and newer. */
+/* The kernels for NEON with int8 matrix products: Neoverse V1, Cortex-A710 and newer. */
 #include "../sets.h"
 #if WITH_NEONI8MM
 #pragma GCC target("arch=armv8.2-a+dotprod+i8mm")

@@ -1,5 +1,5 @@
 /* The kernels in plain C. */
-#define INLINE static inline /* as the compiler thinks best */
+#define INLINE static inline /* decided by the compiler */
 #define SET(name) name##_portable
 #define SIMD "simd/portable.h"
 #include "../kernels.h"

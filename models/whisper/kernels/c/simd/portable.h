@@ -1,12 +1,12 @@
-/* The vector layer in plain C: the definition of what each name means, and what runs on processors for which
-   there is no other. Sixteen numbers make a vector everywhere, and every operation is IEEE 754's, rounded
-   once; so all layers give the same results to the last bit.
+/* The vector layer in plain C: it defines the meaning of each name, and runs on processors without another
+   layer. Vectors have sixteen elements in every layer, and every operation is that of IEEE 754, rounded once;
+   so all layers give bit-identical results.
 
    f_max(x, y) is x > y ? x : y, f_min alike. f_fma(x, y, z) is z + x * y, f_fnma z - x * y. f_round and f_whole
-   round to the nearest, halves to even; f_power(x, n) is x * 2^n for whole n from -126 to 127. f_sum folds the
-   upper half onto the lower until one number is left. i_store_bytes stores 0..255, saturated, less 128 where
-   the products are of signed bytes (SIGNED); i_store_signed stores -128..127. A panel is VECTORS * 16 columns
-   wide and holds DEPTH bytes of a column side by side. */
+   round to the nearest, halves to even; f_power(x, n) is x * 2^n for whole n from -126 to 127. f_sum adds the
+   upper half to the lower until one element is left. i_store_bytes stores 0..255, saturated, minus 128 if
+   products use signed bytes (SIGNED); i_store_signed stores -128..127. A panel is VECTORS * 16 columns wide and
+   stores DEPTH bytes of a column in adjacent positions. */
 
 typedef struct {
     float v[LANES];
