@@ -145,7 +145,7 @@ def merged(standing: Sequence[Word], heard: Sequence[Word], around: Sequence[Wor
 
 
 def part_of(words: Sequence[Word], neighbours: Sequence[Word]) -> bool:
-    """Whether the words stand there already as part of a longer one: "asterisk.org" in "www.asterisk.org"."""
+    """Whether the words are part of a longer existing one: "asterisk.org" in "www.asterisk.org"."""
     text = "".join(normal(word.place.text) for word in words)
     names = [normal(word.place.text) for word in neighbours]
     return len(text) >= _LONG and any(text in name and text != name for name in names)

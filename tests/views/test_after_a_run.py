@@ -61,7 +61,7 @@ def test_report_export_and_diff(finished):
     assert run(finished, "report", "out").stdout == "out/report.html\n"
     page = (finished / "out" / "report.html").read_text()
     assert "Demonstration model." in page
-    assert "1 row failed" in page
+    assert "Finished: 2 rows, 1 failed." in page
     assert run(finished, "export", "out", "--format", "srt", "--to", "srt").returncode == 0
     assert sorted(path.name for path in (finished / "srt").iterdir()) == ["index.csv", "rec_tone.srt"]
     same = run(finished, "diff", "out", "out", "--json")

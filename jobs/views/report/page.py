@@ -101,7 +101,7 @@ def _verdict(found: Gathered, total: int) -> tuple[str, str]:
         return "bad", f"Finished, but a gate does not hold: {', '.join(broken)}."
     if failed or partial:
         parts = [f"{failed:,} failed"] * bool(failed) + [f"{partial:,} partial"] * bool(partial)
-        return ("bad" if failed else "warn"), f"Finished: of {_rows(total)}, {' and '.join(parts)}."
+        return ("bad" if failed else "warn"), f"Finished: {_rows(total)}, {' and '.join(parts)}."
     return "good", f"Finished: {'the' if total == 1 else 'all'} {_rows(total)} complete."
 
 
