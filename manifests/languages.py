@@ -38,7 +38,7 @@ id bahasa_indonesia|is íslenska|it italiano|ja 日本語|ko 한국어|lt lietuv
 nl nederlands|no norsk|pl polski|pt português|ro română|ru русский|sk slovenčina slovenský|sl slovenščina
 sr српски srpski|sv svenska|th ไทย|tr türkçe|uk українська|vi tiếng_việt|zh 中文 普通话|ar العربية
 """
-"""What languages are called by those who speak them; also read without accents."""
+"""Languages by their native names, also accepted without accents."""
 
 
 def _bare(name: str) -> str:

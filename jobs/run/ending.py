@@ -1,4 +1,4 @@
-"""The end of a run: its summary on disk, and its final output: rows, what failed, what to do about it."""
+"""The end of a run: summary.json, and the final output with rows, failures and advice."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger("asr_batch")
 
 
 def record_end(figures: Figures, ending: str, code: int, pool: Pool) -> Summary:
-    """Write summary.json and metrics.prom; on a full disk only the message on stderr is left."""
+    """Write summary.json and metrics.prom; on a full disk only the message on stderr."""
     from asr_batch.jobs.console.metrics import render  # prometheus_client is slow to import
 
     root, now = figures.root, time.monotonic()
@@ -44,7 +44,7 @@ def record_end(figures: Figures, ending: str, code: int, pool: Pool) -> Summary:
 
 
 def say_end(messages: Messages, root: Path, found: Survey, summary: Summary, files: RowFiles | None) -> None:
-    """The final output: a table of rows, one sentence on the outcome, and what to do about failures."""
+    """The final output: a table of rows, the outcome in one sentence, and advice about failures."""
     code = summary.exit_code or 0
     messages.table(*shown_rows(root, found))
     (messages.say if code == 0 else messages.complain)(summary_text(summary))

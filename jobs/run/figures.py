@@ -98,7 +98,7 @@ class Figures:
     def resumed(
         cls, root: Path, config: RunConfig, rows: int, totals: Totals, begun: float, pool: Pool
     ) -> Figures:
-        """The figures of a run that begins, which continues where the last one of this data set ended."""
+        """The figures of a new run, which continue those of the last run of this data set."""
         before = find_status(root) or find_summary(root) or Summary()
         clock = Clock(before.wall_seconds, before.history, begun)
         found = cls(root, config, rows, totals, clock, pool.info, nodes=tuple(pool.nodes()))

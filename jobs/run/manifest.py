@@ -1,4 +1,4 @@
-"""The manifest of a run: opened where the command names it, and kept if it cannot be read there again."""
+"""Opens the manifest of a run, and keeps a copy if it cannot be read again from its source."""
 
 from __future__ import annotations
 

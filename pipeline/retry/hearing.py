@@ -25,7 +25,7 @@ from asr_batch.pipeline.text.words import join_texts, normal, words_of
 from asr_batch.pipeline.thresholds import LOGPROB
 from asr_batch.pipeline.windows.planning import pauses, quietest, runs
 
-_LONG = 5  # letters that are no chance part of another word
+_LONG = 5  # letters that are not part of another word by chance
 
 
 @dataclass(frozen=True, slots=True)

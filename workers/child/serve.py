@@ -52,7 +52,7 @@ def serve(descriptor: int) -> None:
 
 
 def _keep_memory() -> None:
-    """Let glibc reuse the megabytes of each window; memory given back is cleared by the system each time."""
+    """Let glibc reuse the memory of each window; the system would clear returned memory every time."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except AttributeError:  # another C library

@@ -105,7 +105,7 @@ class BeamSearch:
 
 
 def _places(parents: Sequence[int]) -> list[int]:
-    """Which beam goes into each row: into its parent's row where it can, because its cache is there."""
+    """The beam of each row: a beam stays in its parent's row if possible, because its cache is there."""
     rows: dict[int, int] = {}
     for i, parent in enumerate(parents):
         if parent < len(parents):

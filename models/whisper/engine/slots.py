@@ -151,7 +151,7 @@ class DecoderEngine:
         return [slot for slot in running if slot.decoding.done]
 
     def step_beside(self, reader: Reader, ids: Sequence[int], positions: Sequence[int]) -> Scores:
-        """One token for each row of another `reader`, in parts on unused cores."""
+        """Feed one token to each row of another `reader`, in parts on idle cores."""
         with self._cores.spare(len(ids) // self._piece - 1) as spare:
             return reader.step(ids, positions, pool=self._pool, pieces=1 + spare)
 

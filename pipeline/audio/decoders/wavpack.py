@@ -48,7 +48,7 @@ def whole_blocks(reads: ReadsAt, size: int) -> tuple[tuple[int, int], ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """The byte behind a block; its samples [first, last)."""
+    """The byte after a block; its samples [first, last)."""
 
     end: int
     first: int
@@ -56,7 +56,7 @@ class _Block:
 
 
 def _block(reads: ReadsAt, place: int, size: int, sample: int) -> _Block | None:
-    """The block at `place`; None if there is none that can follow."""
+    """The block at `place`; None if no block can follow."""
     head = reads(place, _HEAD.size)
     if len(head) < _HEAD.size:
         return None
