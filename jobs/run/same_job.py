@@ -97,13 +97,13 @@ class SameJob:
             return None
         if self._related(index, manifest, found):
             return None
-        if self._config.sources and before.sources:
-            its, mine = ", ".join(before.sources), ", ".join(self._config.sources)
-            return f"belongs to a job with the sources {its}, not {mine}"
-        mine, its = manifest.name, before.name
+        its, mine = (
+            f"the sources {', '.join(sources)}" if sources else f"the manifest {name}"
+            for sources, name in ((before.sources, before.name), (self._config.sources, manifest.name))
+        )
         if mine == its:
-            return f"belongs to a job with other rows of {mine}"
-        return f"belongs to a job with the manifest {its}, not {mine}"
+            return f"belongs to a job with other rows of {manifest.name}"
+        return f"belongs to a job with {its}, not {mine}"
 
     def _from_same_place(self, manifest: Manifest) -> bool:
         """Whether the manifest or the sources have the same path as before."""

@@ -90,7 +90,7 @@ def test_new_files_in_the_same_folder_are_the_same_job_another_folder_is_not(
     capfd.readouterr()
     assert run(manifest=None, sources=("other",)) == 2
     said = capfd.readouterr().err
-    assert f"with the sources {tmp_path / 'monday'}, {tmp_path / 'tuesday'}, not other" in said
+    assert f"with the sources {tmp_path / 'monday'}, {tmp_path / 'tuesday'}, not the sources other" in said
 
 
 def test_exit_2_leaves_nothing_behind(tmp_path):

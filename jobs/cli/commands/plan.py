@@ -62,13 +62,15 @@ def _planner(out: str | None, speed: float | None) -> Planner:
 
 
 def _print(found: Plan) -> None:
-    from asr_batch.jobs.console.messages import misspelt_text, one_line
+    from asr_batch.jobs.console.messages import misspelt_text, one_line, plural
     from asr_batch.jobs.console.progress import hms
 
     for name, meant in found.misspelt.items():
         click.echo(misspelt_text(name, meant))
     click.echo(f"{found.rows} rows, {hms(found.seconds)} of audio")
-    click.echo(f"{found.done} already done, {found.unreadable} unreadable, {found.duplicates} duplicates")
+    click.echo(
+        f"{found.done} already done, {found.unreadable} unreadable, {plural(found.duplicates, 'duplicate')}"
+    )
     if found.remote:
         click.echo(f"{found.remote} remote files were not checked")
     for row in found.unreadable_rows[:SHOWN]:

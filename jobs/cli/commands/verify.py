@@ -68,6 +68,7 @@ def _problems(root: Path, audio: bool) -> Iterator[str]:
 def _again(root: Path, sample: str, seed: int, options: dict[str, Any]) -> Iterator[str]:
     from asr_batch.jobs.config.build import from_job
     from asr_batch.jobs.config.fingerprint import Settings
+    from asr_batch.jobs.console.messages import plural
     from asr_batch.jobs.console.signals import stop_signals
     from asr_batch.jobs.dataset.job_file import load_job, stored_manifest
     from asr_batch.jobs.dataset.tables import open_transcripts
@@ -91,4 +92,4 @@ def _again(root: Path, sample: str, seed: int, options: dict[str, Any]) -> Itera
             pool.close()
         if stop.exit_code is not None:
             sys.exit(stop.exit_code)
-    click.echo(f"{len(again)} rows transcribed again", err=True)
+    click.echo(f"{plural(len(again), 'row')} transcribed again", err=True)
