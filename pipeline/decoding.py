@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from asr_batch.models.recognizer import DecodeOptions, Samples, WindowResult
@@ -25,10 +25,12 @@ Decoding = Generator[DecodeRequest, WindowResult, Outcome]
 class Choice:
     """A row whose language was detected, not given.
 
+    `language`: the main one of the row, decoded as well where another one is detected, as detection may err.
     `chances`: probabilities of the candidate languages of a row with an unclear language. `allowed`: the only
     languages that may be spoken; empty: any.
     """
 
+    language: str | None = None
     chances: Mapping[str, float] = field(default_factory=dict)
     allowed: tuple[str, ...] = ()
 
@@ -44,20 +46,25 @@ def decode(
     if choice is None or speech < LEAST_SPEECH:
         result = yield request(samples, base, options, speech)
         return Outcome(result, judge(result, speech, base.prompt))
-    results = yield from _in_each(choice.chances or [base.language], samples, base, options, speech)
+    tried: list[str | None] = list(choice.chances)
+    if not tried:
+        tried = list(dict.fromkeys((base.language, choice.language or base.language)))
+    results = yield from _in_each(tried, samples, base, options, speech)
     chances = choice.chances or dict(results[0].languages)
     if not choice.chances and speech >= ENOUGH_SPEECH:
-        heard = _heard_instead(chances, base.language, choice.allowed)
+        heard = _heard_instead(chances, tried, choice.allowed)
         results += yield from _in_each(heard, samples, base, options, speech)
     best = max(results, key=lambda result: _score(result, chances))
     others = tuple(hypothesis(f"in {r.language}", r) for r in results if r is not best)
     return Outcome(best, judge(best, speech, base.prompt), others)
 
 
-def _heard_instead(chances: Mapping[str, float], language: str | None, allowed: Iterable[str]) -> list[str]:
-    """The language other than this one that a window is probably spoken in, if there is one."""
-    wanted = set(allowed) or chances.keys()
-    return [c for c, chance in chances.items() if chance >= SECOND_LANGUAGE and c != language and c in wanted]
+def _heard_instead(
+    chances: Mapping[str, float], tried: Sequence[str | None], allowed: Iterable[str]
+) -> list[str]:
+    """The language other than those tried that a window is probably spoken in, if there is one."""
+    wanted = (set(allowed) or chances.keys()) - set(tried)
+    return [code for code, chance in chances.items() if chance >= SECOND_LANGUAGE and code in wanted]
 
 
 def _score(result: WindowResult, chances: Mapping[str, float]) -> float:

@@ -158,7 +158,7 @@ class LanguageVote:
             code: unsure[code] for code in ranked[:MOST_LANGUAGES] if unsure.get(code, 0) >= LEAST_CHANCE
         }
         turns = Turns(spoken, self._recognizer.detect_language) if len(spoken) > 1 else None
-        return Answer(ranked[0], prob, Choice(likely, self._options.languages), turns)
+        return Answer(ranked[0], prob, Choice(ranked[0], likely, self._options.languages), turns)
 
     def _chances(self, windows: Sequence[Samples]) -> list[dict[str, float]]:
         """Probability of each candidate language in each window."""

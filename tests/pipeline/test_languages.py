@@ -147,6 +147,25 @@ def test_a_window_in_which_another_language_is_heard_is_written_in_it(
     assert (inside, outside) == ({spoken}, {"es"})
 
 
+def test_a_mistaken_turn_is_written_in_the_language_of_the_row(save: Save, clips: Clips) -> None:
+    """Faint windows are taken for Italian, but French, the row's language, gives the more likely text."""
+    speech = joined(clips, 0.4)
+    speech *= 0.9 / np.abs(speech).max()
+
+    def french(request: WindowRequest, result: WindowResult) -> WindowResult:
+        language = request.options.language
+        return replace(result, language=language, avg_logprob=-0.2 if language == "fr" else -0.7)
+
+    def detect(windows: Sequence[np.ndarray], among: Sequence[str] = ()) -> list[dict[str, float]]:
+        return [{"fr": 0.9, "it": 0.1} if loud(window) else {"it": 0.8, "fr": 0.2} for window in windows]
+
+    recognizer = FakeRecognizer(french, languages=("es", "fr", "it"))
+    recognizer.detect_language = detect  # type: ignore[method-assign]
+    transcript = row(save(np.concatenate([speech, speech, 0.27 * speech])), recognizer)
+    assert any(len(window.hypotheses) for window in transcript.windows)
+    assert {window.language for window in transcript.windows if window.text} == {"fr"}
+
+
 def test_one_doubtful_word_changes_no_language() -> None:
     sure, other, doubtful = (0.9, 0.1), (0.05, 0.95), (0.3, 0.7)
     assert best_turns([sure, doubtful, sure], [3.0, 0.5, 3.0]) == [0, 0, 0]
