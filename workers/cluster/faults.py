@@ -43,6 +43,14 @@ def fault_of(error: BaseException, exceptions: Any) -> Fault:
     return Fault("crashed", False, False, f"{type(error).__name__}: {text}")
 
 
+def passes(error: BaseException, exceptions: Any) -> bool:
+    """Whether a node that could not be prepared is worth another try: its agent died or was cut off."""
+    if isinstance(error, exceptions.ActorUnavailableError):
+        return True
+    permanent = getattr(error, "actor_init_failed", False) or "ModuleNotFoundError" in str(error)
+    return isinstance(error, exceptions.ActorDiedError) and not permanent
+
+
 def why_not_prepared(error: BaseException, answer: float) -> str:
     """One sentence about why a node could not be prepared; `answer`: time limit of an answer in s."""
     if isinstance(error, RetryableError):

@@ -75,8 +75,9 @@ def _cluster(spec: WorkerSpec, head: str, workers: int | None) -> tuple[Connecti
 
 def _expect_fit(nodes: Nodes, strict: bool) -> None:
     """Raise ConfigError if no node is usable, or not all with `strict`."""
-    out = [node for node in nodes if node.state == "left out" and node.machine.cpus]
-    if out and (strict or not any(node.state == "ready" for node in nodes)):
+    missing = ("left out", "lost") if strict else ("left out",)
+    out = [node for node in nodes if node.state in missing and node.machine.cpus]
+    if out and (strict or not any(node.state in ("ready", "lost") for node in nodes)):
         told = "; ".join(f"{node}: {node.note}" for node in out)
         raise ConfigError(f"nodes that cannot take part: {told}")
 

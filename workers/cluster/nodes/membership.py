@@ -138,7 +138,9 @@ class ClusterNodes:
             self._prepared[node_id] = prepared
             if node.state != "preparing":  # lost meanwhile
                 continue
-            if prepared.misfit is not None:
+            if prepared.misfit is not None and prepared.passes:
+                self._lose(node, prepared.misfit)
+            elif prepared.misfit is not None:
                 node.leave_out(prepared.misfit)
             else:
                 setup = self._preparation.setup(node.machine, prepared, self._share_of_workers())

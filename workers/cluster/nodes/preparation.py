@@ -13,7 +13,7 @@ import numpy as np
 from asr_batch.manifests.errors import AsrBatchError
 from asr_batch.models.hailo.api import wants_npu
 from asr_batch.workers import facts, model_folders, sizing
-from asr_batch.workers.cluster.faults import why_not_prepared
+from asr_batch.workers.cluster.faults import passes, why_not_prepared
 from asr_batch.workers.cluster.nodes.agent import NodeAgent
 from asr_batch.workers.cluster.nodes.node import Machine, Setup
 from asr_batch.workers.pool import WorkerSpec
@@ -27,7 +27,7 @@ TRANSFER = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What a node answered; with `misfit` it cannot be used.
+    """What a node answered; with `misfit` it cannot be used, or not now if the cause `passes`.
 
     `models` maps the driver's model folders to those on the node. `remarks` are oddities that do not
     prevent its use.
@@ -38,6 +38,7 @@ class Prepared:
     models: Mapping[str, str] = field(default_factory=dict)
     remarks: str = ""
     misfit: str | None = None
+    passes: bool = False
 
 
 class Preparation:
@@ -62,7 +63,8 @@ class Preparation:
             models = {path: self._send(agent, path, tree, tell) for path, tree in self._models.items()}
             return Prepared(agent, found, models, facts.remarks(found, self._driver, skew))
         except (self._ray.exceptions.RayError, AsrBatchError, OSError) as error:
-            return Prepared(agent, found, misfit=why_not_prepared(error, ANSWER))
+            why = why_not_prepared(error, ANSWER)
+            return Prepared(agent, found, misfit=why, passes=passes(error, self._ray.exceptions))
 
     def setup(self, machine: Machine, prepared: Prepared, workers: int | None) -> Setup:
         """What a usable node runs; `workers` None: by cores and memory."""
