@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
-CACHE = str(Path.home() / ".cache")
 
 
 def test_files_that_a_node_does_not_have_travel_with_the_call(hosts, run, tmp_path):
@@ -37,6 +36,8 @@ def test_files_that_a_node_sees_are_read_there(hosts, run, tmp_path):
 
 def test_a_model_is_sent_once_and_a_full_disk_says_so(hosts, run, tmp_path):
     model, home = tmp_path / "model", tmp_path / "home"
+    cache = Path("~/.cache").expanduser()
+    cache.mkdir(exist_ok=True)
     (model / "onnx").mkdir(parents=True)
     home.mkdir()
     content = os.urandom(40 << 20)
@@ -46,7 +47,7 @@ def test_a_model_is_sent_once_and_a_full_disk_says_so(hosts, run, tmp_path):
     for host in hosts.others:
         host.hide(model)
     for host, size in ((full, 30), (fine, 300)):
-        host.run(["mount", "-t", "tmpfs", "-o", f"size={size}m", "tmpfs", CACHE])
+        host.run(["mount", "-t", "tmpfs", "-o", f"size={size}m", "tmpfs", str(cache)])
     for attempt in range(2):
         job = run(slow=10, env={"MODEL": str(model)})
         job.finish()
@@ -55,14 +56,14 @@ def test_a_model_is_sent_once_and_a_full_disk_says_so(hosts, run, tmp_path):
         assert up[fine.name][0], attempt
         assert not up[full.name][0]
         assert "MiB of disk free, the model needs" in up[full.name][1]
-    digest = fine.run(["sh", "-c", f"sha256sum {CACHE}/asr-batch/received/*/onnx/weights.bin"])
+    digest = fine.run(["sh", "-c", f"sha256sum {cache}/asr-batch/received/*/onnx/weights.bin"])
     assert digest.split()[0] == sha256(content).hexdigest()
     strict = run(slow=1, env={"MODEL": str(model), "STRICT": "1"})
     strict.process.wait(60)
     time.sleep(0.2)
     assert f"ConfigError: nodes that cannot take part: {full.name}" in "".join(strict.errors)
     for host in hosts.others:
-        host.run(["umount", CACHE])
+        host.run(["umount", str(cache)])
 
 
 @pytest.mark.parametrize(
