@@ -21,7 +21,7 @@ from pathlib import Path
 
 from asr_batch.jobs.config.build import build_config
 from asr_batch.jobs.model_choice import Choice
-from asr_batch.jobs.run import session
+from asr_batch.jobs.run import job, session
 from asr_batch.jobs.run.planning import Planner
 from asr_batch.manifests.reader import open_manifest
 from asr_batch.manifests.records import Segment, SpanResult, Unit, WindowRecord
@@ -106,7 +106,7 @@ def run(folder: Path) -> None:
     session.choose_model = lambda _: Choice(folder, None)
     parts = session.Parts(start_pool=lambda *_: NullPool(), split=split_item)
     options = {"manifest": str(folder / "manifest.csv"), "out": str(folder / "out"), "progress": "plain"}
-    code = session.run_job(build_config(options), parts=parts)
+    code = job.run_job(build_config(options), parts=parts)
     if code:
         sys.exit(code)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager, ExitStack, redirect_stdout
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,11 +18,9 @@ from asr_batch.jobs.console.messages import (
     Messages,
     misspelt_text,
     native_stderr_to,
-    real_stderr,
-    tell_result,
 )
 from asr_batch.jobs.console.progress import make_progress
-from asr_batch.jobs.console.signals import StopRequest, stop_signals
+from asr_batch.jobs.console.signals import StopRequest
 from asr_batch.jobs.dataset.facts import look_at
 from asr_batch.jobs.dataset.files import output_errors
 from asr_batch.jobs.dataset.index import Index
@@ -48,7 +45,6 @@ from asr_batch.jobs.run.guard import (
     leave_as_it_was,
 )
 from asr_batch.jobs.run.manifest import find_manifest, keep_manifest
-from asr_batch.jobs.run.notices import Notices
 from asr_batch.jobs.run.pools import LazyPool, load_ahead, start_pool
 from asr_batch.jobs.run.same_job import SameJob, own_settings
 from asr_batch.jobs.run.totals import Totals
@@ -89,53 +85,7 @@ class Parts:
     any_manifest: bool = False
 
 
-def run_job(
-    config: RunConfig,
-    *,
-    manifest: Manifest | None = None,
-    redo: Collection[str] = (),
-    parts: Parts | None = None,
-) -> int:
-    """Run a job and return its exit code; writes messages for the user to stderr.
-
-    `redo` names the statuses of the rows that are transcribed again; all others are skipped (`retry`).
-    """
-    with stop_signals() as stop, real_stderr() as stream:
-        messages = Messages(quiet=config.quiet, as_json=config.progress == "json", stream=stream)
-        session = _Session(config, messages, frozenset(redo), parts or Parts(), stop)
-        notices = Notices(config, messages.complain)
-        code = safely(lambda: session.run(manifest), messages, config)
-        notices.send(session.root, code)
-        notices.wait(stop)
-    if code not in (1, 2, 5) and not config.quiet and session.root.exists():
-        tell_result(config.out or "")
-    return code
-
-
-def run_session(
-    config: RunConfig, messages: Messages, stop: StopRequest, parts: Parts, manifest: Manifest
-) -> int:
-    """One run of a command that makes several; raises its errors."""
-    return _Session(config, messages, (), parts, stop).run(manifest)
-
-
-def safely(work: Callable[[], int], messages: Messages, config: RunConfig) -> int:
-    """The exit code of `work`; an error is printed as one sentence and gives its exit code."""
-    try:
-        with redirect_stdout(sys.stderr):  # Ray's messages must not appear among results
-            return work()
-    except AsrBatchError as error:
-        messages.complain(f"asr-batch: {error}")
-        return error.exit_code
-    except Exception as error:
-        log.exception("unexpected error")
-        place = Path(config.out or "") / "log.jsonl"
-        where = f"; {place} has the traceback" if place.exists() else ""
-        messages.complain(f"asr-batch: unexpected error ({error!r}){where}")
-        return 1
-
-
-class _Session:
+class Session:
     """The steps of a run in order; one stack closes what they open."""
 
     def __init__(
@@ -150,6 +100,10 @@ class _Session:
         self.feed: Feed
 
     def run(self, manifest: Manifest | None) -> int:
+        """Run all steps; returns the exit code. An error of the configuration leaves `root` as it was.
+
+        Raises ConfigError, OutputError, OutputHeldError, WorkerFatalError.
+        """
         before = contents(self.root)
         try:
             with self.stack as stack:

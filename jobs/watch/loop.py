@@ -21,9 +21,10 @@ from asr_batch.jobs.dataset.reading import stream
 from asr_batch.jobs.dataset.summary import find_summary
 from asr_batch.jobs.dataset.tables import JOB, open_transcripts
 from asr_batch.jobs.run.guard import check_manifest_place, held_for
+from asr_batch.jobs.run.job import run_session, safely
 from asr_batch.jobs.run.notices import Notices
 from asr_batch.jobs.run.pools import KeptPool
-from asr_batch.jobs.run.session import Parts, run_session, safely
+from asr_batch.jobs.run.session import Parts
 from asr_batch.jobs.watch.arrivals import Arrivals
 from asr_batch.manifests.errors import ConfigError
 from asr_batch.manifests.sources import FILE, grown_manifest, made_manifest

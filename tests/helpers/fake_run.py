@@ -11,7 +11,7 @@ import fake_pool
 from asr_batch.jobs.config.build import build_config
 from asr_batch.jobs.dataset.facts import look_at
 from asr_batch.jobs.model_choice import Choice
-from asr_batch.jobs.run import session
+from asr_batch.jobs.run import job, session
 from asr_batch.jobs.run.driver.commits import Pace
 
 
@@ -27,7 +27,7 @@ def main() -> int:
     )
     options = {"manifest": sys.argv[1], "out": sys.argv[2], "part_rows": 20, "quiet": True}
     print("started", flush=True)
-    return session.run_job(build_config(options), parts=parts)
+    return job.run_job(build_config(options), parts=parts)
 
 
 if __name__ == "__main__":

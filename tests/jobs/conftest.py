@@ -9,7 +9,7 @@ import pytest
 from asr_batch.jobs.config.build import build_config
 from asr_batch.jobs.dataset.facts import look_at
 from asr_batch.jobs.model_choice import Choice
-from asr_batch.jobs.run import session
+from asr_batch.jobs.run import job, session
 from asr_batch.jobs.run.driver.commits import Pace
 
 
@@ -46,7 +46,7 @@ def run(monkeypatch, tmp_path: Path):
         given = {"out": str(tmp_path / out), "quiet": True, **options}
         if manifest is not None:
             given["manifest"] = str(tmp_path / manifest)
-        return session.run_job(build_config(given), redo=again, parts=parts)
+        return job.run_job(build_config(given), redo=again, parts=parts)
 
     return go
 

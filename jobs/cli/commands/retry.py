@@ -52,6 +52,6 @@ def retry(folder: str, only: tuple[str, ...], **given: Any) -> None:
     changes = {"workers": None, "stop_at": None, "max_hours": None, "quiet": False, **checked(given)}
     config = from_job(job.options, out=folder, model=job.model.path, fresh=False, **changes)
     with signals_blocked():  # also set for threads that libraries start at import
-        from asr_batch.jobs.run.session import run_job
+        from asr_batch.jobs.run.job import run_job
 
         leave(run_job(config, manifest=stored_manifest(job), redo=only))
