@@ -1,4 +1,4 @@
-"""A run, from its settings to its exit code."""
+"""The steps of a run: model, manifest, ledger, pool and driver, from the first to the last."""
 
 from __future__ import annotations
 
