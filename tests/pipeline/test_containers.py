@@ -122,6 +122,20 @@ def test_the_first_pages_of_an_ogg_file_are_gone(tmp_path: Path, name: str) -> N
     assert late == pytest.approx([26, 27, 28, 29], abs=0.12)
 
 
+def test_a_hole_between_two_tags_of_an_flv_file(tmp_path: Path) -> None:
+    data = written(tmp_path, "a.flv", clicks(30)).read_bytes()
+    place, borders = 13, []
+    while place < len(data):
+        borders.append(place)
+        place += 15 + int.from_bytes(data[place + 1 : place + 4], "big")
+    first, last = borders[len(borders) // 3], borders[len(borders) // 2]
+    samples, stream = heard(data[:first] + bytes(last - first) + data[last:])
+    assert stream.damage.seconds == pytest.approx(5, abs=0.3)
+    assert [second for second in onsets(samples) if second > 25.5] == pytest.approx([26, 27, 28, 29], abs=0.1)
+    assert heard(data)[1].damage == Damage()
+    assert heard(data[: first + 5])[1].short
+
+
 @pytest.mark.parametrize("name", ["a.amr", "a.3gp"])
 def test_amr(tmp_path: Path, tune: np.ndarray, name: str) -> None:
     path = write(tmp_path / name, [tune[::2]], "libopencore_amrnb", 8000, bit_rate=12_200)

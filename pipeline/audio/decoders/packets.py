@@ -13,6 +13,7 @@ import av.logging
 from asr_batch.manifests.errors import ItemError
 from asr_batch.pipeline.audio.decoders import mpeg, mpegts
 from asr_batch.pipeline.audio.decoders.decoder import CUT_SECONDS, cut_short
+from asr_batch.pipeline.audio.decoders.flv import is_whole as flv_is_whole
 from asr_batch.pipeline.audio.decoders.length import share_held
 from asr_batch.pipeline.audio.source import ReadsAt, Stream, View, reads_at
 
@@ -99,7 +100,8 @@ class Packets:
         self._alone = self._format == "avi" and len(container.streams) == 1
         ts = self._format == "mpegts" and not isinstance(stream, View)
         self._ts = mpegts.scan(reads_at(stream), size, track.id) if ts else mpegts.TsTrack()
-        self.whole = self._ts.whole
+        flv = self._format == "flv" and not isinstance(stream, View)
+        self.whole = self._ts.whole and (not flv or flv_is_whole(reads_at(stream), size))
         self.lengthless = not self._format.startswith(_COUNTED) or (
             self._format.startswith("mov") and not track.frames  # fragments, written one by one
         )
