@@ -101,6 +101,8 @@ def test_exit_2_leaves_nothing_behind(tmp_path):
     for words in (
         ["empty.csv"],
         ["manifest.csv", "--languages", "en,xx"],
+        ["manifest.csv", "--language", "de"],
+        ["manifest.csv", "--task", "translate"],
         ["manifest.csv", "--window", "90"],
     ):
         for out in ("new", "mine"):
