@@ -14,6 +14,7 @@ import pytest
 from asr_batch.jobs.dataset import files, parts
 from asr_batch.jobs.dataset.compaction import compact_parts
 from asr_batch.jobs.dataset.ledger import Ledger, Limits
+from asr_batch.jobs.dataset.schema import TRANSCRIPTS, conform
 from asr_batch.manifests.errors import OutputError
 
 
@@ -264,3 +265,12 @@ def test_a_manifest_column_that_changed_its_type(tmp_path):
     assert found == {"a": "1", "b": "1.5", "c": "[2]"}
     types = {pq.read_schema(p).field("n").type for p in (tmp_path / "transcripts").iterdir()}
     assert types == {pa.string()}
+
+
+def test_segments_of_an_older_version_get_no_language() -> None:
+    kind = TRANSCRIPTS.field("segments").type.value_type
+    older = pa.struct([field for field in kind if field.name != "language"])
+    segment = {"start": 0.0, "end": 1.0, "text": "yes", "channel": -1, "flags": ["seam"]}
+    table = pa.table({"id": ["a"], "segments": pa.array([[segment]], pa.list_(older))})
+    (found,) = conform(table, TRANSCRIPTS).to_pylist()
+    assert [(s["text"], s["flags"], s["language"]) for s in found["segments"]] == [("yes", ["seam"], None)]
