@@ -34,12 +34,25 @@ def begins_alone(arguments: Sequence[str]) -> bool:
     return bool(out) and not (Path(out) / "job.json").exists()
 
 
+def open_streams() -> None:
+    """Open what whoever started us has closed: else files of the job would get the numbers of streams."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w", closefd=False))
+
+
 def entry() -> None:
     """The command, as a process of its own.
 
     Nothing is open when a command has ended, so the process ends at once: that Python first takes all its
     modules apart would cost a tenth of a second.
     """
+    open_streams()
     if sys.argv[1:2] == ["run"]:
         one_blas_thread()
     if begins_alone(sys.argv[1:]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -107,18 +106,6 @@ class LazyGroup(click.Group):
             raise SystemExit(error.exit_code) from error
 
 
-def _open_streams() -> None:
-    """Open what whoever started us has closed: else files of the job would get the numbers of streams."""
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(number, "w", closefd=False))
-
-
 def _meant(words: Sequence[str]) -> str:
     """A hint for a first word that is no command: a misspelt one, or audio without `run`."""
     if Path(words[0]).exists():
@@ -131,6 +118,5 @@ def _meant(words: Sequence[str]) -> str:
 @click.version_option(package_name="asr-batch", prog_name="asr-batch")
 def main() -> None:
     """Transcribe audio files into one Parquet data set that accounts for every second."""
-    _open_streams()
     if not any(isinstance(finder, _NoPandas) for finder in sys.meta_path):
         sys.meta_path.insert(0, _NoPandas())
