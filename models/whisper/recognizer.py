@@ -48,8 +48,9 @@ SLOTS = 16
 size.
 """
 
-SEARCHED = 5
-"""Number of beams when searching for a more likely text (openai/whisper's `beam_size`)."""
+SEARCHED = 3
+"""Number of beams when searching for a more likely text. With 5 the word error rate of whisper-base (30 s windows,
+human clips) is 0.02 to 0.06 points lower, and the search takes twice the time."""
 
 _WHOLE = 0.8
 """Minimum length of the new text, as a share of the tokens of the old one. Without this condition, the
