@@ -49,8 +49,8 @@ size.
 """
 
 SEARCHED = 3
-"""Number of beams when searching for a more likely text. With 5 the word error rate of whisper-base (30 s windows,
-human clips) is 0.02 to 0.06 points lower, and the search takes twice the time."""
+"""Number of beams when searching for a more likely text. With 5 the word error rate of whisper-base (30 s
+windows, human clips) is 0.02 to 0.06 points lower, and the search takes twice the time."""
 
 _WHOLE = 0.8
 """Minimum length of the new text, as a share of the tokens of the old one. Without this condition, the
