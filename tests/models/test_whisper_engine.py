@@ -12,6 +12,7 @@ import soxr
 
 from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import DecodeOptions, LoadOptions, WindowRequest, WindowResult
+from asr_batch.models.whisper import recognizer
 from asr_batch.models.whisper.engine.beam import _places
 from asr_batch.models.whisper.engine.words import split_words, token_starts
 from asr_batch.models.whisper.recognizer import _better
@@ -43,8 +44,8 @@ def windows(count: int, seed: int = 0) -> list[np.ndarray]:
     return cut
 
 
-def decode(requests: list[WindowRequest], slots: int) -> dict[object, WindowResult]:
-    model = load_recognizer(MODEL, LoadOptions(threads=2, batch_size=slots))
+def decode(requests: list[WindowRequest], slots: int, provider: str = "auto") -> dict[object, WindowResult]:
+    model = load_recognizer(MODEL, LoadOptions(threads=2, batch_size=slots, provider=provider))
     waiting, results = list(requests), {}
     while waiting or model.pending():
         while waiting and model.room():
@@ -134,6 +135,50 @@ def test_an_unlikely_text_gives_way_to_a_likelier_one_of_a_search() -> None:
     assert all(found[i].avg_logprob >= greedy[i].avg_logprob for i in range(6))
     assert any(found[i].tokens != greedy[i].tokens for i in range(6))
     assert all([p.text for p in found[i].places] == words_of(found[i].text) for i in range(6))
+
+
+@pytest.mark.parametrize("provider", ["auto", "cpu"])  # the kernels and the graphs
+def test_searches_together_find_what_each_finds_alone(provider: str) -> None:
+    clips = windows(7, seed=8)
+    kinds = [
+        DecodeOptions(search_below=1.0),
+        DecodeOptions(search_below=1.0, timestamps=True),
+        DecodeOptions(search_below=1.0, max_new_tokens=5),
+    ]
+    requests = [WindowRequest(i, clip, kinds[i % 3]) for i, clip in enumerate(clips)]
+    alone = [decode([request], 1, provider)[request.key] for request in requests]
+    for slots in (2, 7):
+        together = decode(requests, slots, provider)
+        assert [together[i].tokens for i in range(7)] == [one.tokens for one in alone]
+        assert [together[i].avg_logprob for i in range(7)] == [one.avg_logprob for one in alone]
+        assert [together[i].places for i in range(7)] == [one.places for one in alone]
+
+
+def test_an_unlikely_text_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recognizer, "_WAIT", 10)
+    model = load_recognizer(MODEL, LoadOptions(threads=1, batch_size=4))
+    clip, submitted, order = windows(1)[0], 0, list[object]()
+    while len(order) < 40:
+        while model.room():  # never all slots at once end
+            options = DecodeOptions(max_new_tokens=(2, 5, 3, 7)[submitted % 4])
+            below = -50.0 if submitted else 1.0
+            model.submit(WindowRequest(submitted, clip, replace(options, search_below=below)))
+            submitted += 1
+        order += [result.key for result in model.poll()]
+    while model.pending():
+        model.poll()
+    model.close()
+    assert 0 in order[:20]
+
+
+@pytest.mark.timeout(20)
+def test_closing_does_not_wait_for_a_core_that_the_caller_holds() -> None:
+    for _ in range(5):
+        model = load_recognizer(MODEL, LoadOptions(threads=1, batch_size=4))
+        for key in range(6):
+            model.submit(WindowRequest(key, windows(1)[0], DecodeOptions(max_new_tokens=3)))
+        model.poll()
+        model.close()
 
 
 def test_beams_stay_in_the_rows_of_their_parents() -> None:

@@ -1,4 +1,4 @@
-"""Beam search of one window, outside the slots: k rows over the same audio.
+"""Beam search of some windows, outside the slots: k rows over the audio of each.
 
 The rules are those of openai/whisper's `BeamSearchDecoder` with patience 1: of each beam, the k + 1 most
 likely tokens compete; one that ends the text is finished; the search ends with k finished texts or at the
@@ -31,34 +31,62 @@ class Beam:
     listened: list[Float32] = field(default_factory=list)
 
 
-class BeamSearch:
-    """One window's search over `width` beams."""
+@dataclass(slots=True)
+class _Search:
+    """The search of one window: its beams, the parent row of each, and the finished texts.
 
-    def __init__(self, engine: DecoderEngine, rules: FastRules, eot: int, width: int) -> None:
+    `length` tokens of each beam are in the cache.
+    """
+
+    beams: list[Beam]
+    length: int
+    groups: int
+    parents: list[int] = field(default_factory=list)
+    finished: list[Beam] = field(default_factory=list)
+
+    def over(self, width: int) -> bool:
+        """Whether the search has ended."""
+        return len(self.finished) >= width or not self.parents or _at_limit(self.beams[0].decoding)
+
+
+class BeamSearch:
+    """The searches of up to `together` windows at once, over `width` beams each.
+
+    A step reads the weights once for all beams. Search i has the rows from i * width on. Rows are computed
+    independently, so a window's text does not depend on the other windows.
+    """
+
+    def __init__(self, engine: DecoderEngine, rules: FastRules, eot: int, width: int, together: int) -> None:
         self._rules, self._eot, self._width = rules, eot, width
-        self._engine, self._reader = engine, engine.reading(width, 64)
+        self._engine, self._reader = engine, engine.reading(width * together, 96)
         self._buffers = self._reader.buffers
 
-    def run(self, slot: Slot, cross: Heard) -> Beam:
-        """The winner for `cross`, starting from the slot's prompt."""
-        for row in range(self._width):
+    def run(self, windows: Sequence[tuple[Slot, Heard]]) -> list[Beam]:
+        """The winner for each window, starting from its slot's prompt."""
+        places = reversed(range(len(windows)))  # the first place, where prompts are fed, last
+        searches = [self._begin(place, *windows[place]) for place in places][::-1]
+        running = list(searches)
+        while True:
+            self._close_ended(running)
+            if not running:
+                return [self._best(search) for search in searches]
+            self._step(running)
+
+    def _begin(self, place: int, slot: Slot, cross: Heard) -> _Search:
+        """Feed the prompt to row 0; its cache moves to the search's first row, whence all beams take it."""
+        first = place * self._width
+        for row in (0, *range(first + 1, first + self._width)):
             self._buffers.put(row, cross)
         scores = self._feed_prompt(slot)
-        beams, finished = [Beam(slot.decoding)], list[Beam]()
-        length, groups = len(slot.decoding.prompt), -(-cross.positions // GROUP)
-        while True:
-            beams, parents, ended = self._extend(beams, scores, groups)
-            finished += ended
-            if len(finished) >= self._width or not beams or _at_limit(beams[0].decoding):
-                break
-            self._buffers.reorder(parents, length)
-            ids = [beam.decoding.last for beam in beams]
-            scores = self._engine.step_beside(self._reader, ids, [length] * len(beams))
-            length += 1
-        return self._best(finished, beams)
+        groups = slot.groups or -(-cross.positions // GROUP)  # a slot stores more than the window's own
+        search = _Search([Beam(slot.decoding)], len(slot.decoding.prompt), groups)
+        self._extend(search, scores, 0)
+        if place:
+            self._buffers.move(0, first, search.length)
+        return search
 
     def _feed_prompt(self, slot: Slot) -> Scores:
-        """Scores of the first token. Feeds one row, whose cache all beams take over."""
+        """Scores of the first token."""
         scores = Scores((), np.zeros(0))
         for at, token in enumerate(slot.decoding.prompt):
             scores = self._reader.step([token], [at])
@@ -66,11 +94,37 @@ class BeamSearch:
                 self._rules.begin(slot.decoding, scores.rows()[0])
         return scores
 
-    def _extend(
-        self, beams: list[Beam], scores: Scores, groups: int
-    ) -> tuple[list[Beam], list[int], list[Beam]]:
-        """The next beams, the parent row of each, and the finished texts."""
-        listened = self._reader.stepper.attended[: len(beams), 0, :groups].copy()
+    def _close_ended(self, running: list[_Search]) -> None:
+        """Remove ended searches; the last one moves into the place of each."""
+        for place in reversed(range(len(running))):
+            if running[place].over(self._width):
+                last = running.pop()
+                if place < len(running):
+                    running[place] = last
+                    for row in range(self._width):
+                        source, target = (at * self._width + row for at in (len(running), place))
+                        self._buffers.move(source, target, last.length)
+
+    def _step(self, running: Sequence[_Search]) -> None:
+        """Feed each beam its last token, and extend all of them. Rows without a beam get any token."""
+        rows, ids, lengths = list[int](), list[int](), list[int]()
+        for search in running:
+            first, spare = len(rows), self._width - len(search.beams)
+            rows += [first + parent for parent in search.parents]
+            rows += range(len(rows), first + self._width)
+            ids += [beam.decoding.last for beam in search.beams] + [self._eot] * spare
+            lengths += [search.length] * self._width
+        self._buffers.reorder(rows, max(lengths))
+        scores = self._engine.step_beside(self._reader, ids, lengths)
+        for place, search in enumerate(running):
+            search.length += 1
+            first = place * self._width
+            self._extend(search, scores.between(first, first + len(search.beams)), first)
+
+    def _extend(self, search: _Search, scores: Scores, first: int) -> None:
+        """Replace the beams, which are in the rows from `first` on, by the most likely of their children."""
+        beams = search.beams
+        listened = self._reader.stepper.attended[first : first + len(beams), 0, : search.groups].copy()
         best = self._rules.likeliest([beam.decoding for beam in beams], scores, self._width + 1)
         candidates = [
             (beam.decoding.logprob + logprob, at, token)
@@ -78,18 +132,18 @@ class BeamSearch:
             for token, logprob in some
         ]
         candidates.sort(key=lambda candidate: (-candidate[0], candidate[1:]))
-        grown, parents, ended = list[Beam](), list[int](), list[Beam]()
+        grown, parents = list[Beam](), list[int]()
         for score, at, token in candidates:
             if not np.isfinite(score) or len(grown) == self._width:
                 break
             child = self._grown(beams[at], token, score, listened[at])
             if child.decoding.done:
-                ended.append(child)
+                search.finished.append(child)
             else:
                 grown.append(child)
                 parents.append(at)
         places = _places(parents)
-        return [grown[i] for i in places], [parents[i] for i in places], ended
+        search.beams, search.parents = [grown[i] for i in places], [parents[i] for i in places]
 
     def _grown(self, beam: Beam, token: int, score: float, listened: Float32) -> Beam:
         done = token == self._eot
@@ -97,10 +151,10 @@ class BeamSearch:
         decoding = replace(beam.decoding, tokens=tokens, logprob=score, done=done)
         return Beam(decoding, [*beam.listened, listened])
 
-    def _best(self, finished: list[Beam], beams: list[Beam]) -> Beam:
-        if finished:
-            return max(finished, key=lambda beam: beam.decoding.avg_logprob)
-        best = max(beams, key=lambda beam: beam.decoding.avg_logprob)
+    def _best(self, search: _Search) -> Beam:
+        if search.finished:
+            return max(search.finished, key=lambda beam: beam.decoding.avg_logprob)
+        best = max(search.beams, key=lambda beam: beam.decoding.avg_logprob)
         return Beam(replace(best.decoding, done=True, truncated=True), best.listened)
 
 

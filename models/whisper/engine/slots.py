@@ -168,6 +168,10 @@ class DecoderEngine:
         """The cross-attention inputs of a running window; overwritten when its place is."""
         return self.buffers.cross_of(self.running.index(slot))
 
+    def kept_of(self, slot: Slot) -> Heard:
+        """The cross-attention inputs of a running window, to keep after its release."""
+        return self.buffers.kept_of(self.running.index(slot))
+
     def close(self) -> None:
         """Stop the threads."""
         self.running.clear()

@@ -49,6 +49,10 @@ class Scores:
         """Copy the whole rows [n, vocab] of some windows."""
         return np.concatenate([part[which] for part in self.parts], axis=1)
 
+    def between(self, start: int, end: int) -> Scores:
+        """The scores of adjacent windows, in the same memory."""
+        return Scores(tuple(part[start:end] for part in self.parts), self.norm[start:end])
+
     def of(self, which: Sequence[int]) -> Scores:
         """Copy the scores of some windows."""
         return Scores(tuple(part[which] for part in self.parts), self.norm[which])
