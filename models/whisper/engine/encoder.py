@@ -113,5 +113,6 @@ class CpuEncoder:
         return True
 
     def close(self) -> None:
-        """Stop the threads."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """Stop the threads; work that waits for a core gets the caller's."""
+        with self._cores.lent():
+            self._pool.shutdown(wait=True, cancel_futures=True)
