@@ -40,6 +40,13 @@ class OpenRow:
         return len(self.results) == self.count
 
 
+_SPEECH = 2000
+"""Bytes per second of speech at 16 kbit/s, the lowest usual rate."""
+
+_UNKNOWN = 600.0
+"""Seconds of audio assumed at most of a file whose length is unknown."""
+
+
 def units_of(task: Task, split: Split, hang_timeout: float) -> list[Unit]:
     """The units of a row, each with its deadline, without passed-through columns."""
     light = replace(task.item, extra=(), reference=None)
@@ -48,11 +55,16 @@ def units_of(task: Task, split: Split, hang_timeout: float) -> list[Unit]:
 
 
 def _with_deadline(unit: Unit, task: Task, hang_timeout: float) -> Unit:
-    seconds = unit.seconds or (task.seconds if len(task.item.location) and unit.count == 1 else 0.0)
-    longest = (task.facts.size or 0) / 2000  # speech at 16 kbit/s, the longest possible file
+    """Give a unit the time that it may go without progress.
+
+    Progress restarts the time, so a header that is wrong about the length is good enough. Without a length
+    the size of the file gives a limit, and `_UNKNOWN` another: a hung file must not block a worker for days.
+    """
+    seconds = unit.seconds or (task.seconds if unit.count == 1 else 0.0)
     exact = task.facts.info is not None and task.facts.info.seekable
-    # Without exact seeking, the header's length is only a hint.
-    guess = seconds if exact and seconds else max(seconds, longest)
+    # Without exact seeking, a row is read from the start of its file.
+    read = seconds if exact else task.item.end or task.facts.seconds
+    guess = read or min((task.facts.size or 0) / _SPEECH, _UNKNOWN)
     return replace(unit, seconds=seconds, deadline=hang_timeout + 30.0 * guess)
 
 
