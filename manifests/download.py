@@ -226,15 +226,15 @@ def _accept(flow: _Flow, reply: urllib3.BaseHTTPResponse) -> None:
         flow.restart()  # the whole file, or a different part than requested
 
 
-def _s3(bucket: str) -> Any:
+def _s3(bucket: str, limits: Limits) -> Any:
     """A file system for `bucket`; Arrow finds credentials and region where the AWS tools store them."""
     from pyarrow import fs  # slow to import, and most audio is not on S3
 
     endpoint = environment.read("AWS_ENDPOINT_URL_S3") or environment.read("AWS_ENDPOINT_URL")
     placed = endpoint or environment.read("AWS_REGION") or environment.read("AWS_DEFAULT_REGION")
     region = None if placed else fs.resolve_s3_region(bucket)
-    limits = {"connect_timeout": 10, "request_timeout": 30}
-    return fs.S3FileSystem(region=region, endpoint_override=endpoint, **limits)
+    timeouts = {"connect_timeout": limits.connect, "request_timeout": limits.read}
+    return fs.S3FileSystem(region=region, endpoint_override=endpoint, **timeouts)
 
 
 def _from_s3(flow: _Flow) -> None:
@@ -244,7 +244,7 @@ def _from_s3(flow: _Flow) -> None:
     flow.restart()
     bucket, _, key = flow.request.url[len("s3://") :].partition("/")
     try:
-        with _s3(bucket).open_input_stream(f"{bucket}/{key}") as stream:
+        with _s3(bucket, flow.limits).open_input_stream(f"{bucket}/{key}") as stream:
             while block := stream.read(BLOCK):
                 flow.write(block)
     except FileNotFoundError as error:

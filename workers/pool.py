@@ -15,6 +15,9 @@ from asr_batch.manifests.records import SpanResult, Unit
 from asr_batch.models.recognizer import LoadOptions, ModelInfo
 from asr_batch.pipeline.options import PipelineOptions
 
+WORKER = "asr_batch.workers.worker:Worker"
+"""The class of workers in other processes, which import it there."""
+
 SLICE = 1.0
 """Longest time in seconds that a worker works before it reports progress."""
 

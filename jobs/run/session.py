@@ -233,7 +233,7 @@ class Session:
         self.stack.callback(progress.close)
         watch = Watch(figures, progress, lambda position: index.entries[position].copy())
         if self.config.metrics_port is not None:
-            from asr_batch.jobs.console.metrics import serve  # as in `_stopped`
+            from asr_batch.jobs.console.metrics import serve  # prometheus_client is slow to import
 
             server = serve(self.config.metrics_port, lambda: watch.latest)
             self.stack.callback(server.close)

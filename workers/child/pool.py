@@ -18,12 +18,10 @@ from asr_batch.models.recognizer import ModelInfo
 from asr_batch.workers import sizing
 from asr_batch.workers.child import process
 from asr_batch.workers.desk import Desk
-from asr_batch.workers.pool import MAX_FAILURES, SLICE, LostReason, NodeStatus, PoolEvent, WorkerSpec
+from asr_batch.workers.pool import MAX_FAILURES, SLICE, WORKER, LostReason, NodeStatus, PoolEvent, WorkerSpec
 from asr_batch.workers.status import node_status
 
 log = logging.getLogger(__name__)
-
-WORKER = "asr_batch.workers.worker:Worker"
 
 
 def load_ahead(spec: WorkerSpec) -> None:

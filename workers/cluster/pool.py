@@ -19,9 +19,7 @@ from asr_batch.workers.cluster.nodes.node import Setup
 from asr_batch.workers.cluster.nodes.preparation import Preparation
 from asr_batch.workers.cluster.supervisor import Supervisor
 from asr_batch.workers.cluster.unit_queue import UnitQueue
-from asr_batch.workers.pool import SLICE, NodeStatus, PoolEvent, WorkerSpec
-
-WORKER = "asr_batch.workers.worker:Worker"
+from asr_batch.workers.pool import SLICE, WORKER, NodeStatus, PoolEvent, WorkerSpec
 
 
 def start(
