@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,13 +27,19 @@ class Choice:
     note: str | None = None
 
 
-def choose_model(name: str | None, root: str | Path | None = None) -> Choice:
+def _on_stderr(message: str) -> None:
+    click.echo(message, err=True)
+
+
+def choose_model(
+    name: str | None, root: str | Path | None = None, say: Callable[[str], None] = _on_stderr
+) -> Choice:
     """The named model, else the best real one in the store, else the bundled one. Raises ModelError.
 
-    A known model that is missing is pulled; stderr then shows the size of the download.
+    A known model that is missing is pulled; `say` gets the size of the download.
     """
     store = Store(root)
-    path = store.default() if name is None else store.ensure(name, say=_say)
+    path = store.default() if name is None else store.ensure(name, say=say)
     bundled = next((known for known in BUNDLED if _same(path, bundled_path(known))), None)
     if bundled:
         return Choice(path, WARNING.format(name=bundled, remedy=_remedy(store)))
@@ -45,10 +52,6 @@ def _remedy(store: Store) -> str:
     if found := store.elsewhere():
         return f"`--model {found[0].name}` uses a real one that is already on this machine"
     return "`asr-batch models pull tiny.en` gets a real one"
-
-
-def _say(message: str) -> None:
-    click.echo(message, err=True)
 
 
 def _same(path: Path, other: Path | None) -> bool:

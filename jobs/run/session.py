@@ -117,7 +117,6 @@ class Session:
             stack.enter_context(self.parts.hold(self.root, self.config))
         self.job = find_job(self.root)
         self.config = own_settings(self.config, self.job)
-        choice = choose_model(self.config.model)
         same = self.parts.any_manifest or manifest is not None
         manifest = manifest or find_manifest(self.config, self.root, stack)
         found = survey(manifest)
@@ -127,6 +126,7 @@ class Session:
         if self.stop.exit_code is not None:
             self.messages.complain("asr-batch: stopped before any work")
             return self.stop.exit_code
+        choice = self._choice(self.config.model)  # after the manifest's errors, because it may download
         if not self.root.exists():
             stack.enter_context(self.parts.hold(self.root, self.config))
         stack.enter_context(log_to(self.root, verbose=self.config.verbose))
@@ -142,6 +142,9 @@ class Session:
             log.exception("unexpected error")
             raise
 
+    def _choice(self, model: str | None) -> Choice:
+        return choose_model(model, say=self.messages.say)
+
     def _warn_of_columns(self, found: Survey) -> None:
         for name, meant in found.misspelt.items():
             self.messages.complain(f"asr-batch: warning: {misspelt_text(name, meant)}")
@@ -154,7 +157,7 @@ class Session:
             self.messages.say(choice.note)
         pool = self._pool(choice)
         check_abilities(config, pool.info)
-        second = folder_sha256(choose_model(config.second_model).path) if config.second_model else ""
+        second = folder_sha256(self._choice(config.second_model).path) if config.second_model else ""
         settings = Settings(settings_base(config, second))
         if self.job is not None:
             index = Index.load(self.root, part_names(self.root))

@@ -87,7 +87,8 @@ def _run(recognizer: Recognizer) -> Verdict:
     if results[0].error:
         return Verdict(fits=True, runs=False, reason=results[0].error)
     count = len(results[0].tokens)
-    reason = f"a clip of {_CLIP_SECONDS:g} s gave {count} tokens in {seconds:.2f} s on cpu"
+    tokens = "1 token" if count == 1 else f"{count} tokens"
+    reason = f"a clip of {_CLIP_SECONDS:g} s gave {tokens} in {seconds:.2f} s on cpu"
     return Verdict(fits=True, runs=True, reason=reason)
 
 

@@ -17,7 +17,7 @@ from asr_batch.jobs.run.driver.commits import Pace
 
 def main() -> int:
     pause = float(sys.argv[3]) if len(sys.argv) > 3 else 0.005
-    session.choose_model = lambda _: Choice(Path("/fake"), None)
+    session.choose_model = lambda _, say: Choice(Path("/fake"), None)
     parts = session.Parts(
         start_pool=lambda *_: fake_pool.FakePool(2, 2, on_wait=lambda _: time.sleep(pause)),
         assemble=fake_pool.assemble,

@@ -32,7 +32,7 @@ def folder(tmp_path: Path):
 @pytest.fixture
 def run(monkeypatch, tmp_path: Path):
     """Run a job with a fake pool; returns its exit code. `run.pool` is the last pool."""
-    monkeypatch.setattr(session, "choose_model", lambda name: Choice(Path("/fake"), None))
+    monkeypatch.setattr(session, "choose_model", lambda name, say: Choice(Path("/fake"), None))
 
     def go(pool=None, manifest="manifest.csv", out="out", again=(), ledger=None, **options) -> int:
         go.pool = pool or fake_pool.FakePool()

@@ -59,7 +59,7 @@ def test_a_folder_that_goes_away_holds_nothing(tmp_path):
 @pytest.fixture
 def watching(monkeypatch, tmp_path):
     """Watch tmp_path/in in this process until `done` says so; returns exit code and the pools started."""
-    monkeypatch.setattr(session, "choose_model", lambda name: Choice(Path("/fake"), None))
+    monkeypatch.setattr(session, "choose_model", lambda name, say: Choice(Path("/fake"), None))
     (tmp_path / "in").mkdir()
     pools: list[fake_pool.FakePool] = []
 
