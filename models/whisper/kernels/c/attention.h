@@ -122,14 +122,29 @@ static void softmax(const float *scores, long n, Rows to, long r) {
 typedef struct {
     Rows queries, weights;
     float *scores, *zeros;
+    int32_t *heard;
 } Listening;
 
 static Listening take_listening(uintptr_t *at, long positions, long width) {
     long columns = up(positions, LANES);
     Listening made = {take_rows(at, TILE, width), take_rows(at, TILE, columns),
-                      take_floats(at, TILE * columns), take_floats(at, width)};
+                      take_floats(at, TILE * columns), take_floats(at, width),
+                      take_ints(at, columns / DEPTH + LANES)};
     made.queries.middle = 128;
     return made;
+}
+
+/* The groups of positions to which any of the rows of weights [count, n] gives a weight: most have none, since
+   a weight below half a 255th of the largest is 0. */
+static Groups heard_by(Rows weights, long count, long n, int32_t *which) {
+    Groups all = {0, n / DEPTH}, some = {which, 0};
+    if (SIGNED) return all;
+    for (long i = 0; i < n; i += 4 * LANES) {
+        ints any = i_set(0);
+        for (long r = 0; r < count; r++) any = i_or(any, bytes_of(weights.bytes + r * n + i, n - i));
+        some.count += groups_set(any, (int32_t)(i / DEPTH), which + some.count);
+    }
+    return some;
 }
 
 /* Up to TILE queries, `stride` apart, over `positions` of a head; `bias` [columns] is added to the scores
@@ -142,5 +157,6 @@ static void attend(const float *queries, long count, long stride, long positions
     for (long r = 0; r < count; r++) pack_query(queries + r * stride, width, in.queries, r);
     product(in.queries, count, width, columns, keys, in.scores, columns);
     for (long r = 0; r < count; r++) softmax(in.scores + r * columns, columns, in.weights, r);
-    product(in.weights, count, columns, width, values, out, ldo);
+    Groups heard = heard_by(in.weights, count, columns, in.heard);
+    sparse_product(in.weights, count, columns, heard, width, values, out, ldo);
 }

@@ -111,7 +111,7 @@ INLINE __m256i dot(__m256i sum, __m256i row, __m256i weights) {
 }
 
 INLINE void dots(const int height, const int vectors, const uint8_t *rows, long stride, const int8_t *panel,
-                 long groups, const ints *start, ints sum[][VECTORS]) {
+                 const int32_t *which, long groups, const ints *start, ints sum[][VECTORS]) {
     (void)vectors;
     __m256i left[TILE], right[TILE];
     UNROLL for (int r = 0; r < height; r++) {
@@ -119,10 +119,12 @@ INLINE void dots(const int height, const int vectors, const uint8_t *rows, long 
         right[r] = start->b;
     }
     const long whole = 64 * groups;
-    for (long k = 0; k < groups; k++, panel += 64) {
-        __m256i a = _mm256_loadu_si256((const __m256i *)panel);
-        __m256i b = _mm256_loadu_si256((const __m256i *)panel + 1);
-        __builtin_prefetch(panel + whole, 0, 2); /* the next panel */
+    for (long i = 0; i < groups; i++) {
+        const long k = which ? which[i] : i;
+        const int8_t *at = panel + 64 * k;
+        __m256i a = _mm256_loadu_si256((const __m256i *)at);
+        __m256i b = _mm256_loadu_si256((const __m256i *)at + 1);
+        if (!which) __builtin_prefetch(at + whole, 0, 2); /* the next panel */
         UNROLL for (int r = 0; r < height; r++) {
             __m256i row = _mm256_set1_epi32(four_bytes(rows + r * stride + 4 * k));
             left[r] = dot(left[r], row, a);

@@ -56,19 +56,28 @@ INLINE ints i_from_bytes(const int8_t *from) {
     return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)from));
 }
 
+#define i_store_places i_store_places
+INLINE long i_store_places(int32_t *to, ints bytes, int32_t first) {
+    const ints lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __mmask16 set = _mm512_test_epi32_mask(bytes, bytes);
+    i_store(to, _mm512_maskz_compress_epi32(set, i_add(lanes, i_set(first))));
+    return __builtin_popcount(set);
+}
+
 INLINE void dots(const int height, const int vectors, const uint8_t *rows, long stride, const int8_t *panel,
-                 long groups, const ints *start, ints sum[][VECTORS]) {
+                 const int32_t *which, long groups, const ints *start, ints sum[][VECTORS]) {
     UNROLL for (int r = 0; r < height; r++)
         UNROLL for (int j = 0; j < vectors; j++)
             sum[r][j] = start[j];
     const long whole = 64 * vectors * groups;
-    for (long k = 0; k < groups; k++) {
+    for (long i = 0; i < groups; i++) {
         ints weights[VECTORS];
+        const long k = which ? which[i] : i;
+        const int8_t *at = panel + 64 * vectors * k;
         UNROLL for (int j = 0; j < vectors; j++) {
-            weights[j] = _mm512_loadu_si512(panel + 64 * j);
-            __builtin_prefetch(panel + whole + 64 * j, 0, 2); /* the next panel */
+            weights[j] = _mm512_loadu_si512(at + 64 * j);
+            if (!which) __builtin_prefetch(at + whole + 64 * j, 0, 2); /* the next panel */
         }
-        panel += 64 * vectors;
         UNROLL for (int r = 0; r < height; r++) {
             ints row = _mm512_set1_epi32(four_bytes(rows + r * stride + 4 * k));
             UNROLL for (int j = 0; j < vectors; j++)

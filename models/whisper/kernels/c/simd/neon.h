@@ -101,23 +101,24 @@ INLINE uint8x16_t two_rows(const uint8_t *first, const uint8_t *second) {
 
 /* Rows and columns in pairs: a sum holds two columns of a row and the same two of the next. */
 INLINE void dots(const int height, const int vectors, const uint8_t *rows, long stride, const int8_t *panel,
-                 long groups, const ints *start, ints sum[][VECTORS]) {
+                 const int32_t *which, long groups, const ints *start, ints sum[][VECTORS]) {
     (void)vectors;
     int32x4_t pairs[TILE / 2][8];
-    const int odd = height % 2;
     UNROLL for (int r = 0; r < height; r += 2)
         UNROLL for (int c = 0; c < 8; c++) {
             int32x2_t two = c % 2 ? vget_high_s32(start->val[c / 2]) : vget_low_s32(start->val[c / 2]);
             pairs[r / 2][c] = vcombine_s32(two, two);
         }
-    for (long k = 0; k < groups; k++, panel += 128) {
+    for (long i = 0; i < groups; i++) {
+        const long k = which ? which[i] : i;
+        const int8_t *at = panel + 128 * k;
         uint8x16_t both[TILE / 2];
         UNROLL for (int r = 0; r < height; r += 2) {
             const uint8_t *row = rows + r * stride + 8 * k;
-            both[r / 2] = two_rows(row, row + (odd ? 0 : stride));
+            both[r / 2] = two_rows(row, row + (r + 1 < height ? stride : 0));
         }
         UNROLL for (int c = 0; c < 8; c++) {
-            int8x16_t columns = vld1q_s8(panel + 16 * c);
+            int8x16_t columns = vld1q_s8(at + 16 * c);
             UNROLL for (int r = 0; r < height; r += 2)
                 pairs[r / 2][c] = vusmmlaq_s32(pairs[r / 2][c], both[r / 2], columns);
         }
@@ -171,8 +172,9 @@ INLINE void few_dots(const int height, const uint8_t *rows, long stride, const i
 }
 
 INLINE void dots(const int height, const int vectors, const uint8_t *rows, long stride, const int8_t *panel,
-                 long groups, const ints *start, ints sum[][VECTORS]) {
+                 const int32_t *which, long groups, const ints *start, ints sum[][VECTORS]) {
     (void)vectors;
+    (void)which; /* SIGNED: all */
     const int first = height > 4 ? height / 2 : height;
     few_dots(first, rows, stride, panel, groups, start, sum);
     if (height > first)

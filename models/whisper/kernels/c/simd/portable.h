@@ -85,15 +85,17 @@ INLINE void i_store_signed(int8_t *to, ints x) {
 }
 INLINE ints i_from_bytes(const int8_t *from) { EACH(ints, from[i]); }
 
-/* sum[r][j] = start[j] + `height` rows of DEPTH * groups bytes times `vectors` * 16 columns of a panel. */
+/* sum[r][j] = start[j] + `height` rows of DEPTH * groups bytes times `vectors` * 16 columns of a panel. With
+   `which`, only these groups of DEPTH bytes; never if SIGNED. */
 INLINE void dots(const int height, const int vectors, const uint8_t *rows, long stride, const int8_t *panel,
-                 long groups, const ints *start, ints sum[][VECTORS]) {
+                 const int32_t *which, long groups, const ints *start, ints sum[][VECTORS]) {
     (void)vectors;
     for (int r = 0; r < height; r++) {
         ints found = *start;
-        const uint8_t *row = rows + r * stride;
-        for (long k = 0; k < groups; k++, row += DEPTH)
+        for (long i = 0; i < groups; i++)
             for (int c = 0; c < LANES; c++) {
+                const long k = which ? which[i] : i;
+                const uint8_t *row = rows + r * stride + DEPTH * k;
                 const int8_t *column = panel + (LANES * k + c) * DEPTH;
                 found.v[c] += row[0] * column[0] + row[1] * column[1] + row[2] * column[2] + row[3] * column[3];
             }
