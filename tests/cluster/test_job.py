@@ -77,7 +77,7 @@ def test_faults_change_no_row(hosts, manifest, calm, tmp_path):
         first.ray_start("--num-cpus=1")
 
 
-@pytest.mark.parametrize("manifest", [400], indirect=True)  # more than is done before it is noticed
+@pytest.mark.parametrize("manifest", [1000], indirect=True)  # more than is done before it is noticed
 def test_a_driver_whose_head_is_gone_says_so_and_resumes(manifest, calm, tmp_path):
     out = tmp_path / "out"
     with Hosts(2) as hosts:

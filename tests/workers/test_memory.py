@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -27,9 +26,12 @@ def run(folder, *words):
     (folder / "manifest.csv").write_text(rows)
     command = [sys.executable, "-m", "asr_batch.jobs", "run", "manifest.csv", "--out", "out", "--quiet"]
     env = dict(os.environ, PYTHONPATH=str(ROOT / "tests/helpers/misbehave"), MEMORY_FREE=str(FREE))
-    done = subprocess.run([*command, *words], cwd=folder, env=env, capture_output=True, text=True)
-    assert done.returncode == 3, done.stderr
-    taken = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    with (folder / "stderr").open("w+") as stderr:
+        job = subprocess.Popen([*command, *words], cwd=folder, env=env, stdout=stderr, stderr=stderr)
+        _, status, used = os.wait4(job.pid, 0)  # RUSAGE_CHILDREN would include the children of other tests
+        job.returncode = os.waitstatus_to_exitcode(status)
+    assert job.returncode == 3, (folder / "stderr").read_text()
+    taken = used.ru_maxrss * 1024
     dataset = pytest.importorskip("pyarrow.dataset")
     files = sorted(map(str, (folder / "out/transcripts").glob("*.parquet")))
     return {row["id"]: row for row in dataset.dataset(files).to_table().to_pylist()}, taken
