@@ -79,8 +79,8 @@ def logits(layout: Layout) -> Iterator[bytes]:
     arrays, _ = random_table(TOKENS, D)
     weights = list(layout.linear(arrays["vocabulary.int8"].T, arrays["vocabulary.scale"], None))
     states = np.random.default_rng(0).standard_normal((SLOTS, D), np.float32)
-    made = unknown(SLOTS, TOKENS), TOKENS, unknown(SLOTS, 2), replay.Scratch(1 << 20)
-    yield replay.call("vocabulary_run", SLOTS, D, TOKENS, weights, states, *made)
+    made = unknown(SLOTS, TOKENS), unknown(SLOTS, 2), SLOTS, 1, unknown(SLOTS), replay.Scratch(1 << 20)
+    yield replay.call("vocabulary_run", SLOTS, D, TOKENS, [*weights, weights[-1]], states, *made)
 
 
 Kind = Callable[[int], bool]

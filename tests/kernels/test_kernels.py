@@ -180,6 +180,36 @@ def test_logits_and_their_norm(tokens: int, d: int) -> None:
 
 
 @needs_kernel
+@pytest.mark.parametrize(("most", "count"), [(1, 5), (4, 16), (16, 3)])
+def test_likeliest_tokens_without_suppressed_ones(most: int, count: int) -> None:
+    arrays, _ = random_table(16 * 101, 48)
+    arrays["vocabulary.int8"][700:720] = arrays["vocabulary.int8"][400]  # equals: the first one first
+    arrays["vocabulary.scale"][700:720] = arrays["vocabulary.scale"][400]
+    states = np.random.default_rng(most).standard_normal((count, 48), np.float32)
+    free = _Kernel(BEST, arrays).bound(states)
+    free.run(count)
+    forbidden = np.unique(free.logits[:count].argmax(axis=1))[: count // 2 + 1]
+    bound, ruled = _Kernel(BEST, arrays, forbidden.tolist()).bound(states), count - 1
+    norm = bound.run(count, ruled, most)
+    np.testing.assert_array_equal(bound.logits[ruled], free.logits[ruled])
+    right = free.logits[:ruled].astype(np.float64)
+    right[:, forbidden] = -np.inf
+    found = bound.ids.reshape(-1)[: ruled * most].reshape(ruled, most)
+    np.testing.assert_array_equal(found, np.argsort(-right, axis=1, kind="stable")[:, :most])
+    np.testing.assert_allclose(norm[:ruled], np.log(np.exp(right).sum(axis=1)), atol=1e-4)
+
+
+@needs_kernel
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_states_that_are_not_finite_have_no_norm(value: float) -> None:
+    arrays, _ = random_table(208, 48)
+    states = np.random.default_rng(0).standard_normal((3, 48), np.float32)
+    states[1, 40] = value
+    norm = _Kernel(BEST, arrays).bound(states).run(3, 3, 1)
+    assert np.isnan(norm).tolist() == [False, True, False]
+
+
+@needs_kernel
 def test_logits_of_a_bundle_as_its_graphs_give_them() -> None:
     kernel, graph = (Vocabulary(VocabularyGraphs(MODEL, provider), 8) for provider in ("auto", "cpu"))
     kernel.states[:] = np.random.default_rng(0).standard_normal(kernel.states.shape)
@@ -188,6 +218,10 @@ def test_logits_of_a_bundle_as_its_graphs_give_them() -> None:
     assert [part.shape for part in ours.parts] == [part.shape for part in theirs.parts]
     assert off(ours.rows(), theirs.rows()) < 0.01
     np.testing.assert_allclose(ours.norm, theirs.norm, atol=0.05)
+    likely, rows = kernel.scores(8, ruled=8, most=3).likely, ours.rows()
+    assert likely is not None
+    assert likely.ids.tolist() == np.argsort(-rows, axis=1, kind="stable")[:, :3].tolist()
+    assert graph.scores(8, ruled=8, most=3).likely is None
 
 
 @needs_kernel

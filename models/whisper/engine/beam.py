@@ -115,7 +115,7 @@ class BeamSearch:
             ids += [beam.decoding.last for beam in search.beams] + [self._eot] * spare
             lengths += [search.length] * self._width
         self._buffers.reorder(rows, max(lengths))
-        scores = self._engine.step_beside(self._reader, ids, lengths)
+        scores = self._engine.step_beside(self._reader, ids, lengths, self._width + 1)
         for place, search in enumerate(running):
             search.length += 1
             first = place * self._width

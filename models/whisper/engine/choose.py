@@ -1,8 +1,8 @@
-"""Fast choice of tokens: one pass over the logits.
+"""Fast choice of tokens: at most one pass over the logits.
 
-Most steps are greedy, without time stamps, and after the first token. For these the graph has summed the
-exponentials: the suppressed ids are subtracted, and one arg-max per row remains. All other steps use
-:class:`TokenRules`.
+Most steps are greedy, without time stamps, and after the first token. For these the kernel has found the
+likeliest tokens; the graph has summed the exponentials, so that the suppressed ids are subtracted and one
+arg-max per row remains. All other steps use :class:`TokenRules`.
 """
 
 from __future__ import annotations
@@ -80,6 +80,11 @@ class FastRules(TokenRules):
             self._plain_step([running[i] for i in plain], chosen)
 
     def _plain_step(self, windows: Sequence[Decoding], scores: Scores) -> None:
+        if scores.likely is not None:
+            first = scores.likely.ids[:, 0].tolist(), scores.likely.logprobs[:, 0].tolist()
+            for window, token, logprob in zip(windows, *first, strict=True):
+                self._take(window, token, logprob)
+            return
         rows, start = np.arange(len(windows)), 0
         norm = self._without_suppressed(scores)
         best, tokens = np.full(len(windows), -np.inf, np.float32), np.zeros(len(windows), np.int64)
@@ -111,7 +116,11 @@ class FastRules(TokenRules):
         Overwrites the scores.
         """
         parts: Sequence[NDArray[np.floating]] = scores.parts
-        if all(map(_is_plain_step, running)):
+        plain = all(map(_is_plain_step, running))
+        if plain and scores.likely is not None:
+            pairs = zip(scores.likely.ids.tolist(), scores.likely.logprobs.tolist(), strict=True)
+            return [list(zip(*some, strict=True)) for some in pairs]
+        if plain:
             norm = self._without_suppressed(scores)
         else:
             parts, norm = [self.allowed(running, scores.rows())], np.zeros(len(running))

@@ -74,18 +74,21 @@ class Reader:
         wanted: Sequence[int] | None = None,
         pool: Executor | None = None,
         pieces: int = 1,
+        *,
+        ruled: int = 0,
+        most: int = 1,
     ) -> Scores:
         """Feed one token to each of the first slots; returns scores for the slots `wanted` (None: all).
 
-        Runs in `pieces` in parallel, all but the first on the threads of `pool`. Overwritten by the next
-        step.
+        For the first `ruled` of these, the `most` likely tokens that are not suppressed are found. Runs in
+        `pieces` in parallel, all but the first on the threads of `pool`. Overwritten by the next step.
         """
         self.stepper.step(ids, positions, pool, pieces)
         states = self._vocabulary.states
-        if wanted is not None and len(wanted) < len(ids):
+        if wanted is not None and list(wanted) != list(range(len(ids))):
             states[: len(wanted)] = states[list(wanted)]
         count = len(ids) if wanted is None else len(wanted)
-        return self._vocabulary.scores(count, pool if pieces > 1 else None)
+        return self._vocabulary.scores(count, pool if pieces > 1 else None, ruled=ruled, most=most)
 
 
 class DecoderEngine:
@@ -98,7 +101,7 @@ class DecoderEngine:
     def __init__(
         self, folder: Path, config: WhisperConfig, rules: FastRules, slots: int, cores: Cores, provider: str
     ) -> None:
-        self._graphs = VocabularyGraphs(folder, provider)
+        self._graphs = VocabularyGraphs(folder, provider, config.suppress)
         self.decoder = open_decoder(folder, config, self._graphs, provider)
         self.projector, self.fallback = self.decoder.projector, self.decoder.fallback
         self._pool = ThreadPoolExecutor(cores.count, thread_name_prefix="decoder")
@@ -130,30 +133,36 @@ class DecoderEngine:
         """Feed one token to every running window, in pieces on idle cores; returns the finished windows."""
         running = self.running
         ids, fed = [s.next_token for s in running], [s.fed for s in running]
-        wanted = [i for i, slot in enumerate(running) if slot.chooses or slot.fed == slot.sot]
+        begins = [i for i, slot in enumerate(running) if slot.fed == slot.sot]
+        chooses = [i for i, slot in enumerate(running) if slot.chooses and slot.fed != slot.sot]
         with self._cores.spare(len(running) // self._piece - 1) as spare:
-            scores = self.reader.step(ids, fed, wanted, self._pool, 1 + spare)
+            wanted = chooses + begins
+            scores = self.reader.step(ids, fed, wanted, self._pool, 1 + spare, ruled=len(chooses))
         self.used += len(running)
         self.available += self.buffers.slots
         listened = self.reader.stepper.attended[: len(running), 0].copy()
-        choosing = []
-        for row, slot in enumerate(running[i] for i in wanted):
-            if slot.fed == slot.sot:
-                self._rules.begin(slot.decoding, scores.rows([row])[0])
-            if slot.chooses:
-                choosing.append(row)
-                slot.listened.append(listened[wanted[row], : slot.groups])
-        if choosing:
-            chosen = scores if len(choosing) == len(wanted) else scores.of(choosing)
-            self._rules.choose([running[wanted[row]].decoding for row in choosing], chosen)
+        for i in chooses:
+            running[i].listened.append(listened[i, : running[i].groups])
+        if chooses:
+            self._rules.choose([running[i].decoding for i in chooses], scores.between(0, len(chooses)))
+        for row, i in enumerate(begins, len(chooses)):
+            self._begin(running[i], scores.rows([row]), listened[i])
         for slot in running:
             slot.fed += 1
         return [slot for slot in running if slot.decoding.done]
 
-    def step_beside(self, reader: Reader, ids: Sequence[int], positions: Sequence[int]) -> Scores:
-        """Feed one token to each row of another `reader`, in parts on idle cores."""
+    def _begin(self, slot: Slot, logits: Float32, listened: Float32) -> None:
+        """Keep what start-of-transcript tells; choose a token if the prompt ends there."""
+        self._rules.begin(slot.decoding, logits[0])
+        if slot.chooses:
+            slot.listened.append(listened[: slot.groups])
+            self._rules.step([slot.decoding], logits)
+
+    def step_beside(self, reader: Reader, ids: Sequence[int], positions: Sequence[int], most: int) -> Scores:
+        """Feed one token to each row of another `reader`, in parts on idle cores; finds the `most` likely."""
         with self._cores.spare(len(ids) // self._piece - 1) as spare:
-            return reader.step(ids, positions, pool=self._pool, pieces=1 + spare)
+            pieces = 1 + spare
+            return reader.step(ids, positions, pool=self._pool, pieces=pieces, ruled=len(ids), most=most)
 
     def release(self, slot: Slot) -> None:
         """Free the place of `slot`; the last running window moves into it."""

@@ -35,15 +35,29 @@ Float32 = NDArray[np.float32]
 _NONE = -1e30  # logit of a token that does not exist
 
 
+MOST_LIKELY = 16
+"""Most tokens of a row that the kernel can find."""
+
+
+@dataclass(frozen=True, slots=True)
+class Likely:
+    """The most likely tokens of several windows, [n, k]: ids and natural log-probabilities, descending."""
+
+    ids: NDArray[np.int64]
+    logprobs: NDArray[np.float64]
+
+
 @dataclass(frozen=True, slots=True)
 class Scores:
     """Logits of several windows in parts [n, tokens], and the logs of their summed exponentials [n].
 
-    The parts are adjacent in the vocabulary. The logits may be overwritten.
+    The parts are adjacent in the vocabulary. The logits may be overwritten. `likely`: of the first windows,
+    whose scores then do not count the ids that are always suppressed.
     """
 
     parts: tuple[Float32, ...]
     norm: NDArray[np.float64]
+    likely: Likely | None = None
 
     def rows(self, which: Sequence[int] | slice = slice(None)) -> Float32:
         """Copy the whole rows [n, vocab] of some windows."""
@@ -51,11 +65,15 @@ class Scores:
 
     def between(self, start: int, end: int) -> Scores:
         """The scores of adjacent windows, in the same memory."""
-        return Scores(tuple(part[start:end] for part in self.parts), self.norm[start:end])
+        return self._picked(slice(start, end))
 
     def of(self, which: Sequence[int]) -> Scores:
         """Copy the scores of some windows."""
-        return Scores(tuple(part[which] for part in self.parts), self.norm[which])
+        return self._picked(list(which))
+
+    def _picked(self, which: list[int] | slice) -> Scores:
+        likely = self.likely and Likely(self.likely.ids[which], self.likely.logprobs[which])
+        return Scores(tuple(part[which] for part in self.parts), self.norm[which], likely)
 
 
 class Bound(Protocol):
@@ -63,9 +81,16 @@ class Bound(Protocol):
 
     logits: Float32
 
-    def run(self, count: int) -> NDArray[np.float64]:
+    @property
+    def ids(self) -> NDArray[np.int32] | None:
+        """Room for the likeliest tokens, if it finds them."""
+
+    def run(self, count: int, ruled: int, most: int) -> NDArray[np.float64]:
         """Compute the logits of the first `count` states; returns the logs of their exponential sums
         [count].
+
+        A part with `ids` leaves the suppressed ids out of the first `ruled` rows, and writes their `most`
+        most likely tokens to `ids` [ruled, most], numbered from its first token.
         """
 
 
@@ -73,17 +98,27 @@ class Part(Protocol):
     """A part of the vocabulary; thread-safe."""
 
     d_model: int
+    tokens: int
 
     def bound(self, states: Float32) -> Bound:
         """Bind to `states` [slots, d_model], which every run reads."""
 
 
 class VocabularyGraphs:
-    """The vocabulary of a bundle: its graphs, or the kernel if the processor supports it."""
+    """The vocabulary of a bundle: its graphs, or the kernel if the processor supports it.
 
-    def __init__(self, folder: Path, provider: str) -> None:
-        paths = sorted(folder.glob("vocabulary_*.onnx"))
-        self.parts: list[Part] = [_open_kernel(path, provider) or _Graph(path, provider) for path in paths]
+    `suppress`: ids that a text never has. `starts`: the first token of each part.
+    """
+
+    def __init__(self, folder: Path, provider: str, suppress: Sequence[int] = ()) -> None:
+        self.parts: list[Part] = []
+        self.starts: list[int] = []
+        start = 0
+        for path in sorted(folder.glob("vocabulary_*.onnx")):
+            part = _open_kernel(path, provider, [i - start for i in suppress]) or _Graph(path, provider)
+            self.parts.append(part)
+            self.starts.append(start)
+            start += part.tokens
 
 
 class Vocabulary:
@@ -91,20 +126,41 @@ class Vocabulary:
 
     def __init__(self, graphs: VocabularyGraphs, slots: int) -> None:
         self.states = np.zeros((slots, graphs.parts[0].d_model), np.float32)
-        self._parts = [part.bound(self.states) for part in graphs.parts]
+        self._parts, self._starts = [part.bound(self.states) for part in graphs.parts], graphs.starts
 
-    def scores(self, count: int, pool: Executor | None = None) -> Scores:
+    def scores(self, count: int, pool: Executor | None = None, *, ruled: int = 0, most: int = 1) -> Scores:
         """Scores of the first `count` states; the parts run in parallel if there is a `pool`.
 
-        The next call overwrites them.
+        With the kernel, those of the first `ruled` have the `most` likely tokens. The next call overwrites
+        them.
         """
         norms = [np.zeros(0)] * len(self._parts)
+        ruled = ruled if most <= MOST_LIKELY else 0
+        asked = count, ruled, most
         if count:
             with runtime_errors("vocabulary"):
                 alone = self._parts if pool is None else self._parts[:1]
-                others = [pool.submit(part.run, count) for part in self._parts[1:]] if pool else []
-                norms = [*(part.run(count) for part in alone), *(other.result() for other in others)]
-        return Scores(tuple(part.logits[:count] for part in self._parts), np.logaddexp.reduce(norms))
+                others = [pool.submit(part.run, *asked) for part in self._parts[1:]] if pool else []
+                norms = [*(part.run(*asked) for part in alone), *(other.result() for other in others)]
+        norm = np.logaddexp.reduce(norms)
+        return Scores(
+            tuple(part.logits[:count] for part in self._parts), norm, self._likely(ruled, most, norm)
+        )
+
+    def _likely(self, ruled: int, most: int, norm: NDArray[np.float64]) -> Likely | None:
+        """The most likely tokens of the first `ruled` rows, from those of each part."""
+        if not ruled or any(part.ids is None for part in self._parts):
+            return None
+        rows = np.arange(ruled)[:, None]
+        found, logits = [], []
+        for part, start in zip(self._parts, self._starts, strict=True):
+            assert part.ids is not None
+            ids = part.ids.reshape(-1)[: ruled * most].reshape(ruled, most)
+            found.append(ids + np.int64(start))
+            logits.append(part.logits[rows, ids])
+        every, values = np.concatenate(found, axis=1), np.concatenate(logits, axis=1)
+        best = np.argsort(-values, axis=1, kind="stable")[:, :most]
+        return Likely(every[rows, best], values[rows, best].astype(np.float64) - norm[:ruled, None])
 
 
 class _Graph:
@@ -113,6 +169,7 @@ class _Graph:
     def __init__(self, path: Path, provider: str) -> None:
         self.session = open_session(path, provider=provider, options=graph_options(1)).session
         self.d_model: int = self.session.get_inputs()[0].shape[1]
+        self.tokens: int = self.session.get_outputs()[0].shape[1]
 
     def bound(self, states: Float32) -> Bound:
         return _BoundGraph(self.session, states)
@@ -121,13 +178,15 @@ class _Graph:
 class _BoundGraph:
     """Caches one binding for each number of rows."""
 
+    ids = None
+
     def __init__(self, session: ort.InferenceSession, states: Float32) -> None:
         self._session, self._states = session, states
         self.logits = np.zeros((len(states), session.get_outputs()[0].shape[1]), np.float32)
         self._norm = np.zeros((len(states), 1), np.float32)
         self._bindings: dict[int, Any] = {}
 
-    def run(self, count: int) -> NDArray[np.float64]:
+    def run(self, count: int, ruled: int = 0, most: int = 1) -> NDArray[np.float64]:
         if count not in self._bindings:
             binding = self._bindings[count] = self._session.io_binding()
             bind(binding, "states", self._states[:count])
@@ -137,19 +196,19 @@ class _BoundGraph:
         return self._norm[:count, 0].astype(np.float64)
 
 
-def _open_kernel(path: Path, provider: str) -> Part | None:
+def _open_kernel(path: Path, provider: str, suppress: Sequence[int]) -> Part | None:
     chosen = kernels(provider)
     if chosen is None:
         return None
     arrays = named_weights(path, "vocabulary.")
     table = arrays.get("vocabulary.int8")
-    return None if table is None or table.shape[1] % LANES else _Kernel(chosen, arrays)
+    return None if table is None or table.shape[1] % LANES else _Kernel(chosen, arrays, suppress)
 
 
 class _Kernel:
     """A part's table for `vocabulary_run` of c/vocabulary.h, which reads it once for all rows."""
 
-    def __init__(self, chosen: KernelSet, arrays: Arrays) -> None:
+    def __init__(self, chosen: KernelSet, arrays: Arrays, suppress: Sequence[int] = ()) -> None:
         table, scale = arrays["vocabulary.int8"], arrays["vocabulary.scale"]
         self.run = chosen.function("vocabulary_run")
         self.scratch = chosen.function("vocabulary_scratch", ctypes.c_long)
@@ -158,7 +217,9 @@ class _Kernel:
         more = self.columns - self.tokens
         bias = np.pad(np.zeros(self.tokens, np.float32), (0, more), constant_values=_NONE)
         whole = np.pad(table, ((0, more), (0, 0))) if more else table
-        self.weights = Weights(chosen.linear(whole.T, np.pad(scale, (0, more)), bias))
+        rules = bias.copy()
+        rules[[i for i in suppress if 0 <= i < self.tokens]] = _NONE
+        self.weights = Weights([*chosen.linear(whole.T, np.pad(scale, (0, more)), bias), rules])
 
     def bound(self, states: Float32) -> Bound:
         return _BoundKernel(self, states)
@@ -172,14 +233,16 @@ class _BoundKernel:
         self._all = scratch((slots, part.columns), np.float32)
         self.logits = self._all[:, : part.tokens]
         self._norm = np.zeros((slots, 2), np.float32)
-        self._scratch = scratch((part.scratch(slots, part.d_model),))
+        self.ids: NDArray[np.int32] = np.zeros((slots, MOST_LIKELY), np.int32)
+        sizes = (ctypes.c_long(size) for size in (slots, part.d_model, part.columns))
+        self._scratch = scratch((part.scratch(*sizes),))
 
-    def run(self, count: int) -> NDArray[np.float64]:
+    def run(self, count: int, ruled: int = 0, most: int = 1) -> NDArray[np.float64]:
         part = self._part
         sizes = (ctypes.c_long(size) for size in (count, part.d_model, part.columns))
-        given, stride = (part.weights.places, place(self._states), place(self._all)), part.columns
-        made = (place(self._norm), place(self._scratch))
-        part.run(*sizes, *given, ctypes.c_long(stride), *made)
+        given = part.weights.places, place(self._states), place(self._all), place(self._norm)
+        asked = ctypes.c_long(ruled), ctypes.c_long(most)
+        part.run(*sizes, *given, *asked, place(self.ids), place(self._scratch))
         largest, total = self._norm[:count].T.astype(np.float64)
         norm: NDArray[np.float64] = largest + np.log(total)
         return norm

@@ -37,13 +37,24 @@ long SET(cross_bytes)(const CrossShape *shape, long stored) {
 
 typedef struct {
     Rows rows;
-    float *both;
+    float *projected;
+    long columns; /* projected together: a head's, so that they stay in the cache, unless panels cover several */
 } Projecting;
 
 static uintptr_t lay_out_projecting(const CrossShape *s, long stored, uintptr_t base, Projecting *to) {
+    to->columns = s->width % PANEL ? 2 * s->heads * s->width : s->width;
     to->rows = take_rows(&base, stored, s->d);
-    to->both = take_floats(&base, stored * 2 * s->heads * s->width);
+    to->projected = take_floats(&base, stored * to->columns);
     return base;
+}
+
+/* Pack the columns of a layer that were projected together, from `start` on: keys of heads, or their values. */
+static void pack_heads(const CrossShape *s, const Projecting *in, long start, long stored, Cross to, long layer) {
+    long width = s->width, inner = s->heads * width;
+    for (long c = 0; c < in->columns; c += width) {
+        Head head = head_of(to, layer * s->heads + (start + c) % inner / width);
+        (start + c < inner ? pack_keys : pack_values)(in->projected + c, stored, in->columns, width, head);
+    }
 }
 
 /* Bytes of scratch memory for cross_run. */
@@ -57,17 +68,16 @@ long SET(cross_scratch)(const CrossShape *shape, long stored) {
 void SET(cross_run)(const CrossShape *shape, const void *const *weights, const float *hidden, const float *bias,
                     long stored, char *window, char *scratch) {
     Projecting in;
-    long width = shape->width, inner = shape->heads * width;
-    Cross to = cross_at((uintptr_t)window, stored, width);
+    Cross to = cross_at((uintptr_t)window, stored, shape->width);
     lay_out_projecting(shape, stored, (uintptr_t)scratch, &in);
     for (long i = 0; i < up(stored, LANES); i++) to.bias[i] = i < stored ? bias[i] * LOG2_E : ABSENT;
     for (long r = 0; r < stored; r++) quantise(hidden + r * shape->d, shape->d, in.rows, r);
     for (long i = 0; i < shape->layers; i++) {
-        product(in.rows, stored, shape->d, 2 * inner, next_linear(&weights), in.both, 2 * inner);
-        for (long h = 0; h < shape->heads; h++) {
-            Head head = head_of(to, i * shape->heads + h);
-            pack_keys(in.both + h * width, stored, 2 * inner, width, head);
-            pack_values(in.both + inner + h * width, stored, 2 * inner, width, head);
+        Linear both = next_linear(&weights);
+        for (long c = 0; c < 2 * shape->heads * shape->width; c += in.columns) {
+            Linear some = columns_from(both, c, shape->d);
+            product(in.rows, stored, shape->d, in.columns, some, in.projected, in.columns);
+            pack_heads(shape, &in, c, stored, to, i);
         }
     }
 }
