@@ -34,6 +34,7 @@ from asr_batch.models.whisper.engine.choose import FastRules
 from asr_batch.models.whisper.engine.decoder import Heard
 from asr_batch.models.whisper.engine.encoder import AHEAD, CpuEncoder
 from asr_batch.models.whisper.engine.feed import EncoderFeed, Ready
+from asr_batch.models.whisper.engine.ranking import most_likely
 from asr_batch.models.whisper.engine.read import read_text
 from asr_batch.models.whisper.engine.slots import DecoderEngine, Slot
 from asr_batch.models.whisper.engine.words import WordAligner
@@ -57,12 +58,6 @@ _TOGETHER = 5
 
 _WAIT = 100
 """Maximum steps of the slots for which an unlikely text waits for others."""
-
-_WHOLE = 0.8
-"""Minimum length of the new text, as a share of the tokens of the old one. Without this condition, the
-word error rate of whisper-base (10 s windows, even human clips) falls by 0.6, with 0.8 by 0.8, with 0.9 by
-0.5.
-"""
 
 _BRIEF, _SURE = 6 * SAMPLE_RATE, 0.9
 """Windows with fewer samples and a lower probability of the most likely language are padded to the model's
@@ -220,7 +215,8 @@ class CompiledWhisper:
             self._engine.install(slot, ready.heard)
 
     def _search(self, slot: Slot, job: _Job, cross: Heard) -> WindowResult:
-        found = self._beams(job.request.options.beam_size, 1).run([(slot, cross)])[0]
+        texts = self._beams(job.request.options.beam_size, 1).run([(slot, cross)])[0]
+        found = max(texts, key=lambda text: text.decoding.avg_logprob)
         job.decoding = found.decoding
         return self._result(job, None, cross, found.listened)
 
@@ -252,12 +248,11 @@ class CompiledWhisper:
         first = slot.decoding
         return replace(slot, decoding=self._rules.start(first.options, first.prompt), fed=0, listened=[])
 
-    def _chosen(self, window: _Unlikely, found: Beam) -> WindowResult:
+    def _chosen(self, window: _Unlikely, found: Sequence[Beam]) -> WindowResult:
         """The result with the greedy text, or with a more likely one from the search."""
-        listened = window.slot.listened
-        if _better(found.decoding, window.slot.decoding):
-            window.job.decoding, listened = found.decoding, found.listened
-        return self._result(window.job, None, window.cross, listened)
+        best = most_likely(Beam(window.slot.decoding, window.slot.listened), found)
+        window.job.decoding = best.decoding
+        return self._result(window.job, None, window.cross, best.listened)
 
     def _words(self, job: _Job, cross: Heard) -> tuple[TimedWord, ...]:
         if self._aligner is None:
@@ -331,12 +326,3 @@ class CompiledWhisper:
 
 def _is_unlikely(first: Decoding) -> bool:
     return not first.broken and bool(first.tokens) and first.avg_logprob < first.options.search_below
-
-
-def _better(found: Decoding, first: Decoding) -> bool:
-    """Whether a search found a more likely text.
-
-    A much shorter one may have ended early: missing words do not lower the mean log-probability.
-    """
-    whole = first.truncated or len(found.tokens) >= _WHOLE * len(first.tokens)
-    return whole and found.avg_logprob > first.avg_logprob

@@ -13,9 +13,9 @@ import soxr
 from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import DecodeOptions, LoadOptions, WindowRequest, WindowResult
 from asr_batch.models.whisper import recognizer
-from asr_batch.models.whisper.engine.beam import _places
+from asr_batch.models.whisper.engine.beam import Beam, _places
+from asr_batch.models.whisper.engine.ranking import most_likely
 from asr_batch.models.whisper.engine.words import split_words, token_starts
-from asr_batch.models.whisper.recognizer import _better
 from asr_batch.models.whisper.rules import Decoding
 from asr_batch.pipeline.text.words import words_of
 
@@ -132,7 +132,7 @@ def test_an_unlikely_text_gives_way_to_a_likelier_one_of_a_search() -> None:
     alone = [decode([WindowRequest(0, c, always)], 1)[0] for c in clips]
     assert [same[i].tokens for i in range(6)] == [greedy[i].tokens for i in range(6)]
     assert [found[i].tokens for i in range(6)] == [one.tokens for one in alone]
-    assert all(found[i].avg_logprob >= greedy[i].avg_logprob for i in range(6))
+    assert any(found[i].avg_logprob > greedy[i].avg_logprob for i in range(6))
     assert any(found[i].tokens != greedy[i].tokens for i in range(6))
     assert all([p.text for p in found[i].places] == words_of(found[i].text) for i in range(6))
 
@@ -187,14 +187,29 @@ def test_beams_stay_in_the_rows_of_their_parents() -> None:
     assert _places([4, 4, 1]) == [0, 2, 1]  # row 4 is not in use any more
 
 
-def test_a_search_that_ends_early_is_not_believed() -> None:
-    first = Decoding(DecodeOptions(), (1,), 100, tokens=[5] * 10, logprob=-5.0)
-    short = Decoding(DecodeOptions(), (1,), 100, tokens=[5] * 7, logprob=-0.8)
-    whole = Decoding(DecodeOptions(), (1,), 100, tokens=[5] * 8, logprob=-0.9)
-    assert not _better(short, first)
-    assert _better(whole, first)
-    assert _better(short, replace(first, truncated=True))
-    assert not _better(first, first)
+def text(logprob: float, *tokens_at: int) -> Beam:
+    """A text whose tokens attend to one group each, or, at -1, to all four a little."""
+    spread, places = np.full(4, 0.01, np.float32), np.eye(4, dtype=np.float32)
+    listened = [spread if at < 0 else places[at] for at in tokens_at] + [spread]
+    tokens = [5] * len(tokens_at)
+    return Beam(Decoding(DecodeOptions(), (1,), 100, tokens=tokens, logprob=logprob), listened)
+
+
+def test_of_two_spellings_of_the_same_speech_the_likelier_is_kept() -> None:
+    first, brief = text(-3.0, 0, 1, 2, -1, 3), text(-2.9, 0, 1, 2, 3)  # the mean prefers the longer one
+    assert most_likely(first, [brief]) is brief
+    assert most_likely(brief, [first]) is brief
+
+
+def test_a_text_that_leaves_speech_out_is_not_believed() -> None:
+    first = text(-4.0, 0, 1, 2, 3, 3)
+    assert (
+        most_likely(first, [text(-3.5, 0, 1, 2, 2)]) is first
+    )  # likelier, but of three quarters
+    assert most_likely(first, [text(-0.1, 0, 1, 2)]) is first  # too short
+    looped = Beam(replace(first.decoding, truncated=True), first.listened)
+    assert most_likely(looped, [text(-0.1, 0, 1, 2)]) is not looped
+    assert most_likely(first, [replace(first)]) is first
 
 
 def test_path_enters_each_token_where_its_attention_is() -> None:

@@ -2,7 +2,7 @@
 
 The rules are those of openai/whisper's `BeamSearchDecoder` with patience 1: of each beam, the k + 1 most
 likely tokens compete; one that ends the text is finished; the search ends with k finished texts or at the
-token limit; the winner has the highest mean log-probability.
+token limit.
 """
 
 from __future__ import annotations
@@ -61,15 +61,15 @@ class BeamSearch:
         self._engine, self._reader = engine, engine.reading(width * together, 96)
         self._buffers = self._reader.buffers
 
-    def run(self, windows: Sequence[tuple[Slot, Heard]]) -> list[Beam]:
-        """The winner for each window, starting from its slot's prompt."""
+    def run(self, windows: Sequence[tuple[Slot, Heard]]) -> list[list[Beam]]:
+        """The finished texts of each window, at least one, starting from its slot's prompt."""
         places = reversed(range(len(windows)))  # the first place, where prompts are fed, last
         searches = [self._begin(place, *windows[place]) for place in places][::-1]
         running = list(searches)
         while True:
             self._close_ended(running)
             if not running:
-                return [self._best(search) for search in searches]
+                return [_finished(search) for search in searches]
             self._step(running)
 
     def _begin(self, place: int, slot: Slot, cross: Heard) -> _Search:
@@ -151,11 +151,13 @@ class BeamSearch:
         decoding = replace(beam.decoding, tokens=tokens, logprob=score, done=done)
         return Beam(decoding, [*beam.listened, listened])
 
-    def _best(self, search: _Search) -> Beam:
-        if search.finished:
-            return max(search.finished, key=lambda beam: beam.decoding.avg_logprob)
-        best = max(search.beams, key=lambda beam: beam.decoding.avg_logprob)
-        return Beam(replace(best.decoding, done=True, truncated=True), best.listened)
+
+def _finished(search: _Search) -> list[Beam]:
+    """The finished texts, or the most likely one at the token limit."""
+    if search.finished:
+        return search.finished
+    best = max(search.beams, key=lambda beam: beam.decoding.avg_logprob)
+    return [Beam(replace(best.decoding, done=True, truncated=True), best.listened)]
 
 
 def _places(parents: Sequence[int]) -> list[int]:
