@@ -57,8 +57,8 @@ class DecodeOptions:
     None: as many as the model's context allows. `cpu_encoder`: encode on the CPU even if there is an NPU.
     `plain` decodes exactly like `transformers.generate` (greedy, `<|notimestamps|>`, suppressing only the
     ids in generation_config).
-    `search_below`: if the mean log-probability of a text is lower, a beam search looks for another one, and
-    the more likely text is kept (models with `beam`).
+    `search_above`: if a larger share of the tokens of a text has a probability below 0.4, a beam search looks
+    for another one, and the more likely text is kept (models with `beam`).
     """
 
     language: str | None = None
@@ -74,7 +74,7 @@ class DecodeOptions:
     suppress_first_eot: bool | None = None
     cpu_encoder: bool = False
     plain: bool = False
-    search_below: float = -math.inf
+    search_above: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

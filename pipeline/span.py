@@ -18,7 +18,7 @@ from asr_batch.pipeline.guards import DecodeRequest
 from asr_batch.pipeline.language.vote import Answer
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import Stretch
-from asr_batch.pipeline.thresholds import UNSURE
+from asr_batch.pipeline.thresholds import DOUBTFUL
 from asr_batch.pipeline.track import Track
 from asr_batch.pipeline.windows.boundaries import plain_boundary, quiet_boundary
 
@@ -168,7 +168,7 @@ class SpanRun:
             timestamps=options.timestamps,
             word_timestamps=options.word_timestamps and "word_timestamps" in self._model.capabilities,
             beam_size=options.beam_size,
-            search_below=UNSURE if self._searches() else -math.inf,
+            search_above=DOUBTFUL if self._searches() else math.inf,
         )
 
     def _searches(self) -> bool:

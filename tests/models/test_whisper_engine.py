@@ -16,6 +16,7 @@ from asr_batch.models.whisper import recognizer
 from asr_batch.models.whisper.engine.beam import Beam, _places
 from asr_batch.models.whisper.engine.ranking import most_likely
 from asr_batch.models.whisper.engine.words import split_words, token_starts
+from asr_batch.models.whisper.recognizer import _is_unlikely
 from asr_batch.models.whisper.rules import Decoding
 from asr_batch.pipeline.text.words import words_of
 
@@ -125,8 +126,8 @@ def test_an_unlikely_text_gives_way_to_a_likelier_one_of_a_search() -> None:
     rng = np.random.default_rng(1)
     clips = [clip + rng.normal(0, 0.02, len(clip)).astype(np.float32) for clip in clips]
     greedy = decode([WindowRequest(i, c, DecodeOptions()) for i, c in enumerate(clips)], 4)
-    never = DecodeOptions(search_below=-50.0)
-    always = DecodeOptions(search_below=1.0)
+    never = DecodeOptions(search_above=1.0)
+    always = DecodeOptions(search_above=-1.0)
     same = decode([WindowRequest(i, c, never) for i, c in enumerate(clips)], 4)
     found = decode([WindowRequest(i, c, always) for i, c in enumerate(clips)], 4)
     alone = [decode([WindowRequest(0, c, always)], 1)[0] for c in clips]
@@ -141,9 +142,9 @@ def test_an_unlikely_text_gives_way_to_a_likelier_one_of_a_search() -> None:
 def test_searches_together_find_what_each_finds_alone(provider: str) -> None:
     clips = windows(7, seed=8)
     kinds = [
-        DecodeOptions(search_below=1.0),
-        DecodeOptions(search_below=1.0, timestamps=True),
-        DecodeOptions(search_below=1.0, max_new_tokens=5),
+        DecodeOptions(search_above=-1.0),
+        DecodeOptions(search_above=-1.0, timestamps=True),
+        DecodeOptions(search_above=-1.0, max_new_tokens=5),
     ]
     requests = [WindowRequest(i, clip, kinds[i % 3]) for i, clip in enumerate(clips)]
     alone = [decode([request], 1, provider)[request.key] for request in requests]
@@ -161,8 +162,8 @@ def test_an_unlikely_text_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch
     while len(order) < 40:
         while model.room():  # never all slots at once end
             options = DecodeOptions(max_new_tokens=(2, 5, 3, 7)[submitted % 4])
-            below = -50.0 if submitted else 1.0
-            model.submit(WindowRequest(submitted, clip, replace(options, search_below=below)))
+            above = 1.0 if submitted else -1.0
+            model.submit(WindowRequest(submitted, clip, replace(options, search_above=above)))
             submitted += 1
         order += [result.key for result in model.poll()]
     while model.pending():
@@ -203,13 +204,20 @@ def test_of_two_spellings_of_the_same_speech_the_likelier_is_kept() -> None:
 
 def test_a_text_that_leaves_speech_out_is_not_believed() -> None:
     first = text(-4.0, 0, 1, 2, 3, 3)
-    assert (
-        most_likely(first, [text(-3.5, 0, 1, 2, 2)]) is first
-    )  # likelier, but of three quarters
+    assert most_likely(first, [text(-3.5, 0, 1, 2, 2)]) is first  # likelier, but of three quarters
     assert most_likely(first, [text(-0.1, 0, 1, 2)]) is first  # too short
     looped = Beam(replace(first.decoding, truncated=True), first.listened)
     assert most_likely(looped, [text(-0.1, 0, 1, 2)]) is not looped
     assert most_likely(first, [replace(first)]) is first
+
+
+def test_a_text_with_enough_doubtful_tokens_is_searched() -> None:
+    options = DecodeOptions(search_above=0.1)
+    some = Decoding(options, (1,), 100, tokens=[5] * 10, logprobs=[-0.1] * 8 + [-0.8, -1.0])
+    assert not _is_unlikely(some)  # one of ten
+    assert _is_unlikely(replace(some, logprobs=[-0.1] * 8 + [-1.0, -1.0]))
+    assert not _is_unlikely(replace(some, logprobs=[-1.0] * 10, broken=True))
+    assert not _is_unlikely(replace(some, logprobs=[-1.0] * 10, options=DecodeOptions()))
 
 
 def test_path_enters_each_token_where_its_attention_is() -> None:

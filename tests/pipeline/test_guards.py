@@ -14,7 +14,7 @@ from pipeline_lab import RATE, FakeRecognizer, check_tiling, joined, row
 from asr_batch.models.recognizer import WindowRequest, WindowResult
 from asr_batch.pipeline.guards import compression_ratio, judge, loops, token_cap
 from asr_batch.pipeline.options import PipelineOptions
-from asr_batch.pipeline.thresholds import UNSURE
+from asr_batch.pipeline.thresholds import DOUBTFUL
 
 Speak = Callable[[WindowRequest, WindowResult], WindowResult]
 
@@ -41,16 +41,16 @@ def test_a_good_decoder_is_asked_once_per_window(talk: Path) -> None:
 
 
 def test_unlikely_texts_are_searched_where_the_model_can(talk: Path) -> None:
-    def below(can: frozenset[str], options: PipelineOptions) -> set[float]:
+    def above(can: frozenset[str], options: PipelineOptions) -> set[float]:
         recognizer = FakeRecognizer(can=can)
         row(talk, recognizer, options)
-        return {request.options.search_below for request in recognizer.requests}
+        return {request.options.search_above for request in recognizer.requests}
 
     able = frozenset({"beam"})
-    assert below(able, PipelineOptions()) == {UNSURE}
-    assert below(frozenset(), PipelineOptions()) == {-math.inf}
-    assert below(able, PipelineOptions(beam_size=5)) == {-math.inf}
-    assert below(able, PipelineOptions(plain=True)) == {-math.inf}
+    assert above(able, PipelineOptions()) == {DOUBTFUL}
+    assert above(frozenset(), PipelineOptions()) == {math.inf}
+    assert above(able, PipelineOptions(beam_size=5)) == {math.inf}
+    assert above(able, PipelineOptions(plain=True)) == {math.inf}
 
 
 def first_try(trouble: Callable[[WindowResult], WindowResult]) -> Speak:
