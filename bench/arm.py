@@ -66,7 +66,7 @@ def step(layout: Layout) -> Iterator[bytes]:
     tokens = np.zeros(SLOTS, decoding.TOKEN)
     tokens["id"], tokens["position"], tokens["slot"] = 7, AT - 1, range(SLOTS)
     tokens["stored"] = STORED
-    shape = np.array([D, HEADS, WIDTH, FFN, LAYERS, AT, 2, STORED // 4], np.int64)
+    shape = np.array([D, HEADS, WIDTH, FFN, LAYERS, AT, 2, STORED // 4, 1], np.int64)
     weights = [arrays["decoder.embed_tokens.int8"], *decoding._in_order(layout, arrays, config)]
     caches = [np.ones((SLOTS, HEADS, AT, WIDTH), np.float32)] * 2 * LAYERS
     followed = np.array([(LAYERS - 2, 0), (LAYERS - 1, 3)], np.int64)

@@ -77,7 +77,9 @@ def feed(
     kernel: DecoderKernel, ids: np.ndarray, window: KernelCross, borders: list[int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """States, attended groups and attention of the tokens `ids`, fed in pieces."""
-    caches, work, n = kernel.caches(1, 32), kernel.scratch(32), len(ids)
+    caches, n = kernel.caches(1, 4), len(ids)
+    caches.reserve(n)
+    work = kernel.scratch(caches)
     states = np.zeros((n, kernel.d_model), np.float32)
     attended = np.zeros((n, kernel.groups), np.float32)
     attention = np.zeros((n, len(kernel.followed), window.stored), np.float32)
@@ -120,7 +122,8 @@ def test_a_token_is_the_same_among_others() -> None:
     ]
     alone = [feed(kernel, np.arange(5), window, list(range(5)))[0] for window in windows]
     slots = [0, 1, 2] * (BLOCK // 3)
-    caches, work = kernel.caches(BLOCK, 32), kernel.scratch(32)
+    caches = kernel.caches(BLOCK, 32)
+    work = kernel.scratch(caches)
     states, attended = np.zeros((BLOCK, 128), np.float32), np.zeros((BLOCK, kernel.groups), np.float32)
     for at in range(5):
         tokens = tokens_of([at] * BLOCK, [at] * BLOCK, range(BLOCK), [windows[slot] for slot in slots])

@@ -125,18 +125,20 @@ def decoder_calls(layout: library.KernelSet, heads: int, width: int, ffn: int) -
         windows.append(kernel.project(hidden, bias, stored))
         shape = np.array([d, heads, width, layers], np.int64)
         yield call("cross_run", shape, weights, hidden, bias, stored, Shared(which), Scratch(1 << 22))
-    caches = kernel.caches(3, 16)
-    caches[:] = rng.standard_normal(caches.shape)
-    before = list(caches.copy())
+    caches = kernel.caches(3, 7)
+    caches.reserve(13)
+    for piece in caches.pieces:
+        piece[:] = rng.standard_normal(piece.shape)
+    before = [layer.copy() for piece in caches.pieces for layer in piece]
     given = [*range(7), 9, 11], [*range(7), 5, 12], [0] * 7 + [1, 2], [0] * 7 + [1, 1]
     tokens = tokens_of(*given[:3], [windows[which] for which in given[3]])
     made = [
         np.zeros(shape, np.float32) for shape in ((9, d), (9, kernel.groups), (9, len(kernel.followed), 100))
     ]
     attention = made[2]
-    kernel.run(tokens, caches, *made[:2], kernel.scratch(16), attention)
+    kernel.run(tokens, caches, *made[:2], kernel.scratch(caches), attention)
     tokens["cross"] = given[3]
-    shape = np.array([d, heads, width, ffn, layers, 16, 2, kernel.groups], np.int64)
+    shape = np.array([d, heads, width, ffn, layers, 7, 2, kernel.groups, 2], np.int64)
     weights = [arrays["decoder.embed_tokens.int8"], *decoding._in_order(layout, arrays, config)]
     told = Expected(made[0]), Expected(made[1]), Expected(attention)
     more = kernel.followed, *told, 100, Scratch(1 << 24)

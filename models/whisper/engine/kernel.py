@@ -16,7 +16,7 @@ from asr_batch.models.whisper.kernels.decoder import BLOCK, DecoderKernel, Kerne
 from asr_batch.models.whisper.silence import Silence
 
 Float32 = NDArray[np.float32]
-_STEP = 16  # tokens by which caches grow
+_PIECE = 32  # tokens of a piece of the caches
 
 
 class KernelProjector:
@@ -38,8 +38,9 @@ class KernelBuffers:
     """
 
     def __init__(self, kernel: DecoderKernel, slots: int, capacity: int) -> None:
-        self._kernel, self.slots, self.capacity = kernel, slots, capacity
-        self.past = kernel.caches(slots, capacity)
+        self.slots = slots
+        self.past = kernel.caches(slots, min(_PIECE, capacity))
+        self.past.reserve(capacity)
         self.cross: list[KernelCross | None] = [None] * slots
 
     def put(self, slot: int, cross: KernelCross) -> None:
@@ -57,21 +58,16 @@ class KernelBuffers:
     def fit(self, stored: int) -> None:
         """No-op: the memory of a window does not depend on others."""
 
-    def grow(self, capacity: int) -> None:
-        """Enlarge the caches to `capacity` tokens per slot, keeping their content."""
-        old, self.past = self.past, self._kernel.caches(self.slots, capacity)
-        self.past[..., : self.capacity, :] = old
-        self.capacity = capacity
-
     def move(self, source: int, target: int, length: int) -> None:
         """Copy slot `source` with `length` tokens over slot `target`."""
         self.cross[target] = self.cross[source]
-        self.past[:, target, :, :length] = self.past[:, source, :, :length]
+        self.past.copy([source], [target], length)
 
     def reorder(self, rows: Sequence[int], length: int) -> None:
         """Slot i gets the self-attention cache of slot rows[i] (beams of one window)."""
         moved = [slot for slot, row in enumerate(rows) if slot != row]
-        self.past[:, moved, :, :length] = self.past[:, [rows[slot] for slot in moved], :, :length]
+        if moved:
+            self.past.copy([rows[slot] for slot in moved], moved, length)
 
 
 class KernelStepper:
@@ -127,11 +123,11 @@ class KernelStepper:
         self._kernel.run(tokens[start:end], self.buffers.past, states, attended, work)
 
     def _scratch(self) -> Array:
-        return self._kernel.scratch(self.buffers.capacity)
+        return self._kernel.scratch(self.buffers.past)
 
     def _make_room(self, tokens: int) -> None:
-        if tokens > self.buffers.capacity:
-            self.buffers.grow(-(-tokens // _STEP) * _STEP)
+        if tokens > self.buffers.past.capacity:
+            self.buffers.past.reserve(tokens)
             self._work.clear()
 
 
@@ -142,7 +138,8 @@ def kernel_listener(
     scores = Vocabulary(vocabulary, BLOCK)
 
     def listen(cross: KernelCross, fed: Sequence[int]) -> tuple[Float32, Float32]:
-        caches, work = kernel.caches(1, len(fed)), kernel.scratch(len(fed))
+        caches = kernel.caches(1, len(fed))
+        work = kernel.scratch(caches)
         attended = np.empty((BLOCK, kernel.groups), np.float32)
         weights, logits = [], []
         for start in range(0, len(fed), BLOCK):

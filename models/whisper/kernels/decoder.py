@@ -86,6 +86,36 @@ class KernelCross:
     positions: int
 
 
+class Caches:
+    """Self-attention keys and values, in pieces [2 * layers, slots, heads, tokens, width] of equal size.
+
+    A new piece makes room for more tokens. One array for all would have to be copied to grow.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._shape, self.piece = shape, shape[3]
+        self.pieces: list[Float32] = []
+        self.reserve(1)
+
+    @property
+    def capacity(self) -> int:
+        """Tokens of each slot."""
+        return len(self.pieces) * self.piece
+
+    def reserve(self, tokens: int) -> None:
+        """Make room for this many tokens of each slot."""
+        while self.capacity < tokens:
+            self.pieces.append(scratch(self._shape, np.float32))
+            arrays = [array for piece in self.pieces for array in piece]
+            self.places = (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
+
+    def copy(self, source: Sequence[int], target: Sequence[int], length: int) -> None:
+        """Copy the first `length` tokens of each slot of `source` over the one in `target`, all at once."""
+        for start, piece in zip(range(0, length, self.piece), self.pieces, strict=False):
+            tokens = slice(min(self.piece, length - start))
+            piece[:, target, :, tokens] = piece[:, source, :, tokens]
+
+
 class DecoderKernel:
     """The weights of a decoder; any number of threads may use it, each with its own scratch memory."""
 
@@ -116,18 +146,18 @@ class DecoderKernel:
         self._project(shape, weights, *given, ctypes.c_long(stored), place(memory), place(work))
         return KernelCross(memory, stored, positions)
 
-    def caches(self, slots: int, capacity: int) -> Float32:
-        """Self-attention caches for `slots` windows of `capacity` tokens: keys and values by layer."""
-        return scratch((2 * self.layers, slots, self.heads, capacity, self.width), np.float32)
+    def caches(self, slots: int, capacity: int) -> Caches:
+        """Self-attention caches for `slots` windows of `capacity` tokens, in one piece at first."""
+        return Caches((2 * self.layers, slots, self.heads, capacity, self.width))
 
-    def scratch(self, capacity: int) -> Array:
-        """Scratch memory for :meth:`run` over windows of any length."""
-        return scratch((self._scratch(self._shape(capacity), ctypes.c_long(self.groups * GROUP)),))
+    def scratch(self, caches: Caches) -> Array:
+        """Scratch memory for :meth:`run` with `caches` as long as they are, over windows of any length."""
+        return scratch((self._scratch(self._shape(caches), ctypes.c_long(self.groups * GROUP)),))
 
     def run(
         self,
         tokens: Array,
-        caches: Float32,
+        caches: Caches,
         states: Float32,
         attended: Float32,
         work: Array,
@@ -138,16 +168,15 @@ class DecoderKernel:
         Writes `states` [n, d_model]; `attended` [n, groups], the mean weights of the alignment heads by
         group; `attention` [n, followed, stored], their weights over the one window of all tokens.
         """
-        layers = (ctypes.c_void_p * len(caches))(*(layer.ctypes.data for layer in caches))
-        capacity, stored = caches.shape[3], int(tokens["stored"].max())
-        given = self._shape(capacity), self._weights.places, place(tokens), ctypes.c_long(len(tokens))
+        stored = int(tokens["stored"].max())
+        given = self._shape(caches), self._weights.places, place(tokens), ctypes.c_long(len(tokens))
         told = place(attended), None if attention is None else place(attention)
-        more = layers, place(self.followed), place(states), *told, ctypes.c_long(stored), place(work)
+        more = caches.places, place(self.followed), place(states), *told, ctypes.c_long(stored), place(work)
         self._run(*given, *more)
 
-    def _shape(self, capacity: int) -> ctypes.Array[ctypes.c_long]:
-        sizes = (self.d_model, self.heads, self.width, self._ffn, self.layers, capacity)
-        return _longs(*sizes, len(self.followed), self.groups)
+    def _shape(self, caches: Caches) -> ctypes.Array[ctypes.c_long]:
+        sizes = (self.d_model, self.heads, self.width, self._ffn, self.layers, caches.piece)
+        return _longs(*sizes, len(self.followed), self.groups, len(caches.pieces))
 
 
 def _longs(*numbers: int) -> ctypes.Array[ctypes.c_long]:

@@ -1,7 +1,8 @@
 /* One decoder step: one token for each of several windows, or several consecutive tokens of one window. */
 
+/* The caches of self-attention are in `pieces` of `capacity` tokens each, so that they grow without a copy. */
 typedef struct {
-    long d, heads, width, ffn, layers, capacity, followed, groups;
+    long d, heads, width, ffn, layers, capacity, followed, groups, pieces;
 } DecoderShape;
 
 /* A token at `position` of the window in `slot`; its cross-attention reads `cross` (see cross.h) with
@@ -27,7 +28,7 @@ static uintptr_t lay_out_step(const DecoderShape *s, long stored, uintptr_t base
     to->x = take_floats(&base, BLOCK * s->d);
     to->projected = take_floats(&base, BLOCK * 3 * inner);
     to->summed = take_floats(&base, BLOCK * inner);
-    to->scores = take_floats(&base, up(s->capacity, LANES));
+    to->scores = take_floats(&base, up(s->pieces * s->capacity, LANES));
     to->block = take_block(&base, s->d, s->ffn, most(s->ffn, most(s->d, inner)));
     to->listening = take_listening(&base, stored, s->width);
     return base;
@@ -67,36 +68,53 @@ static float powers(float *scores, long n) {
     return f_sum(sum);
 }
 
-/* Attention of one query over n keys and values [n, width]; scores are exponents of two. */
-static void attend_to_past(const float *query, const float *keys, const float *values, long n, long width,
+/* The caches of one layer: keys of piece i at both[i * stride], values behind them. */
+typedef struct {
+    float *const *both;
+    long stride;
+} Past;
+
+/* Place of position p of a head in its piece of the caches [slots, heads, capacity, width]. */
+static long place_of(const DecoderShape *s, long slot, long head, long p) {
+    return ((slot * s->heads + head) * s->capacity + p % s->capacity) * s->width;
+}
+
+/* Attention of one query over n keys and values; scores are exponents of two. */
+static void attend_to_past(const DecoderShape *s, const float *query, Past past, long slot, long head, long n,
                            float *scores, float *out) {
-    for (long j = 0; j < n; j++) scores[j] = dot_of(query, keys + j * width, width);
+    long from = place_of(s, slot, head, 0), width = s->width;
+    for (long first = 0; first < n; first += s->capacity) {
+        const float *keys = past.both[first / s->capacity * past.stride] + from;
+        for (long j = first; j < least(n, first + s->capacity); j++, keys += width)
+            scores[j] = dot_of(query, keys, width);
+    }
     floats share = f_set(1 / powers(scores, n));
     for (long c = 0; c < width; c += LANES) {
         floats sum = f_set(0);
-        for (long j = 0; j < n; j++) sum = f_fma(f_set(scores[j]), f_load(values + j * width + c), sum);
+        for (long first = 0; first < n; first += s->capacity) {
+            const float *values = past.both[first / s->capacity * past.stride + 1] + from + c;
+            for (long j = first; j < least(n, first + s->capacity); j++, values += width)
+                sum = f_fma(f_set(scores[j]), f_load(values), sum);
+        }
         f_store(out + c, f_mul(sum, share));
     }
 }
 
-/* Write the tokens' keys and values to the caches [slots, heads, capacity, width], then attend to all
-   positions up to each token. */
-static void self_attention(const DecoderShape *s, const Token *tokens, long count, float *keys, float *values,
-                           Step *in) {
+/* Write the tokens' keys and values to the caches, then attend to all positions up to each token. */
+static void self_attention(const DecoderShape *s, const Token *tokens, long count, Past past, Step *in) {
     long width = s->width, inner = s->heads * width;
     for (long t = 0; t < count; t++)
         for (long h = 0; h < s->heads; h++) {
-            long to = ((tokens[t].slot * s->heads + h) * s->capacity + tokens[t].position) * width;
+            long to = place_of(s, tokens[t].slot, h, tokens[t].position);
+            float *const *piece = past.both + tokens[t].position / s->capacity * past.stride;
             const float *from = in->projected + t * 3 * inner + h * width;
-            __builtin_memcpy(keys + to, from + inner, (size_t)width * sizeof(float));
-            __builtin_memcpy(values + to, from + 2 * inner, (size_t)width * sizeof(float));
+            __builtin_memcpy(piece[0] + to, from + inner, (size_t)width * sizeof(float));
+            __builtin_memcpy(piece[1] + to, from + 2 * inner, (size_t)width * sizeof(float));
         }
     for (long t = 0; t < count; t++)
-        for (long h = 0; h < s->heads; h++) {
-            long past = (tokens[t].slot * s->heads + h) * s->capacity * width;
-            attend_to_past(in->projected + t * 3 * inner + h * width, keys + past, values + past,
-                           tokens[t].position + 1, width, in->scores, in->summed + t * inner + h * width);
-        }
+        for (long h = 0; h < s->heads; h++)
+            attend_to_past(s, in->projected + t * 3 * inner + h * width, past, tokens[t].slot, h,
+                           tokens[t].position + 1, in->scores, in->summed + t * inner + h * width);
 }
 
 /* The heads whose attention is reported, as pairs of layer and head, and the outputs. */
@@ -158,7 +176,7 @@ static void cross_attention(const DecoderShape *s, const Token *tokens, long cou
     }
 }
 
-/* `caches`: keys and values of the first layer, and so on. */
+/* `caches`: keys and values of the first layer, and so on, of the first piece, and so on. */
 static void decoder_layer(const DecoderShape *s, const Token *tokens, long count, long layer,
                           const void *const **weights, float *const *caches, Ears to, Step *in) {
     long d = s->d, inner = s->heads * s->width;
@@ -166,7 +184,8 @@ static void decoder_layer(const DecoderShape *s, const Token *tokens, long count
     Linear all = next_linear(weights), out = next_linear(weights);
     normalised(in->x, count, d, before, in->block);
     product(in->block.rows, count, d, 3 * inner, all, in->projected, 3 * inner);
-    self_attention(s, tokens, count, caches[2 * layer], caches[2 * layer + 1], in);
+    Past past = {caches + 2 * layer, 2 * s->layers};
+    self_attention(s, tokens, count, past, in);
     add_linear(in->x, in->summed, count, inner, d, out, in->block);
     Norm between = next_norm(weights);
     Linear query = next_linear(weights), cross_out = next_linear(weights);
