@@ -66,7 +66,12 @@ def _in_order(chosen: KernelSet, arrays: Arrays, layers: int) -> Iterator[Array]
     yield from chosen.parameters(arrays, "encoder.conv2")
     yield arrays["encoder.embed_positions.weight"]
     for name in (f"encoder.layers.{i}.{part}" for i in range(layers) for part in _LAYER):
-        yield from chosen.parameters(arrays, name)
+        if name.endswith("kv_proj"):  # apart, because the values' columns must begin a panel
+            weight, scale = arrays[f"{name}.int8"], arrays[f"{name}.scale"]
+            for part in np.split(np.arange(len(scale)), 2):
+                yield from chosen.linear(weight[:, part], scale[part], None)
+        else:
+            yield from chosen.parameters(arrays, name)
     yield from chosen.parameters(arrays, "encoder.layer_norm")
 
 

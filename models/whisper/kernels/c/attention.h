@@ -22,9 +22,12 @@ static Head take_head(uintptr_t *at, long positions, long width) {
 /* Column means of `x` [n, width]. */
 static void means(const float *x, long n, long stride, long width, float *out) {
     for (long c = 0; c < width; c += LANES) {
-        floats total = f_set(0);
-        for (long i = 0; i < n; i++) total = f_add(total, f_load(x + i * stride + c));
-        f_store(out + c, f_div(total, f_set((float)n)));
+        floats even = f_set(0), odd = even;
+        for (long i = 0; i < n; i += 2) {
+            even = f_add(even, f_load(x + i * stride + c));
+            if (i + 1 < n) odd = f_add(odd, f_load(x + (i + 1) * stride + c));
+        }
+        f_store(out + c, f_div(f_add(even, odd), f_set((float)n)));
     }
 }
 
@@ -37,6 +40,11 @@ static int32_t signed_bytes(const float *x, long width, float inverse, int8_t *o
         i_store_signed(out + c, q);
     }
     return i_sum(sum);
+}
+
+/* Copy the bytes of a column to its panel, `panel` columns wide. */
+INLINE void put_column(const int8_t *bytes, long width, long panel, int8_t *to) {
+    UNROLL for (long c = 0; c < width; c += DEPTH) __builtin_memcpy(to + c * panel, bytes + c, DEPTH);
 }
 
 /* Quantise keys [n, width] after subtracting their mean. */
@@ -53,7 +61,8 @@ static void pack_keys(const float *x, long n, long stride, long width, Head head
         head.key_totals[i] = signed_bytes(key, width, top > 0 ? 127 / top : 0, bytes);
         long start = i / PANEL * PANEL, panel = least(columns - start, PANEL);
         int8_t *to = head.keys + start * width + (i - start) * DEPTH;
-        for (long c = 0; c < width; c += DEPTH) __builtin_memcpy(to + c * panel, bytes + c, DEPTH);
+        if (panel == PANEL) put_column(bytes, width, PANEL, to); /* a constant is faster */
+        else put_column(bytes, width, panel, to);
     }
 }
 
@@ -81,9 +90,10 @@ static void pack_values(const float *x, long n, long stride, long width, Head he
         ints total = i_set(0);
         for (long i = 0; i < up(n, LANES); i += 4) {
             int32_t four[LANES];
-            i_store(four, four_values(x + c, i, n, stride, inverse, &total));
             int8_t *at = to + i / DEPTH * DEPTH * panel + i % DEPTH;
-            for (long lane = 0; lane < LANES; lane++) __builtin_memcpy(at + lane * DEPTH, four + lane, 4);
+            i_store(DEPTH == 4 ? (int32_t *)at : four, four_values(x + c, i, n, stride, inverse, &total));
+            for (long lane = 0; lane < LANES && DEPTH > 4; lane++)
+                __builtin_memcpy(at + lane * DEPTH, four + lane, 4);
         }
         i_store(head.value_totals + c, total);
     }
@@ -93,29 +103,30 @@ static void pack_values(const float *x, long n, long stride, long width, Head he
    exponents of two. */
 static void pack_query(const float *x, long width, Rows to, long r) {
     float top = magnitude(x, width);
-    floats inverse = f_set(top > 0 ? 127 / top : 0);
-    for (long c = 0; c < width; c += LANES) {
-        ints q = f_round(f_mul(f_load(x + c), inverse));
-        i_store_bytes(to.bytes + r * width + c, i_add(q, i_set(128)));
-    }
+    store_levels(x, width, level_of, f_set(top > 0 ? 127 / top : 0), 128, to.bytes + r * width);
     to.step[r] = top / 127 * LOG2_E;
-    to.zero[r] = 0;
 }
 
-/* Powers of two of the scores [n] as bytes relative to the largest, in row r of `to`; their step normalises
-   the sum to one. */
+/* The largest of n scores: four maxima at a time, so that none waits for another. */
+static float largest_of(const float *scores, long n) {
+    floats top[4];
+    long i = 0;
+    UNROLL for (int j = 0; j < 4; j++) top[j] = f_load(scores);
+    for (; i + 4 * LANES <= n; i += 4 * LANES)
+        UNROLL for (int j = 0; j < 4; j++) top[j] = f_max(top[j], f_load(scores + i + j * LANES));
+    for (; i < n; i += LANES) top[0] = f_max(top[0], f_load(scores + i));
+    return f_largest(f_max(f_max(top[0], top[1]), f_max(top[2], top[3])));
+}
+
+INLINE ints power_level(floats x, floats zero) { return f_round(exp2_of(f_sub(x, zero))); }
+
+/* Powers of two of the scores [n] as bytes relative to the largest, which becomes 255, in row r of `to`; their
+   step normalises the sum to one. */
 static void softmax(const float *scores, long n, Rows to, long r) {
-    floats top = f_load(scores), levels = f_set(255);
-    for (long i = LANES; i < n; i += LANES) top = f_max(top, f_load(scores + i));
-    floats largest = f_set(f_largest(top));
-    ints sum = i_set(0);
-    for (long i = 0; i < n; i += LANES) {
-        ints q = f_round(f_mul(exp2_of(f_sub(f_load(scores + i), largest)), levels));
-        sum = i_add(sum, q);
-        i_store_bytes(to.bytes + r * n + i, q);
-    }
+    const float log2_255 = 7.99435344f;
+    floats zero = f_set(largest_of(scores, n) - log2_255);
+    ints sum = store_levels(scores, n, power_level, zero, 0, to.bytes + r * n);
     to.step[r] = 1.0f / (float)i_sum(sum);
-    to.zero[r] = 0;
 }
 
 /* Scratch memory of `attend`. */
@@ -131,6 +142,7 @@ static Listening take_listening(uintptr_t *at, long positions, long width) {
                       take_floats(at, TILE * columns), take_floats(at, width),
                       take_ints(at, columns / DEPTH + LANES)};
     made.queries.middle = 128;
+    made.queries.zero = made.weights.zero = 0; /* byte 128 of a query and byte 0 of a weight are zero */
     return made;
 }
 

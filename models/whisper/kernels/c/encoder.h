@@ -5,11 +5,19 @@ typedef struct {
 } Shape;
 
 typedef struct {
-    float *sound, *stem, *x, *qkv, *attended, *bias;
+    float *sound, *stem, *x, *queries, *keys, *values, *attended, *bias;
+    Rows rows; /* [positions, d] */
     Block block;
     Head head;
     Listening listening;
 } Buffers;
+
+/* Number of heads whose columns fill whole panels; their queries, keys and values are projected together. */
+static long heads_together(const Shape *s) {
+    long heads = 1;
+    while (heads * (s->d / s->heads) % PANEL) heads++;
+    return least(heads, s->heads);
+}
 
 /* Allocate buffers from `base` on; returns their end. The buffers of the stem share memory with those of
    the layers. */
@@ -19,7 +27,10 @@ static uintptr_t lay_out(const Shape *s, uintptr_t base, Buffers *to) {
     uintptr_t behind = base;
     to->sound = take_floats(&behind, (2 * n + 2) * s->mels);
     to->stem = take_floats(&behind, (2 * n + 1) * s->d);
-    to->qkv = take_floats(&base, n * 3 * s->d);
+    to->rows = take_rows(&base, n, s->d);
+    to->queries = take_floats(&base, n * heads_together(s) * width);
+    to->keys = take_floats(&base, n * heads_together(s) * width);
+    to->values = take_floats(&base, n * heads_together(s) * width);
     to->attended = take_floats(&base, n * s->d);
     if (base < behind) base = behind;
     to->block = take_block(&base, s->d, s->ffn, widest);
@@ -61,29 +72,39 @@ static void stem(const Shape *s, const void *const **weights, const float *log_m
     add(b->x, places, s->positions * d);
 }
 
-static void attend_to_all(const Shape *s, long h, Buffers *b) {
+/* Attention of head h, whose queries, keys and values are at column `at` of [positions, columns]. */
+static void attend_to_all(const Shape *s, long h, long at, long columns, Buffers *b) {
     long n = s->positions, d = s->d, width = d / s->heads;
-    const float *queries = b->qkv + h * width;
-    pack_keys(queries + d, n, 3 * d, width, b->head);
-    pack_values(queries + 2 * d, n, 3 * d, width, b->head);
+    pack_keys(b->keys + at, n, columns, width, b->head);
+    pack_values(b->values + at, n, columns, width, b->head);
     for (long i = 0; i < n; i += TILE)
-        attend(queries + i * 3 * d, least(TILE, n - i), 3 * d, n, width, b->head, b->bias, b->listening,
-               b->attended + i * d + h * width, d);
+        attend(b->queries + i * columns + at, least(TILE, n - i), columns, n, width, b->head, b->bias,
+               b->listening, b->attended + i * d + h * width, d);
+}
+
+/* Attention to the normalised rows. A few heads at a time: what they need stays in the L2 cache. */
+static void attention_layer(const Shape *s, Linear query, Linear key, Linear value, Buffers *b) {
+    long n = s->positions, d = s->d, width = d / s->heads, together = heads_together(s);
+    for (long h = 0; h < s->heads; h += together) {
+        long some = least(together, s->heads - h), columns = some * width;
+        product(b->rows, n, d, columns, columns_from(query, h * width, d), b->queries, columns);
+        product(b->rows, n, d, columns, columns_from(key, h * width, d), b->keys, columns);
+        product(b->rows, n, d, columns, columns_from(value, h * width, d), b->values, columns);
+        for (long i = 0; i < some; i++) attend_to_all(s, h + i, i * width, columns, b);
+    }
 }
 
 static void encoder_layer(const Shape *s, const void *const **weights, Buffers *b) {
     long d = s->d, n = s->positions;
     Norm before = next_norm(weights);
-    Linear query = next_linear(weights), key_value = next_linear(weights), out = next_linear(weights);
+    Linear query = next_linear(weights), key = next_linear(weights), value = next_linear(weights);
+    Linear out = next_linear(weights);
     Norm between = next_norm(weights);
     Linear wider = next_linear(weights), narrower = next_linear(weights);
-    for (long t = 0; t < n; t += BLOCK) {
-        long some = least(BLOCK, n - t);
-        normalised(b->x + t * d, some, d, before, b->block);
-        product(b->block.rows, some, d, d, query, b->qkv + t * 3 * d, 3 * d);
-        product(b->block.rows, some, d, 2 * d, key_value, b->qkv + t * 3 * d + d, 3 * d);
-    }
-    for (long h = 0; h < s->heads; h++) attend_to_all(s, h, b);
+    Block all = b->block;
+    all.rows = b->rows;
+    normalised(b->x, n, d, before, all);
+    attention_layer(s, query, key, value, b);
     for (long t = 0; t < n; t += BLOCK) {
         long some = least(BLOCK, n - t);
         add_linear(b->x + t * d, b->attended + t * d, some, d, d, out, b->block);

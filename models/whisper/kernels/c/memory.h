@@ -17,7 +17,7 @@ static float *take_floats(uintptr_t *at, long n) { return take(at, n * (long)siz
 
 static int32_t *take_ints(uintptr_t *at, long n) { return take(at, n * (long)sizeof(int32_t)); }
 
-/* Quantised rows. A byte b of row r represents (b - middle) * step[r] + zero[r]. */
+/* Quantised rows. A byte b of row r represents (b - middle) * step[r] + zero[r]; without `zero` it is zero. */
 typedef struct {
     uint8_t *bytes;
     float *step, *zero;

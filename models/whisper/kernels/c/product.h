@@ -37,79 +37,70 @@ INLINE long groups_set(ints bytes, int32_t first, int32_t *which) {
 #endif
 }
 
-/* `height` rows of k bytes, at most TILE, times a panel of `vectors` * LANES columns; bytes outside of `some`
-   are 0. */
-INLINE void tile(const int height, const int vectors, Rows a, long k, Groups some, Linear with, float *out,
-                 long ldo) {
+/* `height` rows of k bytes from row r on, at most TILE, times `vectors` * LANES columns from column c on, the
+   start of a panel; bytes outside of `some` are 0. */
+INLINE void tile(const int height, const int vectors, const Rows *a, long r, long k, Groups some,
+                 const Linear *with, long c, float *out, long ldo) {
     ints start[VECTORS], sum[TILE][VECTORS];
-    const ints bytes_are_off_by = i_set((SIGNED ? 128 : 0) - a.middle);
+    const ints bytes_are_off_by = i_set((SIGNED ? 128 : 0) - a->middle);
     UNROLL for (int j = 0; j < vectors; j++)
-        start[j] = i_mul(i_load(with.totals + LANES * j), bytes_are_off_by);
-    dots(height, vectors, a.bytes, k, with.panels, some.which, some.count, start, sum);
+        start[j] = i_mul(i_load(with->totals + c + LANES * j), bytes_are_off_by);
+    dots(height, vectors, a->bytes + r * k, k, with->panels + c * k, some.which, some.count, start,
+         sum);
     UNROLL for (int j = 0; j < vectors; j++) {
-        floats scale = f_load(with.scale + LANES * j), bias = f_load(with.bias + LANES * j);
-        floats sums = f_mul(i_floats(i_load(with.totals + LANES * j)), scale);
-        UNROLL for (int r = 0; r < height; r++) {
-            floats rest = f_fma(f_set(a.zero[r]), sums, bias);
-            floats y = f_mul(i_floats(sum[r][j]), f_set(a.step[r]));
-            f_store(out + r * ldo + LANES * j, f_fma(y, scale, rest));
+        floats scale = f_load(with->scale + c + LANES * j), bias = f_load(with->bias + c + LANES * j);
+        floats sums = f_mul(i_floats(i_load(with->totals + c + LANES * j)), scale);
+        UNROLL for (int i = 0; i < height; i++) {
+            floats rest = a->zero ? f_fma(f_set(a->zero[r + i]), sums, bias) : bias;
+            floats y = f_mul(i_floats(sum[i][j]), f_set(a->step[r + i]));
+            f_store(out + i * ldo + LANES * j, f_fma(y, scale, rest));
         }
     }
 }
 
-/* `height` rows times a panel of up to PANEL columns. */
-INLINE void strip_of(const int height, long columns, Rows a, long k, Groups some, Linear with, float *out,
-                     long ldo) {
-    if (columns >= PANEL) return tile(height, VECTORS, a, k, some, with, out, ldo);
-    if (columns == 3 * LANES) return tile(height, VECTORS > 3 ? 3 : 1, a, k, some, with, out, ldo);
-    if (columns == 2 * LANES) return tile(height, VECTORS > 2 ? 2 : 1, a, k, some, with, out, ldo);
-    tile(height, 1, a, k, some, with, out, ldo);
+/* `height` rows from row r on times a panel of up to PANEL columns. */
+INLINE void strip(const int height, long columns, const Rows *a, long r, long k, Groups some, const Linear *with,
+                  long c, float *out, long ldo) {
+    if (columns >= PANEL) return tile(height, VECTORS, a, r, k, some, with, c, out, ldo);
+    if (columns == 3 * LANES) return tile(height, VECTORS > 3 ? 3 : 1, a, r, k, some, with, c, out, ldo);
+    if (columns == 2 * LANES) return tile(height, VECTORS > 2 ? 2 : 1, a, r, k, some, with, c, out, ldo);
+    tile(height, 1, a, r, k, some, with, c, out, ldo);
 }
 
-INLINE void strip(const int height, long columns, Rows a, long k, Linear with, float *out, long ldo) {
-    Groups all = {0, k / DEPTH};
-    strip_of(height, columns, a, k, all, with, out, ldo);
-}
+/* Not inlined: with little else around the inner loop, GCC finds registers for all of its sums. */
+#define STRIP(name, height)                                                                                    \
+    static __attribute__((noinline)) void name(const Rows *a, long r, long k, long columns, const Linear *with, \
+                                               long c, float *out, long ldo) {                                 \
+        const Groups all = {0, k / DEPTH};                                                                     \
+        strip(height, columns, a, r, k, all, with, c, out, ldo);                                               \
+    }
+STRIP(strip_of_six, 6)
+STRIP(strip_of_four, 4)
+STRIP(strip_of_three, 3)
+STRIP(strip_of_two, 2)
+STRIP(strip_of_one, 1)
 
-static void strip_of_six(long columns, Rows a, long k, Linear with, float *out, long ldo) {
-    strip(6, columns, a, k, with, out, ldo);
-}
-static void strip_of_four(long columns, Rows a, long k, Linear with, float *out, long ldo) {
-    strip(4, columns, a, k, with, out, ldo);
-}
-static void strip_of_three(long columns, Rows a, long k, Linear with, float *out, long ldo) {
-    strip(3, columns, a, k, with, out, ldo);
-}
-static void strip_of_two(long columns, Rows a, long k, Linear with, float *out, long ldo) {
-    strip(2, columns, a, k, with, out, ldo);
-}
-static void strip_of_one(long columns, Rows a, long k, Linear with, float *out, long ldo) {
-    strip(1, columns, a, k, with, out, ldo);
-}
+/* Rows to multiply together if `left` are left; five are three and two. */
+static long rows_of(long left) { return left >= TILE ? TILE : left == 5 ? 3 : left; }
 
 /* `rows` rows of k bytes times `with` [k, n] into out [rows, ldo]; k and n are multiples of LANES. A panel
    stays in the cache while all rows are multiplied with it. */
 static void product(Rows a, long rows, long k, long n, Linear with, float *out, long ldo) {
-    for (long c = 0; c < n; c += PANEL) {
-        Linear part = columns_from(with, c, k);
-        for (long r = 0; r < rows;) {
-            Rows some = {a.bytes + r * k, a.step + r, a.zero + r, a.middle};
-            float *to = out + r * ldo + c;
-            long left = rows - r;
-            if (left >= 6) strip_of_six(n - c, some, k, part, to, ldo);
-            else if (left >= 4) strip_of_four(n - c, some, k, part, to, ldo);
-            else if (left == 3) strip_of_three(n - c, some, k, part, to, ldo);
-            else if (left == 2) strip_of_two(n - c, some, k, part, to, ldo);
-            else strip_of_one(n - c, some, k, part, to, ldo);
-            r += left >= 6 ? 6 : left >= 4 ? 4 : left;
+    for (long c = 0; c < n; c += PANEL)
+        for (long r = 0, some; r < rows; r += some) {
+            some = rows_of(rows - r);
+            (some == 6   ? strip_of_six
+             : some == 4 ? strip_of_four
+             : some == 3 ? strip_of_three
+             : some == 2 ? strip_of_two
+                         : strip_of_one)(&a, r, k, n - c, &with, c, out + r * ldo + c, ldo);
         }
-    }
 }
 
 #define SPARSE_STRIP(name, height)                                                                             \
-    static void name(Rows a, long k, Groups some, long n, Linear with, float *out, long ldo) {                 \
-        for (long c = 0; c < n; c += PANEL)                                                                    \
-            strip_of(height, n - c, a, k, some, columns_from(with, c, k), out + c, ldo);                       \
+    static __attribute__((noinline)) void name(const Rows *a, long r, long k, Groups some, long n,             \
+                                               const Linear *with, float *out, long ldo) {                     \
+        for (long c = 0; c < n; c += PANEL) strip(height, n - c, a, r, k, some, with, c, out + c, ldo);        \
     }
 SPARSE_STRIP(sparse_six, 6)
 SPARSE_STRIP(sparse_four, 4)
@@ -120,13 +111,11 @@ SPARSE_STRIP(sparse_one, 1)
 /* Like product, for rows whose bytes outside of `some` are all 0. */
 static void sparse_product(Rows a, long rows, long k, Groups some, long n, Linear with, float *out, long ldo) {
     for (long r = 0, more; r < rows; r += more) {
-        long left = rows - r;
-        more = left >= 6 ? 6 : left >= 4 ? 4 : left;
-        Rows part = {a.bytes + r * k, a.step + r, a.zero + r, a.middle};
+        more = rows_of(rows - r);
         (more == 6   ? sparse_six
          : more == 4 ? sparse_four
          : more == 3 ? sparse_three
          : more == 2 ? sparse_two
-                     : sparse_one)(part, k, some, n, with, out + r * ldo, ldo);
+                     : sparse_one)(&a, r, k, some, n, &with, out + r * ldo, ldo);
     }
 }

@@ -42,7 +42,6 @@ INLINE floats f_fma(floats x, floats y, floats more) {
 INLINE floats f_fnma(floats x, floats y, floats more) {
     return (floats){_mm256_fnmadd_ps(x.a, y.a, more.a), _mm256_fnmadd_ps(x.b, y.b, more.b)};
 }
-INLINE floats f_whole(floats x) { return (floats){_mm256_round_ps(x.a, 0), _mm256_round_ps(x.b, 0)}; }
 INLINE ints f_round(floats x) { return (ints){_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)}; }
 
 #define FOLD(eight, op)                                                                                        \
@@ -75,10 +74,9 @@ INLINE int32_t i_sum(ints x) {
     return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0xb1)));
 }
 INLINE floats i_floats(ints x) { return (floats){_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
-INLINE floats f_power(floats y, floats whole) {
-    ints bits = i_left(i_add(f_round(whole), i_set(127)), 23);
-    floats x = {_mm256_castsi256_ps(bits.a), _mm256_castsi256_ps(bits.b)};
-    return BOTH(floats, _mm256_mul_ps);
+INLINE floats f_power(floats x, ints n) {
+    ints bits = i_add((ints){_mm256_castps_si256(x.a), _mm256_castps_si256(x.b)}, i_left(n, 23));
+    return (floats){_mm256_castsi256_ps(bits.a), _mm256_castsi256_ps(bits.b)};
 }
 
 /* Sixteen elements as 16 bits each, in order. */
@@ -88,6 +86,14 @@ INLINE void i_store_bytes(uint8_t *to, ints x) {
     __m256i words = i_words(x);
     __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
     _mm_storeu_si128((__m128i *)to, SIGNED ? _mm_xor_si128(bytes, _mm_set1_epi8(-128)) : bytes);
+}
+INLINE void i_store_four(uint8_t *to, const ints *x) {
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    for (int i = 0; i < 4; i += 2, to += 32) {
+        __m256i low = _mm256_packs_epi32(x[i].a, x[i].b), high = _mm256_packs_epi32(x[i + 1].a, x[i + 1].b);
+        __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), order);
+        _mm256_storeu_si256((__m256i *)to, SIGNED ? _mm256_xor_si256(bytes, _mm256_set1_epi8(-128)) : bytes);
+    }
 }
 INLINE void i_store_signed(int8_t *to, ints x) {
     __m256i words = i_words(x);

@@ -22,8 +22,6 @@ INLINE floats f_min(floats x, floats y) { return _mm512_min_ps(x, y); }
 INLINE floats f_abs(floats x) { return _mm512_abs_ps(x); }
 INLINE floats f_fma(floats x, floats y, floats more) { return _mm512_fmadd_ps(x, y, more); }
 INLINE floats f_fnma(floats x, floats y, floats more) { return _mm512_fnmadd_ps(x, y, more); }
-INLINE floats f_whole(floats x) { return _mm512_roundscale_ps(x, 0); }
-INLINE floats f_power(floats x, floats whole) { return _mm512_scalef_ps(x, whole); }
 INLINE ints f_round(floats x) { return _mm512_cvtps_epi32(x); }
 
 INLINE float f_sum(floats x) {
@@ -45,9 +43,17 @@ INLINE ints i_and(ints x, ints y) { return _mm512_and_si512(x, y); }
 INLINE ints i_left(ints x, int by) { return _mm512_slli_epi32(x, by); }
 INLINE int32_t i_sum(ints x) { return _mm512_reduce_add_epi32(x); }
 INLINE floats i_floats(ints x) { return _mm512_cvtepi32_ps(x); }
+INLINE floats f_power(floats x, ints n) {
+    return _mm512_castsi512_ps(i_add(_mm512_castps_si512(x), i_left(n, 23)));
+}
 
 INLINE void i_store_bytes(uint8_t *to, ints x) {
     _mm_storeu_si128((__m128i *)to, _mm512_cvtusepi32_epi8(_mm512_max_epi32(x, _mm512_setzero_si512())));
+}
+INLINE void i_store_four(uint8_t *to, const ints *x) {
+    ints low = _mm512_packs_epi32(x[0], x[1]), high = _mm512_packs_epi32(x[2], x[3]);
+    const ints order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm512_storeu_si512(to, _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high)));
 }
 INLINE void i_store_signed(int8_t *to, ints x) {
     _mm_storeu_si128((__m128i *)to, _mm512_cvtsepi32_epi8(x));
@@ -64,6 +70,9 @@ INLINE long i_store_places(int32_t *to, ints bytes, int32_t first) {
     return __builtin_popcount(set);
 }
 
+/* Without it, GCC keeps sums in memory. */
+#define IN_REGISTER(sum) __asm__("" : "+v"(sum))
+
 INLINE void dots(const int height, const int vectors, const uint8_t *rows, long stride, const int8_t *panel,
                  const int32_t *which, long groups, const ints *start, ints sum[][VECTORS]) {
     UNROLL for (int r = 0; r < height; r++)
@@ -76,12 +85,18 @@ INLINE void dots(const int height, const int vectors, const uint8_t *rows, long 
         const int8_t *at = panel + 64 * vectors * k;
         UNROLL for (int j = 0; j < vectors; j++) {
             weights[j] = _mm512_loadu_si512(at + 64 * j);
-            if (!which) __builtin_prefetch(at + whole + 64 * j, 0, 2); /* the next panel */
+            if (which || (j > 0 && height > 2)) continue;
+            __builtin_prefetch(at + whole + 64 * j, 0, 2); /* the next panel; lines beside this one follow it */
         }
         UNROLL for (int r = 0; r < height; r++) {
             ints row = _mm512_set1_epi32(four_bytes(rows + r * stride + 4 * k));
-            UNROLL for (int j = 0; j < vectors; j++)
+            UNROLL for (int j = 0; j < vectors; j++) {
                 sum[r][j] = _mm512_dpbusd_epi32(sum[r][j], row, weights[j]);
+                IN_REGISTER(sum[r][j]);
+            }
         }
     }
+    UNROLL for (int r = 0; r < height; r++)
+        UNROLL for (int j = 0; j < vectors; j++)
+            IN_REGISTER(sum[r][j]);
 }

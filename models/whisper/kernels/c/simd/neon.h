@@ -39,7 +39,6 @@ INLINE floats f_min(floats x, floats y) { return FOUR(floats, TWO, smaller, x, y
 INLINE floats f_abs(floats x) { return FOUR(floats, ONE, vabsq_f32, x); }
 INLINE floats f_fma(floats x, floats y, floats more) { return FOUR(floats, THREE, vfmaq_f32, more, x, y); }
 INLINE floats f_fnma(floats x, floats y, floats more) { return FOUR(floats, THREE, vfmsq_f32, more, x, y); }
-INLINE floats f_whole(floats x) { return FOUR(floats, ONE, vrndnq_f32, x); }
 INLINE ints f_round(floats x) { return FOUR(ints, ONE, vcvtnq_s32_f32, x); }
 
 INLINE float f_sum(floats x) {
@@ -69,9 +68,9 @@ INLINE int32_t i_sum(ints x) {
     return vaddvq_s32(vaddq_s32(vaddq_s32(x.val[0], x.val[1]), vaddq_s32(x.val[2], x.val[3])));
 }
 INLINE floats i_floats(ints x) { return FOUR(floats, ONE, vcvtq_f32_s32, x); }
-INLINE floats f_power(floats x, floats whole) {
-    ints bits = i_left(i_add(f_round(whole), i_set(127)), 23);
-    return f_mul(x, FOUR(floats, ONE, vreinterpretq_f32_s32, bits));
+INLINE floats f_power(floats x, ints n) {
+    ints bits = i_add(FOUR(ints, ONE, vreinterpretq_s32_f32, x), i_left(n, 23));
+    return FOUR(floats, ONE, vreinterpretq_f32_s32, bits);
 }
 
 /* Eight elements as 16 bits each, the first or the second half. */
@@ -81,6 +80,9 @@ INLINE int16x8_t i_words(ints x, int half) {
 INLINE void i_store_bytes(uint8_t *to, ints x) {
     uint8x16_t bytes = vcombine_u8(vqmovun_s16(i_words(x, 0)), vqmovun_s16(i_words(x, 1)));
     vst1q_u8(to, SIGNED ? veorq_u8(bytes, vdupq_n_u8(128)) : bytes);
+}
+INLINE void i_store_four(uint8_t *to, const ints *x) {
+    for (int i = 0; i < 4; i++) i_store_bytes(to + LANES * i, x[i]);
 }
 INLINE void i_store_signed(int8_t *to, ints x) {
     vst1q_s8(to, vcombine_s8(vqmovn_s16(i_words(x, 0)), vqmovn_s16(i_words(x, 1))));

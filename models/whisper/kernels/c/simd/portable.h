@@ -2,8 +2,8 @@
    layer. Vectors have sixteen elements in every layer, and every operation is that of IEEE 754, rounded once;
    so all layers give bit-identical results.
 
-   f_max(x, y) is x > y ? x : y, f_min alike. f_fma(x, y, z) is z + x * y, f_fnma z - x * y. f_round and f_whole
-   round to the nearest, halves to even; f_power(x, n) is x * 2^n for whole n from -126 to 127. f_sum adds the
+   f_max(x, y) is x > y ? x : y, f_min alike. f_fma(x, y, z) is z + x * y, f_fnma z - x * y. f_round rounds to
+   the nearest, halves to even; f_power(x, n) is x * 2^n, both normal. f_sum adds the
    upper half to the lower until one element is left. i_store_bytes stores 0..255, saturated, minus 128 if
    products use signed bytes (SIGNED); i_store_signed stores -128..127. A panel is VECTORS * 16 columns wide and
    stores DEPTH bytes of a column in adjacent positions. */
@@ -36,7 +36,6 @@ INLINE floats f_fma(floats x, floats y, floats more) { EACH(floats, __builtin_fm
 INLINE floats f_fnma(floats x, floats y, floats more) {
     EACH(floats, __builtin_fmaf(-x.v[i], y.v[i], more.v[i]));
 }
-INLINE floats f_whole(floats x) { EACH(floats, (float)__builtin_lrintf(x.v[i])); }
 INLINE ints f_round(floats x) { EACH(ints, (int32_t)__builtin_lrintf(x.v[i])); }
 
 INLINE float f_sum(floats x) {
@@ -69,16 +68,20 @@ INLINE int32_t i_sum(ints x) {
     return found;
 }
 INLINE floats i_floats(ints x) { EACH(floats, (float)x.v[i]); }
-INLINE floats f_power(floats x, floats whole) {
-    ints bits = i_left(i_add(f_round(whole), i_set(127)), 23);
-    floats power;
-    __builtin_memcpy(&power, &bits, sizeof bits);
-    return f_mul(x, power);
+INLINE floats f_power(floats x, ints n) {
+    ints bits;
+    __builtin_memcpy(&bits, &x, sizeof x);
+    bits = i_add(bits, i_left(n, 23));
+    __builtin_memcpy(&x, &bits, sizeof x);
+    return x;
 }
 
 INLINE int32_t within(int32_t x, int32_t low, int32_t high) { return x < low ? low : x > high ? high : x; }
 INLINE void i_store_bytes(uint8_t *to, ints x) {
     for (int i = 0; i < LANES; i++) to[i] = (uint8_t)within(x.v[i], 0, 255);
+}
+INLINE void i_store_four(uint8_t *to, const ints *x) {
+    for (int i = 0; i < 4; i++) i_store_bytes(to + LANES * i, x[i]);
 }
 INLINE void i_store_signed(int8_t *to, ints x) {
     for (int i = 0; i < LANES; i++) to[i] = (int8_t)within(x.v[i], -128, 127);
