@@ -35,7 +35,7 @@ LANES = 16
 WIDEST = 64
 """Maximum columns of a head."""
 
-_VERSION = 5  # of the interface of c/
+_VERSION = 6  # of the interface of c/
 _LINE = 64  # bytes of a cache line
 _HERE = Path(__file__).parent
 
