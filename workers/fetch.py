@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 from asr_batch.manifests.download import DownloadError, Limits, Request, download, part_of, safe
 from asr_batch.manifests.errors import ItemError, RetryableError
-from asr_batch.manifests.location import is_remote
 from asr_batch.manifests.records import Unit
 
 ATTEMPTS = 3
@@ -39,13 +38,9 @@ class Fetcher:
         self._stop = threading.Event()
         self._count = 0
 
-    def source(self, unit: Unit) -> Path | bytes | Future[Path]:
-        """The unit's audio: its payload, its local path, or a future path (ItemError, RetryableError)."""
-        if unit.payload is not None:
-            return unit.payload
+    def source(self, unit: Unit) -> Future[Path]:
+        """The path of the unit's remote audio; the future may raise ItemError and RetryableError."""
         location = unit.item.location
-        if not is_remote(location):
-            return Path(location)
         if location not in self._files or _gone_wrong(self._files[location][0]):
             self._files[location] = (self._start(unit), set())
         future, users = self._files[location]

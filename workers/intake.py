@@ -6,10 +6,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asr_batch.manifests.errors import ItemError, RetryableError
+from asr_batch.manifests.location import is_remote
 from asr_batch.manifests.records import Unit
-from asr_batch.workers.fetch import Fetcher
+
+if TYPE_CHECKING:
+    from asr_batch.workers.fetch import Fetcher
 
 Key = tuple[str, int]
 Audio = Path | bytes | ItemError | RetryableError
@@ -20,7 +24,7 @@ class Intake:
     """Units in order of arrival, with their audio once it is available."""
 
     def __init__(self) -> None:
-        self._fetcher = Fetcher()
+        self._fetcher: Fetcher | None = None
         self._waiting: deque[Unit] = deque()
         self._fetching: dict[Key, tuple[Unit, Future[Path]]] = {}
 
@@ -47,11 +51,22 @@ class Intake:
             yield unit, _outcome(audio)
         while self._waiting and room() > 0:
             unit = self._waiting.popleft()
-            source = self._fetcher.source(unit)
+            source = self._source(unit)
             if isinstance(source, Future):
                 self._fetching[unit.key] = unit, source
             else:
                 yield unit, source
+
+    def _source(self, unit: Unit) -> Path | bytes | Future[Path]:
+        if unit.payload is not None:
+            return unit.payload
+        if not is_remote(unit.item.location):
+            return Path(unit.item.location)
+        if self._fetcher is None:
+            from asr_batch.workers.fetch import Fetcher  # the HTTP client is slow to import
+
+            self._fetcher = Fetcher()
+        return self._fetcher.source(unit)
 
     def wait(self, seconds: float) -> None:
         """Wait until audio has been fetched, for at most this long."""
@@ -59,11 +74,13 @@ class Intake:
 
     def release(self, unit: Unit) -> None:
         """Release what was fetched for the unit."""
-        self._fetcher.release(unit)
+        if self._fetcher is not None:
+            self._fetcher.release(unit)
 
     def close(self) -> None:
         """End downloads and remove temporary files."""
-        self._fetcher.close()
+        if self._fetcher is not None:
+            self._fetcher.close()
 
 
 def _outcome(audio: Future[Path]) -> Audio:

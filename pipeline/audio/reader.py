@@ -9,7 +9,7 @@ import soxr
 
 from asr_batch.manifests.errors import ItemError
 from asr_batch.models.recognizer import SAMPLE_RATE, Samples
-from asr_batch.pipeline.audio.decoders import ffmpeg, libsndfile
+from asr_batch.pipeline.audio.decoders.chain import unreadable
 from asr_batch.pipeline.audio.decoders.decoder import AudioInfo, Block, cut_short
 from asr_batch.pipeline.audio.decoders.opening import open_decoder
 from asr_batch.pipeline.audio.mixing import Mixer
@@ -140,7 +140,7 @@ class AudioStream:
     def _decoded(self, begin: float) -> Iterator[Block]:
         try:
             yield from self._decoder.blocks(begin)
-        except (*libsndfile.Trouble, *ffmpeg.Trouble, IndexError) as error:
+        except unreadable(IndexError) as error:
             raise ItemError("unreadable", f"{shown(self._source)} cannot be decoded: {error}") from error
 
     def close(self) -> None:

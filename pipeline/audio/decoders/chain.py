@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from asr_batch.manifests.errors import ItemError
-from asr_batch.pipeline.audio.decoders import ffmpeg, libsndfile
+from asr_batch.pipeline.audio.decoders import libsndfile
 from asr_batch.pipeline.audio.decoders.decoder import AudioInfo, Block, Damage, Decoder
 
 Opener = Callable[[], Decoder]
+
+
+def unreadable(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """What decoders raise for a file that they cannot read, and `others`.
+
+    Does not import PyAV, which raises nothing before.
+    """
+    loaded: Any = getattr(sys.modules.get("av.error"), "FFmpegError", None)
+    own = (loaded,) if loaded else ()
+    return (*libsndfile.Trouble, ValueError, *own, *others)
+
+
+def lacks_decoder(error: Exception) -> bool:
+    """Whether FFmpeg has no decoder for the codec."""
+    loaded: Any = getattr(sys.modules.get("av.error"), "DecoderNotFoundError", None)
+    return loaded is not None and isinstance(error, loaded)
 
 
 class Chain:
@@ -47,7 +65,7 @@ class Chain:
         """The opened part; the first one is already open."""
         try:
             self._open = self._open or part()
-        except (ItemError, *ffmpeg.Trouble):
+        except unreadable(ItemError):
             return None
         return self._open
 
@@ -99,7 +117,7 @@ def _behind(block: Block, place: float) -> Block:
 def _info(part: Opener) -> AudioInfo | None:
     try:
         decoder = part()
-    except (ItemError, *ffmpeg.Trouble):
+    except unreadable(ItemError):
         return None
     decoder.close()
     return decoder.info

@@ -33,9 +33,6 @@ from asr_batch.pipeline.audio.decoders.packets import Packets
 from asr_batch.pipeline.audio.decoders.raw import RawFormat
 from asr_batch.pipeline.audio.source import Stream, View, reads_at
 
-Trouble = (av.error.FFmpegError, ValueError, RuntimeError)
-"""Exceptions of PyAV for a file that it cannot read."""
-
 _RATES = range(100, 6_144_001)
 _ABSOLUTE = (
     "mov",

@@ -6,13 +6,11 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeVar, cast
-
-import av
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from asr_batch.manifests.errors import ItemError
-from asr_batch.pipeline.audio.decoders import ffmpeg, libsndfile
-from asr_batch.pipeline.audio.decoders.chain import Chain, Mended
+from asr_batch.pipeline.audio.decoders import libsndfile
+from asr_batch.pipeline.audio.decoders.chain import Chain, Mended, lacks_decoder, unreadable
 from asr_batch.pipeline.audio.decoders.decoder import Decoder
 from asr_batch.pipeline.audio.decoders.libsndfile import Unclosed
 from asr_batch.pipeline.audio.decoders.ogg import OggPages, is_ogg, scan
@@ -20,6 +18,9 @@ from asr_batch.pipeline.audio.decoders.raw import raw_format
 from asr_batch.pipeline.audio.decoders.tracks import chosen_track
 from asr_batch.pipeline.audio.decoders.wavpack import is_wavpack, whole_blocks
 from asr_batch.pipeline.audio.source import Source, View, ending, open_source, reads_at, shown, size_of
+
+if TYPE_CHECKING:
+    from asr_batch.pipeline.audio.decoders.ffmpeg import FFmpeg
 
 T = TypeVar("T")
 _KEPT = 64
@@ -38,9 +39,9 @@ def open_decoder(source: Source, track: int | None = None) -> Decoder:
         name = shown(source)
         message = error.message if name in error.message else f"{name}: {error.message}"
         raise ItemError(error.code, message) from error
-    except av.error.DecoderNotFoundError as error:
-        raise ItemError("unsupported_codec", f"{shown(source)}: no decoder for its codec") from error
-    except (*ffmpeg.Trouble, *libsndfile.Trouble, OverflowError) as error:
+    except unreadable(OverflowError) as error:
+        if lacks_decoder(error):
+            raise ItemError("unsupported_codec", f"{shown(source)}: no decoder for its codec") from error
         raise ItemError("unreadable", f"{shown(source)} is not a sound file that can be read") from error
 
 
@@ -67,7 +68,7 @@ def _opened(source: Source, track: int | None) -> Decoder:
         return Mended(exact, partial(_ffmpeg, source))
     try:
         return _heard(source, track)
-    except (*ffmpeg.Trouble, ItemError):
+    except unreadable(ItemError):
         rest = exact or _sound_file(source, unclosed)
         if rest is None:
             raise
@@ -100,10 +101,12 @@ def _in_libsndfile(source: Source, unclosed: Unclosed | None, whole: bool = True
         raise
 
 
-def _ffmpeg(source: Source, track: int | None = None, **how: object) -> ffmpeg.FFmpeg:
+def _ffmpeg(source: Source, track: int | None = None, **how: object) -> FFmpeg:
+    from asr_batch.pipeline.audio.decoders.ffmpeg import FFmpeg  # PyAV, which WAV and FLAC do without
+
     stream = open_source(source)
     try:
-        return ffmpeg.FFmpeg(stream, size_of(stream), track, **how)  # type: ignore[arg-type]
+        return FFmpeg(stream, size_of(stream), track, **how)  # type: ignore[arg-type]
     except BaseException:
         stream.close()
         raise
@@ -129,12 +132,14 @@ def _chain(source: Source, pages: OggPages) -> Decoder:
     return Chain(links, pages.broken_off, pages.whole)
 
 
-def _of_view(source: Source, stretches: Sequence[tuple[int, int]], damaged: bool) -> ffmpeg.FFmpeg:
+def _of_view(source: Source, stretches: Sequence[tuple[int, int]], damaged: bool) -> FFmpeg:
     """FFmpeg on a part of the file's bytes."""
+    from asr_batch.pipeline.audio.decoders.ffmpeg import FFmpeg  # as above
+
     stream = open_source(source)
     try:
         seen = View(stream, stretches)
-        return ffmpeg.FFmpeg(seen, seen.size, damaged=damaged)
+        return FFmpeg(seen, seen.size, damaged=damaged)
     except BaseException:
         stream.close()
         raise
