@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from typing import TYPE_CHECKING
 
 from asr_batch.manifests.errors import ItemError, ModelError
 from asr_batch.models.recognizer import DecodeOptions
 from asr_batch.models.whisper.config import WhisperConfig, read_json
+from asr_batch.models.whisper.token_texts import read_texts
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 
 def _load(folder: Path) -> Tokenizer:
+    """Raises ModelError."""
+    from tokenizers import (  # takes long, and only encoding needs it
+        Tokenizer,
+        decoders,
+        models,
+        pre_tokenizers,
+    )
+
     try:
         if (folder / "tokenizer.json").is_file():
             return Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -34,13 +46,32 @@ class WhisperTokenizer:
     """
 
     def __init__(self, folder: Path, config: WhisperConfig) -> None:
-        self._tokenizer = _load(folder)
-        self._special = frozenset(_special_ids(folder, self._tokenizer)) | {config.eot, config.sot}
+        self._folder = folder
+        self._texts = read_texts(folder / "tokenizer.json")
+        self._special = self._special_ids() | {config.eot, config.sot}
         self._timestamp_begin = config.timestamp_begin
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        return _load(self._folder)
+
+    def _special_ids(self) -> frozenset[int]:
+        if self._texts is not None:
+            found = self._texts.special
+        else:
+            added = self._tokenizer.get_added_tokens_decoder()
+            found = frozenset(number for number, token in added.items() if token.special)
+        path = self._folder / "added_tokens.json"
+        if not found and path.is_file():
+            return frozenset(int(number) for number in read_json(path).values())
+        return found
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`, without special tokens and timestamps."""
-        return str(self._tokenizer.decode(self.text_ids(ids), skip_special_tokens=False))
+        ids = self.text_ids(ids)
+        if self._texts is not None:
+            return self._texts.decode(ids)
+        return str(self._tokenizer.decode(ids, skip_special_tokens=False))
 
     def text_ids(self, ids: Sequence[int]) -> list[int]:
         """`ids` without special tokens and timestamps."""
@@ -50,14 +81,6 @@ class WhisperTokenizer:
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, without special tokens."""
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
-
-
-def _special_ids(folder: Path, tokenizer: Tokenizer) -> set[int]:
-    added = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
-    path = folder / "added_tokens.json"
-    if not added and path.is_file():
-        added = {int(number) for number in read_json(path).values()}
-    return added
 
 
 def prompt_ids(config: WhisperConfig, tokenizer: WhisperTokenizer, options: DecodeOptions) -> list[int]:
