@@ -58,7 +58,7 @@ class BeamSearch:
 
     def __init__(self, engine: DecoderEngine, rules: FastRules, eot: int, width: int, together: int) -> None:
         self._rules, self._eot, self._width = rules, eot, width
-        self._engine, self._reader = engine, engine.reading(width * together, 96)
+        self._engine, self._reader = engine, engine.reading(width * together, 48)
         self._buffers = self._reader.buffers
 
     def run(self, windows: Sequence[tuple[Slot, Heard]]) -> list[list[Beam]]:

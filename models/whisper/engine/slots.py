@@ -25,7 +25,7 @@ from asr_batch.models.whisper.engine.vocabulary import Scores, Vocabulary, Vocab
 from asr_batch.models.whisper.rules import Decoding
 
 Float32 = NDArray[np.float32]
-_CAPACITY = 80  # tokens per slot at first: prompt and token cap of 10 s in a Latin script
+_CAPACITY = 48  # tokens per slot at first: prompt and text of 10 s; caches grow with longer texts
 _PIECE = {"graphs": 6, "kernels": 2}  # rows below which a part of a step costs as much as the whole
 _AT_ONCE = 8  # prompt tokens before start-of-transcript above which they are fed in one call
 
