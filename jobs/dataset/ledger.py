@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from asr_batch.jobs.dataset.files import FOLDERS, output_errors
@@ -219,10 +218,14 @@ def read_part_schema(root: Path, name: str) -> pa.Schema:
 
 
 def _without(table: pa.Table, ids: set[str]) -> pa.Table:
+    import pyarrow.compute as pc  # slow to import, and most runs replace no row
+
     return table.filter(pc.invert(pc.is_in(table.column("id"), pa.array(sorted(ids), pa.string()))))
 
 
 def _only(table: pa.Table, row_id: str) -> pa.Table:
+    import pyarrow.compute as pc  # as above
+
     return table.filter(pc.equal(table.column("id"), row_id))
 
 

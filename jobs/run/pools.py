@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 from asr_batch.jobs.config.keys import RunConfig
@@ -40,7 +41,9 @@ def start_pool(config: RunConfig, model: Path, ahead: Ahead | None = None) -> Po
     if not told and not _wants_ray(spec, ahead):
         from asr_batch.workers.child.pool import ChildPool  # as above, and so for each pool
 
-        return ChildPool(sizing.with_threads(spec, sizing.cores(), 1))
+        pool = ChildPool(sizing.with_threads(spec, sizing.cores(), 1))
+        import_module("asr_batch.jobs.console.metrics")  # for the end of the run, while the worker loads
+        return pool
     child_process.discard()
     if config.no_ray:
         from asr_batch.workers.local import LocalPool

@@ -14,7 +14,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 
 from asr_batch.jobs.config.fingerprint import LOAD_SETTINGS, Settings
 from asr_batch.jobs.config.keys import KEYS, RunConfig
@@ -124,7 +123,9 @@ class SameJob:
 
     def _files(self, ids: Iterable[str]) -> dict[str, str]:
         """The file names of those of the rows that the folder has."""
-        where = pc.field("id").isin(list(ids))
+        from pyarrow.compute import field  # slow to import, and a new job has nothing to compare
+
+        where = field("id").isin(list(ids))
         rows = stream(open_transcripts(self._root), ("id", "audio"), where)
         return {row["id"]: _file(row["audio"]) for row in rows}
 

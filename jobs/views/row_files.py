@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from asr_batch.jobs.dataset.files import write_text
@@ -142,8 +141,10 @@ def _holds(ids: NDArray[np.int64], row_id: str) -> bool:
 
 
 def _rows(transcripts: ds.Dataset, ids: Sequence[str]) -> Iterable[Row]:
+    from pyarrow.compute import field  # slow to import, and a new job has no such rows
+
     for begin in range(0, len(ids), CHUNK):
-        chunk = pc.field("id").isin(ids[begin : begin + CHUNK])
+        chunk = field("id").isin(ids[begin : begin + CHUNK])
         yield from stream(transcripts, (*COLUMNS, "audio", "finished_at"), chunk)
 
 
