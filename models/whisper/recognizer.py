@@ -2,13 +2,14 @@
 
 Windows of any file and with any options decode together in slots (:mod:`engine`); a window's text does not
 depend on the batch. Word times come from a second decoder graph, opened when a window first needs them.
-Unlikely texts wait for others, and their beam searches run together between two steps of the slots.
+Unlikely texts wait for others, and a step of their beam searches follows a step of the slots.
 """
 
 from __future__ import annotations
 
 import math
 import os
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -61,7 +62,7 @@ _TOGETHER = 5
 """Searches that run at once, with almost as many rows as there are slots."""
 
 _WAIT = 100
-"""Maximum steps of the slots for which an unlikely text waits for others."""
+"""Steps of the slots for which unlikely texts wait for others at most."""
 
 _BRIEF, _SURE = 6 * SAMPLE_RATE, 0.9
 """Windows with fewer samples and a lower probability of the most likely language are padded to the model's
@@ -141,9 +142,10 @@ class CompiledWhisper:
         self._info = describe(bundle, config, self._encoder, options, slots)
         self._finished: list[WindowResult] = []
         self._started = 0
-        self._unlikely: list[_Unlikely] = []
-        self._waited = 0  # steps since the first of them came
-        self._searches: dict[tuple[int, int], BeamSearch] = {}
+        self._unlikely: deque[_Unlikely] = deque()
+        self._waited = 0  # steps for which there have been too few of them
+        self._search: BeamSearch | None = None
+        self._wide: dict[int, BeamSearch] = {}  # of windows that ask for a number of beams
         self._aligner: WordAligner | None = None
         self._open_listener = partial(self._engine.decoder.listener, threads)
 
@@ -160,12 +162,15 @@ class CompiledWhisper:
 
     def room(self) -> int:
         """Number of further windows so that each slot finds its successor waiting."""
-        return max(0, self._info.batch + AHEAD + 1 + len(self._unlikely) - self.pending())
+        return max(0, self._info.batch + AHEAD + 1 + self._searched() - self.pending())
 
     def pending(self) -> int:
         """Windows submitted and not returned."""
-        waiting = len(self._unlikely) + len(self._finished)
-        return len(self._feed) + len(self._engine.running) + waiting
+        return len(self._feed) + len(self._engine.running) + self._searched() + len(self._finished)
+
+    def _searched(self) -> int:
+        """Unlikely texts that wait for a search, or are in one."""
+        return len(self._unlikely) + (len(self._search) if self._search else 0)
 
     def submit(self, request: WindowRequest) -> None:
         """Queue a window. Raises ItemError for options that the model does not support."""
@@ -188,11 +193,11 @@ class CompiledWhisper:
     def _step(self) -> None:
         if self._engine.running:
             self._feed.advance()
-            self._waited += bool(self._unlikely)
             for slot in self._engine.step():
                 self._finish(slot)
-        waiting = len(self._unlikely)
-        if waiting >= _TOGETHER or self._waited >= _WAIT or not self._engine.running:
+        searched = self._searched()
+        self._waited = self._waited + 1 if 0 < searched < _TOGETHER else 0
+        if searched and (not self._waited or self._waited > _WAIT or not self._engine.running):
             self._search_unlikely()
 
     def _refill(self) -> None:
@@ -214,21 +219,24 @@ class CompiledWhisper:
         job.number = self._started // self._info.batch
         slot = Slot(job.request.key, job.decoding, sot_index(self._config, job.decoding.prompt), extra=job)
         if job.request.options.beam_size > 1 and job.request.options.temperature == 0:
-            self._finished.append(self._search(slot, job, ready.heard))
+            self._finished.append(self._with_beams(slot, job, ready.heard))
         else:
             self._engine.install(slot, ready.heard)
 
-    def _search(self, slot: Slot, job: _Job, cross: Heard) -> WindowResult:
-        texts = self._beams(job.request.options.beam_size, 1).run([(slot, cross)])[0]
-        found = max(texts, key=lambda text: text.decoding.avg_logprob)
+    def _with_beams(self, slot: Slot, job: _Job, cross: Heard) -> WindowResult:
+        width = job.request.options.beam_size
+        if width not in self._wide:
+            self._wide[width] = self._beams(width, 1)
+        search = self._wide[width]
+        search.start(job, slot, cross)
+        while not (ended := search.step()):
+            pass
+        found = max(ended[0][1], key=lambda text: text.decoding.avg_logprob)
         job.decoding = found.decoding
         return self._result(job, None, cross, found.listened)
 
     def _beams(self, width: int, together: int) -> BeamSearch:
-        key = width, together
-        if key not in self._searches:
-            self._searches[key] = BeamSearch(self._engine, self._rules, self._config.eot, width, together)
-        return self._searches[key]
+        return BeamSearch(self._engine, self._rules, self._config.eot, width, together)
 
     def _finish(self, slot: Slot) -> None:
         job: _Job = slot.extra
@@ -240,13 +248,13 @@ class CompiledWhisper:
         self._engine.release(slot)
 
     def _search_unlikely(self) -> None:
-        """Search the waiting windows, at most a few at once."""
-        waiting, self._unlikely, self._waited = self._unlikely, [], 0
-        for start in range(0, len(waiting), _TOGETHER):
-            some = waiting[start : start + _TOGETHER]
-            windows = [(self._again(one.slot), one.cross) for one in some]
-            found = self._beams(SEARCHED, _TOGETHER).run(windows)
-            self._finished += [self._chosen(*pair) for pair in zip(some, found, strict=True)]
+        """A step of the searches, of which a few run at once."""
+        if self._search is None:
+            self._search = self._beams(SEARCHED, _TOGETHER)
+        while self._unlikely and self._search.free:
+            window = self._unlikely.popleft()
+            self._search.start(window, self._again(window.slot), window.cross)
+        self._finished += [self._chosen(*pair) for pair in self._search.step()]
 
     def _again(self, slot: Slot) -> Slot:
         first = slot.decoding
@@ -324,6 +332,7 @@ class CompiledWhisper:
         """Forget queued windows and release the device."""
         self._feed.clear()
         self._unlikely.clear()
+        self._search = None
         self._engine.close()
         self._encoder.close()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,12 @@ from numpy.typing import NDArray
 from asr_batch.models.whisper.alignment import GROUP
 from asr_batch.models.whisper.engine.choose import FastRules
 from asr_batch.models.whisper.engine.decoder import Heard
-from asr_batch.models.whisper.engine.slots import DecoderEngine, Slot
+from asr_batch.models.whisper.engine.slots import AT_ONCE, DecoderEngine, Slot
 from asr_batch.models.whisper.engine.vocabulary import Scores
 from asr_batch.models.whisper.rules import Decoding
 
 Float32 = NDArray[np.float32]
+_CAPACITY = 48  # tokens per row at first
 
 
 @dataclass(slots=True)
@@ -35,91 +37,131 @@ class Beam:
 class _Search:
     """The search of one window: its beams, the parent row of each, and the finished texts.
 
-    `length` tokens of each beam are in the cache.
+    `length` tokens of the prompt, or of each beam, are in the cache.
     """
 
-    beams: list[Beam]
-    length: int
+    key: Any
+    slot: Slot
     groups: int
-    parents: list[int] = field(default_factory=list)
+    beams: list[Beam]
+    length: int = 0
+    parents: list[int] = field(default_factory=lambda: [0])
     finished: list[Beam] = field(default_factory=list)
+
+    @property
+    def next_tokens(self) -> list[int]:
+        """The token to feed to each beam: of the prompt, or its last one."""
+        if not self.begun:
+            return [self.slot.decoding.prompt[self.length]]
+        return [beam.decoding.last for beam in self.beams]
+
+    @property
+    def begun(self) -> bool:
+        """Whether the next step feeds tokens of texts."""
+        return self.length >= len(self.slot.decoding.prompt)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the next step extends the beams."""
+        return self.length + 1 >= len(self.slot.decoding.prompt)
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether the next step needs logits."""
+        return self.chooses or self.length == self.slot.sot
 
     def over(self, width: int) -> bool:
         """Whether the search has ended."""
-        return len(self.finished) >= width or not self.parents or _at_limit(self.beams[0].decoding)
+        ended = len(self.finished) >= width or not self.parents or _at_limit(self.beams[0].decoding)
+        return self.begun and ended
 
 
 class BeamSearch:
     """The searches of up to `together` windows at once, over `width` beams each.
 
-    A step reads the weights once for all beams. Search i has the rows from i * width on. Rows are computed
-    independently, so a window's text does not depend on the other windows.
+    As in the slots, a window starts as soon as another has ended. A step reads the weights once for all
+    beams. Search i has the rows from i * width on. Rows are computed independently, so a window's text does
+    not depend on the other windows.
     """
 
     def __init__(self, engine: DecoderEngine, rules: FastRules, eot: int, width: int, together: int) -> None:
-        self._rules, self._eot, self._width = rules, eot, width
-        self._engine, self._reader = engine, engine.reading(width * together, 48)
+        self._rules, self._eot, self._width, self._together = rules, eot, width, together
+        self._engine, self._reader = engine, engine.reading(width * together, _CAPACITY)
         self._buffers = self._reader.buffers
+        self._running: list[_Search] = []
 
-    def run(self, windows: Sequence[tuple[Slot, Heard]]) -> list[list[Beam]]:
-        """The finished texts of each window, at least one, starting from its slot's prompt."""
-        places = reversed(range(len(windows)))  # the first place, where prompts are fed, last
-        searches = [self._begin(place, *windows[place]) for place in places][::-1]
-        running = list(searches)
-        while True:
-            self._close_ended(running)
-            if not running:
-                return [_finished(search) for search in searches]
-            self._step(running)
+    def __len__(self) -> int:
+        return len(self._running)
 
-    def _begin(self, place: int, slot: Slot, cross: Heard) -> _Search:
-        """Feed the prompt to row 0; its cache moves to the search's first row, whence all beams take it."""
-        first = place * self._width
-        for row in (0, *range(first + 1, first + self._width)):
+    @property
+    def free(self) -> int:
+        """Number of further windows that may start."""
+        return self._together - len(self._running)
+
+    def start(self, key: Any, slot: Slot, cross: Heard) -> None:
+        """Search a window from its slot's prompt; the next steps feed the prompt to its first row."""
+        first = len(self._running) * self._width
+        for row in range(first, first + self._width):
             self._buffers.put(row, cross)
-        scores = self._feed_prompt(slot)
         groups = slot.groups or -(-cross.positions // GROUP)  # a slot stores more than the window's own
-        search = _Search([Beam(slot.decoding)], len(slot.decoding.prompt), groups)
-        self._extend(search, scores, 0)
-        if place:
-            self._buffers.move(0, first, search.length)
-        return search
+        search = _Search(key, slot, groups, [Beam(slot.decoding)])
+        if slot.sot > AT_ONCE:
+            self._reader.stepper.prefill(first, slot.decoding.prompt[: slot.sot])
+            search.length = slot.sot
+        self._running.append(search)
 
-    def _feed_prompt(self, slot: Slot) -> Scores:
-        """Scores of the first token."""
-        scores = Scores((), np.zeros(0))
-        for at, token in enumerate(slot.decoding.prompt):
-            scores = self._reader.step([token], [at])
-            if at == slot.sot:
-                self._rules.begin(slot.decoding, scores.rows()[0])
-        return scores
+    def step(self) -> list[tuple[Any, list[Beam]]]:
+        """Feed each beam its next token; returns the keys of the searches that end, with their texts.
 
-    def _close_ended(self, running: list[_Search]) -> None:
+        There is at least one text.
+        """
+        begun = [place for place, search in enumerate(self._running) if search.begun]
+        scored = [
+            place for place, search in enumerate(self._running) if not search.begun and search.is_scored
+        ]
+        scores, row = self._feed(begun, begun + scored), 0
+        for place in begun + scored:
+            search = self._running[place]
+            some = scores.between(row, row + len(search.beams))
+            row += len(search.beams)
+            if search.length == search.slot.sot:
+                self._rules.begin(search.slot.decoding, some.rows()[0])
+            if search.chooses:
+                self._extend(search, some, place * self._width)
+        for search in self._running:
+            search.length += 1
+        return self._ended()
+
+    def _feed(self, ruled: Sequence[int], wanted: Sequence[int]) -> Scores:
+        """The scores of the beams of the searches at the places `wanted`, of which `ruled` are the first.
+
+        Rows without a beam get any token.
+        """
+        rows, ids, lengths = list[int](), list[int](), list[int]()
+        for search in self._running:
+            first, tokens = len(rows), search.next_tokens
+            rows += [first + parent for parent in search.parents]
+            rows += range(len(rows), first + self._width)
+            ids += tokens + [self._eot] * (self._width - len(tokens))
+            lengths += [search.length] * self._width
+        self._buffers.reorder(rows, max(lengths))
+        asked = [at * self._width + i for at in wanted for i in range(len(self._running[at].beams))]
+        likely = sum(len(self._running[at].beams) for at in ruled)
+        return self._engine.step_beside(self._reader, ids, lengths, asked, likely, self._width + 1)
+
+    def _ended(self) -> list[tuple[Any, list[Beam]]]:
         """Remove ended searches; the last one moves into the place of each."""
+        found, running = [], self._running
         for place in reversed(range(len(running))):
             if running[place].over(self._width):
+                found.append((running[place].key, _finished(running[place])))
                 last = running.pop()
                 if place < len(running):
                     running[place] = last
                     for row in range(self._width):
                         source, target = (at * self._width + row for at in (len(running), place))
                         self._buffers.move(source, target, last.length)
-
-    def _step(self, running: Sequence[_Search]) -> None:
-        """Feed each beam its last token, and extend all of them. Rows without a beam get any token."""
-        rows, ids, lengths = list[int](), list[int](), list[int]()
-        for search in running:
-            first, spare = len(rows), self._width - len(search.beams)
-            rows += [first + parent for parent in search.parents]
-            rows += range(len(rows), first + self._width)
-            ids += [beam.decoding.last for beam in search.beams] + [self._eot] * spare
-            lengths += [search.length] * self._width
-        self._buffers.reorder(rows, max(lengths))
-        scores = self._engine.step_beside(self._reader, ids, lengths, self._width + 1)
-        for place, search in enumerate(running):
-            search.length += 1
-            first = place * self._width
-            self._extend(search, scores.between(first, first + len(search.beams)), first)
+        return found
 
     def _extend(self, search: _Search, scores: Scores, first: int) -> None:
         """Replace the beams, which are in the rows from `first` on, by the most likely of their children."""

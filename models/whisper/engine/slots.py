@@ -27,7 +27,8 @@ from asr_batch.models.whisper.rules import Decoding
 Float32 = NDArray[np.float32]
 _CAPACITY = 48  # tokens per slot at first: prompt and text of 10 s; caches grow with longer texts
 _PIECE = {"graphs": 6, "kernels": 2}  # rows below which a part of a step costs as much as the whole
-_AT_ONCE = 8  # prompt tokens before start-of-transcript above which they are fed in one call
+AT_ONCE = 8
+"""Prompt tokens before start-of-transcript above which they are fed in one call."""
 
 
 @dataclass(slots=True)
@@ -125,7 +126,7 @@ class DecoderEngine:
         self.running.append(slot)
         self.buffers.fit(max(one.stored for one in self.running))
         self.buffers.put(place, cross)
-        if slot.sot > _AT_ONCE:
+        if slot.sot > AT_ONCE:
             self.reader.stepper.prefill(place, slot.decoding.prompt[: slot.sot])
             slot.fed = slot.sot
 
@@ -158,11 +159,19 @@ class DecoderEngine:
             slot.listened.append(listened[: slot.groups])
             self._rules.step([slot.decoding], logits)
 
-    def step_beside(self, reader: Reader, ids: Sequence[int], positions: Sequence[int], most: int) -> Scores:
-        """Feed one token to each row of another `reader`, in parts on idle cores; finds the `most` likely."""
+    def step_beside(
+        self,
+        reader: Reader,
+        ids: Sequence[int],
+        positions: Sequence[int],
+        wanted: Sequence[int],
+        ruled: int,
+        most: int,
+    ) -> Scores:
+        """A step of another `reader`, in parts on idle cores; see :meth:`Reader.step`."""
         with self._cores.spare(len(ids) // self._piece - 1) as spare:
             pieces = 1 + spare
-            return reader.step(ids, positions, pool=self._pool, pieces=pieces, ruled=len(ids), most=most)
+            return reader.step(ids, positions, wanted, self._pool, pieces, ruled=ruled, most=most)
 
     def release(self, slot: Slot) -> None:
         """Free the place of `slot`; the last running window moves into it."""
