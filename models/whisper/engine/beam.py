@@ -115,12 +115,11 @@ class BeamSearch:
 
         There is at least one text.
         """
-        begun = [place for place, search in enumerate(self._running) if search.begun]
-        scored = [
-            place for place, search in enumerate(self._running) if not search.begun and search.is_scored
-        ]
-        scores, row = self._feed(begun, begun + scored), 0
-        for place in begun + scored:
+        scored = [place for place, search in enumerate(self._running) if search.is_scored]
+        begun = [place for place in scored if self._running[place].begun]
+        places = begun + [place for place in scored if place not in begun]
+        scores, row = self._feed(begun, places), 0
+        for place in places:
             search = self._running[place]
             some = scores.between(row, row + len(search.beams))
             row += len(search.beams)
