@@ -1,7 +1,7 @@
 """Word errors, alarms and invented words on human speech, compared with faster-whisper and transformers.
 
     python -m bench.human --clips MANIFEST --model BUNDLE [--half odd] [--window 10] [--cache FOLDER]
-        [--ct2 FOLDER] [--hf FOLDER] [--parts joined,single,turns,noise,repeated]
+        [--ct2 FOLDER] [--hf FOLDER] [--parts joined,single,turns,noise,repeated,deletions]
 
 MANIFEST is a CSV with `audio`, `text`, `language`. Joined recordings have pauses of 0.25 to 0.7 s.
 Parameters were tuned on `--half even`; published tables use `--half odd`. `--cache` stores the results of
@@ -13,20 +13,27 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 
 from asr_batch.models.load import load_recognizer
-from asr_batch.models.recognizer import LoadOptions
+from asr_batch.models.recognizer import SAMPLE_RATE, LoadOptions, Recognizer
 from asr_batch.pipeline.options import PipelineOptions
-from bench.speech.clips import Clip, Recording, in_turns, joined, load, repeated, single
-from bench.speech.measures import Alarms, WordTimes, edge_errors, in_languages, pooled
+from bench.speech.clips import Clip, Recording, Said, in_turns, joined, load, repeated, single
+from bench.speech.deletions import deletions
+from bench.speech.measures import Alarms, Edits, WordTimes, edge_errors, in_languages, pooled
 from bench.speech.noises import SOUNDS, sound
 from bench.speech.remembered import Remembered
 from bench.speech.runners import Row, Runner, faster_whisper, kept, ours, transformers
 
 SEED = 5
+LENGTHS = (4.0, 12.0, 31.0, 95.0)
+"""Seconds of the sounds without speech."""
+
+_LONGEST = 240
+"""Seconds of a repeated clip that are enough."""
 
 
 def by_language(clips: Sequence[Clip]) -> dict[str, list[Clip]]:
@@ -34,12 +41,18 @@ def by_language(clips: Sequence[Clip]) -> dict[str, list[Clip]]:
     return {code: [c for c in clips if c.language == code] for code in sorted({c.language for c in clips})}
 
 
+def opened(args: argparse.Namespace) -> Recognizer:
+    """The model, with its results remembered if wanted."""
+    recognizer = load_recognizer(args.model, LoadOptions(threads=args.threads, window=args.window))
+    return Remembered(recognizer, args.cache / "answers.sqlite") if args.cache else recognizer
+
+
 def runners(args: argparse.Namespace) -> Iterator[tuple[str, Runner]]:
     """asr-batch first, then the requested others."""
-    recognizer = load_recognizer(args.model, LoadOptions(threads=args.threads, window=args.window))
-    if args.cache:
-        recognizer = Remembered(recognizer, args.cache / "answers.sqlite")
-    run = ours(recognizer, PipelineOptions(window=args.window, word_timestamps=args.words))
+    options = PipelineOptions(
+        window=args.window, word_timestamps=args.words, repair_budget=args.repair_budget
+    )
+    run = ours(opened(args), options)
     yield "asr-batch", lambda recording: run(recording)[0]
     if args.ct2:
         for batched in (False, True):
@@ -125,15 +138,15 @@ def turns_table(name: str, run: Runner, clips: Sequence[Clip], minutes: float) -
 
 
 def noise_table(name: str, run: Runner, clips: Sequence[Clip]) -> None:
-    """Words written for sounds without speech."""
+    """Words written for sounds without speech, alone and around a clip; then speech that is hard to hear."""
     total = 0
-    for kind in SOUNDS:
-        for seconds in (4.0, 12.0, 31.0):
-            row = run(Recording(f"{kind} {seconds:g} s", None, sound(kind, seconds, 3), ()))
-            total += len(row.text.split())
-            if row.text or row.status not in ("empty", "ok"):
-                print(f"| {kind} {seconds:g} s | {name} | {row.status} | {row.text[:90]!r} |", flush=True)
-    print(f"| words on {3 * len(SOUNDS)} sounds | {name} | {total} |", flush=True)
+    for kind, seconds in product(SOUNDS, LENGTHS):
+        row = run(Recording(f"{kind} {seconds:g} s", None, sound(kind, seconds, 3), ()))
+        total += len(row.text.split())
+        if row.text or row.status not in ("empty", "ok"):
+            print(f"| {kind} {seconds:g} s | {name} | {row.status} | {row.text[:90]!r} |", flush=True)
+    print(f"| words on {len(LENGTHS) * len(SOUNDS)} sounds | {name} | {total} |", flush=True)
+    _around_table(name, run, clips[:2])
     for label, gain, noise in (("-45 dBFS", -25.0, 0.0), ("in noise, 10 dB", 0.0, 10.0)):
         changed = [_altered(clip, gain, noise) for clip in clips]
         pairs = [(single(clip), run(single(clip))) for clip in changed]
@@ -142,6 +155,24 @@ def noise_table(name: str, run: Runner, clips: Sequence[Clip]) -> None:
             f"| {label} | {name} | {100 * normal.wer:.2f} | D {normal.deletions} I {normal.insertions} |",
             flush=True,
         )
+
+
+def _around_table(name: str, run: Runner, clips: Sequence[Clip]) -> None:
+    """A clip with 20 s of a sound before it, or 60 s after it, compared with the clip alone."""
+    for label, before, after in (("before", 20.0, 0.0), ("after", 0.0, 60.0)):
+        total = Edits()
+        for kind, clip in product(SOUNDS, clips):
+            noise = [sound(kind, seconds, 4) if seconds else clip.samples[:0] for seconds in (before, after)]
+            said = Said(before, before + len(clip.samples) / SAMPLE_RATE, run(single(clip)).text)
+            samples = np.concatenate([noise[0], clip.samples, noise[1]])
+            recording = Recording(kind, clip.language, samples, (said,))
+            row = run(recording)
+            found, _ = pooled([(recording, row)])
+            total += found
+            if found.wer:
+                print(f"| {kind} {label} {clip.name} | {name} | {row.status} | {row.text!r} |", flush=True)
+        parts = f"{total.substitutions} / {total.deletions} / {total.insertions}"
+        print(f"| sounds {label} speech | {name} | {total.words} words | {parts} |", flush=True)
 
 
 def _altered(clip: Clip, gain: float, noise: float) -> Clip:
@@ -153,18 +184,37 @@ def _altered(clip: Clip, gain: float, noise: float) -> Clip:
 
 
 def repeated_table(name: str, run: Runner, clips: Sequence[Clip]) -> None:
-    """The same clip repeated: words written compared with words said."""
-    for times in (2, 5, 20):
+    """The same clip repeated: words written compared with those written once, so many times."""
+    for times, pause in product((2, 5, 20, 80), (0.5, 0.0)):
+        total = Edits()
         for clip in clips:
-            recording = repeated(clip, times)
+            if times * len(clip.samples) > _LONGEST * SAMPLE_RATE:
+                continue
+            recording, once = repeated(clip, times, pause), run(single(clip))
             row = run(recording)
-            normal, _ = pooled([(recording, row)])
-            if normal.deletions + normal.insertions:
-                print(
-                    f"| {recording.name} | {name} | {normal.words} words | "
-                    f"D {normal.deletions} I {normal.insertions} |"
-                )
-    print(flush=True)
+            found, _ = pooled([(replace(recording, said=_written(recording, once.text)), row)])
+            total += found
+            if found.deletions + found.insertions > found.words / 20:
+                print(f"| {recording.name} | {name} | {once.text} | {found} | {row.status} |", flush=True)
+        parts = f"{total.substitutions} / {total.deletions} / {total.insertions}"
+        print(f"| {times} times, pauses of {pause} s | {name} | {total.words} words | {parts} |", flush=True)
+
+
+def _written(recording: Recording, text: str) -> tuple[Said, ...]:
+    return tuple(replace(said, text=text) for said in recording.said)
+
+
+def deletions_table(args: argparse.Namespace, recordings: Sequence[Recording]) -> None:
+    """Phrases deleted from the decoder's texts: mended, named, overlooked."""
+    options = PipelineOptions(window=args.window, repair_budget=args.repair_budget)
+    for length, found in deletions(opened(args), options, recordings):
+        overlooked = found.phrases - found.mended - found.named
+        print(
+            f"| {length} words | {found.phrases} of {found.seconds / max(1, found.phrases):.2f} s "
+            f"| mended {found.mended} | named {found.named} | overlooked {overlooked} "
+            f"| elsewhere {found.elsewhere:.1f} s | other windows changed {found.changed} |",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -178,6 +228,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--window", type=float)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repair-budget", type=float, default=0.1)
     parser.add_argument("--words", action="store_true", help="word times too")
     parser.add_argument("--parts", default="joined,single,turns,noise,repeated")
     parser.add_argument("--cache", type=Path)
@@ -188,7 +239,10 @@ def main() -> None:
     clips = load(args.clips, args.half)
     clips = [c for c in clips if not args.languages or c.language in args.languages.split(",")]
     parts = args.parts.split(",")
-    for name, run in runners(args):
+    if "deletions" in parts:
+        deletions_table(args, [joined(some, args.minutes, SEED) for some in by_language(clips).values()])
+        parts.remove("deletions")
+    for name, run in runners(args) if parts else ():
         if "joined" in parts:
             recordings = [joined(some, args.minutes, SEED) for some in by_language(clips).values()]
             joined_table(name, run, recordings, args.verbose)
@@ -199,7 +253,7 @@ def main() -> None:
         if "noise" in parts:
             noise_table(name, run, clips[::8])
         if "repeated" in parts:
-            repeated_table(name, run, clips[::12])
+            repeated_table(name, run, clips[::24])
 
 
 if __name__ == "__main__":

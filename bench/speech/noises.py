@@ -104,6 +104,42 @@ def _room(rng: Rng, seconds: float) -> Floats:
     return out
 
 
+def _applause(rng: Rng, seconds: float) -> Floats:
+    """Applause of many hands, swelling and fading."""
+    out = np.zeros(round(seconds * SAMPLE_RATE))
+    t = np.arange(round(0.02 * SAMPLE_RATE)) / SAMPLE_RATE
+    for at in rng.uniform(0, seconds - 0.05, round(60 * seconds)):
+        tone = np.sin(2 * np.pi * rng.uniform(700, 2500) * t) + rng.standard_normal(len(t))
+        start = round(at * SAMPLE_RATE)
+        out[start : start + len(t)] += rng.uniform(0.2, 1) * tone * np.exp(-t / rng.uniform(0.002, 0.006))
+    swell = np.minimum(1, np.linspace(0, 6, len(out))) * np.minimum(1, np.linspace(6, 0, len(out)))
+    return np.asarray(0.3 * swell * out / np.abs(out).max() + 0.0005 * rng.standard_normal(len(out)))
+
+
+def _clicks(rng: Rng, seconds: float) -> Floats:
+    """Mains hum and clicks of a bad contact."""
+    out = _hum(rng, seconds)
+    for at in rng.uniform(0, seconds - 0.1, round(2 * seconds)):
+        start = round(at * SAMPLE_RATE)
+        out[start : start + 40] += rng.uniform(-0.4, 0.4) * np.exp(-np.arange(40) / 8)
+    return out
+
+
+def _dialling(rng: Rng, seconds: float) -> Floats:
+    """A telephone in use: dial tone, fast touch tones, ringing, busy signal."""
+    t = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    dial = np.sin(2 * np.pi * 350 * t) + np.sin(2 * np.pi * 440 * t)
+    busy = np.sin(2 * np.pi * 480 * t) + np.sin(2 * np.pi * 620 * t)
+    part = t / seconds
+    out = 0.1 * dial * (part < 0.15) + 0.1 * busy * (part > 0.7) * (t % 1 < 0.5)
+    for place in np.arange(0.17 * seconds, 0.4 * seconds, 0.14):
+        inside = (t >= place) & (t < place + 0.08)
+        low, high = rng.choice((697, 770, 852, 941)), rng.choice((1209, 1336, 1477))
+        out[inside] += 0.15 * (np.sin(2 * np.pi * low * t[inside]) + np.sin(2 * np.pi * high * t[inside]))
+    ring = (part > 0.4) & (part < 0.7) & (t % 3 < 1)
+    return np.asarray(out + 0.1 * ring * (np.sin(2 * np.pi * 440 * t) + np.sin(2 * np.pi * 480 * t)))
+
+
 SOUNDS: dict[str, Callable[[Rng, float], Floats]] = {
     "breath": _breath,
     "keyboard": _keyboard,
@@ -115,6 +151,10 @@ SOUNDS: dict[str, Callable[[Rng, float], Floats]] = {
     "touch tones": _dtmf,
     "hum": _hum,
     "ringing": _ringing,
+    "applause": _applause,
+    "hum and clicks": _clicks,
+    "dialling": _dialling,
+    "faint noise": lambda rng, seconds: 10 ** (-60 / 20) * _coloured(rng, seconds, 0.5),
 }
 
 
