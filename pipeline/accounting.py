@@ -10,7 +10,7 @@ import numpy as np
 from asr_batch.manifests.records import Segment, WindowRecord, Word
 from asr_batch.models.recognizer import SAMPLE_RATE, WindowResult
 from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Mask
-from asr_batch.pipeline.guards import compression_ratio, hypothesis
+from asr_batch.pipeline.guards import Outcome, compression_ratio, hypothesis, without_words
 from asr_batch.pipeline.records import DecodedWindow
 from asr_batch.pipeline.retry.gaps import bare_stretches
 from asr_batch.pipeline.retry.rates import thin_windows
@@ -41,12 +41,27 @@ class Kept:
 def ledger(track: Track, info_node: str, channel: int) -> list[WindowRecord]:
     """One record per window, tiling the track from its start to its end."""
     threshold = track.histogram.threshold()
+    if not track.options.plain:
+        for window in track.windows:
+            _leave_out_astray(window)
     kept = keep(track)
     thin = thin_windows(track.windows, threshold)
     return [
         _record(track, window, part, threshold, info_node, channel, window.index in thin)
         for window, part in zip(track.windows, kept, strict=True)
     ]
+
+
+def _leave_out_astray(window: DecodedWindow) -> None:
+    """Remove words that the decoder wrote for music or noise before, between or after speech."""
+    astray = window.astray
+    if window.outcome is not None and astray:
+        outcome = window.outcome
+        window.outcome = Outcome(
+            without_words(outcome.result, astray),
+            outcome.flags | {"suspect_hallucination"},
+            (*outcome.others, hypothesis("left out", outcome.result)),
+        )
 
 
 def keep(track: Track) -> list[Kept]:

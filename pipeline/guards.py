@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from asr_batch.manifests.records import Hypothesis
 from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, Samples, WindowResult
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask, percentile
 from asr_batch.pipeline.options import PipelineOptions
-from asr_batch.pipeline.text.words import LATIN, normal, normal_words, words_between, words_of
+from asr_batch.pipeline.text.words import LATIN, join_texts, normal, normal_words, words_between, words_of
 from asr_batch.pipeline.thresholds import (
     COMPRESSION,
     DENSEST,
@@ -146,6 +146,19 @@ def without_loop(result: WindowResult) -> WindowResult:
         segments=(),
         words=result.words[:start] if result.words and len(result.words) == len(words) else None,
         places=result.places[:start] if len(result.places) == len(words) else (),
+    )
+
+
+def without_words(result: WindowResult, dropped: Collection[int]) -> WindowResult:
+    """The result without the words with these indices; `places` must be known."""
+    kept = [index for index in range(len(result.places)) if index not in dropped]
+    timed = result.words if result.words and len(result.words) == len(result.places) else None
+    return replace(
+        result,
+        text=join_texts(result.places[index].text for index in kept),
+        places=tuple(result.places[index] for index in kept),
+        words=tuple(timed[index] for index in kept) if timed else None,
+        segments=(),
     )
 
 

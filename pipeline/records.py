@@ -13,7 +13,9 @@ from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask
 from asr_batch.pipeline.audio.source import Source
 from asr_batch.pipeline.audit import HINT, audible_speech
 from asr_batch.pipeline.guards import Outcome
+from asr_batch.pipeline.text.words import words_of
 from asr_batch.pipeline.thresholds import (
+    ASTRAY,
     DOUBTED,
     HARDLY,
     LOGPROB,
@@ -86,6 +88,17 @@ class DecodedWindow:
             denied = result.no_speech_prob >= NO_SPEECH and (doubted or self.heard_seconds < NOTHING)
             return unlikely or silent or denied
         return unlikely and result.no_speech_prob > SILENT_MODEL and self.heard_seconds < SILENT_SECONDS
+
+    @property
+    def astray(self) -> frozenset[int]:
+        """Indices of words whose places are far from any speech, in a window with speech elsewhere."""
+        frames = np.flatnonzero(self.heard) / FRAMES_PER_SECOND
+        if self.outcome is None or self.heard_seconds < HARDLY:
+            return frozenset()
+        if [place.text for place in self.places] != words_of(self.outcome.result.text):
+            return frozenset()
+        gaps = [np.maximum(place.start - frames, frames - place.end).min() for place in self.places]
+        return frozenset(index for index, gap in enumerate(gaps) if gap > ASTRAY)
 
     def audible(self, threshold: float) -> Mask:
         """Frames that the audit classifies as speech, by the recording's `threshold`.

@@ -39,11 +39,14 @@ SLOW_WORDS = 4
 """Number of words from which a window shows how slowly its speaker speaks."""
 
 # Speech without text.
-GAP = 0.9
+GAP = 0.5
 """Seconds of speech beyond the duration of its words from which a stretch is decoded again, and reported
-if that gives neither more words nor as many. Joined human clips, base, 30 min: of 30 stretches over 0.3 s
-one lacks words, of 7 over 0.7 s one; word positions have a resolution of 80 ms, and speakers linger.
+if that gives neither more words nor as many. Word positions have a resolution of 80 ms, and speakers
+linger. docs/audit.md has the share of deleted phrases that this and other values find.
 """
+
+GAPS_AGAIN = 2
+"""Decodings of each gap that the repair budget allows beyond its share of the recording."""
 
 SPARSE_WORDS, ENOUGH_SPEECH = 0.5, 2.0
 """Words per second below which this many seconds of speech count as not transcribed; people say 2 to 4."""
@@ -116,6 +119,12 @@ DOUBTED = -0.7
 
 SILENT_MODEL, SILENT_SECONDS = 0.6, 1.0
 """No-speech probability that, with an unlikely text, outweighs this much speech (s). Whisper's rule."""
+
+ASTRAY = 1.0
+"""Seconds from the place of a word to the nearest speech (Silero) from which it counts as invented. Human
+clips, as they are, at -45 and -65 dBFS and in white noise as loud as they are: at most 0.3 s. Words for music
+before a clip: 8 s or more.
+"""
 
 # The language of a row (pipeline.language).
 VOTERS, MORE_VOTERS = 5, 20

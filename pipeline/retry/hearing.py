@@ -18,11 +18,11 @@ from asr_batch.models.recognizer import (
 )
 from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Float32, Mask
 from asr_batch.pipeline.decoding import Choice, decode
-from asr_batch.pipeline.guards import DecodeRequest, judge, request
+from asr_batch.pipeline.guards import WHOLE, DecodeRequest, judge, request
 from asr_batch.pipeline.options import PipelineOptions
-from asr_batch.pipeline.text.spoken import total_letters
+from asr_batch.pipeline.text.spoken import spoken_seconds, total_letters
 from asr_batch.pipeline.text.words import join_texts, normal, words_of
-from asr_batch.pipeline.thresholds import LOGPROB
+from asr_batch.pipeline.thresholds import LEAST_SPEECH, LOGPROB
 from asr_batch.pipeline.windows.planning import pauses, quietest, runs
 
 _LONG = 5  # letters that are not part of another word by chance
@@ -53,12 +53,14 @@ class Listener:
 class Hearing:
     """Results of consecutive parts of a window as one.
 
-    `faults`: guards that any of them fails; `words`: their words, in the window's time.
+    `faults`: guards that any of them fails; `words`: their words, in the window's time; `whole`: whether none
+    was left out.
     """
 
     result: WindowResult
     words: tuple[Word, ...]
     faults: frozenset[str]
+    whole: bool = True
 
 
 Decoding = Generator[DecodeRequest, WindowResult, Hearing]
@@ -71,13 +73,18 @@ def hear(
     listener: Listener,
     *,
     second: bool = False,
+    sparing: bool = False,
     changes: dict[str, object] | None = None,
 ) -> Decoding:
-    """Decode the parts of a window between these frames; `changes` to the options of the track."""
+    """Decode the parts of a window between these frames; `changes` to the options of the track.
+
+    `sparing`: a part whose text has a fault is left out rather than all of them rejected.
+    """
     base = replace(listener.base, **(changes or {}))  # type: ignore[arg-type]
     results: list[WindowResult] = []
     words: list[Word] = []
     faults: set[str] = set()
+    whole = True
     for start, end in pairwise(edges):
         part = samples[start * FRAME : end * FRAME]
         spoken = float(np.count_nonzero(speech[start:end])) / FRAMES_PER_SECOND
@@ -86,13 +93,22 @@ def hear(
             result = outcome.result
         else:
             result = yield request(part, base, listener.options, spoken, second)
+        found = judge(result, spoken) - {"low_logprob"}
+        if sparing and len(edges) > 2 and (found & WHOLE or _is_thin(result, spoken)):
+            result = replace(result, text="", tokens=(), places=(), words=None, truncated=False)
+            found, whole = frozenset(), False
         results.append(result)
-        faults |= judge(result, spoken) - {"low_logprob"}
+        faults |= found
         words += words_heard(result, start / FRAMES_PER_SECOND, speech[start:end])
     joined = _joined(results)
     if not joined.avg_logprob >= LOGPROB:  # of all together: a short part may be less likely
         faults.add("low_logprob")
-    return Hearing(joined, tuple(words), frozenset(faults))
+    return Hearing(joined, tuple(words), frozenset(faults), whole)
+
+
+def _is_thin(result: WindowResult, speech: float) -> bool:
+    """Whether a text takes less than half as long to say as these seconds of speech."""
+    return 2 * sum(map(spoken_seconds, words_of(result.text))) < speech
 
 
 def words_heard(result: WindowResult, offset: float, speech: Mask) -> list[Word]:
@@ -128,23 +144,39 @@ def merged(standing: Sequence[Word], heard: Sequence[Word], around: Sequence[Wor
     """Merge two texts of a stretch; `around`: the words before and after it.
 
     Keeps every existing word, unless a longer one replaces it, and adds words that only the second text
-    has.
+    has, at times when no existing word is being said.
     """
     matcher = difflib.SequenceMatcher(
         None, [normal(w.place.text) for w in standing], [normal(w.place.text) for w in heard], autojunk=False
     )
     out: list[Word] = []
     for kind, a, b, c, d in matcher.get_opcodes():
-        if kind == "insert" and part_of(heard[c:d], [*around, *standing[max(0, a - 1) : a + 1]]):
-            continue
-        if kind == "insert" or (kind == "replace" and _spoken(heard[c:d]) > 1.5 * _spoken(standing[a:b])):
+        known = [*around, *standing[max(0, a - 1) : b + 1]]
+        if kind == "equal":  # as they stand, but where the second text has them: it covers the stretch
+            out += [_moved(*pair) for pair in zip(standing[a:b], heard[c:d], strict=True)]
+        elif kind == "delete" or is_part_of(heard[c:d], known) or _is_covered(heard[c:d], known):
+            out += standing[a:b]
+        elif kind == "insert" or _spoken(heard[c:d]) > 1.5 * _spoken(standing[a:b]):
             out += heard[c:d]
         else:
             out += standing[a:b]
     return out
 
 
-def part_of(words: Sequence[Word], neighbours: Sequence[Word]) -> bool:
+def _is_covered(words: Sequence[Word], known: Sequence[Word]) -> bool:
+    """Whether the words are said while an existing one still is: the same sound written otherwise."""
+    middle = (words[0].place.start + words[-1].place.end) / 2
+    return any(
+        word.place.start <= middle < word.place.start + spoken_seconds(word.place.text) for word in known
+    )
+
+
+def _moved(word: Word, there: Word) -> Word:
+    place = replace(word.place, start=there.place.start, end=there.place.end)
+    return Word(place, there.timed and word.timed and replace(there.timed, word=word.timed.word))
+
+
+def is_part_of(words: Sequence[Word], neighbours: Sequence[Word]) -> bool:
     """Whether the words are part of a longer existing one: "asterisk.org" in "www.asterisk.org"."""
     text = "".join(normal(word.place.text) for word in words)
     names = [normal(word.place.text) for word in neighbours]
@@ -156,7 +188,11 @@ def _spoken(words: Sequence[Word]) -> int:
 
 
 def with_words(result: WindowResult, words: Sequence[Word], more: WindowResult) -> WindowResult:
-    """The result with these words instead of its own, some of them from `more`."""
+    """The result with these words instead of its own, some of them from `more`.
+
+    The word before inserted ones ends where they begin: it seemed to last as long as what was missing.
+    """
+    words = [_ended(*pair) for pair in pairwise(words)] + list(words[-1:])
     timed = [word.timed for word in words if word.timed is not None]
     return replace(
         result,
@@ -166,6 +202,11 @@ def with_words(result: WindowResult, words: Sequence[Word], more: WindowResult) 
         words=tuple(timed) if result.words is not None and len(timed) == len(words) else None,
         places=tuple(word.place for word in words) if result.places else (),
     )
+
+
+def _ended(word: Word, following: Word) -> Word:
+    here, there = word.place, following.place.start
+    return replace(word, place=replace(here, end=min(here.end, there))) if there >= here.start else word
 
 
 def _joined(results: Sequence[WindowResult]) -> WindowResult:
@@ -188,15 +229,19 @@ def _joined(results: Sequence[WindowResult]) -> WindowResult:
 def utterances(level: Float32, speech: Mask, least: float, start: int, end: int) -> list[int]:
     """Frames at which [start, end) is divided into utterances.
 
-    These are its edges, and a quiet place in each pause of `least` seconds or more between speech.
+    These are its edges, and a quiet place in each pause of `least` seconds or more between speech. An
+    utterance has enough speech for a word; from less, such as the end of a word, decoders make up a text.
     """
+    enough = LEAST_SPEECH * FRAMES_PER_SECOND
     quiet = pauses(level, speech.astype(np.float32))
     voiced = np.flatnonzero(~quiet[start:end])
     edges = [start]
     if len(voiced):
         low, high = start + int(voiced[0]), start + int(voiced[-1])
         for first, last in _inside(runs(quiet), low, high):
-            if last - first >= least * FRAMES_PER_SECOND:
+            if last - first < least * FRAMES_PER_SECOND:
+                continue
+            if min(np.count_nonzero(speech[edges[-1] : first]), np.count_nonzero(speech[last:end])) >= enough:
                 edges.append(quietest(level, first, last))
     return [*edges, end]
 

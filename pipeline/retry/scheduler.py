@@ -15,8 +15,8 @@ from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import DecodedWindow, Stretch
 from asr_batch.pipeline.retry.hearing import Listener
 from asr_batch.pipeline.retry.rates import thin_windows
-from asr_batch.pipeline.retry.strategies import STRATEGIES, Doubtful, Strategy
-from asr_batch.pipeline.thresholds import AT_ONCE, LEAST_WINDOWS, SECONDS_TURN
+from asr_batch.pipeline.retry.strategies import STRATEGIES, Doubtful, Strategy, in_gaps
+from asr_batch.pipeline.thresholds import AT_ONCE, GAPS_AGAIN, LEAST_WINDOWS, SECONDS_TURN
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class DecodedTrack:
     """A track whose windows have all been decoded once.
 
     `end`: second of the file where it ended; `threshold`: the audit's; `budget`: seconds of audio that may
-    be decoded again.
+    be decoded again, besides its gaps.
     """
 
     stretch: Stretch
@@ -55,8 +55,8 @@ class Retries:
         self.finished = False
         self._track = track
         self._listener = listener
-        self._left = track.budget
         self._windows = {window.index: window for window in _doubtful(track)}
+        self._left = track.budget and track.budget + GAPS_AGAIN * sum(map(in_gaps, self._windows.values()))
         self._rounds = iter(STRATEGIES)
         self._strategy = STRATEGIES[0]
         self._waiting: deque[int] = deque()

@@ -31,8 +31,8 @@ from asr_batch.pipeline.retry.hearing import (
     Word,
     halves,
     hear,
+    is_part_of,
     merged,
-    part_of,
     utterances,
     with_words,
     words_heard,
@@ -135,8 +135,13 @@ def bare(outcome: Outcome | None, speech: float) -> bool:
 
 
 def _without_prompt(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
-    """Decode the window without its prompt, so that the prompt's words are not repeated."""
+    """Decode the window without its prompt.
+
+    Decoders repeat a prompt's words, or take what it says for said and end early.
+    """
     hearing = yield from _whole(window, samples, listener, {"prompt": None})
+    if "prompt_echo" not in window.outcome.flags:
+        return _if_better(window, "without prompt", hearing)
     real = echoes(hearing.result.text, listener.base.prompt)
     if real or hearing.faults & WHOLE or not hearing.words:
         kept = replace(window.outcome, flags=window.outcome.flags - {"prompt_echo"})
@@ -154,7 +159,8 @@ def _by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Att
         window = _kept(window, "utterances", hearing)
         if not hearing.faults & WHOLE and _says_as_much(window, hearing):
             kept = replace(window.outcome, flags=window.outcome.flags - {"repetition"})
-            return replace(window, outcome=kept, confirmed=((0, len(window.level)),))
+            more = _letters(hearing.words) >= total_letters(words_of(kept.result.text)) + NEWS
+            return replace(window, outcome=kept, confirmed=() if more else ((0, len(window.level)),))
     if window.outcome.flags & {"truncated", "too_dense"}:
         return _cut_off(window)
     return window
@@ -185,11 +191,16 @@ def _fill_gaps(window: Doubtful, samples: Samples, listener: Listener) -> Attemp
 
 
 def _fill_by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
-    """Decode each utterance of the remaining gaps separately, so that repetitions are written twice."""
+    """Decode each utterance of the remaining gaps separately, so that repetitions are written twice.
+
+    Without the prompt: it may contain what was skipped.
+    """
     for gap in reversed(window.gaps):
         edges = utterances(window.level, window.speech, PAUSE, gap.start, gap.end)
-        hearing = yield from hear(samples, edges, window.speech, listener)
-        window = _filled(window, gap, hearing, sure=True)
+        hearing = yield from hear(
+            samples, edges, window.speech, listener, sparing=True, changes={"prompt": None}
+        )
+        window = _filled(window, gap, hearing, sure=hearing.whole)
     return window
 
 
@@ -208,13 +219,20 @@ def _filled(window: Doubtful, gap: Gap, hearing: Hearing, *, sure: bool) -> Doub
     both = merged(inside, hearing.words, around)
     heard, said, stood = (_letters(words) for words in (hearing.words, both, inside))
     news = said - stood >= max(NEWS, ASKED_FOR * gap.missing / LETTER_SECONDS)
-    if news and not hearing.faults & _USELESS:
+    if news and not _useless(window, hearing):
         words = [*standing[: gap.first], *both, *standing[gap.last :]]
         return _replaced(window, with_words(window.outcome.result, words, hearing.result))
     as_much = stood and heard >= SAME * stood
-    if sure and not news and (as_much or part_of(hearing.words, [*around, *inside])):
+    if sure and not news and (as_much or is_part_of(hearing.words, [*around, *inside])):
         return replace(window, confirmed=(*window.confirmed, (gap.start, gap.end)))
     return _kept(window, "gap", hearing)
+
+
+def _useless(window: Doubtful, hearing: Hearing) -> bool:
+    """Whether the text of a gap has a fault; an unlikely one may be added to an unlikely text."""
+    if hearing.faults & _USELESS == {"low_logprob"} == window.outcome.flags & _USELESS:
+        return hearing.result.avg_logprob < window.outcome.result.avg_logprob - WORSE
+    return bool(hearing.faults & _USELESS)
 
 
 def _letters(words: Iterable[Word]) -> int:
@@ -321,18 +339,21 @@ def _length(window: Doubtful) -> float:
     return window.seconds
 
 
-def _in_gaps(window: Doubtful) -> float:
+def in_gaps(window: Doubtful) -> float:
+    """Seconds of audio in its gaps."""
     return sum(gap.end - gap.start for gap in window.gaps) / FRAMES_PER_SECOND
 
 
 def _has_gaps(window: Doubtful, _: Listener) -> bool:
-    return not window.faulty and bool(window.gaps)
+    return not (window.unheard or window.outcome.flags & WHOLE) and bool(window.gaps)
 
 
 STRATEGIES: tuple[Strategy, ...] = (
     Strategy(
         "without prompt",
-        lambda window, _: "prompt_echo" in window.outcome.flags,
+        lambda window, listener: (
+            bool(listener.base.prompt) and (window.faulty or "prompt_echo" in window.outcome.flags)
+        ),
         _length,
         _without_prompt,
     ),
@@ -342,8 +363,8 @@ STRATEGIES: tuple[Strategy, ...] = (
         _length,
         _by_utterance,
     ),
-    Strategy("gaps", _has_gaps, _in_gaps, _fill_gaps),
-    Strategy("gaps by utterance", _has_gaps, _in_gaps, _fill_by_utterance),
+    Strategy("gaps", _has_gaps, in_gaps, _fill_gaps),
+    Strategy("gaps by utterance", _has_gaps, in_gaps, _fill_by_utterance),
     Strategy(
         "other silences",
         lambda window, _: window.outcome.flags == {"too_dense"},

@@ -83,7 +83,7 @@ def test_what_is_written_short_is_spoken_long(written: str, letters: int) -> Non
 )
 def test_two_hearings_of_a_stretch_lose_nothing(standing: str, heard: str, expected: str) -> None:
     def words(text: str) -> list[Word]:
-        return [Word(TimedText(0.0, 1.0, word)) for word in text.split()]
+        return [Word(TimedText(9.0 * i, 9.0 * i + 1, word)) for i, word in enumerate(text.split())]
 
     found = [word.place.text for word in merged(words(standing), words(heard))]
     assert normal_words(" ".join(found)) == normal_words(expected)
@@ -102,7 +102,8 @@ def test_what_is_part_of_the_word_before_a_gap_is_not_new(before: str, heard: st
     def words(text: str) -> list[Word]:
         return [Word(TimedText(0.0, 1.0, word)) for word in text.split()]
 
-    found = merged([], words(heard), words(before)[-1:])
+    later = [Word(TimedText(5.0, 6.0, word)) for word in heard.split()]
+    found = merged([], later, words(before)[-1:])
     assert [word.place.text for word in found] == expected.split()
 
 
@@ -232,3 +233,32 @@ def test_a_slow_speaker_is_no_gap() -> None:
     assert missing(drawled, speech[:180]) == pytest.approx(3 * (0.6 - 0.36 - 0.1), abs=0.05)
     assert missing([], speech) == 0.0
     assert list(bare_stretches([], speech, 0.7)) == []
+
+
+def timed(*words: tuple[float, float, str]) -> list[Word]:
+    return [Word(TimedText(*word)) for word in words]
+
+
+def texts(words: list[Word]) -> list[str]:
+    return [word.place.text for word in words]
+
+
+def test_the_same_sound_written_otherwise_is_not_new() -> None:
+    number = timed((3.0, 5.5, "8500"))
+    assert texts(merged(timed((5.5, 6.0, "to")), timed((3.4, 4.4, "eighty-five")), number)) == ["to"]
+    again = timed((5.0, 5.4, "eighty-five"))  # after the time that the number takes to say
+    assert texts(merged([], again, number)) == ["eighty-five"]
+
+
+def test_a_sentence_said_again_is_inserted_at_its_own_time() -> None:
+    once = timed((0.0, 0.5, "please"), (0.5, 9.0, "wait."))
+    twice = timed((0.0, 0.5, "please"), (0.5, 1.0, "wait."), (4.0, 4.5, "please"), (4.5, 5.0, "wait."))
+    both = merged(once, twice)
+    assert texts(both) == ["please", "wait.", "please", "wait."]
+    assert missing([word.place for word in both], np.r_[np.ones(100, bool), np.zeros(800, bool)]) == 0
+
+
+def test_the_end_of_a_word_is_no_utterance() -> None:
+    level = LEVEL.copy()
+    level[20:60] = level[250:290] = level[480:] = -70
+    assert len(utterances(level, level > -50, 0.25, 0, 500)) == 3

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from pipeline_lab import RATE, FakeRecognizer, check_tiling, joined, row
 
-from asr_batch.models.recognizer import WindowRequest, WindowResult
-from asr_batch.pipeline.guards import compression_ratio, judge, loops, token_cap
+from asr_batch.models.recognizer import TimedText, WindowRequest, WindowResult
+from asr_batch.pipeline.guards import Outcome, compression_ratio, judge, loops, token_cap, without_words
 from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.records import DecodedWindow
 from asr_batch.pipeline.thresholds import DOUBTFUL
 
 Speak = Callable[[WindowRequest, WindowResult], WindowResult]
@@ -135,6 +136,35 @@ def test_what_the_prompt_put_in_its_mouth_is_heard_again_without_it(talk: Path) 
     )
     assert shown in said.text  # it says so without the prompt too
     assert not any("prompt_echo" in window.flags for window in said.windows)
+
+
+def test_a_window_that_a_prompt_silences_is_heard_without_it(talk: Path) -> None:
+    def speak(request: WindowRequest, result: WindowResult) -> WindowResult:
+        return replace(result, text=".", tokens=(1,), avg_logprob=-1.2) if request.options.prompt else result
+
+    transcript = row(talk, FakeRecognizer(speak), PipelineOptions(repair_budget=9.0), prompt="said already")
+    assert transcript.status == "ok"
+    assert all("recovered" in window.flags for window in transcript.windows)
+    assert all("w" in window.text for window in transcript.windows)
+
+
+def test_words_far_from_any_speech_are_left_out() -> None:
+    speech = np.zeros(1000, np.float32)
+    speech[600:900] = 0.9
+    places = tuple(
+        TimedText(*place)
+        for place in ((0.0, 0.5, "you"), (4.0, 5.2, "you"), (5.4, 6.5, "the"), (6.5, 9, "end"))
+    )
+    result = WindowResult("w", "you you the end", (1, 2, 3, 4), -0.1, 0.1, 0.0, places=places)
+    window = DecodedWindow(0, 0, 160_000, "end", np.full(1000, -20, np.float32), speech, Outcome(result))
+    assert window.astray == {0}  # the second one ends less than a second before the speech
+    kept = without_words(result, window.astray)
+    assert kept.text == "you the end"
+    assert kept.places == places[1:]
+    window.speech = np.zeros(1000, np.float32)
+    assert not window.astray  # a window without speech is judged as a whole
+    window.speech, window.outcome = speech, Outcome(replace(result, places=()))
+    assert not window.astray
 
 
 def test_an_empty_answer_over_speech_is_repaired(talk: Path) -> None:
