@@ -140,21 +140,24 @@ def spread(texts: Sequence[str], speech: Mask) -> list[TimedText]:
     return [TimedText(a, b, text) for (a, b), text in zip(pairwise(edges), texts, strict=True)]
 
 
-def merged(standing: Sequence[Word], heard: Sequence[Word], around: Sequence[Word] = ()) -> list[Word]:
-    """Merge two texts of a stretch; `around`: the words before and after it.
+def merged(
+    standing: Sequence[Word], heard: Sequence[Word], before: Word | None = None, after: Word | None = None
+) -> list[Word]:
+    """Merge two texts of a stretch; `before`, `after`: the words next to it.
 
     Keeps every existing word, unless a longer one replaces it, and adds words that only the second text
-    has, at times when no existing word is being said.
+    has, when the word before them has been said.
     """
+    framed = [before, *standing, after]
     matcher = difflib.SequenceMatcher(
         None, [normal(w.place.text) for w in standing], [normal(w.place.text) for w in heard], autojunk=False
     )
     out: list[Word] = []
     for kind, a, b, c, d in matcher.get_opcodes():
-        known = [*around, *standing[max(0, a - 1) : b + 1]]
+        known = [word for word in framed[a : b + 2] if word is not None]
         if kind == "equal":  # as they stand, but where the second text has them: it covers the stretch
             out += [_moved(*pair) for pair in zip(standing[a:b], heard[c:d], strict=True)]
-        elif kind == "delete" or is_part_of(heard[c:d], known) or _is_covered(heard[c:d], known):
+        elif kind == "delete" or is_part_of(heard[c:d], known) or _is_covered(heard[c:d], framed[a]):
             out += standing[a:b]
         elif kind == "insert" or _spoken(heard[c:d]) > 1.5 * _spoken(standing[a:b]):
             out += heard[c:d]
@@ -163,12 +166,12 @@ def merged(standing: Sequence[Word], heard: Sequence[Word], around: Sequence[Wor
     return out
 
 
-def _is_covered(words: Sequence[Word], known: Sequence[Word]) -> bool:
-    """Whether the words are said while an existing one still is: the same sound written otherwise."""
+def _is_covered(words: Sequence[Word], before: Word | None) -> bool:
+    """Whether the words are said while the one before still is: the same sound written otherwise."""
+    if before is None:
+        return False
     middle = (words[0].place.start + words[-1].place.end) / 2
-    return any(
-        word.place.start <= middle < word.place.start + spoken_seconds(word.place.text) for word in known
-    )
+    return before.place.start <= middle < before.place.start + spoken_seconds(before.place.text)
 
 
 def _moved(word: Word, there: Word) -> Word:

@@ -215,15 +215,17 @@ def _filled(window: Doubtful, gap: Gap, hearing: Hearing, *, sure: bool) -> Doub
     """Insert what is new in a decoding, or confirm the stretch; `sure`: the decoding covers all of it."""
     standing = words_heard(window.outcome.result, 0.0, window.speech)
     inside = standing[gap.first : gap.last]
-    around = [*standing[max(0, gap.first - 1) : gap.first], *standing[gap.last : gap.last + 1]]
-    both = merged(inside, hearing.words, around)
+    before = standing[gap.first - 1] if gap.first else None
+    after = standing[gap.last] if gap.last < len(standing) else None
+    both = merged(inside, hearing.words, before, after)
     heard, said, stood = (_letters(words) for words in (hearing.words, both, inside))
     news = said - stood >= max(NEWS, ASKED_FOR * gap.missing / LETTER_SECONDS)
     if news and not _useless(window, hearing):
         words = [*standing[: gap.first], *both, *standing[gap.last :]]
         return _replaced(window, with_words(window.outcome.result, words, hearing.result))
+    known = [word for word in (before, *inside, after) if word is not None]
     as_much = stood and heard >= SAME * stood
-    if sure and not news and (as_much or is_part_of(hearing.words, [*around, *inside])):
+    if sure and not news and (as_much or is_part_of(hearing.words, known)):
         return replace(window, confirmed=(*window.confirmed, (gap.start, gap.end)))
     return _kept(window, "gap", hearing)
 

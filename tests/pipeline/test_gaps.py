@@ -103,7 +103,7 @@ def test_what_is_part_of_the_word_before_a_gap_is_not_new(before: str, heard: st
         return [Word(TimedText(0.0, 1.0, word)) for word in text.split()]
 
     later = [Word(TimedText(5.0, 6.0, word)) for word in heard.split()]
-    found = merged([], later, words(before)[-1:])
+    found = merged([], later, words(before)[-1])
     assert [word.place.text for word in found] == expected.split()
 
 
@@ -245,9 +245,9 @@ def texts(words: list[Word]) -> list[str]:
 
 def test_the_same_sound_written_otherwise_is_not_new() -> None:
     number = timed((3.0, 5.5, "8500"))
-    assert texts(merged(timed((5.5, 6.0, "to")), timed((3.4, 4.4, "eighty-five")), number)) == ["to"]
+    assert texts(merged(timed((5.5, 6.0, "to")), timed((3.4, 4.4, "eighty-five")), *number)) == ["to"]
     again = timed((5.0, 5.4, "eighty-five"))  # after the time that the number takes to say
-    assert texts(merged([], again, number)) == ["eighty-five"]
+    assert texts(merged([], again, *number)) == ["eighty-five"]
 
 
 def test_a_sentence_said_again_is_inserted_at_its_own_time() -> None:
