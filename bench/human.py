@@ -184,7 +184,7 @@ def _altered(clip: Clip, gain: float, noise: float) -> Clip:
 
 
 def repeated_table(name: str, run: Runner, clips: Sequence[Clip]) -> None:
-    """The same clip repeated: words written compared with those written once, so many times."""
+    """The same clip repeated: words written compared with those written for it once."""
     for times, pause in product((2, 5, 20, 80), (0.5, 0.0)):
         total = Edits()
         for clip in clips:

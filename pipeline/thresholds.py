@@ -72,6 +72,11 @@ SAME = 0.6
 ALIKE = 0.8
 """Share of the letters of the longer of two decodings: the shorter one then confirms repeated speech."""
 
+OTHER_LENGTH = 0.15
+"""Difference of two texts in how far the time they take to say is from that of the speech (log ratio), from
+which one of them has a loop; one of six repetitions too many makes 0.18.
+"""
+
 NEWS = 3
 """Letters that a second decoding must add to count as more."""
 

@@ -25,7 +25,7 @@ LENGTHS = (1, 2, 3, 5, 8)
 """Words of the phrases that are deleted."""
 
 _EVERY, _ROUNDS = 8, 3
-"""Of so many windows one loses a phrase, so that the repair budget suffices; rounds with other phrases."""
+"""One of these many windows loses a phrase, so that the repair budget suffices; rounds with other phrases."""
 
 _NEAR = 0.3
 """Tolerance in seconds for the position of a phrase."""

@@ -155,7 +155,7 @@ def merged(
     out: list[Word] = []
     for kind, a, b, c, d in matcher.get_opcodes():
         known = [word for word in framed[a : b + 2] if word is not None]
-        if kind == "equal":  # as they stand, but where the second text has them: it covers the stretch
+        if kind == "equal":  # unchanged, but where the second text has them: it covers the stretch
             out += [_moved(*pair) for pair in zip(standing[a:b], heard[c:d], strict=True)]
         elif kind == "delete" or is_part_of(heard[c:d], known) or _is_covered(heard[c:d], framed[a]):
             out += standing[a:b]

@@ -6,7 +6,8 @@ receives results, and returns the outcome. It depends on the window alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+import math
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,7 +38,7 @@ from asr_batch.pipeline.retry.hearing import (
     with_words,
     words_heard,
 )
-from asr_batch.pipeline.text.spoken import total_letters
+from asr_batch.pipeline.text.spoken import spoken_seconds, total_letters
 from asr_batch.pipeline.text.words import words_of
 from asr_batch.pipeline.thresholds import (
     ALIKE,
@@ -50,6 +51,7 @@ from asr_batch.pipeline.thresholds import (
     MARGINS,
     MOST_RATE,
     NEWS,
+    OTHER_LENGTH,
     PAUSE,
     SAME,
     SPARSE_WORDS,
@@ -154,7 +156,8 @@ def _by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Att
     edges = utterances(window.level, window.speech, PAUSE, 0, len(window.level))
     if len(edges) > 2:
         hearing = yield from hear(samples, edges, window.speech, listener)
-        if not hearing.faults & WHOLE and _believable(window, hearing) and _as_likely(window, hearing):
+        preferred = _as_likely(window, hearing) or _fits_better(window, hearing)
+        if preferred and not hearing.faults & WHOLE and _believable(window, hearing):
             return _taken(window, hearing)
         window = _kept(window, "utterances", hearing)
         if not hearing.faults & WHOLE and _says_as_much(window, hearing):
@@ -164,6 +167,23 @@ def _by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Att
     if window.outcome.flags & {"truncated", "too_dense"}:
         return _cut_off(window)
     return window
+
+
+def _fits_better(window: Doubtful, hearing: Hearing) -> bool:
+    """Whether a text takes about as long to say as the speech lasts, and the first one does not.
+
+    Loops are likely, so the probability does not tell how often something is said.
+    """
+    first = words_of(window.outcome.result.text)
+    if "repetition" not in window.outcome.flags or not (window.spoken and first and hearing.words):
+        return False
+    now = [word.place.text for word in hearing.words]
+    return _misfit(now, window.spoken) < _misfit(first, window.spoken) - OTHER_LENGTH
+
+
+def _misfit(words: Sequence[str], speech: float) -> float:
+    """How far the time that words take to say is from these seconds of speech (log ratio)."""
+    return abs(math.log(sum(map(spoken_seconds, words)) / speech))
 
 
 def _says_as_much(window: Doubtful, hearing: Hearing) -> bool:
@@ -287,7 +307,10 @@ def _whole(
 
 
 def _if_better(window: Doubtful, name: str, hearing: Hearing) -> Doubtful:
-    better = not hearing.faults & WHOLE and _believable(window, hearing) and _says_more(window, hearing)
+    sound = not hearing.faults & WHOLE
+    if hearing.faults & WHOLE == {"repetition"}:
+        sound = _fits_better(window, hearing)
+    better = sound and _believable(window, hearing) and _says_more(window, hearing)
     return _taken(window, hearing) if better else _kept(window, name, hearing)
 
 

@@ -119,6 +119,24 @@ def test_what_is_said_again_and_again_stays(save: Callable[..., Path], clips: li
     assert transcript.status == "ok"
 
 
+def test_a_loop_among_real_repetitions_is_counted_by_the_audio(
+    save: Callable[..., Path], clips: list
+) -> None:
+    """The window as a whole says it twice as often, and is more sure of it."""
+    path = save(np.tile(np.r_[clips[1][1], np.zeros(RATE // 2, np.float32)], 5))
+    seconds = len(clips[1][1]) / RATE + 0.5
+    once = " ".join(["seven"] * round((seconds - 0.5) / 0.52))  # as long to say as the clip
+
+    def speak(request: WindowRequest, result: WindowResult) -> WindowResult:
+        times = max(1, round(len(request.samples) / RATE / seconds))
+        whole = times > 1
+        text = " ".join([f"{once}."] * (2 * times if whole else 1))
+        return replace(result, text=text, avg_logprob=-0.1 if whole else -0.6)
+
+    transcript = row(path, FakeRecognizer(speak, window=30.0), PipelineOptions(repair_budget=9.0))
+    assert transcript.text == " ".join([f"{once}."] * 5)
+
+
 def test_what_the_prompt_put_in_its_mouth_is_heard_again_without_it(talk: Path) -> None:
     shown = "the meeting is closed now"
 
