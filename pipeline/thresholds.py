@@ -36,7 +36,12 @@ SPARE = 0.1
 """Seconds that any word may take longer."""
 
 SLOW_WORDS = 4
-"""Number of words from which a window shows how slowly its speaker speaks."""
+"""Number of words from which a window shows the pace of its speaker."""
+
+FASTEST = 0.9
+"""Minimum share of the usual durations that words are expected to take. Of three-word phrases deleted from
+human clips, 1 finds 76 %, 0.9 84 % and 0.8 88 %; in 2, 3 and 6 % of complete windows, it suspects a gap.
+"""
 
 # Speech without text.
 GAP = 0.5

@@ -15,7 +15,7 @@ import numpy as np
 from asr_batch.models.recognizer import TimedText
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask
 from asr_batch.pipeline.text.spoken import spoken_seconds
-from asr_batch.pipeline.thresholds import SLOW_WORDS, SPARE
+from asr_batch.pipeline.thresholds import FASTEST, SLOW_WORDS, SPARE
 from asr_batch.pipeline.windows.planning import pause_score
 
 _BACK, _ON = 1.5, 1.0  # seconds around a gap in which its bounding pauses are searched
@@ -98,7 +98,8 @@ def _ends(words: Sequence[TimedText], frames: int) -> list[int]:
 def _excesses(words: Sequence[TimedText], speech: Mask) -> list[float]:
     """Seconds of speech in each word's time beyond its spoken duration, and finally those after all words.
 
-    The expected duration is longer if most words of the window take longer.
+    The expected duration follows the pace of the window's words: longer for a slow speaker, and a little
+    shorter for a fast one.
     """
     starts = [round(word.start * FRAMES_PER_SECOND) for word in words]
     ends = _ends(words, len(speech))
@@ -107,10 +108,10 @@ def _excesses(words: Sequence[TimedText], speech: Mask) -> list[float]:
         float(np.count_nonzero(speech[a:b])) / FRAMES_PER_SECOND for a, b in zip(starts, ends, strict=True)
     ]
     usual = [spoken_seconds(word.text) for word in words]
-    slow = 1.0
+    pace = 1.0
     if len(words) >= SLOW_WORDS:
-        slow = max(slow, float(np.median([s / a for s, a in zip(spoken, usual, strict=False)])))
-    return [s - most for s, most in zip(spoken, [*(slow * a + SPARE for a in usual), 0.0], strict=True)]
+        pace = max(FASTEST, float(np.median([s / a for s, a in zip(spoken, usual, strict=False)])))
+    return [s - most for s, most in zip(spoken, [*(pace * a + SPARE for a in usual), 0.0], strict=True)]
 
 
 def _worst(excesses: Sequence[float]) -> tuple[int, int, float]:

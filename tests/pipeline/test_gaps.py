@@ -255,7 +255,7 @@ def test_a_sentence_said_again_is_inserted_at_its_own_time() -> None:
     twice = timed((0.0, 0.5, "please"), (0.5, 1.0, "wait."), (4.0, 4.5, "please"), (4.5, 5.0, "wait."))
     both = merged(once, twice)
     assert texts(both) == ["please", "wait.", "please", "wait."]
-    assert missing([word.place for word in both], np.r_[np.ones(100, bool), np.zeros(800, bool)]) == 0
+    assert missing([word.place for word in both], np.r_[np.ones(100, bool), np.zeros(800, bool)]) < 0.1
 
 
 def test_the_end_of_a_word_is_no_utterance() -> None:
