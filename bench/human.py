@@ -97,7 +97,8 @@ def joined_table(name: str, run: Runner, recordings: Sequence[Recording], verbos
         f"| mean | {name} | {mean[0]:.2f} | | {mean[1]:.2f} | decoded {decoded / length:.2f} x "
         f"| flagged {alarms.seconds:.1f} s, right {alarms.right:.1f} s; lost words {alarms.lost}, "
         f"named {alarms.named}; edges {np.median(edges or [np.nan]):.2f} s; words {times.words}, without "
-        f"length {times.empty}, astray {times.astray} |",
+        f"length {times.empty}, astray {times.astray}, off by {times.percentile(50):.2f} s, 90 % by "
+        f"{times.percentile(90):.2f} s |",
         flush=True,
     )
     if verbose:

@@ -10,8 +10,11 @@ import jiwer
 import numpy as np
 
 from asr_batch.jobs.quality import normaliser
+from asr_batch.models.recognizer import SAMPLE_RATE
 from bench.speech.clips import Recording, Said
 from bench.speech.runners import Row
+
+_FRAME = SAMPLE_RATE // 100
 
 _NEAR = 0.5
 """Tolerance in seconds for the position of a lost word, as words are spread evenly over their clip."""
@@ -171,11 +174,14 @@ def edge_errors(recording: Recording, row: Row) -> list[float]:
 
 @dataclass
 class WordTimes:
-    """Number of words, of words with zero duration, and of words at least 0.3 s outside all clips."""
+    """Number of words, of words with zero duration, and of words outside all clips; `edges`: for the sound of
+    each clip, seconds from its beginning to the nearest start of a word, and from its end to the nearest end.
+    """
 
     words: int = 0
     empty: int = 0
     astray: int = 0
+    edges: list[float] = field(default_factory=list)
 
     def add(self, recording: Recording, row: Row) -> None:
         """Count one row."""
@@ -186,6 +192,24 @@ class WordTimes:
             self.words += 1
             self.empty += end - start < 0.01
             self.astray += not bool(((middle > starts - 0.1) & (middle < ends + 0.1)).any())
+        if row.words:
+            times = np.array([word[:2] for word in row.words])
+            for said in recording.said:
+                self.edges += np.abs(times - _audible(recording, said)).min(axis=0).tolist()
+
+    def percentile(self, share: float) -> float:
+        """Seconds that this share (in %) of the edges do not exceed."""
+        return float(np.percentile(self.edges, share)) if self.edges else np.nan
+
+
+def _audible(recording: Recording, said: Said) -> tuple[float, float]:
+    """Where the sound of a clip begins and ends: 10 ms at most 35 dB below its loudest."""
+    first, last = (round(at * SAMPLE_RATE) for at in (said.start, said.end))
+    count = (last - first) // _FRAME
+    frames = recording.samples[first : first + count * _FRAME].reshape(count, _FRAME)
+    power = (frames**2).mean(axis=1)
+    loud = np.flatnonzero(power > power.max() * 10**-3.5)
+    return said.start + float(loud[0]) / 100, said.start + float(loud[-1] + 1) / 100
 
 
 def pooled(pairs: Sequence[tuple[Recording, Row]]) -> tuple[Edits, Edits]:
