@@ -154,10 +154,12 @@ def merged(
     )
     out: list[Word] = []
     for kind, a, b, c, d in matcher.get_opcodes():
+        if kind != "equal" and c < d and _is_its_end(heard[c], framed[a]):
+            c += 1
         known = [word for word in framed[a : b + 2] if word is not None]
         if kind == "equal":  # unchanged, but where the second text has them: it covers the stretch
             out += [_moved(*pair) for pair in zip(standing[a:b], heard[c:d], strict=True)]
-        elif kind == "delete" or is_part_of(heard[c:d], known) or _is_covered(heard[c:d], framed[a]):
+        elif c == d or is_part_of(heard[c:d], known) or _is_covered(heard[c:d], framed[a]):
             out += standing[a:b]
         elif kind == "insert" or _spoken(heard[c:d]) > 1.5 * _spoken(standing[a:b]):
             out += heard[c:d]
@@ -172,6 +174,13 @@ def _is_covered(words: Sequence[Word], before: Word | None) -> bool:
         return False
     middle = (words[0].place.start + words[-1].place.end) / 2
     return before.place.start <= middle < before.place.start + spoken_seconds(before.place.text)
+
+
+def _is_its_end(word: Word, before: Word | None) -> bool:
+    """Whether a word is the one before it, heard again because the stretch begins inside it."""
+    if before is None or normal(word.place.text) != normal(before.place.text):
+        return False
+    return word.place.start < before.place.start + 2 * spoken_seconds(before.place.text)
 
 
 def _moved(word: Word, there: Word) -> Word:

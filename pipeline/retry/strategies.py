@@ -44,7 +44,6 @@ from asr_batch.pipeline.thresholds import (
     ALIKE,
     ASKED_FOR,
     ENOUGH_SPEECH,
-    GAP,
     LEAST_RATE,
     LEAST_SPEECH,
     LETTER_SECONDS,
@@ -55,6 +54,7 @@ from asr_batch.pipeline.thresholds import (
     PAUSE,
     SAME,
     SPARSE_WORDS,
+    SUSPECTED,
     WORSE,
 )
 
@@ -107,7 +107,7 @@ class Doubtful:
         speech = self.speech.copy()
         for start, end in self.confirmed:
             speech[start:end] = False
-        return find_gaps(places, speech, self.level, GAP)
+        return find_gaps(places, speech, self.level, SUSPECTED)
 
 
 Attempt = Generator[DecodeRequest, WindowResult, Doubtful]
@@ -228,7 +228,7 @@ def _left_over(window: Doubtful, gap: Gap, hearing: Hearing) -> bool:
     """Whether the second decoding also has a gap."""
     speech = np.zeros_like(window.speech)
     speech[gap.start : gap.end] = window.speech[gap.start : gap.end]
-    return missing([word.place for word in hearing.words], speech) >= GAP
+    return missing([word.place for word in hearing.words], speech) >= SUSPECTED
 
 
 def _filled(window: Doubtful, gap: Gap, hearing: Hearing, *, sure: bool) -> Doubtful:

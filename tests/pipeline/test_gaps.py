@@ -258,6 +258,14 @@ def test_a_sentence_said_again_is_inserted_at_its_own_time() -> None:
     assert missing([word.place for word in both], np.r_[np.ones(100, bool), np.zeros(800, bool)]) < 0.1
 
 
+def test_a_word_in_which_a_gap_begins_is_not_written_twice() -> None:
+    name = timed((11.8, 13.0, "Radio"))
+    heard = timed((12.3, 13.0, "radio"), (13.0, 14.0, "USB"))
+    assert texts(merged(timed((13.0, 14.3, "USB")), heard, *name)) == ["USB"]
+    later = timed((13.2, 14.0, "radio"), (14.0, 15.0, "USB"))  # long after it was said: said again
+    assert texts(merged(timed((14.0, 15.3, "USB")), later, *name)) == ["radio", "USB"]
+
+
 def test_the_end_of_a_word_is_no_utterance() -> None:
     level = LEVEL.copy()
     level[20:60] = level[250:290] = level[480:] = -70
