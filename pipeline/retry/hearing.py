@@ -177,7 +177,7 @@ def _is_covered(words: Sequence[Word], before: Word | None) -> bool:
 
 
 def _is_its_end(word: Word, before: Word | None) -> bool:
-    """Whether a word is the one before it, heard again because the stretch begins inside it."""
+    """Whether a word is the one before it, written again because the stretch begins inside it."""
     if before is None or normal(word.place.text) != normal(before.place.text):
         return False
     return word.place.start < before.place.start + 2 * spoken_seconds(before.place.text)
