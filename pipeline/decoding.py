@@ -6,8 +6,9 @@ import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from asr_batch.manifests.records import Hypothesis
 from asr_batch.models.recognizer import DecodeOptions, Samples, WindowResult
-from asr_batch.pipeline.guards import DecodeRequest, Outcome, hypothesis, judge, request
+from asr_batch.pipeline.guards import DecodeRequest, Outcome, hypothesis, judge, request, within_audio
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.thresholds import (
     CHANCE_WEIGHT,
@@ -45,7 +46,7 @@ def decode(
     """
     if choice is None or speech < LEAST_SPEECH:
         result = yield request(samples, base, options, speech)
-        return Outcome(result, judge(result, speech, base.prompt))
+        return _outcome(result, speech, base, ())
     tried: list[str | None] = list(choice.chances)
     if not tried:
         tried = list(dict.fromkeys((base.language, choice.language or base.language)))
@@ -56,7 +57,16 @@ def decode(
         results += yield from _in_each(heard, samples, base, options, speech)
     best = max(results, key=lambda result: _score(result, chances))
     others = tuple(hypothesis(f"in {r.language}", r) for r in results if r is not best)
-    return Outcome(best, judge(best, speech, base.prompt), others)
+    return _outcome(best, speech, base, others)
+
+
+def _outcome(
+    result: WindowResult, speech: float, base: DecodeOptions, others: tuple[Hypothesis, ...]
+) -> Outcome:
+    once = within_audio(result)
+    if once is not result:
+        others = (*others, hypothesis("repeated behind the audio", result))
+    return Outcome(once, judge(once, speech, base.prompt), others)
 
 
 def _heard_instead(

@@ -135,17 +135,34 @@ def judge(result: WindowResult, speech: float, prompt: str | None = None) -> fro
 
 def without_loop(result: WindowResult) -> WindowResult:
     """The result up to the end of the first round of its loop; unchanged without a loop."""
-    words = words_of(result.text)
-    start = loop_start(words)
-    if start is None:
+    start = loop_start(words_of(result.text))
+    return result if start is None else _first_words(result, start)
+
+
+def within_audio(result: WindowResult) -> WindowResult:
+    """The result without words behind the end of its audio, if these repeat the words before them.
+
+    Silence follows a window where its audio ended, and a decoder may find the last sentence in it once more.
+    A sentence really said twice has its second half in the audio.
+    """
+    places = result.places
+    if not places:
         return result
-    text = words_between(result.text, 0, start)
+    said = [normal(place.text) for place in places]
+    behind = sum(place.start >= places[-1].end for place in places)
+    first = len(said) - behind
+    again = behind > 0 and said[max(0, first - behind) : first] == said[first:]
+    return _first_words(result, first) if again else result
+
+
+def _first_words(result: WindowResult, count: int) -> WindowResult:
+    total = len(words_of(result.text))
     return replace(
         result,
-        text=text,
+        text=words_between(result.text, 0, count),
         segments=(),
-        words=result.words[:start] if result.words and len(result.words) == len(words) else None,
-        places=result.places[:start] if len(result.places) == len(words) else (),
+        words=result.words[:count] if result.words and len(result.words) == total else None,
+        places=result.places[:count] if len(result.places) == total else (),
     )
 
 

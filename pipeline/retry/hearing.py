@@ -18,7 +18,7 @@ from asr_batch.models.recognizer import (
 )
 from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Float32, Mask
 from asr_batch.pipeline.decoding import Choice, decode
-from asr_batch.pipeline.guards import WHOLE, DecodeRequest, judge, request
+from asr_batch.pipeline.guards import WHOLE, DecodeRequest, judge, request, within_audio
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.text.spoken import spoken_seconds, total_letters
 from asr_batch.pipeline.text.words import join_texts, normal, words_of
@@ -92,7 +92,7 @@ def hear(
             outcome = yield from decode(part, base, listener.options, spoken, listener.choice)
             result = outcome.result
         else:
-            result = yield request(part, base, listener.options, spoken, second)
+            result = within_audio((yield request(part, base, listener.options, spoken, second)))
         found = judge(result, spoken) - {"low_logprob"}
         if sparing and len(edges) > 2 and (found & WHOLE or _is_thin(result, spoken)):
             result = replace(result, text="", tokens=(), places=(), words=None, truncated=False)

@@ -12,7 +12,15 @@ import pytest
 from pipeline_lab import RATE, FakeRecognizer, check_tiling, joined, row
 
 from asr_batch.models.recognizer import TimedText, WindowRequest, WindowResult
-from asr_batch.pipeline.guards import Outcome, compression_ratio, judge, loops, token_cap, without_words
+from asr_batch.pipeline.guards import (
+    Outcome,
+    compression_ratio,
+    judge,
+    loops,
+    token_cap,
+    within_audio,
+    without_words,
+)
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import DecodedWindow
 from asr_batch.pipeline.thresholds import DOUBTFUL
@@ -350,3 +358,40 @@ def test_measures() -> None:
     assert token_cap(10, None, 20) == 20
     fast = WindowResult(0, "Eight. Eight. " * 3, (1,), -0.1, 0.0, 0.0)
     assert judge(fast, 0.5) == {"too_dense"}
+
+
+def heard_at(text: str, starts: list[float], end: float) -> WindowResult:
+    ends = [*starts[1:], end]
+    places = [TimedText(a, b, word) for a, b, word in zip(starts, ends, text.split(), strict=True)]
+    return WindowResult("w", text, (), -0.1, 0.1, 0.0, places=tuple(places))
+
+
+def test_a_sentence_found_again_in_the_silence_behind_the_audio_is_written_once() -> None:
+    once = within_audio(heard_at("It is. Say so. Say so.", [0, 1, 2, 3, 4, 4], 4))
+    assert once.text == "It is. Say so."
+    assert [place.text for place in once.places] == ["It", "is.", "Say", "so."]
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        heard_at("It is. Say so. Say so.", [0, 1, 2, 3, 3.6, 3.8], 4),  # said twice: the audio has both
+        heard_at("It is. Say so. Not now.", [0, 1, 2, 3, 4, 4], 4),
+        heard_at("Say so.", [4, 4], 4),
+        replace(heard_at("Say so. Say so.", [0, 1, 4, 4], 4), places=()),
+    ],
+)
+def test_other_words_at_the_end_stay(result: WindowResult) -> None:
+    assert within_audio(result) is result
+
+
+def test_what_is_left_out_behind_the_audio_is_a_hypothesis(talk: Path) -> None:
+    def twice(request: WindowRequest, result: WindowResult) -> WindowResult:
+        count, end = len(result.text.split()), len(request.samples) / RATE
+        return replace(
+            heard_at(f"{result.text} {result.text}", [0.0] * count + [end] * count, end), key=result.key
+        )
+
+    transcript = row(talk, FakeRecognizer(twice), PipelineOptions(repair_budget=0))
+    assert transcript.text == row(talk, FakeRecognizer()).text
+    assert all(window.hypotheses[0].source == "repeated behind the audio" for window in transcript.windows)
