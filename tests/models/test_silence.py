@@ -25,6 +25,7 @@ from asr_batch.models.whisper.compile.measuring import measure
 from asr_batch.models.whisper.compile.weights import read_source
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.engine.cross import CLOSED, with_silence
+from asr_batch.models.whisper.engine.recent import Recent
 from asr_batch.models.whisper.kernels import library
 from asr_batch.models.whisper.silence import (
     BLOCK,
@@ -223,3 +224,36 @@ def test_a_layer_with_rows_that_stand_out_gets_a_scale_for_each(tmp_path: Path) 
         hidden[name] = session.run(["hidden"], {"log_mel": clip})[0]
     off = {name: np.abs(hidden[name] - hidden["true"]).mean() for name in ("rows", "window")}
     assert off["rows"] < 0.7 * off["window"]
+
+
+def test_a_window_whose_language_was_detected_is_not_encoded_again(tmp_path: Path) -> None:
+    spec = reference.SPECS[4]
+    clips = [reference.audio(70 + i, 1.0 + i) for i in range(3)]
+    requests = [WindowRequest((i, code), clip, options_for(spec, plain=False, language=code))
+                for i, clip in enumerate(clips) for code in ("de", "fr")]  # fmt: skip
+    told = decode(bundle(tmp_path, spec), requests)
+    model = bundle(tmp_path, spec)
+    model.detect_language(clips)
+    encoder = model._encoder  # type: ignore[attr-defined]
+    encoder.encode = lambda log_mel: pytest.fail("encoded again")
+    found = decode(model, requests)
+    assert [(found[r.key].tokens, found[r.key].avg_logprob) for r in requests] == [
+        (told[r.key].tokens, told[r.key].avg_logprob) for r in requests
+    ]
+
+
+def test_recent_states_are_those_of_the_same_samples_and_positions() -> None:
+    one, other = reference.audio(1, 1.0), reference.audio(2, 1.0)
+    states = np.ones((80, 4), np.float32)
+    recent = Recent(most=200)
+    recent.keep(one, states)
+    assert recent.find(one.copy(), 80) is states
+    assert recent.find(one, 100) is None
+    assert recent.find(other, 80) is None
+    recent.keep(other, states + np.nan)
+    assert recent.find(other, 80) is None
+    recent.keep(other, states[:60])
+    assert recent.find(one, 80) is states  # used last
+    recent.keep(reference.audio(3, 1.0), states)
+    assert recent.find(other, 60) is None
+    assert recent.find(one, 80) is states

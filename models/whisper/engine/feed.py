@@ -15,6 +15,7 @@ from asr_batch.manifests.errors import RetryableError
 from asr_batch.models.encoder import Encoder, EncoderJob
 from asr_batch.models.recognizer import Samples
 from asr_batch.models.whisper.engine.encoder import CpuEncoder, CpuWork
+from asr_batch.models.whisper.engine.recent import Recent
 from asr_batch.models.whisper.silence import encoded_positions, features
 
 Float32 = NDArray[np.float32]
@@ -111,6 +112,7 @@ class EncoderFeed(Generic[T, H]):
         self._flights: deque[_Flight[T, H]] = deque()
         self._flying = 0
         self._ready: deque[Ready[T, H]] = deque()
+        self._recent = Recent()
 
     def __len__(self) -> int:
         return len(self._waiting) + self._flying + len(self._ready)
@@ -148,6 +150,7 @@ class EncoderFeed(Generic[T, H]):
         self._waiting.clear()
         self._flights.clear()
         self._ready.clear()
+        self._recent.clear()
         self._flying = 0
 
     def _launch(self) -> None:
@@ -172,6 +175,9 @@ class EncoderFeed(Generic[T, H]):
 
     def _hear(self, encoder: CpuEncoder, one: _Queued[T]) -> Ready[T, H]:
         """Encode and project a window, on a thread of the encoder."""
+        known = self._recent.find(one.samples, self._positions(one))
+        if known is not None:
+            return Ready(one.item, self._project(known))
         log_mel = self._features([one])
         return _ready(one.item, log_mel[0], encoder.encode(log_mel)[0], self._project)
 
@@ -185,7 +191,12 @@ class EncoderFeed(Generic[T, H]):
             full = self._encoder.frames is None and whole(samples)
             log_mel = self._features([_Queued(None, samples, cpu=False, whole=full)])
             jobs.append(self._encoder.start(log_mel))
-        return [job.result()[0] for job in jobs]
+        every = [job.result()[0] for job in jobs]
+        if isinstance(self._encoder, CpuEncoder):
+            for samples, hidden in zip(windows, every, strict=True):
+                if not whole(samples):  # as it will be decoded
+                    self._recent.keep(samples, hidden)
+        return every
 
     def _features(self, items: Sequence[_Queued[T]] | Sequence[_Queued[None]]) -> Float32:
         """Log-mel [batch, n_mels, frames] of windows, each padded with silence."""
