@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from asr_batch.models.recognizer import Samples
 from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND
+from asr_batch.pipeline.guards import prepared
 from asr_batch.pipeline.retry.hearing import utterances
 from asr_batch.pipeline.thresholds import CHANGE_COST, ENOUGH_SPEECH, LEAST_CHANCE, PAUSE
 from asr_batch.pipeline.windows.planning import SPEECH, Window
@@ -43,7 +44,10 @@ class Turns:
     def _parts(self, window: Window) -> Iterator[Spoken]:
         heard = window.speech >= SPEECH
         edges = utterances(window.level, heard, PAUSE, 0, len(window.level))
-        pieces = [window.samples[a * FRAME : b * FRAME] for a, b in pairwise(edges)]
+        pieces = [
+            prepared(window.samples[a * FRAME : b * FRAME], window.level[a:b], heard[a:b])
+            for a, b in pairwise(edges)
+        ]
         seconds = [np.count_nonzero(heard[a:b]) / FRAMES_PER_SECOND for a, b in pairwise(edges)]
         chances = self.detect(pieces, self.languages)
         spoken = best_turns([[row.get(code, 0.0) for code in self.languages] for row in chances], seconds)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from asr_batch.manifests.errors import ItemError
 from asr_batch.manifests.languages import AUTO
 from asr_batch.manifests.records import Unit
 from asr_batch.models.recognizer import SAMPLE_RATE, Recognizer, Samples
-from asr_batch.pipeline.audio.frames import Meter
+from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Float32, Mask, Meter
 from asr_batch.pipeline.audio.reader import AudioInfo, length_of
 from asr_batch.pipeline.audio.reread import Rereader
 from asr_batch.pipeline.audio.source import Source
@@ -24,19 +24,23 @@ from asr_batch.pipeline.decoding import Choice
 from asr_batch.pipeline.guards import prepared
 from asr_batch.pipeline.language.turns import Turns
 from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.retry.hearing import utterances
 from asr_batch.pipeline.thresholds import (
+    CLEAR_CHANCE,
     LEAST_CHANCE,
     MORE_VOTERS,
     MOST_LANGUAGES,
+    PAUSE,
     SECOND_LANGUAGE,
     SURE_CHANCE,
+    TURN_CHANCE,
     VOTERS,
 )
 from asr_batch.pipeline.windows.planning import SPEECH
 
 _ENOUGH = 1.5  # seconds of speech that a voter needs
 _KEPT = 256  # cached rows
-_FIRST_LOOK = 6  # positions of the first round; each round doubles them
+_FIRST_LOOK = 6  # windows of the first round, whose samples are kept; each round doubles the number
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,35 +94,39 @@ class LanguageVote:
         if end is None:
             end = max(info.duration or length_of(source, track), start + 1.0)
         stretch = (start, end)
-        found: dict[float, float] = {}
+        found: dict[float, _Heard] = {}
         answer = Answer(None)
         for wanted in (VOTERS, MORE_VOTERS):
             self._look(found, wanted, source, stretch, channel, track)
-            voters = self._hear(source, stretch, channel, track, _voters(found, wanted))
-            answer = self._vote([_prepared(samples) for _, samples in voters])
+            chosen = _voters(found, wanted)
+            gone = [at for at in chosen if found[at].samples is None]
+            again = dict(self._hear(source, stretch, channel, track, gone))
+            answer = self._vote(
+                [replace(found[at], samples=again.get(at, found[at].samples)) for at in chosen]
+            )
             if answer.turns is None:
                 break
         return answer
 
     def _look(
         self,
-        found: dict[float, float],
+        found: dict[float, _Heard],
         wanted: int,
         source: Source,
         stretch: tuple[float, float],
         channel: str,
         track: int | None,
     ) -> None:
-        """Add positions to `found`, with their seconds of speech, until enough have speech."""
+        """Add windows to `found`, by position, until enough have speech; keep samples of the first ones."""
         start, end = stretch
         window = self._recognizer.info.window
         places = min(_FIRST_LOOK, max(1, math.ceil((end - start) / window)))
         while True:
             step = (end - start) / places
             asked = {round(max(0.0, (index + 0.5) * step - window / 2), 2) for index in range(places)}
-            heard = self._hear(source, stretch, channel, track, sorted(asked - found.keys()))
-            found |= {at: _speech(samples) for at, samples in heard}
-            if sum(speech >= _ENOUGH for speech in found.values()) >= wanted or step <= window:
+            for at, samples in self._hear(source, stretch, channel, track, sorted(asked - found.keys())):
+                found[at] = _heard(samples, keep=places <= _FIRST_LOOK)
+            if sum(one.seconds >= _ENOUGH for one in found.values()) >= wanted or step <= window:
                 return
             places *= 2
 
@@ -140,9 +148,10 @@ class LanguageVote:
         finally:
             reader.close()
 
-    def _vote(self, windows: Sequence[Samples]) -> Answer:
-        """Mean probabilities over the windows; turns if they disagree."""
-        voters = self._chances([part for part in windows if len(part)])
+    def _vote(self, windows: Sequence[_Heard]) -> Answer:
+        """Mean probabilities over the windows; turns if they, or the utterances in one, disagree."""
+        windows = [window for window in windows if len(window.level)]
+        voters = self._chances([window.prepared() for window in windows])
         total: dict[str, float] = {}
         for chances in voters:
             for code, chance in chances.items():
@@ -151,39 +160,83 @@ class LanguageVote:
             return Answer(None)
         ranked = sorted(total, key=lambda code: (-total[code], code))
         prob = total[ranked[0]] / sum(total.values())
-        heard = {code for chances in voters for code, chance in chances.items() if chance >= SECOND_LANGUAGE}
-        spoken = tuple(code for code in ranked if code == ranked[0] or code in heard)[:MOST_LANGUAGES]
-        unsure = voters[0] if len(voters) == 1 and prob < SURE_CHANCE else {}
+        heard = {ranked[0]} | _heard_in(voters, SECOND_LANGUAGE)
+        turning = self._turning(windows, voters)
+        if len(turning) > 1:
+            heard = turning | _heard_in(voters, TURN_CHANCE)
+        spoken = tuple(code for code in ranked if code in heard)[:MOST_LANGUAGES]
+        turns = Turns(spoken, self._recognizer.detect_language) if len(spoken) > 1 else None
+        unsure = voters[0] if len(voters) == 1 and prob < SURE_CHANCE and turns is None else {}
         likely = {
             code: unsure[code] for code in ranked[:MOST_LANGUAGES] if unsure.get(code, 0) >= LEAST_CHANCE
         }
-        turns = Turns(spoken, self._recognizer.detect_language) if len(spoken) > 1 else None
         return Answer(ranked[0], prob, Choice(ranked[0], likely, self._options.languages), turns)
+
+    def _turning(self, windows: Sequence[_Heard], voters: Sequence[Mapping[str, float]]) -> set[str]:
+        """Languages of single utterances in the windows whose language is not clear."""
+        unclear = (
+            window
+            for window, chances in zip(windows, voters, strict=True)
+            if max(chances.values(), default=1.0) < CLEAR_CHANCE
+        )
+        pieces = [piece for window in unclear for piece in window.utterances()]
+        return _heard_in(self._chances(pieces), TURN_CHANCE) if pieces else set()
 
     def _chances(self, windows: Sequence[Samples]) -> list[dict[str, float]]:
         """Probability of each candidate language in each window."""
         return self._recognizer.detect_language(windows, self._options.languages)
 
 
-def _speech(samples: Samples) -> float:
-    """Seconds of speech by Silero."""
-    return sum(float(np.count_nonzero(part.speech >= SPEECH)) for part in Meter().measure([samples])) / 100
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """A window of the row: samples (None: not kept), level, and whether somebody speaks, per frame."""
+
+    samples: Samples | None
+    level: Float32
+    speech: Mask
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of speech by Silero."""
+        return float(np.count_nonzero(self.speech)) / FRAMES_PER_SECOND
+
+    def prepared(self) -> Samples:
+        """The samples as for decoding."""
+        assert self.samples is not None
+        return prepared(self.samples, self.level, self.speech)
+
+    def utterances(self) -> list[Samples]:
+        """The utterances with enough speech to tell their language, if there are several."""
+        edges = utterances(self.level, self.speech, PAUSE, 0, len(self.level))
+        if len(edges) <= 2:
+            return []
+        return [part.prepared() for part in map(self._part, edges, edges[1:]) if part.seconds >= _ENOUGH]
+
+    def _part(self, first: int, last: int) -> _Heard:
+        assert self.samples is not None
+        samples = self.samples[first * FRAME : last * FRAME]
+        return _Heard(samples, self.level[first:last], self.speech[first:last])
 
 
-def _prepared(samples: Samples) -> Samples:
-    """The samples of a window as for decoding."""
+def _heard(samples: Samples, *, keep: bool) -> _Heard:
     parts = list(Meter().measure([samples]))
-    if not parts:
-        return samples
-    level, speech = (np.concatenate([getattr(part, name) for part in parts]) for name in ("level", "speech"))
-    return prepared(samples, level, speech >= SPEECH)
+    level, speech = (
+        np.concatenate([np.zeros(0, np.float32), *(getattr(part, name) for part in parts)])
+        for name in ("level", "speech")
+    )
+    return _Heard(samples if keep else None, level, speech >= SPEECH)
 
 
-def _voters(found: dict[float, float], wanted: int) -> list[float]:
+def _heard_in(voters: Iterable[Mapping[str, float]], least: float) -> set[str]:
+    """The languages that have at least this probability in any voter."""
+    return {code for chances in voters for code, chance in chances.items() if chance >= least}
+
+
+def _voters(found: Mapping[float, _Heard], wanted: int) -> list[float]:
     """Positions of the voters in order of time: those with enough speech, spread evenly; else the best."""
-    speaking = sorted(at for at, speech in found.items() if speech >= _ENOUGH)
+    speaking = sorted(at for at, one in found.items() if one.seconds >= _ENOUGH)
     if not speaking:
-        return [min(found, key=lambda at: (-found[at], at))]
+        return [min(found, key=lambda at: (-found[at].seconds, at))]
     if len(speaking) <= wanted:
         return speaking
     return [speaking[index * len(speaking) // wanted] for index in range(wanted)]
