@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from asr_batch.models.whisper.arrays import Array
 from asr_batch.models.whisper.engine.cross import with_silence
 from asr_batch.models.whisper.engine.vocabulary import Vocabulary, VocabularyGraphs
-from asr_batch.models.whisper.kernels.decoder import BLOCK, DecoderKernel, KernelCross, tokens_of
+from asr_batch.models.whisper.kernels.decoder import BLOCK, TOKEN, DecoderKernel, KernelCross, tokens_of
 from asr_batch.models.whisper.silence import Silence
 
 Float32 = NDArray[np.float32]
@@ -42,10 +42,13 @@ class KernelBuffers:
         self.past = kernel.caches(slots, min(_PIECE, capacity))
         self.past.reserve(capacity)
         self.cross: list[KernelCross | None] = [None] * slots
+        self.tokens = np.zeros(slots, TOKEN)  # of the next step: what does not change stays
+        self.tokens["slot"] = range(slots)
 
     def put(self, slot: int, cross: KernelCross) -> None:
         """Set the cross-attention inputs of `slot`."""
         self.cross[slot] = cross
+        self.tokens["stored"][slot], self.tokens["cross"][slot] = cross.stored, cross.memory.ctypes.data
 
     def cross_of(self, slot: int) -> KernelCross:
         """The cross-attention inputs of `slot`."""
@@ -60,7 +63,7 @@ class KernelBuffers:
 
     def move(self, source: int, target: int, length: int) -> None:
         """Copy slot `source` with `length` tokens over slot `target`."""
-        self.cross[target] = self.cross[source]
+        self.put(target, self.cross_of(source))
         self.past.copy([source], [target], length)
 
     def reorder(self, rows: Sequence[int], length: int) -> None:
@@ -93,7 +96,8 @@ class KernelStepper:
         """
         n = len(ids)
         self._make_room(max(positions) + 1)
-        tokens = tokens_of(ids, positions, range(n), [self.buffers.cross_of(i) for i in range(n)])
+        tokens = self.buffers.tokens[:n]
+        tokens["id"], tokens["position"] = ids, positions
         pieces = max(pieces, -(-n // BLOCK))
         borders = list(pairwise(n * i // pieces for i in range(pieces + 1)))
         self._work += [self._scratch() for _ in range(pieces - len(self._work))]

@@ -168,7 +168,7 @@ class DecoderKernel:
         Writes `states` [n, d_model]; `attended` [n, groups], the mean weights of the alignment heads by
         group; `attention` [n, followed, stored], their weights over the one window of all tokens.
         """
-        stored = int(tokens["stored"].max())
+        stored = self.groups * GROUP if attention is None else attention.shape[2]
         given = self._shape(caches), self._weights.places, place(tokens), ctypes.c_long(len(tokens))
         told = place(attended), None if attention is None else place(attention)
         more = caches.places, place(self.followed), place(states), *told, ctypes.c_long(stored), place(work)
