@@ -8,7 +8,15 @@ from dataclasses import dataclass, field, replace
 
 from asr_batch.manifests.records import Hypothesis
 from asr_batch.models.recognizer import DecodeOptions, Samples, WindowResult
-from asr_batch.pipeline.guards import DecodeRequest, Outcome, hypothesis, judge, request, within_audio
+from asr_batch.pipeline.guards import (
+    DecodeRequest,
+    Outcome,
+    hypothesis,
+    is_repetitive,
+    judge,
+    request,
+    within_audio,
+)
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.thresholds import (
     CHANCE_WEIGHT,
@@ -77,11 +85,12 @@ def _heard_instead(
     return [code for code, chance in chances.items() if chance >= SECOND_LANGUAGE and code in wanted]
 
 
-def _score(result: WindowResult, chances: Mapping[str, float]) -> float:
+def _score(result: WindowResult, chances: Mapping[str, float]) -> tuple[bool, float]:
+    """Texts with a loop come last: each round of it is likelier than the one before."""
     if math.isnan(result.avg_logprob):
-        return -math.inf
+        return False, -math.inf
     chance = max(chances.get(result.language or "", 0.0), LEAST_CHANCE)
-    return result.avg_logprob + CHANCE_WEIGHT * math.log(chance)
+    return not is_repetitive(result), result.avg_logprob + CHANCE_WEIGHT * math.log(chance)
 
 
 def _in_each(

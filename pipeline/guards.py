@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -21,13 +23,18 @@ from asr_batch.pipeline.thresholds import (
     DIGIT_TIMES,
     ECHO,
     LEAST_SPEECH,
+    LETTERS_TIMES,
     LOGPROB,
+    LOOP_LETTERS,
     LOOP_SPAN,
     LOOP_TIMES,
 )
 
 _FAINT, _ORDINARY, _MOST_GAIN = -34.0, -20.0, 50.0  # dBFS, dBFS, dB
 _TOKENS_LATIN, _TOKENS_OTHER, _TOKENS_MORE = 6, 15, 16  # per second, per second, constant
+
+_LETTERS_LOOP = re.compile(rf"(\D{{1,{LOOP_LETTERS}}}?)\1{{{LETTERS_TIMES - 1},}}")
+_UNTIMED: dict[str, Any] = {"segments": (), "words": None, "places": ()}
 
 WHOLE = frozenset({"failed", "repetition", "truncated", "prompt_echo"})
 """Faults of a window as a whole."""
@@ -86,6 +93,11 @@ def loops(text: str) -> bool:
     return loop_start([word for word in words_of(text) if normal(word)]) is not None
 
 
+def is_repetitive(result: WindowResult) -> bool:
+    """Whether the text repeats itself more than speech does."""
+    return "repetition" in result.flags or loops(result.text) or compression_ratio(result.text) > COMPRESSION
+
+
 def doubled(text: str) -> bool:
     """Whether the text consists of one phrase written twice."""
     words = normal_words(text)
@@ -119,7 +131,7 @@ def judge(result: WindowResult, speech: float, prompt: str | None = None) -> fro
     if result.error is not None:
         return frozenset({"failed"})
     faults = set()
-    if "repetition" in result.flags or loops(result.text) or compression_ratio(result.text) > COMPRESSION:
+    if is_repetitive(result):
         faults.add("repetition")
     if math.isnan(result.avg_logprob) or (words_of(result.text) and result.avg_logprob < LOGPROB):
         faults.add("low_logprob")
@@ -136,7 +148,10 @@ def judge(result: WindowResult, speech: float, prompt: str | None = None) -> fro
 def without_loop(result: WindowResult) -> WindowResult:
     """The result up to the end of the first round of its loop; unchanged without a loop."""
     start = loop_start(words_of(result.text))
-    return result if start is None else _first_words(result, start)
+    if start is not None:
+        return _first_words(result, start)
+    loop = _LETTERS_LOOP.search(result.text)
+    return replace(result, text=result.text[: loop.end(1)], **_UNTIMED) if loop else result
 
 
 def within_audio(result: WindowResult) -> WindowResult:

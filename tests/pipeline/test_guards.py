@@ -102,13 +102,21 @@ def test_a_decoder_that_always_fails_is_a_partial_row(talk: Path) -> None:
     check_tiling(transcript, 0.0, transcript.duration)
 
 
-def test_a_loop_that_never_ends_is_cut_off_where_it_begins(talk: Path) -> None:
+@pytest.mark.parametrize(
+    ("looped", "kept"),
+    [
+        ("well " + " ".join(["so it is"] * 40), "well so it is"),
+        ("well ta" + 60 * "cha", "well tach"),
+        (30 * "ありがとう。", "ありがとう。"),
+    ],
+)
+def test_a_loop_that_never_ends_is_cut_off_where_it_begins(talk: Path, looped: str, kept: str) -> None:
     def speak(_: WindowRequest, result: WindowResult) -> WindowResult:
-        return replace(result, text="well " + " ".join(["so it is"] * 40), truncated=True)
+        return replace(result, text=looped, truncated=True)
 
     transcript = row(talk, FakeRecognizer(speak), PipelineOptions(repair_budget=9.0))
     assert all("repetition" in window.flags for window in transcript.windows)
-    assert {window.text for window in transcript.windows} == {"well so it is"}
+    assert {window.text for window in transcript.windows} == {kept}
     assert all("looped" in [other.source for other in window.hypotheses] for window in transcript.windows)
 
 

@@ -94,6 +94,19 @@ def test_where_the_language_is_unsure_the_likelier_text_stands(save: Save, clips
     assert asked == {"it", "es", "fr", "la"}  # Romanian is under one in a hundred
 
 
+def test_a_loop_is_no_likelier_text(save: Save, clips: Clips) -> None:
+    def looping(request: WindowRequest, result: WindowResult) -> WindowResult:
+        result = in_its_language(request, result)
+        if result.language == "la":
+            result = replace(result, text="ta" + 60 * "cha", avg_logprob=-0.05)
+        return result
+
+    recognizer = Polyglot(looping, languages=("es", "fr", "it", "la", "ro"))
+    transcript = row(save(0.9 * clips[0][1] / np.abs(clips[0][1]).max()), recognizer)
+    assert (transcript.language, transcript.status) == ("es", "ok")
+    assert "in la" in [other.source for other in transcript.windows[0].hypotheses]
+
+
 def test_a_row_that_changes_its_language_is_written_in_both(save: Save, clips: Clips) -> None:
     spoken = joined(clips, 0.4)
     spoken *= 0.9 / np.abs(spoken).max()
