@@ -1,4 +1,4 @@
-"""Times the kernel sets that this machine can run, and ONNX Runtime's graphs, on one thread.
+"""Times the kernel sets that this machine can run, those in numpy, and ONNX Runtime's graphs, on one thread.
 
     python -m bench.kernels MODEL [ROUNDS]
 
@@ -28,11 +28,11 @@ from asr_batch.models.whisper.silence import encoded_positions
 SLOTS, TOKENS = 16, 36
 
 
-def parts(folder: Path) -> dict[str, Callable[[], object]]:
-    """The parts to time, with the current kernels."""
+def parts(folder: Path, provider: str) -> dict[str, Callable[[], object]]:
+    """The parts to time, with the current kernels if `provider` is `auto`."""
     config = WhisperConfig.from_folder(folder)
-    encoder, vocabulary = CpuEncoder(folder, Cores(1), "auto"), VocabularyGraphs(folder, "auto")
-    decoder, logits = open_decoder(folder, config, vocabulary, "auto"), Vocabulary(vocabulary, SLOTS)
+    encoder, vocabulary = CpuEncoder(folder, Cores(1), provider), VocabularyGraphs(folder, provider)
+    decoder, logits = open_decoder(folder, config, vocabulary, provider), Vocabulary(vocabulary, SLOTS)
     positions = encoded_positions(160000, config.max_source_positions)
     sound = np.random.default_rng(0).uniform(-1, 1, (1, config.n_mels, 2 * positions)).astype(np.float32)
     hidden = encoder.start(sound).result()[0]
@@ -55,10 +55,10 @@ def parts(folder: Path) -> dict[str, Callable[[], object]]:
 def main() -> None:
     folder, rounds = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 5
     runners = {}
-    for chosen in [*library.all_sets(), None]:
-        name = "graphs" if chosen is None else chosen.name
+    for chosen in [*library.all_sets(), library.NUMPY]:
         with mock.patch.object(library, "in_use", lambda chosen=chosen: chosen):
-            runners[name] = parts(folder)
+            runners[chosen.name] = parts(folder, "auto")
+    runners["graphs"] = parts(folder, "cpu")
     least: dict[tuple[str, str], float] = {}
     for _ in range(rounds):
         for name, timed in runners.items():

@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 
 VARIABLES: dict[str, str] = {
-    "ASR_BATCH_KERNELS": "the instruction set of the kernels, or `none`; for tests and benchmarks",
+    "ASR_BATCH_KERNELS": "the instruction set of the kernels, or `none` for numpy; for tests and benchmarks",
     "XDG_CACHE_HOME": "where other programs keep downloaded models; default `~/.cache`",
     "XDG_CONFIG_HOME": "where `schedule` writes systemd units; default `~/.config`",
     "HF_HUB_CACHE": "the cache of huggingface_hub",

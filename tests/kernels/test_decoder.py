@@ -15,6 +15,7 @@ from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import DecodeOptions, LoadOptions, WindowRequest, WindowResult
 from asr_batch.models.whisper.kernels import library
 from asr_batch.models.whisper.kernels.decoder import BLOCK, DecoderKernel, KernelCross, fits, tokens_of
+from asr_batch.models.whisper.kernels.exact.decoder import ExactDecoder
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "models" / "bundled" / "nano.en"
@@ -74,7 +75,7 @@ class InFloat64:
 
 
 def feed(
-    kernel: DecoderKernel, ids: np.ndarray, window: KernelCross, borders: list[int]
+    kernel: DecoderKernel | ExactDecoder, ids: np.ndarray, window: KernelCross, borders: list[int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """States, attended groups and attention of the tokens `ids`, fed in pieces."""
     caches, n = kernel.caches(1, 4), len(ids)
@@ -111,6 +112,24 @@ def test_states_and_attention(heads: int, width: int, ffn: int, stored: int) -> 
     for borders in (list(range(11)), [0, 7, 10]):  # to the last bit, however they are fed
         for one, other in zip(feed(kernel, ids, window, borders), (states, attended, attention), strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(("heads", "width", "ffn"), [(1, 16, 16), (3, 48, 80), (2, 64, 256)])
+@pytest.mark.parametrize("stored", [1, 37, 1200])  # 1200: sums that no float32 holds
+def test_numpy_gives_the_same_numbers(heads: int, width: int, ffn: int, stored: int) -> None:
+    arrays, config = random_decoder(heads, width, ffn), decoder_config(heads, width, ffn)
+    config.max_source_positions = 1500
+    rng = np.random.default_rng(stored)
+    hidden = rng.standard_normal((stored, heads * width), np.float32)
+    bias = np.where(rng.random(stored) < 0.1, -1e30, rng.uniform(0, 3, stored)).astype(np.float32)
+    bias[0] = 0
+    ids = rng.integers(0, 50, 19)
+    found = [
+        feed(kernel, ids, kernel.project(hidden, bias, stored), [0, 1, 12, 18])
+        for kernel in (DecoderKernel(SETS[0], arrays, config), ExactDecoder(arrays, config))
+    ]
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_token_is_the_same_among_others() -> None:

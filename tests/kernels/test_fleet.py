@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from asr_batch.models.store.store import Store
 from asr_batch.models.whisper.kernels import library
 
 AUDIO = Path(__file__).parents[1] / "data" / "audio"
@@ -22,25 +23,27 @@ def asr_batch(kernels: str, *arguments: object) -> subprocess.CompletedProcess[s
     return subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
 
 
-def job(folder: Path, kernels: str) -> Path:
+def job(folder: Path, kernels: str, *options: str) -> Path:
     clips = sorted(AUDIO.glob("dev-*.flac"))
-    done = asr_batch(kernels, "run", *clips, "--out", folder, "--model", "nano.en", "--no-ray")
+    done = asr_batch(kernels, "run", *clips, "--out", folder, "--model", "nano.en", "--no-ray", *options)
     assert done.returncode in (0, 3), done.stderr
     return folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kernels", SETS)
+@pytest.mark.parametrize("kernels", [*SETS, "none"])
 def test_every_set_writes_the_same_rows(kernels: str, tmp_path: Path) -> None:
     folder = job(tmp_path / "out", kernels)
     done = asr_batch(SETS[0], "verify", folder, "--sample", "100%", "--no-ray")
     assert (done.returncode, "rows were decoded" in done.stderr) == (0, False), done.stdout + done.stderr
 
 
-def test_rows_of_a_machine_without_kernels_are_no_error(tmp_path: Path) -> None:
-    folder = job(tmp_path / "out", "none")
+@pytest.mark.slow
+def test_published_weights_without_kernels(real_models: Store, tmp_path: Path) -> None:
+    """Their texts change with every rounding: of 380 clips, 51 with log-mel features changed by 2e-7."""
+    clips = sorted(AUDIO.glob("dev-*.flac"))
+    folder, model = tmp_path / "out", real_models.resolve("base")
+    done = asr_batch("none", "run", *clips, "--out", folder, "--model", model, "--no-ray")
+    assert done.returncode in (0, 3), done.stderr
     done = asr_batch(SETS[0], "verify", folder, "--sample", "100%", "--no-ray")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "rows were decoded by kernels in one run and by ONNX Runtime's graphs" in done.stderr
-    done = asr_batch("none", "verify", folder, "--sample", "100%", "--no-ray")
     assert (done.returncode, "rows were decoded" in done.stderr) == (0, False), done.stdout + done.stderr

@@ -17,9 +17,18 @@ from kernel_models import Arrays, random_encoder, random_table
 from asr_batch.models.features import log_mel
 from asr_batch.models.onnx.options import Cores
 from asr_batch.models.whisper.engine.encoder import CpuEncoder
-from asr_batch.models.whisper.engine.vocabulary import Vocabulary, VocabularyGraphs, _Graph, _Kernel
+from asr_batch.models.whisper.engine.vocabulary import (
+    Vocabulary,
+    VocabularyGraphs,
+    _Exact,
+    _Graph,
+    _Kernel,
+    _Table,
+)
 from asr_batch.models.whisper.kernels import library as kernels
-from asr_batch.models.whisper.kernels.encoder import EncoderKernel, fits, open_encoder_kernel
+from asr_batch.models.whisper.kernels.encoder import EncoderKernel, fits
+from asr_batch.models.whisper.kernels.exact.encoder import ExactEncoder
+from asr_batch.models.whisper.kernels.opening import open_encoder_kernel
 from asr_batch.workers.doctor import _kernels
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +36,7 @@ MODEL = ROOT / "models" / "bundled" / "nano.en"
 SETS = kernels.all_sets()
 BEST = SETS[0] if SETS else None
 needs_kernel = pytest.mark.skipif(BEST is None, reason="no compiler at installation")
-every_set = pytest.mark.parametrize("chosen", [pytest.param(one, id=one.name) for one in SETS])
+every_set = pytest.mark.parametrize("chosen", [*SETS, kernels.NUMPY], ids=lambda one: one.name)
 
 
 def in_float64(arrays: Arrays, heads: int, log_mel: np.ndarray) -> np.ndarray:
@@ -102,13 +111,18 @@ def test_hidden_states_of_random_encoders(
         assert max(off(hidden[0, i], right[i]) for i in range(positions)) < 0.05
 
 
+def encoder_of(chosen: kernels.KernelSet, arrays: Arrays, heads: int) -> EncoderKernel | ExactEncoder:
+    return EncoderKernel(chosen, arrays, heads) if chosen.compiled else ExactEncoder(arrays, heads)
+
+
+@needs_kernel
 @every_set
 def test_every_set_gives_the_same_numbers(chosen: kernels.KernelSet) -> None:
     sizes = [(1, 1, 16, 16, 80), (7, 3, 16, 96, 80), (49, 1, 48, 208, 80), (66, 2, 64, 512, 128)]
     for positions, heads, width, ffn, mels in sizes:
         arrays = random_encoder(positions, heads, width, ffn, mels)
         sound = np.random.default_rng(0).uniform(-1, 1, (1, mels, 2 * positions)).astype(np.float32)
-        ours, best = (EncoderKernel(one, arrays, heads)(sound) for one in (chosen, BEST))
+        ours, best = (encoder_of(one, arrays, heads)(sound) for one in (chosen, BEST))
         np.testing.assert_array_equal(ours, best)
     for tokens, d in ((5, 16), (1001, 64)):
         arrays, _ = random_table(tokens, d)
@@ -119,8 +133,12 @@ def test_every_set_gives_the_same_numbers(chosen: kernels.KernelSet) -> None:
 
 
 def _logits(chosen: kernels.KernelSet, arrays: Arrays, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    bound = _Kernel(chosen, arrays).bound(states)
+    bound = part_of(chosen, _Table(arrays)).bound(states)
     return bound.logits, bound.run(len(states))
+
+
+def part_of(chosen: kernels.KernelSet, table: _Table) -> _Kernel | _Exact:
+    return _Kernel(chosen, table) if chosen.compiled else _Exact(table)
 
 
 @needs_kernel
@@ -163,7 +181,7 @@ def test_logits_and_their_norm(tokens: int, d: int) -> None:
     arrays, table = random_table(tokens, d)
     states = np.random.default_rng(0).standard_normal((16, d), np.float32)
     states[3] = 0
-    bound = _Kernel(BEST, arrays).bound(states)
+    bound = _Kernel(BEST, _Table(arrays)).bound(states)
     alone = []
     for count in (16, 1, 5, 6, 7, 13):
         norm = bound.run(count)
@@ -180,16 +198,17 @@ def test_logits_and_their_norm(tokens: int, d: int) -> None:
 
 
 @needs_kernel
+@pytest.mark.parametrize("chosen", [BEST, kernels.NUMPY])
 @pytest.mark.parametrize(("most", "count"), [(1, 5), (4, 16), (16, 3)])
-def test_likeliest_tokens_without_suppressed_ones(most: int, count: int) -> None:
+def test_likeliest_tokens_without_suppressed_ones(chosen: kernels.KernelSet, most: int, count: int) -> None:
     arrays, _ = random_table(16 * 101, 48)
     arrays["vocabulary.int8"][700:720] = arrays["vocabulary.int8"][400]  # equals: the first one first
     arrays["vocabulary.scale"][700:720] = arrays["vocabulary.scale"][400]
     states = np.random.default_rng(most).standard_normal((count, 48), np.float32)
-    free = _Kernel(BEST, arrays).bound(states)
+    free = part_of(chosen, _Table(arrays)).bound(states)
     free.run(count)
     forbidden = np.unique(free.logits[:count].argmax(axis=1))[: count // 2 + 1]
-    bound, ruled = _Kernel(BEST, arrays, forbidden.tolist()).bound(states), count - 1
+    bound, ruled = part_of(chosen, _Table(arrays, forbidden.tolist())).bound(states), count - 1
     norm = bound.run(count, ruled, most)
     np.testing.assert_array_equal(bound.logits[ruled], free.logits[ruled])
     right = free.logits[:ruled].astype(np.float64)
@@ -200,12 +219,13 @@ def test_likeliest_tokens_without_suppressed_ones(most: int, count: int) -> None
 
 
 @needs_kernel
+@pytest.mark.parametrize("chosen", [BEST, kernels.NUMPY])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_states_that_are_not_finite_have_no_norm(value: float) -> None:
+def test_states_that_are_not_finite_have_no_norm(chosen: kernels.KernelSet, value: float) -> None:
     arrays, _ = random_table(208, 48)
     states = np.random.default_rng(0).standard_normal((3, 48), np.float32)
     states[1, 40] = value
-    norm = _Kernel(BEST, arrays).bound(states).run(3, 3, 1)
+    norm = part_of(chosen, _Table(arrays)).bound(states).run(3, 3, 1)
     assert np.isnan(norm).tolist() == [False, True, False]
 
 
@@ -266,13 +286,13 @@ def test_a_set_by_name_and_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASR_BATCH_KERNELS", "portable")
     assert choose().name == "portable"
     monkeypatch.setenv("ASR_BATCH_KERNELS", "none")
-    assert choose() is None
+    assert choose() == kernels.NUMPY
 
 
 def test_the_doctor_says_which_set_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "in_use", lambda: kernels.KernelSet("avx2", 16, 4, None))
     assert (_kernels().state, _kernels().text) == ("ok", "avx2, in use")
-    monkeypatch.setattr(kernels, "in_use", lambda: None)
+    monkeypatch.setattr(kernels, "in_use", lambda: kernels.NUMPY)
     assert (_kernels().state, "not built" in _kernels().text) == ("note", True)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from kernel_models import decoder_config, random_decoder, random_encoder, random_table
 
-from asr_batch.models.whisper.engine.vocabulary import _Kernel
+from asr_batch.models.whisper.engine.vocabulary import _Kernel, _Table
 from asr_batch.models.whisper.kernels import decoder as decoding
 from asr_batch.models.whisper.kernels import library
 from asr_batch.models.whisper.kernels.decoder import DecoderKernel, tokens_of
@@ -101,7 +101,7 @@ def encoder_call(layout: library.KernelSet, positions: int, heads: int, width: i
 def vocabulary_call(layout: library.KernelSet, tokens: int, d: int, count: int) -> bytes:
     arrays, _ = random_table(tokens, d)
     states = np.random.default_rng(1).standard_normal((count, d), np.float32)
-    kernel = _Kernel(SETS[0], arrays, suppress=range(0, tokens, 5))
+    kernel = _Kernel(SETS[0], _Table(arrays, range(0, tokens, 5)))
     bound, ruled, most = kernel.bound(states), count // 2, 4
     bound.run(count, ruled, most)
     rules = np.where(np.arange(tokens) % 5, np.float32(0), np.float32(-1e30))

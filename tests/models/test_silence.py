@@ -26,7 +26,6 @@ from asr_batch.models.whisper.compile.weights import read_source
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.engine.cross import CLOSED, with_silence
 from asr_batch.models.whisper.engine.recent import Recent
-from asr_batch.models.whisper.kernels import library
 from asr_batch.models.whisper.silence import (
     BLOCK,
     STEP,
@@ -164,11 +163,8 @@ def test_windows_of_any_length_share_a_batch(tmp_path: Path, precision: str) -> 
     assert len({tokens for tokens, _ in seen[0]}) > 3
 
 
-def test_memory_of_the_graphs_follows_the_longest_window(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(library, "in_use", lambda: None)
-    model = bundle(tmp_path, SPEC, "int8", window=30)
+def test_memory_of_the_graphs_follows_the_longest_window(tmp_path: Path) -> None:
+    model = bundle(tmp_path, SPEC, "int8", window=30, provider="cpu")
     buffers, wanted = model._engine.buffers, options_for(SPEC, plain=False)  # type: ignore[attr-defined]
     short, long = reference.audio(1, 1.0), reference.audio(2, 30.0)
     decode(model, [WindowRequest(0, short, wanted)])

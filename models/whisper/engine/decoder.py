@@ -16,9 +16,9 @@ from asr_batch.models.whisper.arrays import Array
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.engine.buffers import Buffers, Stepper
 from asr_batch.models.whisper.engine.cross import Cross, CrossProjector
-from asr_batch.models.whisper.engine.kernel import KernelProjector, KernelStepper, kernel_listener
+from asr_batch.models.whisper.engine.kernel import AnyKernel, KernelProjector, KernelStepper, kernel_listener
 from asr_batch.models.whisper.engine.vocabulary import VocabularyGraphs
-from asr_batch.models.whisper.kernels.decoder import DecoderKernel, open_decoder_kernel
+from asr_batch.models.whisper.kernels.opening import open_decoder_kernel
 from asr_batch.models.whisper.silence import Silence, read_silence
 
 Float32 = NDArray[np.float32]
@@ -141,12 +141,12 @@ class _Graphs:
 
 
 class _Kernels:
-    """The functions of `kernels/c`."""
+    """The functions of `kernels/c`, or the same in numpy."""
 
     fallback = False
     arithmetic = "kernels"
 
-    def __init__(self, kernel: DecoderKernel, vocabulary: VocabularyGraphs, silence: Silence) -> None:
+    def __init__(self, kernel: AnyKernel, vocabulary: VocabularyGraphs, silence: Silence) -> None:
         self._kernel, self._vocabulary = kernel, vocabulary
         self.projector: Projector = KernelProjector(kernel, silence)
 

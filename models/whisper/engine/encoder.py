@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from asr_batch.models.encoder import EncoderJob
 from asr_batch.models.onnx.options import Cores, graph_options
 from asr_batch.models.onnx.sessions import open_session, runtime_errors
-from asr_batch.models.whisper.kernels.encoder import open_encoder_kernel
+from asr_batch.models.whisper.kernels.opening import open_encoder_kernel
 
 Float32 = NDArray[np.float32]
 T = TypeVar("T")

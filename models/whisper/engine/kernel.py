@@ -13,16 +13,19 @@ from asr_batch.models.whisper.arrays import Array
 from asr_batch.models.whisper.engine.cross import with_silence
 from asr_batch.models.whisper.engine.vocabulary import Vocabulary, VocabularyGraphs
 from asr_batch.models.whisper.kernels.decoder import BLOCK, TOKEN, DecoderKernel, KernelCross, tokens_of
+from asr_batch.models.whisper.kernels.exact.decoder import ExactDecoder
 from asr_batch.models.whisper.silence import Silence
 
 Float32 = NDArray[np.float32]
 _PIECE = 32  # tokens of a piece of the caches
 
+AnyKernel = DecoderKernel | ExactDecoder
+
 
 class KernelProjector:
     """Hidden states of one window and the silence after it to keys and values."""
 
-    def __init__(self, kernel: DecoderKernel, silence: Silence) -> None:
+    def __init__(self, kernel: AnyKernel, silence: Silence) -> None:
         self._kernel, self._silence = kernel, silence
 
     def project(self, hidden: Float32) -> KernelCross:
@@ -37,7 +40,7 @@ class KernelBuffers:
     The cross-attention of each window has its own memory.
     """
 
-    def __init__(self, kernel: DecoderKernel, slots: int, capacity: int) -> None:
+    def __init__(self, kernel: AnyKernel, slots: int, capacity: int) -> None:
         self.slots = slots
         self.past = kernel.caches(slots, min(_PIECE, capacity))
         self.past.reserve(capacity)
@@ -80,7 +83,7 @@ class KernelStepper:
     next step.
     """
 
-    def __init__(self, kernel: DecoderKernel, slots: int, capacity: int, states: Array) -> None:
+    def __init__(self, kernel: AnyKernel, slots: int, capacity: int, states: Array) -> None:
         self._kernel, self._states = kernel, states
         self.buffers = KernelBuffers(kernel, slots, capacity)
         self.attended = np.zeros((slots, 1, kernel.groups), np.float32)
@@ -136,7 +139,7 @@ class KernelStepper:
 
 
 def kernel_listener(
-    kernel: DecoderKernel, vocabulary: VocabularyGraphs
+    kernel: AnyKernel, vocabulary: VocabularyGraphs
 ) -> Callable[[KernelCross, Sequence[int]], tuple[Float32, Float32]]:
     """Feeds tokens to one window; returns alignment heads' weights [heads, tokens, stored] and logits."""
     scores = Vocabulary(vocabulary, BLOCK)

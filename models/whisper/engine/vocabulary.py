@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from asr_batch.models.onnx.options import graph_options
 from asr_batch.models.onnx.sessions import open_session, runtime_errors
 from asr_batch.models.whisper.engine.buffers import bind
+from asr_batch.models.whisper.kernels.exact.products import Linear
+from asr_batch.models.whisper.kernels.exact.vocabulary import likeliest, logits_of, sums_of
 from asr_batch.models.whisper.kernels.library import (
     LANES,
     Arrays,
@@ -202,24 +204,67 @@ def _open_kernel(path: Path, provider: str, suppress: Sequence[int]) -> Part | N
         return None
     arrays = named_weights(path, "vocabulary.")
     table = arrays.get("vocabulary.int8")
-    return None if table is None or table.shape[1] % LANES else _Kernel(chosen, arrays, suppress)
+    if table is None or table.shape[1] % LANES:
+        return None
+    made = _Table(arrays, suppress)
+    return _Kernel(chosen, made) if chosen.compiled else _Exact(made)
+
+
+class _Table:
+    """A part's table with whole vectors of tokens: `weight` [columns, d_model], `scale`, `bias` and `rules`,
+    the bias of rows without the ids `suppress` [columns].
+    """
+
+    def __init__(self, arrays: Arrays, suppress: Sequence[int] = ()) -> None:
+        table, scale = arrays["vocabulary.int8"], arrays["vocabulary.scale"]
+        self.tokens, self.d_model = table.shape
+        self.columns = -(-self.tokens // LANES) * LANES
+        more = self.columns - self.tokens
+        self.bias = np.pad(np.zeros(self.tokens, np.float32), (0, more), constant_values=_NONE)
+        self.weight = np.pad(table, ((0, more), (0, 0))) if more else table
+        self.scale = np.pad(scale, (0, more))
+        self.rules = self.bias.copy()
+        self.rules[[i for i in suppress if 0 <= i < self.tokens]] = _NONE
+
+
+class _Exact:
+    """A part's table for the same in numpy."""
+
+    def __init__(self, table: _Table) -> None:
+        self.tokens, self.d_model = table.tokens, table.d_model
+        self.open = Linear(table.weight.T, table.scale, table.bias)
+        self.ruled = self.open.with_bias(table.rules)
+
+    def bound(self, states: Float32) -> Bound:
+        return _BoundExact(self, states)
+
+
+class _BoundExact:
+    def __init__(self, part: _Exact, states: Float32) -> None:
+        self._part, self._states = part, states
+        self.logits = np.zeros((len(states), part.tokens), np.float32)
+        self.ids: NDArray[np.int32] = np.zeros((len(states), MOST_LIKELY), np.int32)
+
+    @np.errstate(all="ignore")
+    def run(self, count: int, ruled: int = 0, most: int = 1) -> NDArray[np.float64]:
+        states = self._states[:count]
+        found = logits_of(self._part.ruled, self._part.open, states, ruled)
+        largest, total = (part.astype(np.float64) for part in sums_of(found))
+        self.logits[:count] = found[:, : self._part.tokens]
+        self.ids.reshape(-1)[: ruled * most] = likeliest(found[:ruled], most).reshape(-1)
+        flaws = np.where(np.isfinite(states).all(axis=1), 0.0, np.nan)
+        return np.asarray(largest + flaws + np.log(total))
 
 
 class _Kernel:
     """A part's table for `vocabulary_run` of c/vocabulary.h, which reads it once for all rows."""
 
-    def __init__(self, chosen: KernelSet, arrays: Arrays, suppress: Sequence[int] = ()) -> None:
-        table, scale = arrays["vocabulary.int8"], arrays["vocabulary.scale"]
+    def __init__(self, chosen: KernelSet, table: _Table) -> None:
         self.run = chosen.function("vocabulary_run")
         self.scratch = chosen.function("vocabulary_scratch", ctypes.c_long)
-        self.tokens, self.d_model = table.shape
-        self.columns = -(-self.tokens // LANES) * LANES
-        more = self.columns - self.tokens
-        bias = np.pad(np.zeros(self.tokens, np.float32), (0, more), constant_values=_NONE)
-        whole = np.pad(table, ((0, more), (0, 0))) if more else table
-        rules = bias.copy()
-        rules[[i for i in suppress if 0 <= i < self.tokens]] = _NONE
-        self.weights = Weights([*chosen.linear(whole.T, np.pad(scale, (0, more)), bias), rules])
+        self.tokens, self.d_model, self.columns = table.tokens, table.d_model, table.columns
+        linear = chosen.linear(table.weight.T, table.scale, table.bias)
+        self.weights = Weights([*linear, table.rules])
 
     def bound(self, states: Float32) -> Bound:
         return _BoundKernel(self, states)

@@ -6,7 +6,6 @@ import ctypes
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -21,8 +20,6 @@ from asr_batch.models.whisper.kernels.library import (
     KernelSet,
     Scratch,
     Weights,
-    kernels,
-    named_weights,
     place,
     scratch,
     uninitialised,
@@ -48,20 +45,9 @@ _PARTS = (
 )
 
 
-def open_decoder_kernel(folder: Path, config: WhisperConfig, provider: str) -> DecoderKernel | None:
-    """The kernel with the weights of a bundle; None if ONNX Runtime has to run the graphs.
-
-    Raises ModelError if a graph is invalid.
-    """
-    chosen = kernels(provider)
-    if chosen is None:
-        return None
-    arrays = {
-        name: array
-        for graph in ("decoder", "cross")
-        for name, array in named_weights(folder / f"{graph}.onnx", "decoder.").items()
-    }
-    return DecoderKernel(chosen, arrays, config) if fits(arrays, config) else None
+def groups_of(config: WhisperConfig) -> int:
+    """Groups of positions in the longest window and the silence after it."""
+    return (-(-config.max_source_positions // STORED) + 1) * STORED // GROUP
 
 
 def fits(arrays: Arrays, config: WhisperConfig) -> bool:
@@ -124,7 +110,7 @@ class DecoderKernel:
         self.d_model, self._ffn = config.d_model, config.decoder_ffn
         self.width = arrays["decoder.layers.0.encoder_attn.q_proj.int8"].shape[1] // self.heads
         self.followed = np.array(sorted(alignment_heads(config), key=lambda pair: pair[0]), np.int64)
-        self.groups = (-(-config.max_source_positions // STORED) + 1) * STORED // GROUP
+        self.groups = groups_of(config)
         self._weights = Weights(
             _in_order(chosen, arrays, config), mapped=[arrays["decoder.embed_tokens.int8"]]
         )

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
-from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.kernels.library import (
     LANES,
     WIDEST,
@@ -18,8 +16,6 @@ from asr_batch.models.whisper.kernels.library import (
     KernelSet,
     Scratch,
     Weights,
-    kernels,
-    named_weights,
     place,
 )
 
@@ -32,19 +28,6 @@ _LAYER = (
     "fc1",
     "fc2",
 )
-
-
-def open_encoder_kernel(folder: Path, provider: str) -> EncoderKernel | None:
-    """The kernel with the weights of a bundle; None if ONNX Runtime has to run the graph.
-
-    Raises ModelError if the bundle's graph is invalid.
-    """
-    chosen = kernels(provider)
-    if chosen is None:
-        return None
-    arrays = named_weights(folder / "encoder.onnx", "encoder.")
-    heads = WhisperConfig.from_folder(folder).encoder_heads
-    return EncoderKernel(chosen, arrays, heads) if fits(arrays, heads) else None
 
 
 def fits(arrays: Arrays, heads: int) -> bool:

@@ -50,7 +50,12 @@ class KernelSet:
     name: str
     panel: int
     depth: int
-    _library: ctypes.CDLL = field(compare=False)
+    _library: ctypes.CDLL | None = field(compare=False)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether it has functions; :data:`NUMPY` has none."""
+        return self._library is not None
 
     def function(self, name: str, result: Any = None) -> Callable[..., Any]:
         """The function `name` of this set, with `result` as its ctypes return type."""
@@ -85,18 +90,22 @@ class KernelSet:
         return made
 
 
+NUMPY = KernelSet("numpy", 1, 1, None)
+"""The kernels in numpy (:mod:`exact`), for machines without the library."""
+
+
 def kernels(provider: str) -> KernelSet | None:
     """The set in use, if `provider` allows the kernels and there is no GPU for it."""
     return in_use() if provider == "auto" and not has_gpu() else None
 
 
 @cache
-def in_use() -> KernelSet | None:
-    """The best set of this machine, or the one named by the environment; None without a library."""
+def in_use() -> KernelSet:
+    """The best set of this machine, or the one named by the environment; numpy without a library."""
     found, wanted = all_sets(), environment.read("ASR_BATCH_KERNELS")
     if wanted is not None:
         found = [one for one in found if one.name == wanted]
-    return found[0] if found else None
+    return found[0] if found else NUMPY
 
 
 def all_sets() -> list[KernelSet]:
