@@ -3,6 +3,9 @@
 Equal to `transformers.WhisperFeatureExtractor` (25 ms periodic Hann window, 10 ms hop, centred frames with
 reflect padding, last frame dropped, Slaney mel filters, log10 clamped to 8 below the window's maximum,
 (x + 4) / 4) within 1e-4; `tests/models/test_features.py` compares them.
+
+Computed in float64 and then rounded to multiples of 2^-16, so that every processor gives the same numbers:
+libraries for products and logarithms differ in the last bit, and a last bit changes texts (docs/decisions.md).
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ HOP = 160
 FRAMES_PER_SECOND = SAMPLE_RATE // HOP
 _BLOCK = 64  # frames transformed at once, so that the data stay in the cache
 _FLOOR = 1e-10  # the extractor treats power below this as silence
+_LEVELS = 1 << 16  # of a feature, between two whole numbers
 _BREAK_HZ, _LINEAR_STEP, _LOG_STEP = 1000.0, 200.0 / 3.0, np.log(6.4) / 27.0  # Slaney's mel scale
 
 
@@ -52,7 +56,7 @@ class _Band(NamedTuple):
 
     bins: slice
     filters: slice
-    weights: NDArray[np.float32]
+    weights: NDArray[np.float64]
 
 
 @cache
@@ -67,7 +71,7 @@ def _bands(n_mels: int) -> tuple[_Band, ...]:
         columns = slice(int(filters[0]), int(filters[-1]) + 1)
         heard = np.flatnonzero(whole[:, columns].any(axis=1))
         bins = slice(int(heard[0]), int(heard[-1]) + 1) if len(heard) else slice(0, 1)
-        bands.append(_Band(bins, columns, np.ascontiguousarray(whole[bins, columns])))
+        bands.append(_Band(bins, columns, whole[bins, columns].astype(np.float64)))
     return tuple(bands)
 
 
@@ -88,13 +92,15 @@ def log_mel(samples: Samples, n_mels: int, n_samples: int | None = None) -> NDAr
     frames = total // HOP
     # Frames that contain only padding need no transform: they are at the floor.
     heard = min(frames, (len(audio) + N_FFT // 2) // HOP + 1)
-    out = np.full((n_mels, frames), np.log10(_FLOOR), dtype=np.float32)
+    out = np.full((n_mels, frames), np.log10(_FLOOR))
     if frames and heard:
         out[:, :heard] = _log_power(_padded(audio, total), n_mels, heard)
         np.maximum(out, out.max() - 8.0, out=out)
     out += 4.0
-    out *= 0.25
-    return out
+    out *= 0.25 * _LEVELS
+    found: NDArray[np.float32] = np.rint(out, out=out).astype(np.float32)
+    found *= np.float32(1 / _LEVELS)
+    return found
 
 
 def _padded(audio: Samples, total: int) -> Samples:
@@ -107,18 +113,17 @@ def _padded(audio: Samples, total: int) -> Samples:
     return padded
 
 
-def _log_power(padded: Samples, n_mels: int, frames: int) -> NDArray[np.float32]:
+def _log_power(padded: Samples, n_mels: int, frames: int) -> NDArray[np.float64]:
     """log10 of the mel power [n_mels, frames] of the first `frames` frames."""
     windows = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP][:frames]
-    power = np.zeros((_BLOCK, N_FFT // 2 + 1), np.float32)
-    mel = np.empty((frames, n_mels), np.float32)
+    power = np.zeros((_BLOCK, N_FFT // 2 + 1))
+    mel = np.empty((frames, n_mels))
     for at in range(0, frames, _BLOCK):
-        # float64: bins 8 decades below the loudest of their frame would drown in float32 rounding errors.
         spectrum = np.fft.rfft(windows[at : at + _BLOCK] * _hann(), axis=-1)
         power[: len(spectrum)] = spectrum.real**2 + spectrum.imag**2
         for band in _bands(n_mels):
             # All rows every time, so that a frame's values do not depend on their number.
             product = power[:, band.bins] @ band.weights
             mel[at : at + _BLOCK, band.filters] = product[: len(spectrum)]
-    np.maximum(mel, np.float32(_FLOOR), out=mel)
+    np.maximum(mel, _FLOOR, out=mel)
     return np.log10(mel, out=mel).T

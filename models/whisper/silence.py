@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,10 @@ from asr_batch.models.recognizer import Samples
 Float32 = NDArray[np.float32]
 FILE = "silence.npy"
 """Name in a bundle of the table [groups, d_model], float32."""
+LEVELS = 1 << 12
+"""Of a measured state between two whole numbers: the same on every processor. A byte of a quantised state is a
+hundred times as coarse.
+"""
 STEP = 20
 """Neighbouring positions (of 20 ms) that one state of silence represents."""
 MARGIN = 20
@@ -80,7 +85,7 @@ def read_silence(folder: Path, d_model: int, trained: int) -> Silence:
 
 
 def average_silence(
-    encode: Callable[[Float32], Float32], recordings: Iterable[Samples], n_mels: int, positions: int
+    encode: Callable[[Float32], NDArray[Any]], recordings: Iterable[Samples], n_mels: int, positions: int
 ) -> Float32:
     """Measure a table over `positions`; `encode` takes log-mel [n_mels, 2 * positions].
 
@@ -108,5 +113,5 @@ def _grouped(total: NDArray[np.float64], count: NDArray[np.int64]) -> Float32:
         mean = total[first:] / count[first:, None]
         for i in range(len(table)):
             at = max(0, i * STEP - first)
-            table[i] = mean[at : at + STEP].mean(axis=0)
+            table[i] = np.rint(mean[at : at + STEP].mean(axis=0) * LEVELS) / LEVELS
     return table

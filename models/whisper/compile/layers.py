@@ -214,7 +214,9 @@ class AttentionWeights:
         self.k, self.v = pad_columns(weight("k"), heads), pad_columns(weight("v"), heads)
         self.out = np.ascontiguousarray(pad_columns(weight("out").T, heads).T)
         # Softmax weights sum to one, so the bias of the values is a constant after the attention.
-        self.out_bias = bias("out") + bias("v") @ weight("out")
+        # In float64, because the order of float32 sums, and so the last bit, depends on the processor.
+        constant = bias("v").astype(np.float64) @ weight("out").astype(np.float64)
+        self.out_bias = (bias("out") + constant).astype(np.float32)
 
     def qkv(self) -> tuple[Float32, Float32]:
         """The three projections as one [width, 3 * inner], and their bias without that of the values."""
