@@ -5,7 +5,7 @@ reflect padding, last frame dropped, Slaney mel filters, log10 clamped to 8 belo
 (x + 4) / 4) within 1e-4; `tests/models/test_features.py` compares them.
 
 Computed in float64 and then rounded to multiples of 2^-16, so that every processor gives the same numbers:
-libraries for products and logarithms differ in the last bit, and a last bit changes texts (docs/decisions.md).
+products and logarithms differ in their last bits, and a last bit changes texts (docs/decisions.md).
 """
 
 from __future__ import annotations

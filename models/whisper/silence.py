@@ -25,8 +25,8 @@ Float32 = NDArray[np.float32]
 FILE = "silence.npy"
 """Name in a bundle of the table [groups, d_model], float32."""
 LEVELS = 1 << 12
-"""Of a measured state between two whole numbers: the same on every processor. A byte of a quantised state is a
-hundred times as coarse.
+"""Of a measured state between two whole numbers: coarse enough to be the same everywhere. The bytes of
+a quantised state are a hundred times as coarse.
 """
 STEP = 20
 """Neighbouring positions (of 20 ms) that one state of silence represents."""

@@ -32,15 +32,12 @@ def build_encoder(
     config: WhisperConfig,
     style: Style,
     spiky: frozenset[int] = frozenset(),
-    *,
-    watched: bool = False,
 ) -> Graph:
     """Log-mel [batch, n_mels, 2 * positions] to hidden states [batch, positions, d_model].
 
-    In the layers `spiky`, the last product has a scale per row instead of one per window. `watched`: also
-    output `peaks` [batch, layers, positions], the largest value of each row before that product.
+    In the layers `spiky`, the last product has a scale per row instead of one per window.
     """
-    graph, peaks = Graph("encoder"), list[str]()
+    graph = Graph("encoder")
     d = config.d_model
     x = graph.input("log_mel", "FLOAT", ["batch", config.n_mels, "frames"])
     stem = _stem_int8 if style == "tensor" else _stem
@@ -55,17 +52,11 @@ def build_encoder(
         y = _self_attention(graph, y, source, name, config, style)
         skip, y = add_and_norm(graph, skip, y, source, f"{name}.final_layer_norm", d)
         wide = _widened(graph, y, source, name, d, config.encoder_ffn, style)
-        if watched:
-            peak = graph.op("ReduceMax", wide, axes=[-1], keepdims=0)
-            peaks.append(graph.op("Unsqueeze", peak, graph.weight([1], np.int64)))
         narrow: Style = "row" if style == "tensor" and i in spiky else style
         x = _narrowed(graph, wide, source, name, d, config.encoder_ffn, narrow)
     assert skip is not None
     _, y = add_and_norm(graph, skip, x, source, "encoder.layer_norm", d)
     graph.output("hidden", "FLOAT", ["batch", "positions", d], y)
-    if watched:
-        graph.op("Concat", *peaks, axis=1, out="peaks")
-        graph.output("peaks", "FLOAT", ["batch", config.encoder_layers, "positions"])
     return graph
 
 

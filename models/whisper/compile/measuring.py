@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from asr_batch.models.onnx.products import product
 from asr_batch.models.recognizer import Samples
 from asr_batch.models.whisper.compile.weights import Source
 from asr_batch.models.whisper.config import WhisperConfig
@@ -23,7 +24,7 @@ _SPIKE = 4.0
 """Ratio of a window's largest value to that of its median row from which a layer gets a scale per row. Of
 Whisper-base's six layers, three have 4 to 22; of tiny's four, one has 13; all others have at most 3.
 """
-_BLOCK, _QUERIES = 1 << 15, 64  # elements of GELU and queries at once, so that they stay in the cache
+_BLOCK, _QUERIES = 1 << 15, 256  # elements of GELU and queries at once, so that they stay in the cache
 _ERF = (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
 
 
@@ -78,11 +79,11 @@ class TrueEncoder:
         d, width = self._config.d_model, x.shape[1]
         weight = self._source.get(f"{name}.weight", d, width, 3).astype(np.float64)
         padded = np.pad(x, ((1, 1), (0, 0)))
-        made = sum(padded[i : len(x) + i : stride] @ weight[:, :, i].T for i in range(3))
+        made = sum(product(padded[i : len(x) + i : stride], weight[:, :, i].T) for i in range(3))
         return np.asarray(made + self._source.get(f"{name}.bias", d))
 
     def _linear(self, name: str, x: Double, width: int, *, bias: bool = True) -> Double:
-        made = x @ self._source.get(f"{name}.weight", width, x.shape[1]).astype(np.float64).T
+        made = product(x, self._source.get(f"{name}.weight", width, x.shape[1]).astype(np.float64).T)
         if bias:
             made += self._source.get(f"{name}.bias", width)
         return np.asarray(made)
@@ -105,11 +106,12 @@ class TrueEncoder:
 def _attended(query: Double, key: Double, value: Double) -> Double:
     """Attention of one head, [positions, width] each."""
     query, made = query * query.shape[1] ** -0.5, np.empty(query.shape)
+    key, value = np.ascontiguousarray(key.T), np.ascontiguousarray(value)
     for at in range(0, len(query), _QUERIES):
-        scores = query[at : at + _QUERIES] @ key.T
+        scores = product(query[at : at + _QUERIES], key)
         scores -= scores.max(axis=1, keepdims=True)
         np.exp(scores, out=scores)
-        made[at : at + _QUERIES] = scores @ value / scores.sum(axis=1, keepdims=True)
+        made[at : at + _QUERIES] = product(scores, value) / scores.sum(axis=1, keepdims=True)
     return made
 
 
