@@ -1,8 +1,9 @@
 """The kernel library compiled from `c/`, with functions for this machine's instruction set.
 
-The kernels compute the same as the graphs of an int8 bundle, with the same weights, which they find in the
-graph files by name; all sets give bit-identical results. ONNX Runtime runs the graphs if there is no
-library (no compiler at installation), for bundles of an earlier version, and for models of unusual sizes.
+The kernels compute what the graphs of an int8 bundle do, with the same weights, which they find in the graph
+files by name, but a scale for each row instead of each window. All sets give bit-identical results, as does
+:mod:`exact`, which replaces them where there is no library. ONNX Runtime runs the graphs of models of unusual
+sizes.
 """
 
 from __future__ import annotations
