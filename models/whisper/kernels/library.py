@@ -2,7 +2,7 @@
 
 The kernels compute what the graphs of an int8 bundle do, with the same weights, which they find in the graph
 files by name, but a scale for each row instead of each window. All sets give bit-identical results, as does
-:mod:`exact`, which replaces them where there is no library. ONNX Runtime runs the graphs of models of unusual
+:mod:`exact`, which replaces a missing library. ONNX Runtime runs the graphs of models of unusual
 sizes.
 """
 
