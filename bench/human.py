@@ -227,6 +227,7 @@ def main() -> None:
     parser.add_argument("--half", choices=["even", "odd", "all"], default="odd")
     parser.add_argument("--languages", default="")
     parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--seed", type=int, default=SEED, help="of the joined recordings")
     parser.add_argument("--window", type=float)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repair-budget", type=float, default=0.1)
@@ -241,11 +242,11 @@ def main() -> None:
     clips = [c for c in clips if not args.languages or c.language in args.languages.split(",")]
     parts = args.parts.split(",")
     if "deletions" in parts:
-        deletions_table(args, [joined(some, args.minutes, SEED) for some in by_language(clips).values()])
+        deletions_table(args, [joined(some, args.minutes, args.seed) for some in by_language(clips).values()])
         parts.remove("deletions")
     for name, run in runners(args) if parts else ():
         if "joined" in parts:
-            recordings = [joined(some, args.minutes, SEED) for some in by_language(clips).values()]
+            recordings = [joined(some, args.minutes, args.seed) for some in by_language(clips).values()]
             joined_table(name, run, recordings, args.verbose)
         if "single" in parts:
             single_table(name, run, clips, args.verbose)
