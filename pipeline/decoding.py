@@ -50,11 +50,17 @@ def decode(
     """Decode one window that has `speech` seconds of speech (by Silero).
 
     If the row has several candidate languages, or if the decoder detects another one in the window, the most
-    likely text wins, with a small weight for the probability of its language.
+    likely text wins, with a small weight for the probability of its language. Translations say little about
+    the language spoken: a window to translate is transcribed first if several are possible.
     """
     if choice is None or speech < LEAST_SPEECH:
         result = yield request(samples, base, options, speech)
         return _outcome(result, speech, base, ())
+    if base.task == "translate" and (choice.chances or choice.language not in (None, base.language)):
+        told = yield from decode(samples, replace(base, task="transcribe"), options, speech, choice)
+        spoken = replace(base, language=told.result.language)
+        result = yield request(samples, spoken, options, speech)
+        return _outcome(result, speech, spoken, (*told.others, hypothesis("transcribed", told.result)))
     tried: list[str | None] = list(choice.chances)
     if not tried:
         tried = list(dict.fromkeys((base.language, choice.language or base.language)))

@@ -107,6 +107,21 @@ def test_a_loop_is_no_likelier_text(save: Save, clips: Clips) -> None:
     assert "in la" in [other.source for other in transcript.windows[0].hypotheses]
 
 
+def test_the_language_to_translate_from_is_that_of_the_likelier_transcript(save: Save, clips: Clips) -> None:
+    def speak(request: WindowRequest, result: WindowResult) -> WindowResult:
+        likely = "es" if request.options.task == "transcribe" else "it"
+        language = request.options.language
+        return replace(result, language=language, avg_logprob=-0.2 if language == likely else -0.7)
+
+    recognizer = Polyglot(speak, languages=("es", "fr", "it", "la", "ro"))
+    path = save(0.9 * clips[0][1] / np.abs(clips[0][1]).max())
+    transcript = row(path, recognizer, PipelineOptions(task="translate"))
+    assert transcript.language == "es"
+    asked = [(request.options.task, request.options.language) for request in recognizer.requests]
+    assert asked.count(("translate", "es")) == 1
+    assert [task for task, _ in asked].count("translate") == 1
+
+
 def test_a_row_that_changes_its_language_is_written_in_both(save: Save, clips: Clips) -> None:
     spoken = joined(clips, 0.4)
     spoken *= 0.9 / np.abs(spoken).max()
