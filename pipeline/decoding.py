@@ -64,13 +64,16 @@ def decode(
     tried: list[str | None] = list(choice.chances)
     if not tried:
         tried = list(dict.fromkeys((base.language, choice.language or base.language)))
-    results = yield from _in_each(tried, samples, base, options, speech)
+    greedy = replace(base, search_above=math.inf) if choice.chances else base
+    results = yield from _in_each(tried, samples, greedy, options, speech)
     chances = choice.chances or dict(results[0].languages)
     if not choice.chances and speech >= ENOUGH_SPEECH:
         heard = _heard_instead(chances, tried, choice.allowed)
         results += yield from _in_each(heard, samples, base, options, speech)
     best = max(results, key=lambda result: _score(result, chances))
     others = tuple(hypothesis(f"in {r.language}", r) for r in results if r is not best)
+    if greedy is not base and base.search_above < math.inf:
+        best = yield request(samples, replace(base, language=best.language), options, speech)
     return _outcome(best, speech, base, others)
 
 
