@@ -95,13 +95,14 @@ INLINE void dots(const int height, const int vectors, const uint8_t *rows, long 
     (void)vectors;
     for (int r = 0; r < height; r++) {
         ints found = *start;
-        for (long i = 0; i < groups; i++)
+        for (long i = 0; i < groups; i++) {
+            const long k = which ? which[i] : i;
+            const uint8_t *row = rows + r * stride + DEPTH * k;
             for (int c = 0; c < LANES; c++) {
-                const long k = which ? which[i] : i;
-                const uint8_t *row = rows + r * stride + DEPTH * k;
                 const int8_t *column = panel + (LANES * k + c) * DEPTH;
                 found.v[c] += row[0] * column[0] + row[1] * column[1] + row[2] * column[2] + row[3] * column[3];
             }
+        }
         sum[r][0] = found;
     }
 }
