@@ -10,6 +10,8 @@ slots.
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +20,6 @@ import numpy as np
 
 from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import DecodeOptions, LoadOptions, Recognizer, WindowRequest
-from asr_batch.models.whisper.compile.bundle import compile_bundle
 from bench.random_model import make
 
 
@@ -35,6 +36,12 @@ def requests(count: int, language: str | None) -> Iterator[WindowRequest]:
     for index in range(count):
         options = DecodeOptions(language=language, max_new_tokens=int(rng.integers(1, 41)))
         yield WindowRequest(index, sound[: int(rng.integers(8000, 160001))].copy(), options)
+
+
+def compile_apart(source: Path, bundle: Path) -> None:
+    """Compile in another process, whose memory does not count."""
+    command = [sys.executable, "-m", "asr_batch.jobs", "models", "compile", str(source), str(bundle)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def go_through(model: Recognizer, count: int) -> list[float]:
@@ -63,7 +70,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as work:
         bundle = args.model or Path(work) / "bundle"
         if args.model is None:
-            compile_bundle(make(Path(work) / "tiny"), bundle)
+            compile_apart(make(Path(work) / "tiny"), bundle)
         model = load_recognizer(bundle, LoadOptions(threads=args.threads))
         readings = go_through(model, args.windows)
         used, available = model.occupancy()
