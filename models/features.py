@@ -4,8 +4,8 @@ Equal to `transformers.WhisperFeatureExtractor` (25 ms periodic Hann window, 10 
 reflect padding, last frame dropped, Slaney mel filters, log10 clamped to 8 below the window's maximum,
 (x + 4) / 4) within 1e-4; `tests/models/test_features.py` compares them.
 
-Computed in float64 and then rounded to multiples of 2^-16, so that every processor gives the same numbers:
-products and logarithms differ in their last bits, and a last bit changes texts (docs/decisions.md).
+Computed in float64, because products and logarithms differ between processors in their last bits, and a
+last bit changes texts (docs/decisions.md). Where results must be equal on all, :func:`rounded` comes after.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HOP = 160
 FRAMES_PER_SECOND = SAMPLE_RATE // HOP
 _BLOCK = 64  # frames transformed at once, so that the data stay in the cache
 _FLOOR = 1e-10  # the extractor treats power below this as silence
-_LEVELS = 1 << 16  # of a feature, between two whole numbers
+_LEVELS = np.float32(1 << 16)  # of a rounded feature, between two whole numbers
 _BREAK_HZ, _LINEAR_STEP, _LOG_STEP = 1000.0, 200.0 / 3.0, np.log(6.4) / 27.0  # Slaney's mel scale
 
 
@@ -97,9 +97,14 @@ def log_mel(samples: Samples, n_mels: int, n_samples: int | None = None) -> NDAr
         out[:, :heard] = _log_power(_padded(audio, total), n_mels, heard)
         np.maximum(out, out.max() - 8.0, out=out)
     out += 4.0
-    out *= 0.25 * _LEVELS
-    found: NDArray[np.float32] = np.rint(out, out=out).astype(np.float32)
-    found *= np.float32(1 / _LEVELS)
+    out *= 0.25
+    return out.astype(np.float32)
+
+
+def rounded(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Features in multiples of 2^-16: the same numbers on every processor."""
+    found: NDArray[np.float32] = np.rint(features * _LEVELS)
+    found /= _LEVELS
     return found
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr_batch.manifests.errors import ModelError
-from asr_batch.models.features import HOP, N_FFT, log_mel
+from asr_batch.models.features import HOP, N_FFT, log_mel, rounded
 from asr_batch.models.recognizer import Samples
 
 Float32 = NDArray[np.float32]
@@ -96,7 +96,7 @@ def average_silence(
     count = np.zeros(positions, np.int64)
     longest = max(1, positions - MARGIN - 2 * STEP) * _SAMPLES
     for samples in recordings:
-        states = encode(features(samples[:longest], n_mels, positions, positions))
+        states = encode(rounded(features(samples[:longest], n_mels, positions, positions)))
         start = encoded_positions(min(len(samples), longest), positions)
         total = np.zeros(states.shape) if total is None else total
         total[start:] += states[start:]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr_batch.models.encoder import EncoderJob
+from asr_batch.models.features import rounded
 from asr_batch.models.onnx.options import Cores, graph_options
 from asr_batch.models.onnx.sessions import open_session, runtime_errors
 from asr_batch.models.whisper.kernels.opening import open_encoder_kernel
@@ -106,7 +107,8 @@ class CpuEncoder:
     def encode(self, log_mel: Float32) -> Float32:
         """Hidden states of one window [1, n_mels, frames], in the calling thread."""
         with runtime_errors("encoder"):
-            return self._run(log_mel)
+            # Kernels compute the same on every processor if they are given the same.
+            return self._run(rounded(log_mel) if self.arithmetic == "kernels" else log_mel)
 
     def confirm(self) -> bool:
         """Always True on a CPU."""
