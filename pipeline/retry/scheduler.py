@@ -59,6 +59,7 @@ class Retries:
         self._left = track.budget and track.budget + GAPS_AGAIN * sum(map(in_gaps, self._windows.values()))
         self._rounds = iter(STRATEGIES)
         self._strategy = STRATEGIES[0]
+        self._tried: set[int] = set()
         self._waiting: deque[int] = deque()
         self._running: dict[int, Running] = {}
         self._requests: list[tuple[int, DecodeRequest]] = []
@@ -94,20 +95,30 @@ class Retries:
                 return
 
     def _next_round(self) -> None:
+        """Start the strategy again for windows that its estimate left out, or else the next one."""
         self.close()
-        strategy = next(self._rounds, None)
-        if strategy is None:
-            self._finish()
-            return
-        self._strategy = strategy
-        kept = SECONDS_TURN if self._listener.second and strategy is not STRATEGIES[-1] else 0.0
-        allowed = self._left - kept * self._track.budget
-        self._waiting = deque(_chosen(self._windows.values(), strategy, self._listener, allowed))
+        chosen = self._chosen() if self._tried else []
+        if not chosen:
+            strategy = next(self._rounds, None)
+            if strategy is None:
+                self._finish()
+                return
+            self._strategy, self._tried = strategy, set()
+            chosen = self._chosen()
+        self._tried.update(chosen)
+        self._waiting = deque(chosen)
         if self._waiting:
             stretch = self._track.stretch
             self._reader = Rereader(
                 stretch.source, stretch.start, self._track.end, stretch.channel, stretch.track
             )
+
+    def _chosen(self) -> list[int]:
+        """The windows that the strategy has not tried and the budget allows."""
+        kept = SECONDS_TURN if self._listener.second and self._strategy is not STRATEGIES[-1] else 0.0
+        allowed = self._left - kept * self._track.budget
+        untried = [window for window in self._windows.values() if window.index not in self._tried]
+        return _chosen(untried, self._strategy, self._listener, allowed)
 
     def _finish(self) -> None:
         for index, heard in self._windows.items():

@@ -16,6 +16,13 @@ from asr_batch.workers.worker import _ran_out_of_memory
 
 ROOT = Path(__file__).resolve().parents[2]
 FREE = 1500 << 20
+# Started from a small process, because a program's peak begins with that of the process that starts it.
+MEASURED = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)
+"""
 
 
 def run(folder, *words):
@@ -26,12 +33,10 @@ def run(folder, *words):
     (folder / "manifest.csv").write_text(rows)
     command = [sys.executable, "-m", "asr_batch.jobs", "run", "manifest.csv", "--out", "out", "--quiet"]
     env = dict(os.environ, PYTHONPATH=str(ROOT / "tests/helpers/misbehave"), MEMORY_FREE=str(FREE))
-    with (folder / "stderr").open("w+") as stderr:
-        job = subprocess.Popen([*command, *words], cwd=folder, env=env, stdout=stderr, stderr=stderr)
-        _, status, used = os.wait4(job.pid, 0)  # RUSAGE_CHILDREN would include the children of other tests
-        job.returncode = os.waitstatus_to_exitcode(status)
-    assert job.returncode == 3, (folder / "stderr").read_text()
-    taken = used.ru_maxrss * 1024
+    measured = [sys.executable, "-c", MEASURED, *command, *words]
+    done = subprocess.run(measured, cwd=folder, env=env, capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr
+    taken = int(done.stdout.split()[-1]) * 1024
     dataset = pytest.importorskip("pyarrow.dataset")
     files = sorted(map(str, (folder / "out/transcripts").glob("*.parquet")))
     return {row["id"]: row for row in dataset.dataset(files).to_table().to_pylist()}, taken
