@@ -11,7 +11,7 @@ last bit changes texts (docs/decisions.md). Where results must be equal on all, 
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,6 @@ HOP = 160
 FRAMES_PER_SECOND = SAMPLE_RATE // HOP
 _BLOCK = 64  # frames transformed at once, so that the data stay in the cache
 _FLOOR = 1e-10  # the extractor treats power below this as silence
-_LEVELS = np.float32(1 << 16)  # of a rounded feature, between two whole numbers
 _BREAK_HZ, _LINEAR_STEP, _LOG_STEP = 1000.0, 200.0 / 3.0, np.log(6.4) / 27.0  # Slaney's mel scale
 
 
@@ -101,10 +100,10 @@ def log_mel(samples: Samples, n_mels: int, n_samples: int | None = None) -> NDAr
     return out.astype(np.float32)
 
 
-def rounded(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Features in multiples of 2^-16: the same numbers on every processor."""
-    found: NDArray[np.float32] = np.rint(features * _LEVELS)
-    found /= _LEVELS
+def rounded(numbers: NDArray[Any], levels: int = 1 << 16) -> NDArray[Any]:
+    """Features, or others, in multiples of 1 / `levels`: the same numbers on every processor."""
+    found: NDArray[Any] = np.rint(numbers * levels)
+    found /= levels
     return found
 
 

@@ -8,8 +8,9 @@ are, so a phrase is mended if a retry is made, and named if it remains missing a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from itertools import product
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -56,14 +57,7 @@ class Found:
     changed: int = 0
 
     def __add__(self, other: Found) -> Found:
-        return Found(
-            self.phrases + other.phrases,
-            self.seconds + other.seconds,
-            self.mended + other.mended,
-            self.named + other.named,
-            self.elsewhere + other.elsewhere,
-            self.changed + other.changed,
-        )
+        return Found(*map(add, astuple(self), astuple(other)))
 
 
 class Forgetful:

@@ -126,7 +126,9 @@ class Session:
         if self.stop.exit_code is not None:
             self.messages.complain("asr-batch: stopped before any work")
             return self.stop.exit_code
-        choice = self._choice(self.config.model)  # after the manifest's errors, because it may download
+        # After the manifest's errors, because they may be downloaded, and before workers look for them.
+        choice = self._choice(self.config.model)
+        second = self._choice(self.config.second_model).path if self.config.second_model else None
         if not self.root.exists():
             stack.enter_context(self.parts.hold(self.root, self.config))
         stack.enter_context(log_to(self.root, verbose=self.config.verbose))
@@ -134,7 +136,7 @@ class Session:
         if self.parts.start_pool is start_pool and not self.job:
             load_ahead(self.config, choice.path)
         try:
-            return self._work(choice, keep_manifest(manifest, self.config, self.root), found, same)
+            return self._work(choice, second, keep_manifest(manifest, self.config, self.root), found, same)
         except AsrBatchError as error:
             log.error("%s", error)
             raise
@@ -149,7 +151,9 @@ class Session:
         for name, meant in found.misspelt.items():
             self.messages.complain(f"asr-batch: warning: {misspelt_text(name, meant)}")
 
-    def _work(self, choice: Choice, manifest: Manifest, found: Survey, same: bool) -> int:
+    def _work(
+        self, choice: Choice, second: Path | None, manifest: Manifest, found: Survey, same: bool
+    ) -> int:
         config = self.config
         if choice.warning:
             self.messages.complain(choice.warning)
@@ -157,8 +161,7 @@ class Session:
             self.messages.say(choice.note)
         pool = self._pool(choice)
         check_abilities(config, pool.info)
-        second = folder_sha256(self._choice(config.second_model).path) if config.second_model else ""
-        settings = Settings(settings_base(config, second))
+        settings = Settings(settings_base(config, folder_sha256(second) if second else ""))
         if self.job is not None:
             index = Index.load(self.root, part_names(self.root))
             compared = None if same else manifest

@@ -113,5 +113,5 @@ def _grouped(total: NDArray[np.float64], count: NDArray[np.int64]) -> Float32:
         mean = total[first:] / count[first:, None]
         for i in range(len(table)):
             at = max(0, i * STEP - first)
-            table[i] = np.rint(mean[at : at + STEP].mean(axis=0) * LEVELS) / LEVELS
+            table[i] = rounded(mean[at : at + STEP].mean(axis=0), LEVELS)
     return table

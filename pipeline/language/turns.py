@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr_batch.models.recognizer import Samples
-from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND
+from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Float32, Mask
 from asr_batch.pipeline.guards import prepared
 from asr_batch.pipeline.retry.hearing import utterances
 from asr_batch.pipeline.thresholds import CHANGE_COST, ENOUGH_SPEECH, LEAST_CHANCE, PAUSE
@@ -43,18 +43,25 @@ class Turns:
 
     def _parts(self, window: Window) -> Iterator[Spoken]:
         heard = window.speech >= SPEECH
-        edges = utterances(window.level, heard, PAUSE, 0, len(window.level))
-        pieces = [
-            prepared(window.samples[a * FRAME : b * FRAME], window.level[a:b], heard[a:b])
-            for a, b in pairwise(edges)
-        ]
-        seconds = [np.count_nonzero(heard[a:b]) / FRAMES_PER_SECOND for a, b in pairwise(edges)]
+        edges, pieces, seconds = in_utterances(window.samples, window.level, heard)
         chances = self.detect(pieces, self.languages)
         spoken = best_turns([[row.get(code, 0.0) for code in self.languages] for row in chances], seconds)
         place = 0
         for number, group in groupby(spoken):
             first, place = place, place + len(list(group))
             yield _cut_out(window, edges[first], edges[place]), self.languages[number]
+
+
+def in_utterances(
+    samples: Samples, level: Float32, speech: Mask
+) -> tuple[list[int], list[Samples], list[float]]:
+    """The utterances of a window: their edges in frames, their samples as for decoding, and their seconds of
+    speech.
+    """
+    edges = utterances(level, speech, PAUSE, 0, len(level))
+    parts = list(pairwise(edges))
+    pieces = [prepared(samples[a * FRAME : b * FRAME], level[a:b], speech[a:b]) for a, b in parts]
+    return edges, pieces, [np.count_nonzero(speech[a:b]) / FRAMES_PER_SECOND for a, b in parts]
 
 
 def best_turns(chances: Sequence[Sequence[float]], seconds: Sequence[float]) -> list[int]:

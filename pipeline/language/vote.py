@@ -16,21 +16,19 @@ from asr_batch.manifests.errors import ItemError
 from asr_batch.manifests.languages import AUTO
 from asr_batch.manifests.records import Unit
 from asr_batch.models.recognizer import SAMPLE_RATE, Recognizer, Samples
-from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Float32, Mask, Meter
+from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask, Meter
 from asr_batch.pipeline.audio.reader import AudioInfo, length_of
 from asr_batch.pipeline.audio.reread import Rereader
 from asr_batch.pipeline.audio.source import Source
 from asr_batch.pipeline.decoding import Choice
 from asr_batch.pipeline.guards import prepared
-from asr_batch.pipeline.language.turns import Turns
+from asr_batch.pipeline.language.turns import Turns, in_utterances
 from asr_batch.pipeline.options import PipelineOptions
-from asr_batch.pipeline.retry.hearing import utterances
 from asr_batch.pipeline.thresholds import (
     CLEAR_CHANCE,
     LEAST_CHANCE,
     MORE_VOTERS,
     MOST_LANGUAGES,
-    PAUSE,
     SECOND_LANGUAGE,
     SURE_CHANCE,
     TURN_CHANCE,
@@ -207,15 +205,11 @@ class _Heard:
 
     def utterances(self) -> list[Samples]:
         """The utterances with enough speech to tell their language, if there are several."""
-        edges = utterances(self.level, self.speech, PAUSE, 0, len(self.level))
-        if len(edges) <= 2:
-            return []
-        return [part.prepared() for part in map(self._part, edges, edges[1:]) if part.seconds >= _ENOUGH]
-
-    def _part(self, first: int, last: int) -> _Heard:
         assert self.samples is not None
-        samples = self.samples[first * FRAME : last * FRAME]
-        return _Heard(samples, self.level[first:last], self.speech[first:last])
+        _, pieces, seconds = in_utterances(self.samples, self.level, self.speech)
+        if len(pieces) == 1:
+            return []
+        return [piece for piece, spoken in zip(pieces, seconds, strict=True) if spoken >= _ENOUGH]
 
 
 def _heard(samples: Samples, *, keep: bool) -> _Heard:

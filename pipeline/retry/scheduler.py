@@ -118,7 +118,7 @@ class Retries:
         kept = SECONDS_TURN if self._listener.second and self._strategy is not STRATEGIES[-1] else 0.0
         allowed = self._left - kept * self._track.budget
         untried = [window for window in self._windows.values() if window.index not in self._tried]
-        return _chosen(untried, self._strategy, self._listener, allowed)
+        return _affordable(untried, self._strategy, self._listener, allowed)
 
     def _finish(self) -> None:
         for index, heard in self._windows.items():
@@ -174,7 +174,9 @@ def _doubtful(track: DecodedTrack) -> list[Doubtful]:
     ]
 
 
-def _chosen(windows: Iterable[Doubtful], strategy: Strategy, listener: Listener, budget: float) -> list[int]:
+def _affordable(
+    windows: Iterable[Doubtful], strategy: Strategy, listener: Listener, budget: float
+) -> list[int]:
     """The windows that need the strategy and fit into the budget (seconds of audio), in order of time.
 
     Those with the most speech to gain per second decoded come first; of equals the earliest.

@@ -102,15 +102,27 @@ class Caches:
             piece[:, target, :, tokens] = piece[:, source, :, tokens]
 
 
-class DecoderKernel:
-    """The weights of a decoder; any number of threads may use it, each with its own scratch memory."""
+class DecoderSizes:
+    """Sizes of a decoder, which the kernels and numpy have in common, and caches for them."""
 
-    def __init__(self, chosen: KernelSet, arrays: Arrays, config: WhisperConfig) -> None:
+    def __init__(self, arrays: Arrays, config: WhisperConfig) -> None:
         self.layers, self.heads = config.decoder_layers, config.decoder_heads
-        self.d_model, self._ffn = config.d_model, config.decoder_ffn
+        self.d_model = config.d_model
         self.width = arrays["decoder.layers.0.encoder_attn.q_proj.int8"].shape[1] // self.heads
         self.followed = np.array(sorted(alignment_heads(config), key=lambda pair: pair[0]), np.int64)
         self.groups = groups_of(config)
+
+    def caches(self, slots: int, capacity: int) -> Caches:
+        """Self-attention caches for `slots` windows of `capacity` tokens, in one piece at first."""
+        return Caches((2 * self.layers, slots, self.heads, capacity, self.width))
+
+
+class DecoderKernel(DecoderSizes):
+    """The weights of a decoder; any number of threads may use it, each with its own scratch memory."""
+
+    def __init__(self, chosen: KernelSet, arrays: Arrays, config: WhisperConfig) -> None:
+        super().__init__(arrays, config)
+        self._ffn = config.decoder_ffn
         self._weights = Weights(
             _in_order(chosen, arrays, config), mapped=[arrays["decoder.embed_tokens.int8"]]
         )
@@ -131,10 +143,6 @@ class DecoderKernel:
         weights = self._cross_weights.places
         self._project(shape, weights, *given, ctypes.c_long(stored), place(memory), place(work))
         return KernelCross(memory, stored, positions)
-
-    def caches(self, slots: int, capacity: int) -> Caches:
-        """Self-attention caches for `slots` windows of `capacity` tokens, in one piece at first."""
-        return Caches((2 * self.layers, slots, self.heads, capacity, self.width))
 
     def scratch(self, caches: Caches) -> Array:
         """Scratch memory for :meth:`run` with `caches` as long as they are, over windows of any length."""
@@ -169,10 +177,15 @@ def _longs(*numbers: int) -> ctypes.Array[ctypes.c_long]:
     return (ctypes.c_long * len(numbers))(*numbers)
 
 
+def embedding_scale(arrays: Arrays, config: WhisperConfig) -> Array:
+    """The scale of each token's embedding, with the model's own factor."""
+    factor = math.sqrt(config.d_model) if config.scale_embedding else 1
+    return np.asarray(arrays["decoder.embed_tokens.scale"] * np.float32(factor))
+
+
 def _in_order(chosen: KernelSet, arrays: Arrays, config: WhisperConfig) -> Iterator[Array]:
     """The arrays of `weights` for `decoder_run`, after the embedding's bytes."""
-    factor = math.sqrt(config.d_model) if config.scale_embedding else 1
-    yield arrays["decoder.embed_tokens.scale"] * np.float32(factor)
+    yield embedding_scale(arrays, config)
     yield arrays["decoder.embed_positions.weight"]
     for name in (f"decoder.layers.{i}.{part}" for i in range(config.decoder_layers) for part in _PARTS):
         if name.endswith("qkv_proj"):

@@ -74,13 +74,20 @@ INLINE void strip(const int height, long columns, const Rows *a, long r, long k,
         const Groups all = {0, k / DEPTH};                                                                     \
         strip(height, columns, a, r, k, all, with, c, out, ldo);                                               \
     }
-STRIP(strip_of_six, 6)
-STRIP(strip_of_four, 4)
-STRIP(strip_of_three, 3)
-STRIP(strip_of_two, 2)
-STRIP(strip_of_one, 1)
 
-/* Rows to multiply together if `left` are left; five are three and two. */
+/* The heights of strips; five rows are three and two. */
+#define EACH_HEIGHT(make, kind)                                                                                \
+    make(kind##_six, 6) make(kind##_four, 4) make(kind##_three, 3) make(kind##_two, 2) make(kind##_one, 1)
+#define OF_HEIGHT(kind, rows)                                                                                  \
+    ((rows) == 6   ? kind##_six                                                                                \
+     : (rows) == 4 ? kind##_four                                                                               \
+     : (rows) == 3 ? kind##_three                                                                              \
+     : (rows) == 2 ? kind##_two                                                                                \
+                   : kind##_one)
+
+EACH_HEIGHT(STRIP, strip_of)
+
+/* Rows to multiply together if `left` are left. */
 static long rows_of(long left) { return left >= TILE ? TILE : left == 5 ? 3 : left; }
 
 /* `rows` rows of k bytes times `with` [k, n] into out [rows, ldo]; k and n are multiples of LANES. A panel
@@ -89,11 +96,7 @@ static void product(Rows a, long rows, long k, long n, Linear with, float *out, 
     for (long c = 0; c < n; c += PANEL)
         for (long r = 0, some; r < rows; r += some) {
             some = rows_of(rows - r);
-            (some == 6   ? strip_of_six
-             : some == 4 ? strip_of_four
-             : some == 3 ? strip_of_three
-             : some == 2 ? strip_of_two
-                         : strip_of_one)(&a, r, k, n - c, &with, c, out + r * ldo + c, ldo);
+            OF_HEIGHT(strip_of, some)(&a, r, k, n - c, &with, c, out + r * ldo + c, ldo);
         }
 }
 
@@ -102,20 +105,12 @@ static void product(Rows a, long rows, long k, long n, Linear with, float *out, 
                                                const Linear *with, float *out, long ldo) {                     \
         for (long c = 0; c < n; c += PANEL) strip(height, n - c, a, r, k, some, with, c, out + c, ldo);        \
     }
-SPARSE_STRIP(sparse_six, 6)
-SPARSE_STRIP(sparse_four, 4)
-SPARSE_STRIP(sparse_three, 3)
-SPARSE_STRIP(sparse_two, 2)
-SPARSE_STRIP(sparse_one, 1)
+EACH_HEIGHT(SPARSE_STRIP, sparse)
 
 /* Like product, for rows whose bytes outside of `some` are all 0. */
 static void sparse_product(Rows a, long rows, long k, Groups some, long n, Linear with, float *out, long ldo) {
     for (long r = 0, more; r < rows; r += more) {
         more = rows_of(rows - r);
-        (more == 6   ? sparse_six
-         : more == 4 ? sparse_four
-         : more == 3 ? sparse_three
-         : more == 2 ? sparse_two
-                     : sparse_one)(&a, r, k, some, n, &with, out + r * ldo, ldo);
+        OF_HEIGHT(sparse, more)(&a, r, k, some, n, &with, out + r * ldo, ldo);
     }
 }

@@ -11,9 +11,9 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from asr_batch.models.whisper.alignment import GROUP, alignment_heads
+from asr_batch.models.whisper.alignment import GROUP
 from asr_batch.models.whisper.config import WhisperConfig
-from asr_batch.models.whisper.kernels.decoder import Caches, KernelCross, groups_of
+from asr_batch.models.whisper.kernels.decoder import Caches, DecoderSizes, KernelCross, embedding_scale
 from asr_batch.models.whisper.kernels.exact.arithmetic import (
     LANES,
     LOG2_E,
@@ -61,19 +61,14 @@ def _window(memory: Array, layers: int, heads: int, stored: int, width: int) -> 
     return _Window(bias, tuple(take_heads() for _ in range(layers)), at)
 
 
-class ExactDecoder:
+class ExactDecoder(DecoderSizes):
     """The counterpart of `DecoderKernel`; any number of threads may use it."""
 
     def __init__(self, arrays: Arrays, config: WhisperConfig) -> None:
-        self.layers, self.heads = config.decoder_layers, config.decoder_heads
-        self.d_model = config.d_model
-        self.width = arrays["decoder.layers.0.encoder_attn.q_proj.int8"].shape[1] // self.heads
-        self.followed = np.array(sorted(alignment_heads(config), key=lambda pair: pair[0]), np.int64)
-        self.groups = groups_of(config)
+        super().__init__(arrays, config)
         self._tokens = arrays["decoder.embed_tokens.int8"]
         self._places = arrays["decoder.embed_positions.weight"]
-        factor = np.float32(math.sqrt(config.d_model) if config.scale_embedding else 1)
-        self._scale = arrays["decoder.embed_tokens.scale"] * factor
+        self._scale = embedding_scale(arrays, config)
         own = {name: array for name, array in arrays.items() if "embed_tokens" not in name}
         self._linear, self._norm = linears(_in_powers_of_two(own, config)), Norms(own)
 
@@ -93,10 +88,6 @@ class ExactDecoder:
 
     def _of(self, memory: Array, stored: int) -> _Window:
         return _window(memory, self.layers, self.heads, stored, self.width)
-
-    def caches(self, slots: int, capacity: int) -> Caches:
-        """Self-attention caches for `slots` windows of `capacity` tokens, in one piece at first."""
-        return Caches((2 * self.layers, slots, self.heads, capacity, self.width))
 
     def scratch(self, caches: Caches) -> Array:
         """Nothing: numpy has its own."""
