@@ -14,13 +14,13 @@ from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
-C = Path("models/whisper/kernels/c")
+C = Path("models/kernels/c")
 
 # A library for ctypes, without Python's headers. `optional`: without a compiler the installation goes on.
 # -ffp-contract=off: the same numbers on every processor; -fno-tree-pre keeps GCC from moving sums to the
 # stack; without errno and traps rounding is one instruction.
 KERNELS = Extension(
-    "asr_batch.models.whisper.kernels._kernels",
+    "asr_batch.models.kernels._kernels",
     [str(C / "dispatch.c"), *sorted(map(str, (C / "simd").glob("*.c")))],
     depends=sorted(map(str, C.rglob("*.h"))),
     extra_compile_args=[

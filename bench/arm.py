@@ -27,8 +27,8 @@ sys.path[:0] = [str(ROOT / "tests" / "helpers"), str(ROOT / "tests" / "kernels")
 import test_replay as replay  # noqa: E402
 from kernel_models import decoder_config, random_decoder, random_encoder, random_table  # noqa: E402
 
+from asr_batch.models.kernels import library  # noqa: E402
 from asr_batch.models.whisper.kernels import decoder as decoding  # noqa: E402
-from asr_batch.models.whisper.kernels import library  # noqa: E402
 from asr_batch.models.whisper.kernels.encoder import _in_order  # noqa: E402
 
 PROCESSORS = {"neon": "cortex-a72", "neondot": "cortex-a76", "neoni8mm": "max"}

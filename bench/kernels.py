@@ -19,12 +19,12 @@ import numpy as np
 import soundfile
 
 from asr_batch.models.features import HOP, SAMPLE_RATE, log_mel
+from asr_batch.models.kernels import library
 from asr_batch.models.onnx.options import Cores
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.engine.decoder import open_decoder
 from asr_batch.models.whisper.engine.encoder import CpuEncoder
 from asr_batch.models.whisper.engine.vocabulary import Vocabulary, VocabularyGraphs
-from asr_batch.models.whisper.kernels import library
 from asr_batch.models.whisper.silence import encoded_positions
 
 SLOTS, TOKENS = 16, 36

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from asr_batch.models.hailo.doctor import diagnose, tools
-from asr_batch.models.whisper.kernels import library as kernels
+from asr_batch.models.kernels import library as kernels
 from asr_batch.workers import facts
 from asr_batch.workers.cluster import connection, preflight
 from asr_batch.workers.cluster.nodes.membership import ClusterNodes

@@ -11,9 +11,9 @@ import pytest
 import soundfile
 from kernel_models import Arrays, decoder_config, random_decoder
 
+from asr_batch.models.kernels import library
 from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import DecodeOptions, LoadOptions, WindowRequest, WindowResult
-from asr_batch.models.whisper.kernels import library
 from asr_batch.models.whisper.kernels.decoder import BLOCK, DecoderKernel, KernelCross, fits, tokens_of
 from asr_batch.models.whisper.kernels.exact.decoder import ExactDecoder
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from asr_batch.models.kernels import library
 from asr_batch.models.store.store import Store
-from asr_batch.models.whisper.kernels import library
 
 AUDIO = Path(__file__).parents[1] / "data" / "audio"
 SETS = [one.name for one in library.all_sets()]

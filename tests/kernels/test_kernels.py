@@ -15,6 +15,7 @@ import soundfile
 from kernel_models import Arrays, random_encoder, random_table
 
 from asr_batch.models.features import log_mel
+from asr_batch.models.kernels import library as kernels
 from asr_batch.models.onnx.options import Cores
 from asr_batch.models.whisper.engine.encoder import CpuEncoder
 from asr_batch.models.whisper.engine.vocabulary import (
@@ -25,7 +26,6 @@ from asr_batch.models.whisper.engine.vocabulary import (
     _Kernel,
     _Table,
 )
-from asr_batch.models.whisper.kernels import library as kernels
 from asr_batch.models.whisper.kernels.encoder import EncoderKernel, fits
 from asr_batch.models.whisper.kernels.exact.encoder import ExactEncoder
 from asr_batch.models.whisper.kernels.opening import open_encoder_kernel

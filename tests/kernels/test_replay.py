@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from kernel_models import decoder_config, random_decoder, random_encoder, random_table
 
+from asr_batch.models.kernels import library
 from asr_batch.models.whisper.engine.vocabulary import _Kernel, _Table
 from asr_batch.models.whisper.kernels import decoder as decoding
-from asr_batch.models.whisper.kernels import library
 from asr_batch.models.whisper.kernels.decoder import DecoderKernel, tokens_of
 from asr_batch.models.whisper.kernels.encoder import EncoderKernel, _in_order
 

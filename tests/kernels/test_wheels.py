@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LIBRARY = "asr_batch/models/whisper/kernels/_kernels.so"
+LIBRARY = "asr_batch/models/kernels/_kernels.so"
 MACHINE = 18  # offset of e_machine in an ELF header
 X86_64, AARCH64 = 62, 183
 pytestmark = pytest.mark.slow

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+from asr_batch.models.kernels.arrays import Array, Shape, zeros_in_one
 from asr_batch.models.onnx.sessions import runtime_errors
 from asr_batch.models.whisper.alignment import GROUP
-from asr_batch.models.whisper.arrays import Array, Shape, zeros_in_one
 from asr_batch.models.whisper.engine.cross import BIAS, CLOSED, Cross
 from asr_batch.models.whisper.silence import BLOCK
 

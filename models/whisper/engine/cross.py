@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from asr_batch.models.kernels.arrays import Array
 from asr_batch.models.onnx.options import graph_options
 from asr_batch.models.onnx.sessions import open_session, runtime_errors
 from asr_batch.models.whisper.alignment import GROUP
-from asr_batch.models.whisper.arrays import Array
 from asr_batch.models.whisper.silence import BLOCK, Silence
 
 Float32 = NDArray[np.float32]

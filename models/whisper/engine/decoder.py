@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from asr_batch.models.kernels.arrays import Array
 from asr_batch.models.onnx.options import graph_options
 from asr_batch.models.onnx.sessions import open_session
-from asr_batch.models.whisper.arrays import Array
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.engine.buffers import Buffers, Stepper
 from asr_batch.models.whisper.engine.cross import Cross, CrossProjector

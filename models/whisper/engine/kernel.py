@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from asr_batch.models.whisper.arrays import Array
+from asr_batch.models.kernels.arrays import Array
 from asr_batch.models.whisper.engine.cross import with_silence
 from asr_batch.models.whisper.engine.vocabulary import Vocabulary, VocabularyGraphs
 from asr_batch.models.whisper.kernels.decoder import BLOCK, TOKEN, DecoderKernel, KernelCross, tokens_of

@@ -17,12 +17,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from asr_batch.models.onnx.options import graph_options
-from asr_batch.models.onnx.sessions import open_session, runtime_errors
-from asr_batch.models.whisper.engine.buffers import bind
-from asr_batch.models.whisper.kernels.exact.products import Linear
-from asr_batch.models.whisper.kernels.exact.vocabulary import likeliest, logits_of, sums_of
-from asr_batch.models.whisper.kernels.library import (
+from asr_batch.models.kernels.library import (
     LANES,
     Arrays,
     KernelSet,
@@ -32,6 +27,11 @@ from asr_batch.models.whisper.kernels.library import (
     place,
     scratch,
 )
+from asr_batch.models.onnx.options import graph_options
+from asr_batch.models.onnx.sessions import open_session, runtime_errors
+from asr_batch.models.whisper.engine.buffers import bind
+from asr_batch.models.whisper.kernels.exact.products import Linear
+from asr_batch.models.whisper.kernels.exact.vocabulary import likeliest, logits_of, sums_of
 
 Float32 = NDArray[np.float32]
 _NONE = -1e30  # logit of a token that does not exist

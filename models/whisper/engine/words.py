@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from asr_batch.models.kernels.arrays import Array
 from asr_batch.models.recognizer import TimedWord
-from asr_batch.models.whisper.arrays import Array
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.engine.decoder import Heard, Listener
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer

@@ -1,1 +1,1 @@
-"""Encoder, decoder and vocabulary as C functions, for processors with the necessary instructions."""
+"""Encoder, decoder and vocabulary by the kernel library."""

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asr_batch.models.whisper.alignment import GROUP, alignment_heads
-from asr_batch.models.whisper.config import WhisperConfig
-from asr_batch.models.whisper.kernels.library import (
+from asr_batch.models.kernels.library import (
     LANES,
     WIDEST,
     Array,
@@ -24,6 +22,8 @@ from asr_batch.models.whisper.kernels.library import (
     scratch,
     uninitialised,
 )
+from asr_batch.models.whisper.alignment import GROUP, alignment_heads
+from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.silence import BLOCK as STORED
 
 BLOCK = 48

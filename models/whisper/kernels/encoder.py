@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from asr_batch.models.whisper.kernels.library import (
+from asr_batch.models.kernels.library import (
     LANES,
     WIDEST,
     Array,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from asr_batch.models.kernels.library import kernels, named_weights
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.kernels import decoder, encoder
 from asr_batch.models.whisper.kernels.decoder import DecoderKernel
 from asr_batch.models.whisper.kernels.encoder import EncoderKernel
 from asr_batch.models.whisper.kernels.exact.decoder import ExactDecoder
 from asr_batch.models.whisper.kernels.exact.encoder import ExactEncoder
-from asr_batch.models.whisper.kernels.library import kernels, named_weights
 
 
 def open_encoder_kernel(folder: Path, provider: str) -> EncoderKernel | ExactEncoder | None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asr_batch.models.whisper.kernels.exact.arithmetic import (
+from asr_batch.models.kernels.arithmetic import (
     LANES,
     LOG2_E,
     Float32,

@@ -11,10 +11,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from asr_batch.models.whisper.alignment import GROUP
-from asr_batch.models.whisper.config import WhisperConfig
-from asr_batch.models.whisper.kernels.decoder import Caches, DecoderSizes, KernelCross, embedding_scale
-from asr_batch.models.whisper.kernels.exact.arithmetic import (
+from asr_batch.models.kernels.arithmetic import (
     LANES,
     LOG2_E,
     Double,
@@ -26,10 +23,13 @@ from asr_batch.models.whisper.kernels.exact.arithmetic import (
     in_order,
     quantised,
 )
+from asr_batch.models.kernels.library import Array, Arrays
+from asr_batch.models.whisper.alignment import GROUP
+from asr_batch.models.whisper.config import WhisperConfig
+from asr_batch.models.whisper.kernels.decoder import Caches, DecoderSizes, KernelCross, embedding_scale
 from asr_batch.models.whisper.kernels.exact.attention import ABSENT, Heads, attend, pack, up
 from asr_batch.models.whisper.kernels.exact.encoder import Norms
 from asr_batch.models.whisper.kernels.exact.products import linears
-from asr_batch.models.whisper.kernels.library import Array, Arrays
 
 _LINE = 64  # bytes
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asr_batch.models.whisper.kernels.exact.arithmetic import Float32, gelu, norm, quantised
+from asr_batch.models.kernels.arithmetic import Float32, gelu, norm, quantised
 from asr_batch.models.whisper.kernels.exact.attention import attend, empty_heads, pack
 from asr_batch.models.whisper.kernels.exact.products import Linear, linears
 

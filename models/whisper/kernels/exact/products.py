@@ -11,10 +11,10 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from asr_batch.models.kernels.arithmetic import Float32, Rows, fma
 from asr_batch.models.onnx import writer
 from asr_batch.models.onnx.options import graph_options
 from asr_batch.models.onnx.tensors import type_number
-from asr_batch.models.whisper.kernels.exact.arithmetic import Float32, Rows, fma
 
 _OFFSET = 128
 _ROWS, _COLUMNS = 16, 1024  # computed at once, so that they stay in the cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from asr_batch.models.whisper.kernels.exact.arithmetic import LANES, Float32, exp_of, folded, quantised
+from asr_batch.models.kernels.arithmetic import LANES, Float32, exp_of, folded, quantised
 from asr_batch.models.whisper.kernels.exact.products import Linear
 
 COLUMNS = 64

@@ -2,8 +2,7 @@
 
 The kernels compute what the graphs of an int8 bundle do, with the same weights, which they find in the graph
 files by name, but a scale for each row instead of each window. All sets give bit-identical results, as does
-:mod:`exact`, which replaces a missing library. ONNX Runtime runs the graphs of models of unusual
-sizes.
+numpy, which replaces a missing library. ONNX Runtime runs the graphs of models of unusual sizes.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr_batch.manifests import environment
+from asr_batch.models.kernels.arrays import zeros_in_one
 from asr_batch.models.onnx import fields
 from asr_batch.models.onnx.safety import check_graph
 from asr_batch.models.onnx.sessions import has_gpu
 from asr_batch.models.onnx.tensors import Weight, read_tensor
 from asr_batch.models.onnx.wire import Message
-from asr_batch.models.whisper.arrays import zeros_in_one
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -92,7 +91,7 @@ class KernelSet:
 
 
 NUMPY = KernelSet("numpy", 1, 1, None)
-"""The kernels in numpy (:mod:`exact`), for machines without the library."""
+"""The kernels in numpy, for machines without the library."""
 
 
 def kernels(provider: str) -> KernelSet | None:

@@ -1,0 +1,1 @@
+"""Kernels in C, one function each for what takes time, for each instruction set; arithmetic in numpy."""
