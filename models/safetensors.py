@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from asr_batch.manifests.errors import ModelError
 
 _MAX_HEADER = 100 << 20  # bytes; the format's maximum header size
-_DTYPES = {"F32": np.float32, "F16": np.float16, "F64": np.float64, "BF16": np.uint16}
+_DTYPES = {"F32": np.float32, "F16": np.float16, "F64": np.float64, "BF16": np.uint16, "I16": np.int16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def _entry(about: Mapping[str, Any], begin: int, size: int) -> Entry:
 
 
 def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
-    """Float tensors by name, memory-mapped; bfloat16 becomes float32. Raises ModelError."""
+    """Tensors by name, memory-mapped; bfloat16 becomes float32. Raises ModelError."""
     header = read_header(path)
     raw = np.memmap(path, np.uint8, "r")
     return {name: _tensor(path, name, entry, raw) for name, entry in header.items()}

@@ -35,7 +35,7 @@ LANES = 16
 WIDEST = 64
 """Maximum columns of a head."""
 
-_VERSION = 6  # of the interface of c/
+_VERSION = 7  # of the interface of c/
 _LINE = 64  # bytes of a cache line
 _HERE = Path(__file__).parent
 
@@ -88,6 +88,12 @@ class KernelSet:
             turned = part.reshape(k // self.depth, self.depth, -1).transpose(0, 2, 1)
             made[start * k : (start + part.shape[1]) * k] = turned.reshape(-1)
         return made
+
+    def word_panels(self, weight: NDArray[np.int16]) -> NDArray[np.int16]:
+        """`weight` [k, n] as `Words` of c/silero.h store it; `n` is a multiple of the widest panel."""
+        pairs, columns = len(weight) // 2, weight.shape[1]
+        parts = weight.reshape(pairs, 2, columns // self.panel, self.panel).transpose(2, 0, 3, 1)
+        return np.ascontiguousarray(parts).reshape(-1)
 
 
 NUMPY = KernelSet("numpy", 1, 1, None)

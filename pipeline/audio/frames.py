@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr_batch.models.recognizer import SAMPLE_RATE, Samples
-from asr_batch.models.silero.network import CHUNK, SileroNetwork
+from asr_batch.models.silero.network import SileroNetwork
+from asr_batch.models.silero.weights import CHUNK
 
 FRAME = SAMPLE_RATE // 100
 """Samples of one frame."""

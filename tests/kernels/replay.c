@@ -26,7 +26,8 @@ const char *const *kernels_sets(void);
 typedef void Function(void);
 
 #define EACH_SET(X) X(avx512vnni) X(avxvnni) X(avx2) X(neoni8mm) X(neondot) X(neon) X(portable)
-#define EACH_FUNCTION(X, set) X(encoder_run, set) X(vocabulary_run, set) X(cross_run, set) X(decoder_run, set)
+#define EACH_FUNCTION(X, set)                                                                                  \
+    X(encoder_run, set) X(vocabulary_run, set) X(cross_run, set) X(decoder_run, set) X(silero_run, set)
 #define DECLARE(name, set) __attribute__((weak)) extern Function name##_##set;
 #define DECLARE_SET(set)                                                                                       \
     __attribute__((weak)) extern const int32_t kernels_layout_##set[2];                                        \

@@ -16,6 +16,9 @@ import pytest
 from kernel_models import decoder_config, random_decoder, random_encoder, random_table
 
 from asr_batch.models.kernels import library
+from asr_batch.models.silero import kernel as silero
+from asr_batch.models.silero.exact import ExactSilero
+from asr_batch.models.silero.weights import CHUNK, WIDTH
 from asr_batch.models.whisper.engine.vocabulary import _Kernel, _Table
 from asr_batch.models.whisper.kernels import decoder as decoding
 from asr_batch.models.whisper.kernels.decoder import DecoderKernel, tokens_of
@@ -145,6 +148,14 @@ def decoder_calls(layout: library.KernelSet, heads: int, width: int, ffn: int) -
     yield call("decoder_run", shape, weights, Tokens(tokens), 9, before, *more)
 
 
+def silero_call(layout: library.KernelSet, count: int) -> bytes:
+    chunks = np.random.default_rng(count).uniform(-1, 1, (count, CHUNK)).astype(np.float32)
+    state = np.zeros((2, WIDTH), np.float32)
+    right = ExactSilero()(chunks, state)
+    made = Expected(state), Expected(right), Scratch(1 << 18)
+    return call("silero_run", count, list(silero.in_order(layout)), chunks, *made)
+
+
 def calls(layout: library.KernelSet) -> Iterator[bytes]:
     for sizes in (
         (1, 1, 16, 16),
@@ -159,6 +170,8 @@ def calls(layout: library.KernelSet) -> Iterator[bytes]:
         yield from decoder_calls(layout, *sizes)
     for sizes in ((16, 16, 1), (208, 48, 7), (1008, 64, 16)):
         yield vocabulary_call(layout, *sizes)
+    for count in (1, 29):
+        yield silero_call(layout, count)
 
 
 @pytest.fixture(scope="module")
@@ -252,4 +265,4 @@ def test_other_numbers_are_told(tmp_path: Path, recorded: Path, for_arm: Path) -
     command = ["qemu-aarch64-static", "-cpu", "max", for_arm, wrong, "neoni8mm"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "vocabulary_run gives other numbers" in done.stdout
+    assert "silero_run gives other numbers" in done.stdout

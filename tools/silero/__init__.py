@@ -1,1 +1,1 @@
-"""The recipe of `models/silero/silero_v6.onnx`: published weights in a graph over many chunks."""
+"""The recipe of `models/silero/silero_v6.safetensors`: published weights as 16-bit integers."""

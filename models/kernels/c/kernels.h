@@ -34,6 +34,12 @@ INLINE int32_t four_bytes(const uint8_t *from) {
     return found;
 }
 
+INLINE int32_t two_words(const int16_t *from) {
+    int32_t found;
+    __builtin_memcpy(&found, from, 4);
+    return found;
+}
+
 #include SIMD
 
 enum { PANEL = VECTORS * LANES /* columns multiplied together */ };
@@ -50,3 +56,4 @@ const int32_t SET(kernels_layout)[2] = {PANEL, DEPTH};
 #include "cross.h"
 #include "decoder.h"
 #include "vocabulary.h"
+#include "silero.h"

@@ -32,6 +32,7 @@ INLINE floats f_mul(floats x, floats y) { return BOTH(floats, _mm256_mul_ps); }
 INLINE floats f_div(floats x, floats y) { return BOTH(floats, _mm256_div_ps); }
 INLINE floats f_max(floats x, floats y) { return BOTH(floats, _mm256_max_ps); }
 INLINE floats f_min(floats x, floats y) { return BOTH(floats, _mm256_min_ps); }
+INLINE floats f_sqrt(floats x) { return (floats){_mm256_sqrt_ps(x.a), _mm256_sqrt_ps(x.b)}; }
 INLINE floats f_abs(floats y) {
     floats x = f_set(-0.0f);
     return BOTH(floats, _mm256_andnot_ps);
@@ -100,6 +101,7 @@ INLINE void i_store_signed(int8_t *to, ints x) {
     __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
     _mm_storeu_si128((__m128i *)to, bytes);
 }
+INLINE void i_store_words(int16_t *to, ints x) { _mm256_storeu_si256((__m256i *)to, i_words(x)); }
 INLINE ints i_from_bytes(const int8_t *from) {
     return (ints){_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)from)),
                   _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(from + 8)))};
@@ -135,6 +137,32 @@ INLINE void dots(const int height, const int vectors, const uint8_t *rows, long 
             __m256i row = _mm256_set1_epi32(four_bytes(rows + r * stride + 4 * k));
             left[r] = dot(left[r], row, a);
             right[r] = dot(right[r], row, b);
+        }
+    }
+    UNROLL for (int r = 0; r < height; r++) sum[r][0] = (ints){left[r], right[r]};
+}
+
+/* sum + two products in each of eight columns. */
+INLINE __m256i word_dot(__m256i sum, __m256i row, __m256i weights) {
+#ifdef VNNI
+    return _mm256_dpwssd_avx_epi32(sum, row, weights);
+#else
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(row, weights));
+#endif
+}
+
+INLINE void word_dots(const int height, const int16_t *const *rows, long pairs, const int16_t *panel,
+                      ints sum[][VECTORS]) {
+    __m256i left[TILE], right[TILE];
+    UNROLL for (int r = 0; r < height; r++)
+        left[r] = right[r] = _mm256_setzero_si256();
+    for (long k = 0; k < pairs; k++) {
+        __m256i a = _mm256_loadu_si256((const __m256i *)(panel + 32 * k));
+        __m256i b = _mm256_loadu_si256((const __m256i *)(panel + 32 * k + 16));
+        UNROLL for (int r = 0; r < height; r++) {
+            __m256i row = _mm256_set1_epi32(two_words(rows[r] + 2 * k));
+            left[r] = word_dot(left[r], row, a);
+            right[r] = word_dot(right[r], row, b);
         }
     }
     UNROLL for (int r = 0; r < height; r++) sum[r][0] = (ints){left[r], right[r]};

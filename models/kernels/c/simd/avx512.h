@@ -19,6 +19,7 @@ INLINE floats f_mul(floats x, floats y) { return _mm512_mul_ps(x, y); }
 INLINE floats f_div(floats x, floats y) { return _mm512_div_ps(x, y); }
 INLINE floats f_max(floats x, floats y) { return _mm512_max_ps(x, y); }
 INLINE floats f_min(floats x, floats y) { return _mm512_min_ps(x, y); }
+INLINE floats f_sqrt(floats x) { return _mm512_sqrt_ps(x); }
 INLINE floats f_abs(floats x) { return _mm512_abs_ps(x); }
 INLINE floats f_fma(floats x, floats y, floats more) { return _mm512_fmadd_ps(x, y, more); }
 INLINE floats f_fnma(floats x, floats y, floats more) { return _mm512_fnmadd_ps(x, y, more); }
@@ -57,6 +58,9 @@ INLINE void i_store_four(uint8_t *to, const ints *x) {
 }
 INLINE void i_store_signed(int8_t *to, ints x) {
     _mm_storeu_si128((__m128i *)to, _mm512_cvtsepi32_epi8(x));
+}
+INLINE void i_store_words(int16_t *to, ints x) {
+    _mm256_storeu_si256((__m256i *)to, _mm512_cvtsepi32_epi16(x));
 }
 INLINE ints i_from_bytes(const int8_t *from) {
     return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)from));
@@ -99,4 +103,23 @@ INLINE void dots(const int height, const int vectors, const uint8_t *rows, long 
     UNROLL for (int r = 0; r < height; r++)
         UNROLL for (int j = 0; j < vectors; j++)
             IN_REGISTER(sum[r][j]);
+}
+
+INLINE void word_dots(const int height, const int16_t *const *rows, long pairs, const int16_t *panel,
+                      ints sum[][VECTORS]) {
+    UNROLL for (int r = 0; r < height; r++)
+        UNROLL for (int j = 0; j < VECTORS; j++)
+            sum[r][j] = i_set(0);
+    for (long k = 0; k < pairs; k++) {
+        ints weights[VECTORS];
+        UNROLL for (int j = 0; j < VECTORS; j++)
+            weights[j] = _mm512_loadu_si512(panel + 32 * (VECTORS * k + j));
+        UNROLL for (int r = 0; r < height; r++) {
+            ints row = i_set(two_words(rows[r] + 2 * k));
+            UNROLL for (int j = 0; j < VECTORS; j++) {
+                sum[r][j] = _mm512_dpwssd_epi32(sum[r][j], row, weights[j]);
+                IN_REGISTER(sum[r][j]);
+            }
+        }
+    }
 }

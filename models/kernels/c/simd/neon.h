@@ -36,6 +36,7 @@ INLINE float32x4_t larger(float32x4_t x, float32x4_t y) { return vbslq_f32(vcgtq
 INLINE float32x4_t smaller(float32x4_t x, float32x4_t y) { return vbslq_f32(vcltq_f32(x, y), x, y); }
 INLINE floats f_max(floats x, floats y) { return FOUR(floats, TWO, larger, x, y); }
 INLINE floats f_min(floats x, floats y) { return FOUR(floats, TWO, smaller, x, y); }
+INLINE floats f_sqrt(floats x) { return FOUR(floats, ONE, vsqrtq_f32, x); }
 INLINE floats f_abs(floats x) { return FOUR(floats, ONE, vabsq_f32, x); }
 INLINE floats f_fma(floats x, floats y, floats more) { return FOUR(floats, THREE, vfmaq_f32, more, x, y); }
 INLINE floats f_fnma(floats x, floats y, floats more) { return FOUR(floats, THREE, vfmsq_f32, more, x, y); }
@@ -86,6 +87,10 @@ INLINE void i_store_four(uint8_t *to, const ints *x) {
 }
 INLINE void i_store_signed(int8_t *to, ints x) {
     vst1q_s8(to, vcombine_s8(vqmovn_s16(i_words(x, 0)), vqmovn_s16(i_words(x, 1))));
+}
+INLINE void i_store_words(int16_t *to, ints x) {
+    vst1q_s16(to, i_words(x, 0));
+    vst1q_s16(to + 8, i_words(x, 1));
 }
 INLINE ints i_from_bytes(const int8_t *from) {
     int8x16_t bytes = vld1q_s8(from);
@@ -184,3 +189,36 @@ INLINE void dots(const int height, const int vectors, const uint8_t *rows, long 
 }
 
 #endif
+
+/* sum + a word of a row times a word of each of sixteen columns, of which eight are in each part. */
+#define WORDS(sum, low, high, row, lane)                                                                       \
+    sum[0] = vmlal_lane_s16(sum[0], vget_low_s16(low), row, lane);                                             \
+    sum[1] = vmlal_lane_s16(sum[1], vget_high_s16(low), row, lane);                                            \
+    sum[2] = vmlal_lane_s16(sum[2], vget_low_s16(high), row, lane);                                            \
+    sum[3] = vmlal_lane_s16(sum[3], vget_high_s16(high), row, lane)
+
+INLINE void few_word_dots(const int height, const int16_t *const *rows, long pairs, const int16_t *panel,
+                          ints sum[][VECTORS]) {
+    int32x4_t sums[4][4];
+    UNROLL for (int r = 0; r < height; r++)
+        UNROLL for (int j = 0; j < 4; j++)
+            sums[r][j] = vdupq_n_s32(0);
+    for (long k = 0; k < pairs; k++) {
+        int16x8x2_t low = vld2q_s16(panel + 32 * k), high = vld2q_s16(panel + 32 * k + 16);
+        UNROLL for (int r = 0; r < height; r++) {
+            int16x4_t row = vreinterpret_s16_s32(vdup_n_s32(two_words(rows[r] + 2 * k)));
+            WORDS(sums[r], low.val[0], high.val[0], row, 0);
+            WORDS(sums[r], low.val[1], high.val[1], row, 1);
+        }
+    }
+    UNROLL for (int r = 0; r < height; r++)
+        UNROLL for (int j = 0; j < 4; j++)
+            sum[r][0].val[j] = sums[r][j];
+}
+
+INLINE void word_dots(const int height, const int16_t *const *rows, long pairs, const int16_t *panel,
+                      ints sum[][VECTORS]) {
+    const int first = height > 4 ? height / 2 : height;
+    few_word_dots(first, rows, pairs, panel, sum);
+    if (height > first) few_word_dots(height - first, rows + first, pairs, panel, sum + first);
+}

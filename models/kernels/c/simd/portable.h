@@ -31,6 +31,7 @@ INLINE floats f_mul(floats x, floats y) { EACH(floats, x.v[i] * y.v[i]); }
 INLINE floats f_div(floats x, floats y) { EACH(floats, x.v[i] / y.v[i]); }
 INLINE floats f_max(floats x, floats y) { EACH(floats, x.v[i] > y.v[i] ? x.v[i] : y.v[i]); }
 INLINE floats f_min(floats x, floats y) { EACH(floats, x.v[i] < y.v[i] ? x.v[i] : y.v[i]); }
+INLINE floats f_sqrt(floats x) { EACH(floats, __builtin_sqrtf(x.v[i])); }
 INLINE floats f_abs(floats x) { EACH(floats, __builtin_fabsf(x.v[i])); }
 INLINE floats f_fma(floats x, floats y, floats more) { EACH(floats, __builtin_fmaf(x.v[i], y.v[i], more.v[i])); }
 INLINE floats f_fnma(floats x, floats y, floats more) {
@@ -86,6 +87,9 @@ INLINE void i_store_four(uint8_t *to, const ints *x) {
 INLINE void i_store_signed(int8_t *to, ints x) {
     for (int i = 0; i < LANES; i++) to[i] = (int8_t)within(x.v[i], -128, 127);
 }
+INLINE void i_store_words(int16_t *to, ints x) {
+    for (int i = 0; i < LANES; i++) to[i] = (int16_t)within(x.v[i], -32768, 32767);
+}
 INLINE ints i_from_bytes(const int8_t *from) { EACH(ints, from[i]); }
 
 /* sum[r][j] = start[j] + `height` rows of DEPTH * groups bytes times `vectors` * 16 columns of a panel. With
@@ -103,6 +107,20 @@ INLINE void dots(const int height, const int vectors, const uint8_t *rows, long 
                 found.v[c] += row[0] * column[0] + row[1] * column[1] + row[2] * column[2] + row[3] * column[3];
             }
         }
+        sum[r][0] = found;
+    }
+}
+
+/* sum[r][j] = `height` rows of words times VECTORS * 16 columns of a panel, `pairs` times two words of each. */
+INLINE void word_dots(const int height, const int16_t *const *rows, long pairs, const int16_t *panel,
+                      ints sum[][VECTORS]) {
+    for (int r = 0; r < height; r++) {
+        ints found = i_set(0);
+        for (long k = 0; k < pairs; k++)
+            for (int c = 0; c < LANES; c++) {
+                const int16_t *column = panel + 2 * (LANES * k + c);
+                found.v[c] += rows[r][2 * k] * column[0] + rows[r][2 * k + 1] * column[1];
+            }
         sum[r][0] = found;
     }
 }
