@@ -64,6 +64,11 @@ _TOGETHER = 5
 _WAIT = 100
 """Steps of the slots for which unlikely texts wait for others at most."""
 
+_QUEUE = 5
+"""Unlikely texts waiting for a search from which the slots wait, too. Each keeps its audio's keys and values,
+and where most texts are unlikely, the slots would be far ahead of the searches: they need three rows each.
+"""
+
 _BRIEF, _SURE = 6 * SAMPLE_RATE, 0.9
 """Windows with fewer samples and a lower probability of the most likely language are padded to the model's
 length for language detection: of 380 human clips base then detects 356 correctly (as many as if all short
@@ -191,8 +196,8 @@ class CompiledWhisper:
         return []
 
     def _step(self) -> None:
-        if self._engine.running:
-            self._feed.advance()
+        self._feed.advance()
+        if self._engine.running and len(self._unlikely) < _QUEUE:
             for slot in self._engine.step():
                 self._finish(slot)
         searched = self._searched()
