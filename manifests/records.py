@@ -49,8 +49,9 @@ class Unit:
     `soft_end` the boundary is nominal: both neighbours move it to the same quiet place nearby, by the same
     rule from the same samples, so the spans tile the row whoever decodes them. `seconds` is the expected
     length of the audio (0.0 if unknown). `alone` asks for a worker without any other unit (after a crash).
-    `deadline` is the wall time in seconds after which the unit counts as hung. `payload` holds the compressed
-    file when the worker cannot see `item.location`.
+    `deadline` is the wall time in seconds after which the unit counts as hung. `hashed`: the driver knows the
+    hash of the file, which the worker then need not read for it. `payload` holds the compressed file when the
+    worker cannot see `item.location`.
     """
 
     item: AudioItem
@@ -64,6 +65,7 @@ class Unit:
     attempt: int = 1
     alone: bool = False
     deadline: float = 0.0
+    hashed: bool = False
     payload: bytes | None = field(default=None, repr=False)
 
     @property
@@ -159,7 +161,7 @@ class SpanResult:
     """What a worker returns for one unit. If `failure` is set there are no windows.
 
     `start` and `end` are the exact boundaries that the windows tile. `audio_sha256` is the hash of the file,
-    empty if the worker did not read all of it. `language_prob` is None if the language was not detected.
+    empty if the worker did not read it for that. `language_prob` is None if the language was not detected.
     `problem` makes the row `partial` although it has windows (a truncated file, samples that are NaN).
     `notes` say how the audio was read (which track, which channel); they change no status.
     """

@@ -117,7 +117,7 @@ class SpanRun:
     def _open(self) -> None:
         unit, info = self.unit, probe(self._source, self.unit.item.track)
         self._check_span(info)
-        if unit.index == 0:
+        if unit.index == 0 and not unit.hashed:
             self._sha256 = sha256(self._source)
         channel = unit.item.channel
         self._channels = [str(c) for c in range(info.channels)] if channel == "split" else [channel]

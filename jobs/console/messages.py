@@ -57,7 +57,7 @@ class Messages:
             name = one_line(name.removeprefix(folder))
             status = Text(row["status"], COLOURS[row["status"]])
             table.add_row(Text(name), status, hms_short(row["duration"]), Text(one_line(text or "")))
-        console = Console(file=self.stream, width=None if self.stream.isatty() else 120)
+        console = Console(file=self.stream, width=None if self.stream.isatty() else 120, emoji=False)
         if console.width < NARROW:
             for column in table.columns:
                 column.no_wrap = True

@@ -24,14 +24,15 @@ def choose_encoder(
     read: Callable[[Float32], str] | None = None,
 ) -> Encoder:
     """The NPU's encoder if requested, or with `auto` if the bundle has one; else the CPU's."""
-    if not _wants_npu(bundle, options):
+    if not wants_npu(bundle, options):
         return cpu()
     from asr_batch.models.hailo.api import open_encoder  # all of the NPU's modules
 
     return open_encoder(bundle.folder, cpu, options, read=read)
 
 
-def _wants_npu(bundle: Bundle, options: LoadOptions) -> bool:
+def wants_npu(bundle: Bundle, options: LoadOptions) -> bool:
+    """Whether to use an encoder for the NPU."""
     has_hef = any(bundle.folder.glob("*.hef")) or any(bundle.folder.glob("hailo/*.hef"))
     return options.encoder == "hailo" or (options.encoder == "auto" and has_hef)
 

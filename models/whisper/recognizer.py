@@ -11,6 +11,7 @@ import math
 import os
 from collections import deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -40,7 +41,7 @@ from asr_batch.models.whisper.engine.ranking import most_likely
 from asr_batch.models.whisper.engine.read import read_text
 from asr_batch.models.whisper.engine.slots import DecoderEngine, Slot
 from asr_batch.models.whisper.engine.words import WordAligner
-from asr_batch.models.whisper.opening import choose_encoder, describe, window_of
+from asr_batch.models.whisper.opening import choose_encoder, describe, wants_npu, window_of
 from asr_batch.models.whisper.outcome import window_result
 from asr_batch.models.whisper.rules import Decoding, language_chances
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
@@ -127,17 +128,16 @@ class CompiledWhisper:
     def __init__(self, bundle: Bundle, config: WhisperConfig, options: LoadOptions) -> None:
         threads = options.threads or os.cpu_count() or 1
         self._config = config
-        self._tokenizer = WhisperTokenizer(bundle.folder, config)
         self._rules = FastRules(config)
         slots = options.batch_size or SLOTS
         cores = Cores(threads)
-        self._engine = DecoderEngine(bundle.folder, config, self._rules, slots, cores, options.provider)
-        self._encoder = choose_encoder(
-            bundle,
-            options,
-            partial(CpuEncoder, bundle.folder, cores, options.provider),
-            partial(read_text, self._engine, self._rules, config, self._tokenizer),
-        )
+        cpu = partial(CpuEncoder, bundle.folder, cores, options.provider)
+        with ThreadPoolExecutor(1) as beside:  # opening copies weights, for half of the time
+            opened = None if wants_npu(bundle, options) else beside.submit(cpu)
+            self._tokenizer = WhisperTokenizer(bundle.folder, config)
+            self._engine = DecoderEngine(bundle.folder, config, self._rules, slots, cores, options.provider)
+        read = partial(read_text, self._engine, self._rules, config, self._tokenizer)
+        self._encoder = choose_encoder(bundle, options, opened.result if opened else cpu, read)
         self._feed: EncoderFeed[_Job, Heard] = EncoderFeed(
             self._encoder, config.max_source_positions, self._engine.projector.project
         )

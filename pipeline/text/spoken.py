@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from asr_batch.pipeline.thresholds import LETTER_SECONDS, WORD_SECONDS
 
@@ -15,15 +16,15 @@ _NAME = 3
 _SIGN = 4
 """Letters of a sign inside a word: "dot", "at", "percent"."""
 
-_SILENT = frozenset(
-    ".,;:!?\u00bf\u00a1\"'\u2019\u2018\u201c\u201d()[]{}\u2026\u00ab\u00bb-\u2013\u2014\u3002\uff0c\u3001\uff01\uff1f"
-)
+_SILENT = ".,;:!?\u00bf\u00a1\"'\u2019\u2018\u201c\u201d()[]{}\u2026"
+_SILENT += "\u00ab\u00bb-\u2013\u2014\u3002\uff0c\u3001\uff01\uff1f"
 """Marks that are not spoken at the edges of a word."""
 
 
+@lru_cache(maxsize=4096)  # asked for each word of a window, again and again
 def spoken_letters(word: str) -> int:
     """Number of letters of a written word as spoken."""
-    core = word.strip("".join(_SILENT))
+    core = word.strip(_SILENT)
     letters = [character for character in core if character.isalpha()]
     spelled = len(letters) == 1 == len(core) or sum(character.isupper() for character in letters) > 1
     return sum(_weight(character, spelled) for character in core)

@@ -35,3 +35,10 @@ def test_a_small_file_of_unknown_length_has_the_time_of_slow_speech():
 def test_a_part_of_a_file_is_reached_by_reading_unless_the_file_seeks():
     assert deadline(57_600_000, 3600.0, False, 1800.0, 1810.0) == pytest.approx(120 + 30 * 1810)
     assert deadline(57_600_000, 3600.0, True, 1800.0, 1810.0) == pytest.approx(120 + 30 * 10)
+
+
+@pytest.mark.parametrize("sha256", ["", "00"])
+def test_a_worker_hashes_what_nobody_has_hashed(sha256):
+    item = AudioItem("a", "a.mp3", "/a.mp3")
+    task = Task(item, "", FileFacts(sha256=sha256))
+    assert [unit.hashed for unit in units_of(task, lambda *_: [Unit(item)], 0.0)] == [bool(sha256)]

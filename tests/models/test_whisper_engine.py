@@ -172,6 +172,21 @@ def test_an_unlikely_text_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch
     assert 0 in order[:20]
 
 
+def test_few_texts_wait_for_a_search_where_all_are_unlikely() -> None:
+    model = load_recognizer(MODEL, LoadOptions(threads=2, batch_size=12))
+    assert isinstance(model, recognizer.CompiledWhisper)
+    clip, options = windows(1)[0][:24000], DecodeOptions(search_above=-1.0)
+    submitted = done = most = 0
+    while done < 80:
+        while submitted < 80 and model.room():
+            model.submit(WindowRequest(submitted, clip[100 * submitted :], options))
+            submitted += 1
+        done += len(model.poll())
+        most = max(most, model._searched())
+    model.close()
+    assert most < 4 + 12 + 5  # waiting, of the last step of the slots, in searches
+
+
 @pytest.mark.timeout(20)
 def test_closing_does_not_wait_for_a_core_that_the_caller_holds() -> None:
     for _ in range(5):

@@ -15,6 +15,7 @@ from asr_batch.manifests.records import AudioItem, Failure, SpanResult, Unit, Wi
 from asr_batch.pipeline.audio.reader import AudioInfo, probe
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.text.assembling import assemble
+from asr_batch.pipeline.transcribe import Transcriber
 from asr_batch.pipeline.windows import spans as split
 from asr_batch.pipeline.windows.spans import split_item
 
@@ -100,8 +101,6 @@ def test_a_failed_span_leaves_a_hole_that_is_told(save: Save, clips: Clips) -> N
 
 
 def test_the_transcriber_wants_units_until_its_slots_are_full(save: Save, clips: Clips) -> None:
-    from asr_batch.pipeline.transcribe import Transcriber
-
     path = save(clips[1][1])
     recognizer = FakeRecognizer(batch=4)
     transcriber = Transcriber(recognizer, PipelineOptions())
@@ -120,6 +119,16 @@ def test_the_transcriber_wants_units_until_its_slots_are_full(save: Save, clips:
     assert all(result.audio_sha256 and result.decoded_seconds > 2 for result in done)
     transcriber.close()
     assert recognizer.closed
+
+
+def test_a_file_whose_hash_the_driver_knows_is_not_hashed_again(save: Save, clips: Clips) -> None:
+    path = save(clips[1][1])
+    for hashed in (False, True):
+        transcriber = Transcriber(FakeRecognizer(), PipelineOptions())
+        transcriber.add(Unit(AudioItem("a", "a", str(path)), seconds=2.7, hashed=hashed), path)
+        (result,) = transcriber.advance(10)
+        assert bool(result.audio_sha256) is not hashed
+        transcriber.close()
 
 
 def test_coverage_is_what_the_uncovered_stretches_say() -> None:

@@ -55,7 +55,7 @@ def units_of(task: Task, split: Split, hang_timeout: float) -> list[Unit]:
 
 
 def _with_deadline(unit: Unit, task: Task, hang_timeout: float) -> Unit:
-    """Give a unit the time that it may go without progress.
+    """Give a unit the time that it may go without progress, and what is known of its file.
 
     Progress restarts the time, so a header that is wrong about the length is good enough. Without a length
     the size of the file gives a limit, and `_UNKNOWN` another: a hung file must not block a worker for days.
@@ -65,7 +65,8 @@ def _with_deadline(unit: Unit, task: Task, hang_timeout: float) -> Unit:
     # Without exact seeking, a row is read from the start of its file.
     read = seconds if exact else task.item.end or task.facts.seconds
     guess = read or min((task.facts.size or 0) / _SPEECH, _UNKNOWN)
-    return replace(unit, seconds=seconds, deadline=hang_timeout + 30.0 * guess)
+    deadline = hang_timeout + 30.0 * guess
+    return replace(unit, seconds=seconds, deadline=deadline, hashed=bool(task.facts.sha256))
 
 
 class RowMaker:
