@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from threading import Condition
-
-import onnxruntime as ort
+from typing import TYPE_CHECKING
 
 from asr_batch.models.onnx.sessions import session_options
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
 
 
 class Cores:
@@ -73,6 +75,8 @@ def graph_options(threads: int) -> ort.SessionOptions:
     the remaining fusion (Add and LayerNormalization) is slower than its parts. The arena is on: shapes are
     fixed, so it reaches its size with the first window, stays there, and saves a tenth of the time.
     """
+    import onnxruntime as ort  # 20 MB, which a process with kernels alone does not need
+
     options = session_options(threads)
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.enable_cpu_mem_arena = True
@@ -96,6 +100,8 @@ def _shared_arena() -> bool:
     then grows as requested. Separate blocks per tensor cannot be merged again: they took 40 MB, of which
     14 were in use.
     """
+    import onnxruntime as ort  # only here, as above
+
     info = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     try:
         ort.create_and_register_allocator(info, ort.OrtArenaCfg(_ARENA))

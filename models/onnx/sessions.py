@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-import onnxruntime as ort
+from typing import TYPE_CHECKING, Any
 
 from asr_batch.manifests.errors import ModelError, WorkerFatalError
 from asr_batch.models.onnx.safety import check_graph
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 """Short names of `--provider`; other names are passed to ONNX Runtime as `<Name>ExecutionProvider`."""
@@ -59,6 +62,8 @@ def session_options(threads: int) -> ort.SessionOptions:
     every window, and an arena that never returns memory made other programs grow to gigabytes
     (k2-fsa/sherpa-onnx#1571).
     """
+    import onnxruntime as ort  # 20 MB, which a process with kernels alone does not need
+
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -78,6 +83,8 @@ def open_session(
     If the machine lacks a provider, or it cannot load the graph, the CPU is used and `fallback` is set.
     Raises ModelError if tensors are not backed by data, or even the CPU cannot load the graph.
     """
+    import onnxruntime as ort  # only here, as above
+
     if not path.is_file():
         raise ModelError(f"{path}: missing")
     check_graph(path)
@@ -97,9 +104,12 @@ def open_session(
     return Opened(session, "cpu", fallback=wanted is not None)
 
 
+@cache
 def has_gpu() -> bool:
-    """Whether ONNX Runtime has a GPU provider here, which `auto` then uses."""
-    return PROVIDERS["cuda"] in ort.get_available_providers()
+    """Whether ONNX Runtime has a GPU provider, which `auto` then uses: whether its library is installed."""
+    spec = find_spec("onnxruntime")
+    folders = (spec.submodule_search_locations if spec else None) or ()
+    return any(any(Path(folder, "capi").glob("*onnxruntime_providers_cuda*")) for folder in folders)
 
 
 def _provider_name(provider: str) -> str | None:

@@ -47,3 +47,24 @@ def test_published_weights_without_kernels(real_models: Store, tmp_path: Path) -
     assert done.returncode in (0, 3), done.stderr
     done = asr_batch(SETS[0], "verify", folder, "--sample", "100%", "--no-ray")
     assert (done.returncode, "rows were decoded" in done.stderr) == (0, False), done.stdout + done.stderr
+
+
+MODULES = """
+import sys
+from asr_batch.jobs.cli.main import main
+try:
+    main()
+finally:
+    print(*sys.modules)
+"""
+
+
+def test_onnx_runtime_is_not_loaded_where_kernels_do_everything(tmp_path: Path) -> None:
+    """Driver and worker are one process here. It takes 20 MB, and a tenth of a second to import."""
+    options = ["run", AUDIO / "dev-0001.flac", "--out", tmp_path, "--model", "nano.en", "--no-ray"]
+    program = [sys.executable, "-c", MODULES, *map(str, options)]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert {"asr_batch.models.silero.kernel", "asr_batch.models.whisper.engine.kernel"} <= loaded
+    assert not {name for name in loaded if name.split(".")[0] == "onnxruntime"}

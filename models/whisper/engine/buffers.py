@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime as ort
 
 from asr_batch.models.kernels.arrays import Array, Shape, zeros_in_one
 from asr_batch.models.onnx.sessions import runtime_errors
 from asr_batch.models.whisper.alignment import GROUP
 from asr_batch.models.whisper.engine.cross import BIAS, CLOSED, Cross
 from asr_batch.models.whisper.silence import BLOCK
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
 
 _STEP = 16  # tokens by which caches grow
 _BLOCKS = 2  # by which cross-attention arrays grow

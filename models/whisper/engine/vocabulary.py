@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from asr_batch.models.kernels.library import (
@@ -32,6 +31,9 @@ from asr_batch.models.onnx.sessions import open_session, runtime_errors
 from asr_batch.models.whisper.engine.buffers import bind
 from asr_batch.models.whisper.kernels.exact.products import Linear
 from asr_batch.models.whisper.kernels.exact.vocabulary import likeliest, logits_of, sums_of
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
 
 Float32 = NDArray[np.float32]
 _NONE = -1e30  # logit of a token that does not exist

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import copy
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from asr_batch.models.kernels.arithmetic import Float32, Rows, fma
@@ -16,12 +15,17 @@ from asr_batch.models.onnx import writer
 from asr_batch.models.onnx.options import graph_options
 from asr_batch.models.onnx.tensors import type_number
 
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
 _OFFSET = 128
 _ROWS, _COLUMNS = 16, 1024  # computed at once, so that they stay in the cache
 
 
 def _session(weight: NDArray[Any]) -> ort.InferenceSession:
     """The product of `x` [n, k] and `weight` [k, m], whose bytes are unsigned around 128 or signed."""
+    import onnxruntime as ort  # not in a process that has the library
+
     parts = writer.GraphParts(name="product", opsets=[writer.make_opset("", 17)])
     zeros = {"none": 0, "offset": _OFFSET} if weight.dtype == np.uint8 else {"none": 0}
     given = {"weight": weight, **{name: np.array(value, np.uint8) for name, value in zeros.items()}}
@@ -80,6 +84,8 @@ class Linear:
 @cache
 def _matrices(kind: str, turned: bool) -> ort.InferenceSession:
     """The product of `x` [heads, n, k] and `y`, whose type is `kind`."""
+    import onnxruntime as ort  # only here, as above
+
     parts = writer.GraphParts(
         name="product", opsets=[writer.make_opset("", 17), writer.make_opset("com.microsoft", 1)]
     )
