@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asr_batch.jobs.console.signals import signals_blocked
-from asr_batch.manifests.environment import one_blas_thread
+from asr_batch.manifests.environment import one_allocator, one_blas_thread
 from asr_batch.workers.child import process
 
 TIDY = ("ray", "hailo_platform")
@@ -55,6 +55,7 @@ def entry() -> None:
     open_streams()
     if sys.argv[1:2] == ["run"]:
         one_blas_thread()
+        one_allocator()
     if begins_alone(sys.argv[1:]):
         with signals_blocked():  # the process inherits it, until it has a say of its own
             process.prepare()

@@ -1,8 +1,9 @@
-"""Allocates arrays that graphs and kernels share: in one block, each on a cache line."""
+"""Allocates arrays that graphs and kernels share: in one block, each on a cache line, or page by page."""
 
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Mapping
 from itertools import accumulate
 from typing import Any
@@ -34,3 +35,10 @@ def zeros_in_one(shapes: Mapping[str, Shape]) -> dict[str, Array]:
         name: block[start : start + size].view(kind).reshape(shape)
         for (name, (kind, shape)), start, size in zip(shapes.items(), starts, sizes, strict=True)
     }
+
+
+def page_by_page(shape: tuple[int, ...], kind: Any) -> Array:
+    """Zeros that take memory only where they were written, in pages of 4 KB."""
+    size = math.prod(shape) * np.dtype(kind).itemsize
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.frombuffer(pages, kind).reshape(shape)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from asr_batch.models.kernels.arrays import page_by_page
 from asr_batch.models.kernels.library import (
     LANES,
     WIDEST,
@@ -75,7 +76,8 @@ class KernelCross:
 class Caches:
     """Self-attention keys and values, in pieces [2 * layers, slots, heads, tokens, width] of equal size.
 
-    A new piece makes room for more tokens. One array for all would have to be copied to grow.
+    A new piece makes room for more tokens. One array for all would have to be copied to grow. Windows with
+    short texts leave most pages of the later pieces untouched.
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
@@ -91,7 +93,7 @@ class Caches:
     def reserve(self, tokens: int) -> None:
         """Make room for this many tokens of each slot."""
         while self.capacity < tokens:
-            self.pieces.append(scratch(self._shape, np.float32))
+            self.pieces.append(page_by_page(self._shape, np.float32))
             arrays = [array for piece in self.pieces for array in piece]
             self.places = (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
 
