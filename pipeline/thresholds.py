@@ -147,7 +147,8 @@ VOTERS, MORE_VOTERS = 5, 20
 
 SURE_CHANCE = 0.9
 """Probability from which a row of one window has one language: of 191 human clips, 45 lie below it, and in 12
-of these the most likely language is wrong.
+of these the most likely language is wrong. A row with less speech than a voter needs has it anyway: of 91
+single words of other speakers the most likely language is right for 25, that of the likeliest text for 15.
 """
 
 LEAST_CHANCE, MOST_LANGUAGES = 0.01, 6

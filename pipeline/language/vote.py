@@ -36,7 +36,7 @@ from asr_batch.pipeline.thresholds import (
 )
 from asr_batch.pipeline.windows.planning import SPEECH
 
-_ENOUGH = 1.5  # seconds of speech that a voter needs
+_ENOUGH = 1.5  # seconds of speech that a voter needs, and a row whose texts are compared
 _KEPT = 256  # cached rows
 _FIRST_LOOK = 6  # windows of the first round, whose samples are kept; each round doubles the number
 
@@ -164,7 +164,8 @@ class LanguageVote:
             heard = turning | _heard_in(voters, TURN_CHANCE)
         spoken = tuple(code for code in ranked if code in heard)[:MOST_LANGUAGES]
         turns = Turns(spoken, self._recognizer.detect_language) if len(spoken) > 1 else None
-        unsure = voters[0] if len(voters) == 1 and prob < SURE_CHANCE and turns is None else {}
+        alone = len(voters) == 1 and turns is None and windows[0].seconds >= _ENOUGH
+        unsure = voters[0] if alone and prob < SURE_CHANCE else {}
         likely = {
             code: unsure[code] for code in ranked[:MOST_LANGUAGES] if unsure.get(code, 0) >= LEAST_CHANCE
         }

@@ -94,6 +94,13 @@ def test_where_the_language_is_unsure_the_likelier_text_stands(save: Save, clips
     assert asked == {"it", "es", "fr", "la"}  # Romanian is under one in a hundred
 
 
+def test_the_texts_of_a_single_word_do_not_tell_its_language(save: Save, clips: Clips) -> None:
+    recognizer = polyglot()
+    transcript = row(save(0.9 * clips[0][1][: RATE // 2 * 3] / np.abs(clips[0][1]).max()), recognizer)
+    assert (transcript.language, transcript.status) == ("it", "ok")
+    assert [request.options.language for request in recognizer.requests] == ["it"]
+
+
 def test_a_loop_is_no_likelier_text(save: Save, clips: Clips) -> None:
     def looping(request: WindowRequest, result: WindowResult) -> WindowResult:
         result = in_its_language(request, result)
