@@ -16,6 +16,7 @@ from asr_batch.manifests.records import (
     WindowRecord,
     Word,
 )
+from asr_batch.pipeline.text.full_stops import consistent
 from asr_batch.pipeline.text.words import join_texts
 
 
@@ -29,7 +30,7 @@ def assemble(item: AudioItem, spans: Sequence[SpanResult]) -> Transcript:
     failures = [span.failure for span in spans if span.failure is not None]
     if not spans or len(failures) == len(spans):
         return _failed(item, spans, failures)
-    windows = _windows(spans)
+    windows = consistent(_windows(spans))
     segments = _segments(windows)
     speech = sum(window.speech for window in windows)
     bare = _merged([stretch for window in windows for stretch in window.uncovered])
