@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
 from asr_batch.jobs.config.keys import RunConfig
 from asr_batch.jobs.console.signals import StopRequest
 from asr_batch.jobs.model_choice import choose_model
+from asr_batch.manifests.errors import ModelError
 from asr_batch.manifests.records import Unit
 from asr_batch.models import memory
 from asr_batch.models.recognizer import ModelInfo
+from asr_batch.models.store.store import Store
 from asr_batch.workers import sizing
 from asr_batch.workers.child import process as child_process
 from asr_batch.workers.pool import NodeStatus, Pool, PoolEvent, WorkerSpec
@@ -21,8 +24,20 @@ Ahead = Callable[[float], float]
 """Seconds of audio that a job has left; may stop counting at the given number."""
 
 
+def load_early(config: RunConfig) -> None:
+    """As `load_ahead`, before the run has read anything, if the model needs no download and no compiling."""
+    if child_process.prepared() and config.second_model is None:
+        with suppress(ModelError):  # the run will find it, too, and end
+            model = Store().at_hand(config.model)
+            if model is not None:
+                load_ahead(config, model)
+
+
 def load_ahead(config: RunConfig, model: Path) -> None:
-    """A worker process that the command has prepared loads the model while the run looks for work."""
+    """A worker process that the command has prepared loads the model while the run looks for work.
+
+    The first call counts.
+    """
     if not child_process.prepared():
         return
     # With the pipeline, which a run with nothing to do does without.

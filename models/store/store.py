@@ -97,6 +97,17 @@ class Store:
             return self.pull(name, say=say)
         raise self._shelf.missing(name)
 
+    def at_hand(self, name_or_path: str | None) -> Path | None:
+        """The model of `ensure`, or of `default` without a name, if nothing is pulled or compiled for it.
+
+        Raises ModelError.
+        """
+        if name_or_path is None:
+            return self.default()
+        path = Path(name_or_path).expanduser()
+        here = not is_source(path) and (path.exists() or self._shelf.cached(name_or_path))
+        return self.resolve(name_or_path) if here else None
+
     def default(self) -> Path:
         """The default model of `run`: the best real one in the store, else the bundled one.
 

@@ -1,6 +1,7 @@
 """A worker for tests and measurements of pools: recognises nothing, misbehaves by the name of the row.
 
-`crash-…` ends its process, `hang-…` never returns, `slow-…` takes 0.2 s, `eat-…` fills the memory.
+`crash-…` ends its process, `hang-…` never returns, `slow-…` takes 0.2 s, `eat-…` fills the memory, `tell-…`
+is written to the standard error, as libraries do.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class SimulatedWorker:
             time.sleep(3600)
         if name.startswith("slow-"):
             time.sleep(0.2)
+        if name.startswith("tell-"):
+            os.write(2, name.encode())
         if name.startswith("eat-"):
             hoard = []
             while True:

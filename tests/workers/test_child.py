@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from asr_batch.jobs.console.messages import native_stderr_to
 from asr_batch.manifests.errors import ModelError, WorkerFatalError
 from asr_batch.manifests.records import AudioItem, Unit
 from asr_batch.workers.child import process as child_process
@@ -111,6 +112,26 @@ def test_a_process_that_was_prepared_is_taken_or_ended(child):
     (unwanted,) = child_process._spare
     child_process.discard()
     assert not Path(f"/proc/{unwanted.pid}").exists()
+
+
+def test_a_process_that_loads_early_is_taken_and_writes_where_its_pool_says(child, tmp_path):
+    child_process.prepare()
+    child_process.load_ahead(WorkerSpec(str(tmp_path)), "simulated:SimulatedWorker", 1 << 30)
+    (prepared,) = child_process._spare
+    log = tmp_path / "stderr.log"
+    with native_stderr_to(log):
+        pool = child()
+        assert pool._child is prepared
+        run(pool, ["tell-1"])
+        assert log.read_text() == "tell-1"
+
+
+def test_a_process_that_loads_something_else_is_not_taken(child, tmp_path):
+    child_process.prepare()
+    child_process.load_ahead(WorkerSpec("another"), "simulated:SimulatedWorker", 1 << 30)
+    (prepared,) = child_process._spare
+    assert child()._child is not prepared
+    assert not Path(f"/proc/{prepared.pid}").exists()
 
 
 def test_a_prepared_process_goes_with_the_program(tmp_path):

@@ -98,6 +98,7 @@ class ChildPool:
             return
         if isinstance(brought, AsrBatchError):
             raise brought
+        self._child.hand_stderr()
         self._info, room = brought
         self._desk = Desk("child", self._node, room, self._info.window)
         self._desk.backend = self._info.encoder_backend

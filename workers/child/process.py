@@ -36,8 +36,8 @@ def prepared() -> bool:
 
 
 def load_ahead(spec: Any, maker: str, share: int) -> None:
-    """Have the prepared process, if there is one, load the model now, for the pool that will ask for it."""
-    if _spare:
+    """Have the prepared process load the model for the pool that will ask for it, if it loads none yet."""
+    if _spare and _spare[-1].loads is None:
         _spare[-1].load(spec, maker, share)
 
 
@@ -50,6 +50,7 @@ def take(spec: Any, maker: str, share: int) -> Child:
         discard()
     child = _spare.pop() if _spare else Child()
     if child.loads is None:
+        child.hand_stderr()
         child.load(spec, maker, share)
     return child
 
@@ -61,7 +62,10 @@ def discard() -> None:
 
 
 class Child:
-    """A child process; it takes one call at a time and returns one answer."""
+    """A child process; it takes one call at a time and returns one answer.
+
+    It has the standard error of the start of this process until it is given another one.
+    """
 
     def __init__(self) -> None:
         mine, its = socket.socketpair()
@@ -72,6 +76,7 @@ class Child:
         self._mine = mine
         self.called: float | None = None
         self.loads: tuple[Any, str] | None = None
+        self._handed = False
 
     @cached_property
     def _calls(self) -> Connection:
@@ -80,15 +85,22 @@ class Child:
         return Connection(self._mine.detach())
 
     def load(self, spec: Any, maker: str, share: int) -> None:
-        """Its first call, with the standard error that this process has now."""
+        """Its first call."""
+        self.loads = spec, maker
+        self.call("load", spec, maker, share)
+
+    def hand_stderr(self) -> None:
+        """Give it the standard error that this process has now, once; no call may be running."""
         from multiprocessing.reduction import send_handle  # takes as long
 
-        self.loads = spec, maker
+        if self._handed:
+            return
+        self._handed = True
         try:
+            self._calls.send(("stderr", ()))
             send_handle(self._calls, 2, self.pid)
         except OSError:
-            log.debug("process %d ended before its first call", self.pid)
-        self.call("load", spec, maker, share)
+            log.debug("process %d has ended", self.pid)
 
     @property
     def pid(self) -> int:

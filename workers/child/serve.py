@@ -1,7 +1,8 @@
 """Main module of the child process of :class:`asr_batch.workers.child.pool.ChildPool`.
 
 `python -m asr_batch.workers.child.serve FD`: calls arrive on the socket FD as (method, arguments), and
-each gets one answer. The process ends when the socket is closed.
+each gets one answer; "stderr", which a file descriptor follows, gets none. The process ends when the socket
+is closed.
 """
 
 from __future__ import annotations
@@ -35,20 +36,28 @@ def serve(descriptor: int) -> None:
     calls = Connection(descriptor)
     gc.disable()  # modules and models stay; looking through them again and again took a tenth of a second
     import_module(FAMILIES[0])  # most models are Whisper, and no call is waiting yet
-    try:
-        os.dup2(recv_handle(calls), 2)
-    except (EOFError, OSError, RuntimeError):  # the process was not needed
-        os._exit(0)
     host = WorkerHost(socket.gethostname())
     while True:
         try:
             name, given = calls.recv()
+            if name == "stderr":
+                _take_stderr(calls)
+                continue
             calls.send(getattr(host, name)(*given))
             if name == "load":
                 gc.freeze()
                 gc.enable()
-        except (EOFError, BrokenPipeError):
+        except (EOFError, ConnectionError):
             os._exit(0)
+
+
+def _take_stderr(calls: Connection) -> None:
+    try:
+        handed = recv_handle(calls)
+    except (EOFError, OSError, RuntimeError):  # the other side has closed the socket
+        os._exit(0)
+    os.dup2(handed, 2)
+    os.close(handed)
 
 
 def _keep_memory() -> None:

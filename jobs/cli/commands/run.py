@@ -40,7 +40,10 @@ def run(sources: tuple[str, ...], config: str | None, **given: Any) -> None:
         with _kept():
             file = read_config(Path(config)) if config is not None else None
             settings = build_config(checked({"sources": sources or None, **given}), file)
-            from asr_batch.jobs.run.job import run_job
+            from asr_batch.jobs.run.pools import load_early
+
+            load_early(settings)
+            from asr_batch.jobs.run.job import run_job  # slow to import, beside the worker that loads
         leave(run_job(settings))
 
 
