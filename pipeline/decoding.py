@@ -54,7 +54,9 @@ def decode(
     the language spoken: a window to translate is transcribed first if several are possible.
     """
     if choice is None or speech < LEAST_SPEECH:
-        result = yield request(samples, base, options, speech)
+        only = [request(samples, base, options, speech)]
+        del samples  # nobody needs them once they are encoded: 2 MB for 30 s
+        result = yield only.pop()
         return _outcome(result, speech, base, ())
     if base.task == "translate" and (choice.chances or choice.language not in (None, base.language)):
         told = yield from decode(samples, replace(base, task="transcribe"), options, speech, choice)

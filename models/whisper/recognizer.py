@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models import huge_pages
 from asr_batch.models.encoder import Float32, Monitored
@@ -215,6 +217,7 @@ class CompiledWhisper:
     def _begin(self, ready: Ready[_Job, Heard]) -> None:
         job = ready.item
         job.backend, job.flags = ready.backend, ready.flags
+        job.request = _without_samples(job.request)
         if ready.heard is None:
             self._finished.append(self._result(job, ready.error))
             return
@@ -340,6 +343,11 @@ class CompiledWhisper:
         self._search = None
         self._engine.close()
         self._encoder.close()
+
+
+def _without_samples(request: WindowRequest) -> WindowRequest:
+    """The request with as many samples that take no memory: the encoder has heard them."""
+    return replace(request, samples=np.broadcast_to(np.float32(0), len(request.samples)))
 
 
 def _is_unlikely(first: Decoding) -> bool:

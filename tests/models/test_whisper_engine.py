@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -187,12 +188,26 @@ def test_few_texts_wait_for_a_search_where_all_are_unlikely() -> None:
     assert most < 4 + 12 + 5  # waiting, of the last step of the slots, in searches
 
 
+def test_samples_are_forgotten_once_they_are_encoded() -> None:
+    model = load_recognizer(MODEL, LoadOptions(threads=2, batch_size=2))
+    assert isinstance(model, recognizer.CompiledWhisper)
+    clip = windows(1)[0].copy()
+    alive = weakref.ref(clip)
+    model.submit(WindowRequest(0, clip, DecodeOptions()))
+    del clip
+    model._refill()
+    assert model.pending() == 1
+    assert alive() is None
+    model.close()
+
+
 @pytest.mark.timeout(20)
 def test_closing_does_not_wait_for_a_core_that_the_caller_holds() -> None:
+    clip = windows(1)[0]
     for _ in range(5):
         model = load_recognizer(MODEL, LoadOptions(threads=1, batch_size=4))
         for key in range(6):
-            model.submit(WindowRequest(key, windows(1)[0], DecodeOptions(max_new_tokens=3)))
+            model.submit(WindowRequest(key, clip, DecodeOptions(max_new_tokens=3)))
         model.poll()
         model.close()
 

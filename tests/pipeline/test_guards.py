@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 from pipeline_lab import RATE, FakeRecognizer, check_tiling, joined, row
 
-from asr_batch.models.recognizer import TimedText, WindowRequest, WindowResult
+from asr_batch.models.recognizer import DecodeOptions, TimedText, WindowRequest, WindowResult
+from asr_batch.pipeline.decoding import decode
 from asr_batch.pipeline.guards import (
     Outcome,
     compression_ratio,
@@ -248,6 +250,17 @@ def test_an_early_stop_is_noticed_by_the_recordings_own_rate(save: Callable[...,
     assert [window.index for window in recovered] == [2]
     assert recovered[0].words_per_second > 2
     assert recovered[0].hypotheses
+
+
+def test_a_window_in_a_known_language_keeps_no_samples_while_it_is_decoded() -> None:
+    samples = np.zeros(RATE, np.float32)
+    alive = weakref.ref(samples)
+    decoding = decode(samples, DecodeOptions(), PipelineOptions(), 1.0, None)
+    request = next(decoding)
+    assert request.samples is samples
+    del samples, request
+    assert alive() is None
+    decoding.close()
 
 
 def test_the_budget_bounds_what_repairs_decode(save: Callable[..., Path], clips: list) -> None:
