@@ -10,7 +10,14 @@ import numpy as np
 from asr_batch.manifests.records import Segment, WindowRecord, Word
 from asr_batch.models.recognizer import SAMPLE_RATE, WindowResult
 from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Mask
-from asr_batch.pipeline.guards import Outcome, compression_ratio, hypothesis, without_words
+from asr_batch.pipeline.guards import (
+    ENDLESS,
+    Outcome,
+    compression_ratio,
+    cut_loop,
+    hypothesis,
+    without_words,
+)
 from asr_batch.pipeline.records import DecodedWindow
 from asr_batch.pipeline.retry.gaps import bare_stretches
 from asr_batch.pipeline.retry.rates import thin_windows
@@ -43,6 +50,7 @@ def ledger(track: Track, info_node: str, channel: int) -> list[WindowRecord]:
     threshold = track.histogram.threshold()
     if not track.options.plain:
         for window in track.windows:
+            _cut_endless(window)
             _leave_out_astray(window)
     kept = keep(track)
     thin = thin_windows(track.windows, threshold)
@@ -50,6 +58,12 @@ def ledger(track: Track, info_node: str, channel: int) -> list[WindowRecord]:
         _record(track, window, part, threshold, info_node, channel, window.index in thin)
         for window, part in zip(track.windows, kept, strict=True)
     ]
+
+
+def _cut_endless(window: DecodedWindow) -> None:
+    """Cut a loop that the token limit ended and that no retry resolved, or none could within the budget."""
+    if window.outcome is not None and window.outcome.flags >= ENDLESS and not window.unspoken:
+        window.outcome = cut_loop(window.outcome)
 
 
 def _leave_out_astray(window: DecodedWindow) -> None:

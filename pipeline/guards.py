@@ -28,6 +28,7 @@ from asr_batch.pipeline.thresholds import (
     LOOP_LETTERS,
     LOOP_SPAN,
     LOOP_TIMES,
+    NO_SPEECH,
 )
 
 _FAINT, _ORDINARY, _MOST_GAIN = -34.0, -20.0, 50.0  # dBFS, dBFS, dB
@@ -38,6 +39,9 @@ _UNTIMED: dict[str, Any] = {"segments": (), "words": None, "places": ()}
 
 WHOLE = frozenset({"failed", "repetition", "truncated", "prompt_echo"})
 """Faults of a window as a whole."""
+
+ENDLESS = frozenset({"repetition", "truncated"})
+"""Faults of a text with a loop that only the token limit ended: nobody speaks that much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +156,29 @@ def without_loop(result: WindowResult) -> WindowResult:
         return _first_words(result, start)
     loop = _LETTERS_LOOP.search(result.text)
     return replace(result, text=result.text[: loop.end(1)], **_UNTIMED) if loop else result
+
+
+def cut_loop(outcome: Outcome) -> Outcome:
+    """The outcome up to the end of the first round of its loop; unchanged without a loop.
+
+    Nothing is left of a text that is one endless loop if the model itself doubts that anybody speaks.
+    """
+    cut = without_loop(outcome.result)
+    if cut is outcome.result:
+        return outcome
+    if outcome.flags >= ENDLESS and is_one_loop(outcome.result) and cut.no_speech_prob >= NO_SPEECH:
+        cut = _first_words(outcome.result, 0)
+    others = (*outcome.others, hypothesis("looped", outcome.result))
+    return Outcome(cut, outcome.flags - {"too_dense"}, others)
+
+
+def is_one_loop(result: WindowResult) -> bool:
+    """Whether the text loops from its first word."""
+    words = words_of(result.text)
+    cut = without_loop(result)
+    count = len(words_of(cut.text))
+    first, second = ([normal(word) for word in some] for some in (words[:count], words[count : 2 * count]))
+    return cut is not result and (count == 1 or first == second)
 
 
 def within_audio(result: WindowResult) -> WindowResult:

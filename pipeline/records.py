@@ -8,16 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from asr_batch.manifests.records import Cut
-from asr_batch.models.recognizer import SAMPLE_RATE, TimedText
+from asr_batch.models.recognizer import SAMPLE_RATE, TimedText, WindowResult
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask
 from asr_batch.pipeline.audio.source import Source
 from asr_batch.pipeline.audit import HINT, audible_speech
-from asr_batch.pipeline.guards import Outcome
+from asr_batch.pipeline.guards import ENDLESS, Outcome, is_one_loop
 from asr_batch.pipeline.text.words import words_of
 from asr_batch.pipeline.thresholds import (
     ASTRAY,
     DOUBTED,
     HARDLY,
+    HOPELESS,
     LOGPROB,
     NO_SPEECH,
     NOTHING,
@@ -76,18 +77,35 @@ class DecodedWindow:
     def unspoken(self) -> bool:
         """Whether independent signals agree that nobody speaks.
 
-        The signals are Silero, and the model's no-speech probability or the low probability of its text.
+        The signals are Silero, the model's no-speech probability, and the low probability of its text or a
+        loop in it.
         """
         if self.outcome is None or self.outcome.result.error is not None:
             return False
-        result = self.outcome.result
-        unlikely = result.avg_logprob < LOGPROB
         if self.heard_seconds < HARDLY:
-            silent = math.isnan(result.no_speech_prob) and not (self.speech >= HINT).any()
-            doubted = result.avg_logprob < DOUBTED or bool(self.outcome.flags & {"repetition", "truncated"})
-            denied = result.no_speech_prob >= NO_SPEECH and (doubted or self.heard_seconds < NOTHING)
-            return unlikely or silent or denied
-        return unlikely and result.no_speech_prob > SILENT_MODEL and self.heard_seconds < SILENT_SECONDS
+            return self._hardly_spoken(self.outcome.result, self.outcome.flags)
+        result, denied = self.outcome.result, self.outcome.result.no_speech_prob > SILENT_MODEL
+        if self.heard_seconds < SILENT_SECONDS and denied and result.avg_logprob < DOUBTED:
+            return True
+        return self._looped or (denied and result.avg_logprob < HOPELESS)
+
+    @property
+    def _looped(self) -> bool:
+        """Whether the text loops endlessly over little speech, or where the model detects none."""
+        assert self.outcome is not None
+        if self.heard_seconds < SILENT_SECONDS and self.outcome.flags >= ENDLESS:
+            return True
+        return self.outcome.result.no_speech_prob > SILENT_MODEL and is_one_loop(self.outcome.result)
+
+    def _hardly_spoken(self, result: WindowResult, flags: frozenset[str]) -> bool:
+        """The same for a window in which Silero detects hardly any speech: one more signal is enough."""
+        nothing = self.heard_seconds < NOTHING
+        doubted = result.avg_logprob < DOUBTED or bool(flags & ENDLESS)
+        if result.avg_logprob < LOGPROB or flags >= ENDLESS or (nothing and doubted):
+            return True
+        if math.isnan(result.no_speech_prob):
+            return not (self.speech >= HINT).any()
+        return result.no_speech_prob >= (NO_SPEECH if nothing or doubted else SILENT_MODEL)
 
     @property
     def astray(self) -> frozenset[int]:

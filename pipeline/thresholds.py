@@ -132,6 +132,9 @@ NO_SPEECH = 0.3
 DOUBTED = -0.7
 """Log-probability below which the model doubts its text."""
 
+HOPELESS = -1.5
+"""Log-probability below which a text counts for nothing if the model itself denies speech."""
+
 SILENT_MODEL, SILENT_SECONDS = 0.6, 1.0
 """No-speech probability that, with an unlikely text, outweighs this much speech (s). Whisper's rule."""
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr_batch.models.recognizer import SAMPLE_RATE, Samples
+from bench.speech.effects import EFFECTS
 
 Rng = np.random.Generator
 Floats = NDArray[np.float64]
@@ -155,6 +156,7 @@ SOUNDS: dict[str, Callable[[Rng, float], Floats]] = {
     "hum and clicks": _clicks,
     "dialling": _dialling,
     "faint noise": lambda rng, seconds: 10 ** (-60 / 20) * _coloured(rng, seconds, 0.5),
+    **EFFECTS,
 }
 
 

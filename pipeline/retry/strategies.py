@@ -18,12 +18,12 @@ from asr_batch.pipeline.guards import (
     WHOLE,
     DecodeRequest,
     Outcome,
+    cut_loop,
     echoes,
     hypothesis,
     judge,
     letters,
     request,
-    without_loop,
 )
 from asr_batch.pipeline.retry.gaps import Gap, find_gaps, missing
 from asr_batch.pipeline.retry.hearing import (
@@ -165,7 +165,7 @@ def _by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Att
             more = _letters(hearing.words) >= total_letters(words_of(kept.result.text)) + NEWS
             return replace(window, outcome=kept, confirmed=() if more else ((0, len(window.level)),))
     if window.outcome.flags & {"truncated", "too_dense"}:
-        return _cut_off(window)
+        return replace(window, outcome=cut_loop(window.outcome))
     return window
 
 
@@ -190,16 +190,6 @@ def _says_as_much(window: Doubtful, hearing: Hearing) -> bool:
     """Whether both texts have similar length, so that repetition was really spoken."""
     stood = total_letters(words_of(window.outcome.result.text))
     return ALIKE * stood <= _letters(hearing.words) <= stood / ALIKE
-
-
-def _cut_off(window: Doubtful) -> Doubtful:
-    """Cut the text where its loop begins."""
-    outcome = window.outcome
-    cut = without_loop(outcome.result)
-    if cut is outcome.result:
-        return window
-    others = (*outcome.others, hypothesis("looped", outcome.result))
-    return replace(window, outcome=Outcome(cut, outcome.flags - {"too_dense"}, others))
 
 
 def _fill_gaps(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:

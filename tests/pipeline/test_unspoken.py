@@ -1,0 +1,105 @@
+"""Text where nobody speaks: what the witnesses must say for it to be left out, and what stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pipeline_lab import FakeRecognizer, joined, row
+
+from asr_batch.models.recognizer import SAMPLE_RATE, WindowRequest, WindowResult
+from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND
+from asr_batch.pipeline.guards import Outcome, cut_loop, judge
+from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.records import DecodedWindow
+
+SECONDS = 10
+TEXT = "thanks for watching"
+LOOP = "oh, " * 60
+
+
+def window(heard: float, no_speech: float, logprob: float, text: str, truncated: bool) -> DecodedWindow:
+    """A window in which Silero detects `heard` seconds of speech."""
+    speech = np.zeros(SECONDS * FRAMES_PER_SECOND, np.float32)
+    speech[: round(heard * FRAMES_PER_SECOND)] = 0.9
+    result = WindowResult("w", text, (1,), logprob, no_speech, 0.0, truncated=truncated)
+    outcome = Outcome(result, judge(result, heard))
+    level = np.full(len(speech), -30, np.float32)
+    return DecodedWindow(0, 0, SECONDS * SAMPLE_RATE, "pause", level, speech, outcome)
+
+
+@pytest.mark.parametrize(
+    ("heard", "no_speech", "logprob", "text", "truncated"),
+    [
+        (
+            0.0,
+            0.13,
+            -0.86,
+            TEXT,
+            False,
+        ),  # music on hold: no speech by Silero, an unlikely text
+        (0.0, 0.05, -0.08, LOOP, True),  # music: loops are likely, and no-speech probabilities of music low
+        (0.0, 0.05, -0.3, "oh, " * 9, False),
+        (0.2, 0.1, -0.1, LOOP, True),
+        (0.6, 0.1, -0.1, LOOP, True),
+        (0.16, 0.85, -0.68, "you", False),  # the model denies speech, Silero all but
+        (0.45, 0.8, -0.88, "1, 2, 3, 2, 1", False),
+        (1.5, 0.8, -2.2, "So.", False),  # laughter: Silero is not sure, the model is
+        (9.0, 0.8, -0.06, "T-" * 90, True),
+        (9.0, 0.8, -0.06, "tick tock " * 30, True),
+    ],
+)
+def test_text_that_two_witnesses_deny_is_unspoken(
+    heard: float, no_speech: float, logprob: float, text: str, truncated: bool
+) -> None:
+    assert window(heard, no_speech, logprob, text, truncated).unspoken
+
+
+@pytest.mark.parametrize(
+    ("heard", "no_speech", "logprob", "text", "truncated"),
+    [
+        (0.0, 0.1, -0.68, "camel", False),  # whispered: the model is sure
+        (0.0, 0.27, -0.44, "too many invalid numbers", False),  # under loud music
+        (0.12, 0.29, -0.48, "Bye!", False),
+        (0.2, 0.1, -0.8, "no " * 9, False),  # repeated, but not endless
+        (0.77, 0.69, -0.33, "Monday", False),  # short words have high no-speech probabilities
+        (2.2, 0.61, -1.2, "one to listen", False),
+        (9.0, 0.1, -0.1, LOOP, True),  # somebody speaks: retries find out what
+        (9.0, 0.8, -0.1, "leave a message " + LOOP, True),
+    ],
+)
+def test_text_that_one_witness_supports_is_not(
+    heard: float, no_speech: float, logprob: float, text: str, truncated: bool
+) -> None:
+    assert not window(heard, no_speech, logprob, text, truncated).unspoken
+
+
+@pytest.mark.parametrize(
+    ("text", "no_speech", "kept"),
+    [
+        ("oh, " * 60, 0.5, ""),
+        ("T-" * 90, 0.5, ""),
+        ("oh, " * 60, 0.1, "oh,"),
+        ("well then " + "oh, " * 60, 0.5, "well then oh,"),
+    ],
+)
+def test_nothing_is_left_of_an_endless_loop_if_the_model_doubts_that_anybody_speaks(
+    text: str, no_speech: float, kept: str
+) -> None:
+    result = WindowResult("w", text.strip(), (1,), -0.1, no_speech, 0.0, truncated=True)
+    cut = cut_loop(Outcome(result, judge(result, 5.0)))
+    assert cut.result.text == kept
+    assert [other.source for other in cut.others] == ["looped"]
+
+
+def test_an_endless_loop_is_cut_off_without_a_budget_for_retries(
+    save: Callable[..., Path], clips: list
+) -> None:
+    def speak(_: WindowRequest, result: WindowResult) -> WindowResult:
+        return replace(result, text="well " + " ".join(["so it is"] * 40), truncated=True)
+
+    transcript = row(save(joined(clips[:3], 0.4)), FakeRecognizer(speak), PipelineOptions(repair_budget=0))
+    assert {found.text for found in transcript.windows} == {"well so it is"}
