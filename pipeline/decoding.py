@@ -14,6 +14,7 @@ from asr_batch.pipeline.guards import (
     hypothesis,
     is_repetitive,
     judge,
+    letters,
     request,
     within_audio,
 )
@@ -85,6 +86,9 @@ def _outcome(
     once = within_audio(result)
     if once is not result:
         others = (*others, hypothesis("repeated behind the audio", result))
+    if once.text and not letters(once.text):
+        others = (*others, hypothesis("punctuation alone", once))
+        once = replace(once, text="", segments=(), words=None, places=())
     return Outcome(once, judge(once, speech, base.prompt), others)
 
 

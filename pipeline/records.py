@@ -84,10 +84,11 @@ class DecodedWindow:
             return False
         if self.heard_seconds < HARDLY:
             return self._hardly_spoken(self.outcome.result, self.outcome.flags)
-        result, denied = self.outcome.result, self.outcome.result.no_speech_prob > SILENT_MODEL
-        if self.heard_seconds < SILENT_SECONDS and denied and result.avg_logprob < DOUBTED:
-            return True
-        return self._looped or (denied and result.avg_logprob < HOPELESS)
+        result, few = self.outcome.result, self.heard_seconds < SILENT_SECONDS
+        denied = result.no_speech_prob > SILENT_MODEL
+        if result.avg_logprob < (DOUBTED if few and denied else HOPELESS):
+            return few or denied
+        return self._looped
 
     @property
     def _looped(self) -> bool:

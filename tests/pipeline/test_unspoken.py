@@ -47,6 +47,7 @@ def window(heard: float, no_speech: float, logprob: float, text: str, truncated:
         (0.6, 0.1, -0.1, LOOP, True),
         (0.16, 0.85, -0.68, "you", False),  # the model denies speech, Silero all but
         (0.45, 0.8, -0.88, "1, 2, 3, 2, 1", False),
+        (0.9, 0.2, -1.3, "I'm going to the other side", False),
         (1.5, 0.8, -2.2, "So.", False),  # laughter: Silero is not sure, the model is
         (9.0, 0.8, -0.06, "T-" * 90, True),
         (9.0, 0.8, -0.06, "tick tock " * 30, True),
@@ -103,3 +104,12 @@ def test_an_endless_loop_is_cut_off_without_a_budget_for_retries(
 
     transcript = row(save(joined(clips[:3], 0.4)), FakeRecognizer(speak), PipelineOptions(repair_budget=0))
     assert {found.text for found in transcript.windows} == {"well so it is"}
+
+
+def test_punctuation_alone_is_no_text(save: Callable[..., Path], clips: list) -> None:
+    def speak(_: WindowRequest, result: WindowResult) -> WindowResult:
+        return replace(result, text="... \u266a ...")
+
+    transcript = row(save(joined(clips[:3], 0.4)), FakeRecognizer(speak))
+    assert (transcript.text, transcript.status) == ("", "partial")
+    assert all("punctuation alone" in [one.source for one in w.hypotheses] for w in transcript.windows)
