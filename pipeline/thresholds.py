@@ -137,8 +137,8 @@ HOPELESS = -1.25
 """Log-probability below which a text counts for nothing if Silero detects little speech or the model none."""
 
 SILENT_MODEL, SILENT_SECONDS = 0.6, 1.0
-"""No-speech probability that, with a doubtful text, outweighs this much speech (s). Whisper's probability; its
-rule asks for an unlikely text, but no second opinion.
+"""No-speech probability that, with a doubtful text, outweighs this much speech (s). The probability is
+Whisper's; its rule asks for an unlikely text, but no second opinion.
 """
 
 ASTRAY = 1.0
