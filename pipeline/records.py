@@ -106,7 +106,7 @@ class DecodedWindow:
             return True
         if math.isnan(result.no_speech_prob):
             return not (self.speech >= HINT).any()
-        return result.no_speech_prob >= (NO_SPEECH if nothing or doubted else SILENT_MODEL)
+        return result.no_speech_prob >= NO_SPEECH and (nothing or doubted)
 
     @property
     def astray(self) -> frozenset[int]:

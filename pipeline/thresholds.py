@@ -116,11 +116,10 @@ LEAST_WINDOWS = 6
 """Windows that the repair budget allows at least."""
 
 # Text without speech. Human clips at -45 and -70 dBFS and in white noise as loud as they are: Silero detects
-# at least 1.3 s, `no_speech_prob` is at most 0.41. 396 clips and single words of some 30 speakers, as they
-# are and at -45 dBFS, in noise, under music up to 8 dB louder, far away and whispered: no window that these
-# rules leave out has the right words, except three numbers ("6.", "10.", "40.") that Whisper's own rule
-# leaves out too. Single synthetic digits: Silero detects 0.13 s or more, nano.en's log-probability is above
-# -0.6.
+# at least 1.3 s, `no_speech_prob` is at most 0.41. 792 clips and single words of some 30 speakers, as they
+# are and at -45 dBFS, in noise, under music up to 8 dB louder, far away and whispered (whisper-base): as they
+# are, one right text is left out ("6.", by Whisper's own rule); docs/audit.md has the others. Single
+# synthetic digits: Silero detects 0.13 s or more, nano.en's log-probability is above -0.6.
 HARDLY = 0.3
 """Seconds of speech (Silero) below which a window's text needs a second signal."""
 

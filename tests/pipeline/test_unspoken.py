@@ -45,7 +45,7 @@ def window(heard: float, no_speech: float, logprob: float, text: str, truncated:
         (0.0, 0.05, -0.3, "oh, " * 9, False),
         (0.2, 0.1, -0.1, LOOP, True),
         (0.6, 0.1, -0.1, LOOP, True),
-        (0.16, 0.85, -0.68, "you", False),  # the model denies speech, Silero all but
+        (0.16, 0.85, -0.72, "you", False),
         (0.45, 0.8, -0.88, "1, 2, 3, 2, 1", False),
         (0.9, 0.2, -1.3, "I'm going to the other side", False),
         (1.5, 0.8, -2.2, "So.", False),  # laughter: Silero is not sure, the model is
@@ -65,6 +65,7 @@ def test_text_that_two_witnesses_deny_is_unspoken(
         (0.0, 0.1, -0.68, "camel", False),  # whispered: the model is sure
         (0.0, 0.27, -0.44, "too many invalid numbers", False),  # under loud music
         (0.12, 0.29, -0.48, "Bye!", False),
+        (0.1, 0.69, -0.6, "equals", False),
         (0.2, 0.1, -0.8, "no " * 9, False),  # repeated, but not endless
         (0.77, 0.69, -0.33, "Monday", False),  # short words have high no-speech probabilities
         (2.2, 0.61, -1.2, "one to listen", False),
