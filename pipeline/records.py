@@ -116,8 +116,13 @@ class DecodedWindow:
             return frozenset()
         if [place.text for place in self.places] != words_of(self.outcome.result.text):
             return frozenset()
-        gaps = [np.maximum(place.start - frames, frames - place.end).min() for place in self.places]
-        return frozenset(index for index, gap in enumerate(gaps) if gap > ASTRAY)
+        starts = np.array([place.start for place in self.places])[:, None]
+        ends = np.array([place.end for place in self.places])[:, None]
+        # The nearest frame of speech is a neighbour of the middle of a word.
+        near = np.searchsorted(frames, (starts + ends) / 2) + np.arange(-2, 2)
+        heard = frames[np.clip(near, 0, len(frames) - 1)]
+        gaps = np.maximum(starts - heard, heard - ends).min(axis=1)
+        return frozenset(np.flatnonzero(gaps > ASTRAY).tolist())
 
     def audible(self, threshold: float) -> Mask:
         """Frames that the audit classifies as speech, by the recording's `threshold`.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from asr_batch.models.recognizer import TimedText
-from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask
+from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask, median
 from asr_batch.pipeline.text.spoken import spoken_seconds
 from asr_batch.pipeline.thresholds import FASTEST, SLOW_WORDS, SPARE
 from asr_batch.pipeline.windows.planning import pause_score
@@ -110,7 +110,7 @@ def _excesses(words: Sequence[TimedText], speech: Mask) -> list[float]:
     usual = [spoken_seconds(word.text) for word in words]
     pace = 1.0
     if len(words) >= SLOW_WORDS:
-        pace = max(FASTEST, float(np.median([s / a for s, a in zip(spoken, usual, strict=False)])))
+        pace = max(FASTEST, median(s / a for s, a in zip(spoken, usual, strict=False)))
     return [s - most for s, most in zip(spoken, [*(pace * a + SPARE for a in usual), 0.0], strict=True)]
 
 

@@ -18,6 +18,8 @@ def thin_windows(windows: Sequence[DecodedWindow], threshold: float) -> frozense
 
     `threshold`: the audit's. Windows with word positions are judged by those instead.
     """
+    if all(window.outcome is None or window.places for window in windows):
+        return frozenset()
     rates = [_rate(window, threshold) for window in windows]
     known = np.array([rate for rate in rates if rate > 0])
     if len(known) < TELLING_WINDOWS:

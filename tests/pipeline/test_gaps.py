@@ -12,6 +12,7 @@ import pytest
 from pipeline_lab import joined, row
 
 from asr_batch.models.recognizer import Recognizer, TimedText, WindowRequest, WindowResult
+from asr_batch.pipeline.audio.frames import median
 from asr_batch.pipeline.retry.gaps import bare_stretches, find_gaps, missing
 from asr_batch.pipeline.retry.hearing import Word, merged, utterances
 from asr_batch.pipeline.text.spoken import spoken_letters
@@ -42,6 +43,12 @@ def test_a_word_that_lasts_too_long_is_a_gap() -> None:
     assert (gap.first, gap.last) == (7, 7)  # none of the words lies between the pauses
     assert 345 <= gap.start <= 355
     assert 580 <= gap.end <= 586
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 50])
+def test_medians_are_those_of_numpy(count: int) -> None:
+    values = np.random.default_rng(count).normal(size=count)
+    assert median(values.tolist()) == np.median(values)
 
 
 def test_a_pause_is_no_gap() -> None:

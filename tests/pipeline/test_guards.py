@@ -25,7 +25,7 @@ from asr_batch.pipeline.guards import (
 )
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import DecodedWindow
-from asr_batch.pipeline.thresholds import DOUBTFUL
+from asr_batch.pipeline.thresholds import ASTRAY, DOUBTFUL
 
 Speak = Callable[[WindowRequest, WindowResult], WindowResult]
 
@@ -250,6 +250,23 @@ def test_an_early_stop_is_noticed_by_the_recordings_own_rate(save: Callable[...,
     assert [window.index for window in recovered] == [2]
     assert recovered[0].words_per_second > 2
     assert recovered[0].hypotheses
+
+
+def test_words_astray_are_those_far_from_all_speech() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        speech = np.repeat(rng.random(30) < 0.2, 100).astype(np.float16)
+        starts = np.sort(rng.uniform(0, 30, 25))
+        places = tuple(
+            TimedText(float(start), float(start + rng.uniform(0, 2)), f"w{i}")
+            for i, start in enumerate(starts)
+        )
+        text = " ".join(place.text for place in places)
+        said = WindowResult("w", text, (), -0.1, 0.1, 0.0, places=places)
+        window = DecodedWindow(0, 0, 30 * RATE, "end", np.zeros_like(speech), speech, Outcome(said))
+        heard = np.flatnonzero(speech >= 0.5) / 100
+        far = [np.maximum(place.start - heard, heard - place.end).min() > ASTRAY for place in places]
+        assert window.astray == set(np.flatnonzero(far).tolist())
 
 
 def test_a_window_in_a_known_language_keeps_no_samples_while_it_is_decoded() -> None:
