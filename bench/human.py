@@ -2,8 +2,10 @@
 
     python -m bench.human --clips MANIFEST --model BUNDLE [--half odd] [--window 10] [--cache FOLDER]
         [--ct2 FOLDER] [--hf FOLDER] [--parts joined,single,turns,noise,repeated,deletions]
+        [--minutes 6] [--seed 11 12] [--pauses 0.25-0.7 0.5-2]
 
-MANIFEST is a CSV with `audio`, `text`, `language`. Joined recordings have pauses of 0.25 to 0.7 s.
+MANIFEST is a CSV with `audio`, `text`, `language`. There is one joined recording for each language, seed and
+range of pauses (seconds).
 Parameters were tuned on `--half even`; published tables use `--half odd`. `--cache` stores the results of
 the model and the rows of the other programs on disk, so that only changes are computed again.
 """
@@ -11,6 +13,7 @@ the model and the rows of the other programs on disk, so that only changes are c
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
@@ -21,7 +24,7 @@ import numpy as np
 from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import SAMPLE_RATE, LoadOptions, Recognizer
 from asr_batch.pipeline.options import PipelineOptions
-from bench.speech.clips import Clip, Recording, Said, in_turns, joined, load, repeated, single
+from bench.speech.clips import PAUSES, Clip, Recording, Said, in_turns, joined, load, repeated, single
 from bench.speech.deletions import deletions
 from bench.speech.measures import Alarms, Edits, WordTimes, edge_errors, in_languages, pooled
 from bench.speech.noises import SOUNDS, sound
@@ -75,26 +78,26 @@ class _Late:
 
 
 def joined_table(name: str, run: Runner, recordings: Sequence[Recording], verbose: bool) -> None:
-    """Errors by language, and figures of the ledger."""
-    alarms, times, edges, decoded, rates = Alarms(), WordTimes(), [], 0.0, []
+    """Errors by recording and by language, and figures of the ledger."""
+    alarms, times, edges, decoded, busy = Alarms(), WordTimes(), [], 0.0, 0.0
+    pairs: dict[str, list[tuple[Recording, Row]]] = {}
     for recording in recordings:
+        began = time.process_time()
         row = run(recording)
-        normal, written = pooled([(recording, row)])
+        busy += time.process_time() - began
+        pairs.setdefault(recording.language or "mixed", []).append((recording, row))
         alarms.add(recording, row)
         times.add(recording, row)
         edges += edge_errors(recording, row)
         decoded += row.decoded
-        rates.append((100 * normal.wer, 100 * written.wer))
-        parts = f"{normal.substitutions} / {normal.deletions} / {normal.insertions}"
-        print(
-            f"| {recording.name} | {name} | {100 * normal.wer:.2f} | {parts} | {100 * written.wer:.2f} "
-            f"| {row.status} | {row.language} |",
-            flush=True,
-        )
-    mean = np.mean(rates, axis=0)
+        print(_errors(recording.name, name, [(recording, row)]), flush=True)
+    if len(recordings) > len(pairs):
+        print(*(_errors(f"all {code}", name, some) for code, some in pairs.items()), sep="\n", flush=True)
+    mean = np.mean([[100 * edits.wer for edits in pooled(some)] for some in pairs.values()], axis=0)
     length = sum(recording.seconds for recording in recordings)
     print(
-        f"| mean | {name} | {mean[0]:.2f} | | {mean[1]:.2f} | decoded {decoded / length:.2f} x "
+        f"| mean | {name} | {mean[0]:.2f} | | {mean[1]:.2f} | decoded {decoded / length:.2f} x, "
+        f"{60 * busy / length:.2f} processor seconds per minute "
         f"| flagged {alarms.seconds:.1f} s, right {alarms.right:.1f} s; lost words {alarms.lost}, "
         f"named {alarms.named}; edges {np.median(edges or [np.nan]):.2f} s; words {times.words}, without "
         f"length {times.empty}, astray {times.astray}, off by {times.percentile(50):.2f} s, 90 % by "
@@ -103,6 +106,17 @@ def joined_table(name: str, run: Runner, recordings: Sequence[Recording], verbos
     )
     if verbose:
         print(*alarms.examples, sep="\n")
+
+
+def _errors(title: str, name: str, pairs: Sequence[tuple[Recording, Row]]) -> str:
+    """A row of the table: word errors, after normalising and as written, and what the rows say."""
+    normal, written = pooled(pairs)
+    parts = f"{normal.substitutions} / {normal.deletions} / {normal.insertions}"
+    states, languages = ({getattr(row, key) for _, row in pairs} for key in ("status", "language"))
+    return (
+        f"| {title} | {name} | {100 * normal.wer:.2f} | {parts} | {100 * written.wer:.2f} "
+        f"| {' '.join(sorted(states))} | {' '.join(sorted(map(str, languages)))} |"
+    )
 
 
 def single_table(name: str, run: Runner, clips: Sequence[Clip], verbose: bool) -> None:
@@ -218,6 +232,11 @@ def deletions_table(args: argparse.Namespace, recordings: Sequence[Recording]) -
         )
 
 
+def _pauses(text: str) -> tuple[float, float]:
+    least, most = map(float, text.split("-"))
+    return least, most
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -227,7 +246,8 @@ def main() -> None:
     parser.add_argument("--half", choices=["even", "odd", "all"], default="odd")
     parser.add_argument("--languages", default="")
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--seed", type=int, default=SEED, help="of the joined recordings")
+    parser.add_argument("--seed", type=int, nargs="+", default=[SEED], help="of the joined recordings")
+    parser.add_argument("--pauses", type=_pauses, nargs="+", default=[PAUSES], help="between joined clips")
     parser.add_argument("--window", type=float)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repair-budget", type=float, default=0.1)
@@ -241,12 +261,15 @@ def main() -> None:
     clips = load(args.clips, args.half)
     clips = [c for c in clips if not args.languages or c.language in args.languages.split(",")]
     parts = args.parts.split(",")
+    recordings = [
+        joined(some, args.minutes, seed, pauses)
+        for some, pauses, seed in product(by_language(clips).values(), args.pauses, args.seed)
+    ]
     if "deletions" in parts:
-        deletions_table(args, [joined(some, args.minutes, args.seed) for some in by_language(clips).values()])
+        deletions_table(args, recordings)
         parts.remove("deletions")
     for name, run in runners(args) if parts else ():
         if "joined" in parts:
-            recordings = [joined(some, args.minutes, args.seed) for some in by_language(clips).values()]
             joined_table(name, run, recordings, args.verbose)
         if "single" in parts:
             single_table(name, run, clips, args.verbose)

@@ -90,7 +90,10 @@ def joined(
                 break
     languages = {clip.language for clip in clips}
     language = languages.pop() if len(languages) == 1 else None
-    return Recording(f"{language or 'mixed'}-{seed}", language, np.concatenate(made.parts), tuple(made.said))
+    name = f"{language or 'mixed'}-{seed}"
+    if pauses != PAUSES:
+        name += f", pauses of {pauses[0]:g} to {pauses[1]:g} s"
+    return Recording(name, language, np.concatenate(made.parts), tuple(made.said))
 
 
 def in_turns(
