@@ -14,6 +14,7 @@ from kernel_models import Arrays, decoder_config, random_decoder
 from asr_batch.models.kernels import library
 from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import DecodeOptions, LoadOptions, WindowRequest, WindowResult
+from asr_batch.models.whisper.engine.kernel import KernelStepper
 from asr_batch.models.whisper.kernels.decoder import BLOCK, DecoderKernel, KernelCross, fits, tokens_of
 from asr_batch.models.whisper.kernels.exact.decoder import ExactDecoder
 
@@ -89,6 +90,24 @@ def feed(
         tokens = tokens_of(ids[piece], range(start, end), [0] * count, [window] * count)
         kernel.run(tokens, caches, states[piece], attended[piece], work, attention[piece])
     return states, attended, attention
+
+
+@pytest.mark.parametrize("length", [1, 5, 18])
+def test_a_prompt_of_any_length_is_fed_with_and_without_the_library(length: int) -> None:
+    """The last block of a prompt is seldom full, nor is this one."""
+    arrays, config = random_decoder(3, 48, 80), decoder_config(3, 48, 80)
+    rng = np.random.default_rng(length)
+    hidden, bias = rng.standard_normal((37, 144), np.float32), np.zeros(37, np.float32)
+    ids = rng.integers(0, 50, length + 1).tolist()
+    found = []
+    for kernel in (DecoderKernel(SETS[0], arrays, config), ExactDecoder(arrays, config)):
+        states = np.zeros((1, kernel.d_model), np.float32)
+        stepper = KernelStepper(kernel, 1, length + 1, states)
+        stepper.buffers.put(0, kernel.project(hidden, bias, 37))
+        stepper.prefill(0, ids[:-1])
+        stepper.step(ids[-1:], [length])
+        found.append(states)
+    np.testing.assert_array_equal(*found)
 
 
 @pytest.mark.parametrize(("heads", "width", "ffn"), [(1, 16, 16), (3, 48, 80), (2, 64, 256)])

@@ -123,7 +123,8 @@ class KernelStepper:
             some = ids[start : start + BLOCK]
             window = [self.buffers.cross_of(slot)] * len(some)
             tokens = tokens_of(some, range(start, start + len(some)), [slot] * len(some), window)
-            self._kernel.run(tokens, self.buffers.past, states, attended, self._scratch())
+            rows = slice(len(some))
+            self._kernel.run(tokens, self.buffers.past, states[rows], attended[rows], self._scratch())
 
     def _run(self, tokens: Array, start: int, end: int, work: Array) -> None:
         states, attended = self._states[start:end], self.attended[start:end]
