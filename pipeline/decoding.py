@@ -51,8 +51,9 @@ def decode(
     """Decode one window that has `speech` seconds of speech (by Silero).
 
     If the row has several candidate languages, or if the decoder detects another one in the window, the most
-    likely text wins, with a small weight for the probability of its language. Translations say little about
-    the language spoken: a window to translate is transcribed first if several are possible.
+    likely text wins, with a small weight for the probability of its language. Candidates are decoded without
+    the prompt, which is in one language only. Translations say little about the language spoken: a window to
+    translate is transcribed first if several are possible.
     """
     if choice is None or speech < LEAST_SPEECH:
         only = [request(samples, base, options, speech)]
@@ -67,7 +68,7 @@ def decode(
     tried: list[str | None] = list(choice.chances)
     if not tried:
         tried = list(dict.fromkeys((base.language, choice.language or base.language)))
-    greedy = replace(base, search_above=math.inf) if choice.chances else base
+    greedy = replace(base, search_above=math.inf, prompt=None) if choice.chances else base
     results = yield from _in_each(tried, samples, greedy, options, speech)
     chances = choice.chances or dict(results[0].languages)
     if not choice.chances and speech >= ENOUGH_SPEECH:
@@ -75,7 +76,7 @@ def decode(
         results += yield from _in_each(heard, samples, base, options, speech)
     best = max(results, key=lambda result: _score(result, chances))
     others = tuple(hypothesis(f"in {r.language}", r) for r in results if r is not best)
-    if greedy is not base and base.search_above < math.inf:
+    if greedy != base:
         best = yield request(samples, replace(base, language=best.language), options, speech)
     return _outcome(best, speech, base, others)
 

@@ -139,13 +139,16 @@ def bare(outcome: Outcome | None, speech: float) -> bool:
 def _without_prompt(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
     """Decode the window without its prompt.
 
-    Decoders repeat a prompt's words, or take what it says for said and end early.
+    Decoders repeat a prompt's words, or take what it says for said and end early. Words that are heard
+    without the prompt too are no echo, unless they loop or are far more or fewer.
     """
     hearing = yield from _whole(window, samples, listener, {"prompt": None})
     if "prompt_echo" not in window.outcome.flags:
         return _if_better(window, "without prompt", hearing)
     real = echoes(hearing.result.text, listener.base.prompt)
-    if real or hearing.faults & WHOLE or not hearing.words:
+    sound = not window.outcome.flags & (_MENDED - {"low_logprob", "prompt_echo"})
+    whole = real and sound and _says_as_much(window, hearing)
+    if whole or hearing.faults & WHOLE or not hearing.words:
         kept = replace(window.outcome, flags=window.outcome.flags - {"prompt_echo"})
         return _kept(replace(window, outcome=kept if real else window.outcome), "without prompt", hearing)
     return _taken(window, hearing)

@@ -174,6 +174,19 @@ def test_what_the_prompt_put_in_its_mouth_is_heard_again_without_it(talk: Path) 
     assert not any("prompt_echo" in window.flags for window in said.windows)
 
 
+def test_said_once_and_shown_often_is_written_once(talk: Path) -> None:
+    """The words are heard without the prompt too, but not as often as with it."""
+    shown = "the meeting is closed now"
+
+    def speak(request: WindowRequest, result: WindowResult) -> WindowResult:
+        once = f"{shown}, they say about {request.key[1]}"  # type: ignore[index]
+        return replace(result, text=f"{once} {shown} {shown}" if request.options.prompt else once)
+
+    transcript = row(talk, FakeRecognizer(speak), PipelineOptions(repair_budget=9.0), prompt=f"{shown} " * 60)
+    assert [window.text.count(shown) for window in transcript.windows] == [1] * len(transcript.windows)
+    assert all("recovered" in window.flags for window in transcript.windows)
+
+
 def test_a_window_that_a_prompt_silences_is_heard_without_it(talk: Path) -> None:
     def speak(request: WindowRequest, result: WindowResult) -> WindowResult:
         return replace(result, text=".", tokens=(1,), avg_logprob=-1.2) if request.options.prompt else result

@@ -94,6 +94,22 @@ def test_where_the_language_is_unsure_the_likelier_text_stands(save: Save, clips
     assert asked == {"it", "es", "fr", "la"}  # Romanian is under one in a hundred
 
 
+def test_a_prompt_has_no_say_in_the_language(save: Save, clips: Clips) -> None:
+    """An Italian prompt makes Italian likely; the text in the chosen language is written with the prompt."""
+
+    def prompted(request: WindowRequest, result: WindowResult) -> WindowResult:
+        result = in_its_language(request, result)
+        if request.options.prompt and request.options.language == "it":
+            result = replace(result, avg_logprob=-0.05)
+        return result
+
+    recognizer = Polyglot(prompted, languages=("es", "fr", "it", "la", "ro"))
+    path = save(0.9 * clips[0][1] / np.abs(clips[0][1]).max())
+    assert row(path, recognizer, prompt="buon giorno").language == "es"
+    assert recognizer.requests[-1].options.prompt == "buon giorno"
+    assert recognizer.requests[-1].options.language == "es"
+
+
 def test_the_texts_of_a_single_word_do_not_tell_its_language(save: Save, clips: Clips) -> None:
     recognizer = polyglot()
     transcript = row(save(0.9 * clips[0][1][: RATE // 2 * 3] / np.abs(clips[0][1]).max()), recognizer)
