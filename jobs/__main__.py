@@ -10,6 +10,7 @@ from pathlib import Path
 
 from asr_batch.jobs.console.signals import signals_blocked
 from asr_batch.manifests.environment import one_allocator, one_blas_thread
+from asr_batch.models.memory import ONE_ARENA, set_malloc
 from asr_batch.workers.child import process
 
 TIDY = ("ray", "hailo_platform")
@@ -59,6 +60,8 @@ def entry() -> None:
     if begins_alone(sys.argv[1:]):
         with signals_blocked():  # the process inherits it, until it has a say of its own
             process.prepare()
+    if sys.argv[1:2] == ["run"]:
+        set_malloc(ONE_ARENA)
     try:
         from asr_batch.jobs.cli.main import main  # while the process starts
 

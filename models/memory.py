@@ -1,7 +1,8 @@
-"""Memory that this process may still allocate, of the machine and within its control groups."""
+"""Memory that this process may still allocate, of the machine and its control groups; options of malloc."""
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,3 +49,17 @@ def _group(folder: Path) -> int:
         return int(limit) - used + int(stat.get("inactive_file", 0)) + int(stat.get("active_file", 0))
     except (OSError, ValueError):
         return UNKNOWN
+
+
+ONE_ARENA = (-8, 1)
+"""M_ARENA_MAX of malloc.h: all threads share what others have freed. Of glibc only."""
+
+
+def set_malloc(*options: tuple[int, int]) -> None:
+    """Set options of glibc's malloc; does nothing with another C library."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except AttributeError:
+        return
+    for option, value in options:
+        mallopt(option, value)

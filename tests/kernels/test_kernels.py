@@ -16,6 +16,7 @@ from kernel_models import Arrays, random_encoder, random_table
 
 from asr_batch.models.features import log_mel
 from asr_batch.models.kernels import library as kernels
+from asr_batch.models.kernels.arrays import page_by_page
 from asr_batch.models.onnx.options import Cores
 from asr_batch.models.whisper.engine.encoder import CpuEncoder
 from asr_batch.models.whisper.engine.vocabulary import (
@@ -305,3 +306,27 @@ def test_they_were_compiled_where_they_can_be() -> None:
     flags = Path("/proc/cpuinfo").read_text(errors="replace") if platform.machine() == "x86_64" else ""
     assert ("avx2" in flags) == any(one.name == "avx2" for one in SETS)
     assert ("avx512_vnni" in flags) == (SETS[0].name == "avx512vnni")
+
+
+@needs_kernel
+def test_readers_of_one_thread_share_the_memory_of_their_logits() -> None:
+    graphs = VocabularyGraphs(MODEL, "auto")
+    whole = Vocabulary(graphs, 8)
+    few, many, apart = Vocabulary(graphs, 5, whole), Vocabulary(graphs, 9, whole), Vocabulary(graphs, 5)
+    few.states[:] = apart.states[:] = np.random.default_rng(0).standard_normal(few.states.shape)
+    right = apart.scores(5, ruled=5, most=3)
+    ours = few.scores(5, ruled=5, most=3)
+    np.testing.assert_array_equal(ours.rows(), right.rows())
+    assert ours.likely is not None
+    assert right.likely is not None
+    np.testing.assert_array_equal(ours.likely.ids, right.likely.ids)
+    theirs = [whole.scores(8).parts, many.scores(9).parts, right.parts]
+    shared = [any(map(np.shares_memory, ours.parts, parts)) for parts in theirs]
+    assert shared == [True, False, False]
+
+
+def test_pages_begin_as_zeros_that_can_be_written() -> None:
+    first, second = (page_by_page((3, 5, 1000), np.float32) for _ in range(2))
+    assert (first.shape, first.dtype, first.any()) == ((3, 5, 1000), np.float32, False)
+    first[1, 2] = 7
+    assert (first.sum(), second.any()) == (7000, False)

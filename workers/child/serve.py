@@ -18,12 +18,15 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
 
 from asr_batch.models.load import FAMILIES
+from asr_batch.models.memory import ONE_ARENA, set_malloc
 from asr_batch.workers.host import WorkerHost
 
 PR_SET_PDEATHSIG = 1
 
-MALLOC = ((-8, 1), (-3, 64 << 20), (-1, 32 << 20))
-"""Of malloc.h: one arena for all threads, pieces up to 64 MB from it, 32 MB of it kept free at most."""
+MALLOC = ONE_ARENA, (-3, 64 << 20), (-1, 32 << 20)
+"""Pieces up to 64 MB come from the arena, of which 32 MB are kept free at most: glibc reuses the memory of
+each window, where the system would clear returned memory every time.
+"""
 
 
 def serve(descriptor: int) -> None:
@@ -32,7 +35,7 @@ def serve(descriptor: int) -> None:
         signal.signal(number, signal.SIG_IGN)  # when to end is the job's decision
     if sys.platform == "linux":  # also in the middle of a file that hangs
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    _keep_memory()
+    set_malloc(*MALLOC)
     calls = Connection(descriptor)
     gc.disable()  # modules and models stay; looking through them again and again took a tenth of a second
     import_module(FAMILIES[0])  # most models are Whisper, and no call is waiting yet
@@ -58,16 +61,6 @@ def _take_stderr(calls: Connection) -> None:
         os._exit(0)
     os.dup2(handed, 2)
     os.close(handed)
-
-
-def _keep_memory() -> None:
-    """Let glibc reuse the memory of each window; the system would clear returned memory every time."""
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except AttributeError:  # another C library
-        return
-    for option, value in MALLOC:
-        mallopt(option, value)
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ class BeamSearch:
 
     def __init__(self, engine: DecoderEngine, rules: FastRules, eot: int, width: int, together: int) -> None:
         self._rules, self._eot, self._width, self._together = rules, eot, width, together
-        self._engine, self._reader = engine, engine.reading(width * together, _CAPACITY)
+        self._engine, self._reader = engine, engine.reading_beside(width * together, _CAPACITY)
         self._buffers = self._reader.buffers
         self._running: list[_Search] = []
 
@@ -165,7 +165,8 @@ class BeamSearch:
     def _extend(self, search: _Search, scores: Scores, first: int) -> None:
         """Replace the beams, which are in the rows from `first` on, by the most likely of their children."""
         beams = search.beams
-        listened = self._reader.stepper.attended[first : first + len(beams), 0, : search.groups].copy()
+        attended = self._reader.stepper.attended[first : first + len(beams), 0, : search.groups]
+        listened = [row.copy() for row in attended]  # apart, because few beams live on
         best = self._rules.likeliest([beam.decoding for beam in beams], scores, self._width + 1)
         candidates = [
             (beam.decoding.logprob + logprob, at, token)

@@ -61,10 +61,17 @@ class Slot:
 
 
 class Reader:
-    """Slots over a decoder and its vocabulary."""
+    """Slots over a decoder and its vocabulary; `beside` as for :class:`Vocabulary`."""
 
-    def __init__(self, decoder: Decoder, graphs: VocabularyGraphs, slots: int, capacity: int) -> None:
-        self._vocabulary = Vocabulary(graphs, slots)
+    def __init__(
+        self,
+        decoder: Decoder,
+        graphs: VocabularyGraphs,
+        slots: int,
+        capacity: int,
+        beside: Reader | None = None,
+    ) -> None:
+        self._vocabulary: Vocabulary = Vocabulary(graphs, slots, beside._vocabulary if beside else None)
         self.stepper = decoder.steps(slots, capacity, self._vocabulary.states)
         self.buffers = self.stepper.buffers
 
@@ -141,9 +148,9 @@ class DecoderEngine:
             scores = self.reader.step(ids, fed, wanted, self._pool, 1 + spare, ruled=len(chooses))
         self.used += len(running)
         self.available += self.buffers.slots
-        listened = self.reader.stepper.attended[: len(running), 0].copy()
+        listened = self.reader.stepper.attended[:, 0]
         for i in chooses:
-            running[i].listened.append(listened[i, : running[i].groups])
+            running[i].listened.append(listened[i, : running[i].groups].copy())
         if chooses:
             self._rules.choose([running[i].decoding for i in chooses], scores.between(0, len(chooses)))
         for row, i in enumerate(begins, len(chooses)):
@@ -156,7 +163,7 @@ class DecoderEngine:
         """Keep what start-of-transcript tells; choose a token if the prompt ends there."""
         self._rules.begin(slot.decoding, logits[0])
         if slot.chooses:
-            slot.listened.append(listened[: slot.groups])
+            slot.listened.append(listened[: slot.groups].copy())
             self._rules.step([slot.decoding], logits)
 
     def step_beside(
@@ -196,8 +203,12 @@ class DecoderEngine:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def reading(self, slots: int, capacity: int) -> Reader:
-        """New slots over the same decoder, for `capacity` tokens each."""
+        """New slots over the same decoder, for `capacity` tokens each, for any thread."""
         return Reader(self.decoder, self._graphs, slots, capacity)
+
+    def reading_beside(self, slots: int, capacity: int) -> Reader:
+        """The same for the thread of this engine: the next step of either overwrites the scores of both."""
+        return Reader(self.decoder, self._graphs, slots, capacity, self.reader)
 
     def first_logits(self, hidden: Float32) -> Float32:
         """Logits [vocab] after start-of-transcript alone, for one window, outside the slots."""

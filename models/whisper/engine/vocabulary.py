@@ -104,8 +104,11 @@ class Part(Protocol):
     d_model: int
     tokens: int
 
-    def bound(self, states: Float32) -> Bound:
-        """Bind to `states` [slots, d_model], which every run reads."""
+    def bound(self, states: Float32, beside: Bound | None = None) -> Bound:
+        """Bind to `states` [slots, d_model], which every run reads.
+
+        It may write its logits where `beside`, a binding of the same part, has its own.
+        """
 
 
 class VocabularyGraphs:
@@ -126,11 +129,17 @@ class VocabularyGraphs:
 
 
 class Vocabulary:
-    """The parts over buffers for `slots` windows: states [slots, d_model] in, scores out."""
+    """The parts over buffers for `slots` windows: states [slots, d_model] in, scores out.
 
-    def __init__(self, graphs: VocabularyGraphs, slots: int) -> None:
+    Scores may be overwritten by the next ones of `beside`, too: one table of logits is enough for one thread.
+    """
+
+    def __init__(self, graphs: VocabularyGraphs, slots: int, beside: Vocabulary | None = None) -> None:
         self.states = np.zeros((slots, graphs.parts[0].d_model), np.float32)
-        self._parts, self._starts = [part.bound(self.states) for part in graphs.parts], graphs.starts
+        others = [None] * len(graphs.parts) if beside is None else beside._parts
+        bound = [part.bound(self.states, other) for part, other in zip(graphs.parts, others, strict=True)]
+        self._parts: list[Bound] = bound
+        self._starts = graphs.starts
 
     def scores(self, count: int, pool: Executor | None = None, *, ruled: int = 0, most: int = 1) -> Scores:
         """Scores of the first `count` states; the parts run in parallel if there is a `pool`.
@@ -175,7 +184,7 @@ class _Graph:
         self.d_model: int = self.session.get_inputs()[0].shape[1]
         self.tokens: int = self.session.get_outputs()[0].shape[1]
 
-    def bound(self, states: Float32) -> Bound:
+    def bound(self, states: Float32, beside: Bound | None = None) -> Bound:
         return _BoundGraph(self.session, states)
 
 
@@ -237,7 +246,7 @@ class _Exact:
         self.open = Linear(table.weight.T, table.scale, table.bias)
         self.ruled = self.open.with_bias(table.rules)
 
-    def bound(self, states: Float32) -> Bound:
+    def bound(self, states: Float32, beside: Bound | None = None) -> Bound:
         return _BoundExact(self, states)
 
 
@@ -268,17 +277,20 @@ class _Kernel:
         linear = chosen.linear(table.weight.T, table.scale, table.bias)
         self.weights = Weights([*linear, table.rules])
 
-    def bound(self, states: Float32) -> Bound:
-        return _BoundKernel(self, states)
+    def bound(self, states: Float32, beside: Bound | None = None) -> Bound:
+        found = beside.whole if isinstance(beside, _BoundKernel) else None
+        return _BoundKernel(self, states, found)
 
 
 class _BoundKernel:
     """Logits are stored in whole vectors of tokens."""
 
-    def __init__(self, part: _Kernel, states: Float32) -> None:
+    def __init__(self, part: _Kernel, states: Float32, whole: Float32 | None) -> None:
         self._part, self._states, slots = part, states, len(states)
-        self._all = scratch((slots, part.columns), np.float32)
-        self.logits = self._all[:, : part.tokens]
+        if whole is None or len(whole) < slots:
+            whole = scratch((slots, part.columns), np.float32)
+        self.whole = whole[:slots]
+        self.logits = self.whole[:, : part.tokens]
         self._norm = np.zeros((slots, 2), np.float32)
         self.ids: NDArray[np.int32] = np.zeros((slots, MOST_LIKELY), np.int32)
         sizes = (ctypes.c_long(size) for size in (slots, part.d_model, part.columns))
@@ -287,7 +299,7 @@ class _BoundKernel:
     def run(self, count: int, ruled: int = 0, most: int = 1) -> NDArray[np.float64]:
         part = self._part
         sizes = (ctypes.c_long(size) for size in (count, part.d_model, part.columns))
-        given = part.weights.places, place(self._states), place(self._all), place(self._norm)
+        given = part.weights.places, place(self._states), place(self.whole), place(self._norm)
         asked = ctypes.c_long(ruled), ctypes.c_long(most)
         part.run(*sizes, *given, *asked, place(self.ids), place(self._scratch))
         largest, total = self._norm[:count].T.astype(np.float64)
