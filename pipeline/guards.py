@@ -161,24 +161,16 @@ def without_loop(result: WindowResult) -> WindowResult:
 def cut_loop(outcome: Outcome) -> Outcome:
     """The outcome up to the end of the first round of its loop; unchanged without a loop.
 
-    Nothing is left of a text that is one endless loop if the model itself doubts that anybody speaks.
+    Nothing is left of one word again and again, as for laughter, if the model itself doubts that anybody
+    speaks. A sentence said twenty times may have any no-speech probability.
     """
     cut = without_loop(outcome.result)
     if cut is outcome.result:
         return outcome
-    if outcome.flags >= ENDLESS and is_one_loop(outcome.result) and cut.no_speech_prob >= NO_SPEECH:
+    if outcome.flags >= ENDLESS and len(words_of(cut.text)) == 1 and cut.no_speech_prob >= NO_SPEECH:
         cut = _first_words(outcome.result, 0)
     others = (*outcome.others, hypothesis("looped", outcome.result))
     return Outcome(cut, outcome.flags - {"too_dense"}, others)
-
-
-def is_one_loop(result: WindowResult) -> bool:
-    """Whether the text loops from its first word."""
-    words = words_of(result.text)
-    cut = without_loop(result)
-    count = len(words_of(cut.text))
-    first, second = ([normal(word) for word in some] for some in (words[:count], words[count : 2 * count]))
-    return cut is not result and (count == 1 or first == second)
 
 
 def within_audio(result: WindowResult) -> WindowResult:

@@ -12,7 +12,7 @@ from asr_batch.models.recognizer import SAMPLE_RATE, TimedText, WindowResult
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask
 from asr_batch.pipeline.audio.source import Source
 from asr_batch.pipeline.audit import HINT, audible_speech
-from asr_batch.pipeline.guards import ENDLESS, Outcome, is_one_loop
+from asr_batch.pipeline.guards import ENDLESS, Outcome
 from asr_batch.pipeline.text.words import words_of
 from asr_batch.pipeline.thresholds import (
     ASTRAY,
@@ -88,15 +88,7 @@ class DecodedWindow:
         denied = result.no_speech_prob > SILENT_MODEL
         if result.avg_logprob < (DOUBTED if few and denied else HOPELESS):
             return few or denied
-        return self._looped
-
-    @property
-    def _looped(self) -> bool:
-        """Whether the text loops endlessly over little speech, or where the model detects none."""
-        assert self.outcome is not None
-        if self.heard_seconds < SILENT_SECONDS and self.outcome.flags >= ENDLESS:
-            return True
-        return self.outcome.result.no_speech_prob > SILENT_MODEL and is_one_loop(self.outcome.result)
+        return few and self.outcome.flags >= ENDLESS
 
     def _hardly_spoken(self, result: WindowResult, flags: frozenset[str]) -> bool:
         """The same for a window in which Silero detects hardly any speech: one more signal is enough."""
