@@ -42,3 +42,21 @@ def page_by_page(shape: tuple[int, ...], kind: Any) -> Array:
     size = math.prod(shape) * np.dtype(kind).itemsize
     pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     return np.frombuffer(pages, kind).reshape(shape)
+
+
+class Block:
+    """Memory on huge pages for at most `size` bytes, which takes no more than what is copied to it."""
+
+    def __init__(self, size: int) -> None:
+        self._memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            self._memory.madvise(mmap.MADV_HUGEPAGE)
+        self._used = 0
+
+    def copy(self, array: Array) -> Array:
+        """A C-contiguous copy of `array` on a cache line. Raises ValueError if the block is full."""
+        flat = np.frombuffer(self._memory, array.dtype, array.size, self._used)
+        self._used += -(-array.nbytes // _LINE) * _LINE
+        made = flat.reshape(array.shape)
+        made[...] = array
+        return made

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr_batch.manifests import environment
-from asr_batch.models.kernels.arrays import zeros_in_one
+from asr_batch.models.kernels.arrays import Block, zeros_in_one
 from asr_batch.models.onnx import fields
 from asr_batch.models.onnx.safety import check_graph
 from asr_batch.models.onnx.sessions import has_gpu
@@ -37,6 +37,7 @@ WIDEST = 64
 
 _VERSION = 7  # of the interface of c/
 _LINE = 64  # bytes of a cache line
+_SPARE = 1 << 20  # bytes for sums and tables
 _HERE = Path(__file__).parent
 
 
@@ -175,15 +176,13 @@ def _data(message: Message, tensor: Weight, folder: Path, mapped: dict[str, Arra
 class Weights:
     """Places for the library: of the arrays `mapped` where they are, then of copies, each on a cache line.
 
-    The copies lie in one block, for which numpy asks for huge pages.
+    The copies, of arrays made from `source`, are next to each other on huge pages. Arrays are made one by one,
+    so that no more than one takes memory twice.
     """
 
-    def __init__(self, arrays: Iterable[Array], mapped: Sequence[Array] = ()) -> None:
-        given = list(arrays)
-        copies = zeros_in_one({str(i): (array.dtype, array.shape) for i, array in enumerate(given)})
-        for i, array in enumerate(given):
-            copies[str(i)][...] = array
-        self._kept = [*mapped, *copies.values()]
+    def __init__(self, arrays: Iterable[Array], source: Arrays, mapped: Sequence[Array] = ()) -> None:
+        block = Block(2 * sum(array.nbytes for array in source.values()) + _SPARE)
+        self._kept = [*mapped, *map(block.copy, arrays)]
         self.places = (ctypes.c_void_p * len(self._kept))(*(array.ctypes.data for array in self._kept))
 
 

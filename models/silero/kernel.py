@@ -30,7 +30,7 @@ def in_order(chosen: KernelSet) -> Iterator[NDArray[Any]]:
 
 @cache
 def _weights(chosen: KernelSet) -> Weights:
-    return Weights(in_order(chosen))
+    return Weights(in_order(chosen), weights())
 
 
 class SileroKernel:

@@ -10,6 +10,7 @@ import ctypes
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -218,6 +219,7 @@ def _open_kernel(path: Path, provider: str, suppress: Sequence[int]) -> Part | N
     if table is None or table.shape[1] % LANES:
         return None
     made = _Table(arrays, suppress)
+    del arrays, table  # before the weights are copied once more
     return _Kernel(chosen, made) if chosen.compiled else _Exact(made)
 
 
@@ -275,7 +277,7 @@ class _Kernel:
         self.scratch = chosen.function("vocabulary_scratch", ctypes.c_long)
         self.tokens, self.d_model, self.columns = table.tokens, table.d_model, table.columns
         linear = chosen.linear(table.weight.T, table.scale, table.bias)
-        self.weights = Weights([*linear, table.rules])
+        self.weights = Weights(chain(linear, [table.rules]), {"table": table.weight, "bias": table.bias})
 
     def bound(self, states: Float32, beside: Bound | None = None) -> Bound:
         found = beside.whole if isinstance(beside, _BoundKernel) else None

@@ -126,9 +126,9 @@ class DecoderKernel(DecoderSizes):
         super().__init__(arrays, config)
         self._ffn = config.decoder_ffn
         self._weights = Weights(
-            _in_order(chosen, arrays, config), mapped=[arrays["decoder.embed_tokens.int8"]]
+            _in_order(chosen, arrays, config), arrays, mapped=[arrays["decoder.embed_tokens.int8"]]
         )
-        self._cross_weights = Weights(_cross_in_order(chosen, arrays, self.layers))
+        self._cross_weights = Weights(_cross_in_order(chosen, arrays, self.layers), arrays)
         self._work = Scratch()
         self._run, self._project = chosen.function("decoder_run"), chosen.function("cross_run")
         self._scratch, self._cross_bytes, self._cross_scratch = (

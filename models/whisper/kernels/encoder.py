@@ -70,7 +70,7 @@ class EncoderKernel:
         layers = sum(name.endswith(".fc1.int8") for name in arrays)
         self.n_mels, self._width = sound // 3, d
         self._sizes = (d, heads, arrays["encoder.layers.0.fc1.int8"].shape[1], layers)
-        self._weights = Weights(_in_order(chosen, arrays, layers))
+        self._weights = Weights(_in_order(chosen, arrays, layers), arrays)
         self._run = chosen.function("encoder_run")
         self._scratch = chosen.function("encoder_scratch", ctypes.c_long)
         self._work = Scratch()
