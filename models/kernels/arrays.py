@@ -19,6 +19,7 @@ Shape = tuple[Any, tuple[int, ...]]
 
 
 _LINE = 64  # bytes: arrays begin on a cache line
+_HUGE = 2 << 20  # bytes of a huge page
 
 
 def zeros_in_one(shapes: Mapping[str, Shape]) -> dict[str, Array]:
@@ -48,10 +49,10 @@ class Block:
     """Memory on huge pages for at most `size` bytes, which takes no more than what is copied to it."""
 
     def __init__(self, size: int) -> None:
-        self._memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._memory = mmap.mmap(-1, size + _HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         if hasattr(mmap, "MADV_HUGEPAGE"):
             self._memory.madvise(mmap.MADV_HUGEPAGE)
-        self._used = 0
+        self._used = -np.frombuffer(self._memory, np.uint8).ctypes.data % _HUGE
 
     def copy(self, array: Array) -> Array:
         """A C-contiguous copy of `array` on a cache line. Raises ValueError if the block is full."""

@@ -176,8 +176,8 @@ def _data(message: Message, tensor: Weight, folder: Path, mapped: dict[str, Arra
 class Weights:
     """Places for the library: of the arrays `mapped` where they are, then of copies, each on a cache line.
 
-    The copies, of arrays made from `source`, are next to each other on huge pages. Arrays are made one by one,
-    so that no more than one takes memory twice.
+    The copies, of arrays made from `source`, are next to each other on huge pages. Arrays are made one by
+    one, so that no more than one takes memory twice.
     """
 
     def __init__(self, arrays: Iterable[Array], source: Arrays, mapped: Sequence[Array] = ()) -> None:

@@ -93,7 +93,8 @@ class Caches:
     def reserve(self, tokens: int) -> None:
         """Make room for this many tokens of each slot."""
         while self.capacity < tokens:
-            self.pieces.append(page_by_page(self._shape, np.float32))
+            made = page_by_page if self.pieces else scratch  # all windows fill the first: huge pages
+            self.pieces.append(made(self._shape, np.float32))
             arrays = [array for piece in self.pieces for array in piece]
             self.places = (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
 
