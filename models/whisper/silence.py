@@ -32,6 +32,10 @@ STEP = 20
 """Neighbouring positions (of 20 ms) that one state of silence represents."""
 MARGIN = 20
 """Positions of silence encoded after a window; without them, last words are lost."""
+LEAST = 300
+"""Positions of a shorter window, encoded with as much silence as they take. The silence that a word is heard
+in matters to the encoder, too: docs/decisions.md has the error rates of short clips.
+"""
 BLOCK = 96
 """Stored positions of a window are a multiple of this; int8 keys are stored in chunks of it. ONNX
 Runtime's matrix-vector kernel reads the rows of a matrix in strips: uncached rows of 512 bytes take twice
@@ -41,9 +45,16 @@ _SAMPLES = 2 * HOP  # of a position
 
 
 def encoded_positions(samples: int, trained: int) -> int:
-    """Positions to encode for a window of this many samples: its own and the margin, in whole groups."""
+    """Positions to encode for a window of this many samples: its own and the margin, in whole groups; at
+    least `LEAST`.
+    """
+    return min(max(_ending(samples), LEAST), trained)
+
+
+def _ending(samples: int) -> int:
+    """The first position behind a window and its margin, in whole groups."""
     own = -(-samples // _SAMPLES) + MARGIN
-    return min(-(-own // STEP) * STEP, trained)
+    return -(-own // STEP) * STEP
 
 
 def features(samples: Samples, n_mels: int, positions: int, trained: int) -> Float32:
@@ -97,7 +108,7 @@ def average_silence(
     longest = max(1, positions - MARGIN - 2 * STEP) * _SAMPLES
     for samples in recordings:
         states = encode(rounded(features(samples[:longest], n_mels, positions, positions)))
-        start = encoded_positions(min(len(samples), longest), positions)
+        start = min(_ending(min(len(samples), longest)), positions)
         total = np.zeros(states.shape) if total is None else total
         total[start:] += states[start:]
         count[start:] += 1
