@@ -22,6 +22,7 @@ from asr_batch.pipeline.thresholds import (
     LOGPROB,
     NO_SPEECH,
     NOTHING,
+    SCARCE,
     SILENT_MODEL,
     SILENT_SECONDS,
 )
@@ -86,9 +87,9 @@ class DecodedWindow:
             return self._hardly_spoken(self.outcome.result, self.outcome.flags)
         result, few = self.outcome.result, self.heard_seconds < SILENT_SECONDS
         denied = result.no_speech_prob > SILENT_MODEL
-        if result.avg_logprob < (DOUBTED if few and denied else HOPELESS):
-            return few or denied
-        return few and self.outcome.flags >= ENDLESS
+        if result.avg_logprob < HOPELESS and (denied or self.heard_seconds < SCARCE * self.seconds):
+            return True
+        return few and (self.outcome.flags >= ENDLESS or (denied and result.avg_logprob < LOGPROB))
 
     def _hardly_spoken(self, result: WindowResult, flags: frozenset[str]) -> bool:
         """The same for a window in which Silero detects hardly any speech: one more signal is enough."""

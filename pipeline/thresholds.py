@@ -117,8 +117,8 @@ LEAST_WINDOWS = 6
 
 # Text without speech. Human clips at -45 and -70 dBFS and in white noise as loud as they are: Silero detects
 # at least 1.3 s, `no_speech_prob` is at most 0.41. 792 clips and single words of some 30 speakers, as they
-# are and at -45 dBFS, in noise, under music up to 8 dB louder, far away and whispered (whisper-base): as they
-# are, one right text is left out ("6.", by Whisper's own rule); docs/audit.md has the others. Single
+# are and at -45 dBFS, in noise, under music up to 8 dB louder, far away and whispered (whisper-base): of those
+# as they are, one right text is left out ("6.", by Whisper's own rule). Single
 # synthetic digits: Silero detects 0.13 s or more, nano.en's log-probability is above -0.6.
 HARDLY = 0.3
 """Seconds of speech (Silero) below which a window's text needs a second signal."""
@@ -132,13 +132,13 @@ NO_SPEECH = 0.3
 DOUBTED = -0.7
 """Log-probability below which the model doubts its text."""
 
-HOPELESS = -1.25
-"""Log-probability below which a text counts for nothing if Silero detects little speech or the model none."""
+HOPELESS, SCARCE = -1.25, 0.05
+"""Log-probability below which a text counts for nothing if the model denies speech, or Silero detects less
+than this share of the window. Words of human speech in 26 s of faint noise: above -1.1.
+"""
 
 SILENT_MODEL, SILENT_SECONDS = 0.6, 1.0
-"""No-speech probability that, with a doubtful text, outweighs this much speech (s). The probability is
-Whisper's; its rule asks for an unlikely text, but no second opinion.
-"""
+"""No-speech probability that, with an unlikely text, outweighs this much speech (s). Whisper's rule."""
 
 ASTRAY = 1.0
 """Seconds from the place of a word to the nearest speech (Silero) from which it counts as invented. Human

@@ -46,7 +46,7 @@ def window(heard: float, no_speech: float, logprob: float, text: str, truncated:
         (0.2, 0.1, -0.1, LOOP, True),
         (0.6, 0.1, -0.1, LOOP, True),
         (0.16, 0.85, -0.72, "you", False),
-        (0.45, 0.8, -0.88, "1, 2, 3, 2, 1", False),
+        (0.45, 0.8, -1.1, "1, 2, 3, 2, 1", False),
         (0.9, 0.2, -1.3, "I'm going to the other side", False),
         (1.5, 0.8, -2.2, "So.", False),  # laughter: Silero is not sure, the model is
     ],
@@ -67,6 +67,8 @@ def test_text_that_two_witnesses_deny_is_unspoken(
         (0.2, 0.1, -0.8, "no " * 9, False),  # repeated, but not endless
         (0.77, 0.69, -0.33, "Monday", False),  # short words have high no-speech probabilities
         (2.2, 0.61, -1.2, "one to listen", False),
+        (0.48, 0.63, -0.94, "8", False),
+        (1.2, 0.2, -1.6, "bravo", False),
         (9.0, 0.1, -0.1, LOOP, True),  # somebody speaks: retries find out what
         (9.0, 0.8, -0.1, "leave a message " + LOOP, True),
         (17.5, 0.94, -0.4, "user will join the conference. " * 10, False),  # said ten times
