@@ -117,9 +117,9 @@ LEAST_WINDOWS = 6
 
 # Text without speech. Human clips at -45 and -70 dBFS and in white noise as loud as they are: Silero detects
 # at least 1.3 s, `no_speech_prob` is at most 0.41. 792 clips and single words of some 30 speakers, as they
-# are and at -45 dBFS, in noise, under music up to 8 dB louder, far away and whispered (whisper-base): of those
-# as they are, one right text is left out ("6.", by Whisper's own rule). Single
-# synthetic digits: Silero detects 0.13 s or more, nano.en's log-probability is above -0.6.
+# are and at -45 dBFS, in noise, under music up to 8 dB louder, far away and whispered (whisper-base): of
+# those as they are, one right text is left out ("6.", by Whisper's own rule). Single synthetic digits: Silero
+# detects 0.13 s or more, nano.en's log-probability is above -0.6.
 HARDLY = 0.3
 """Seconds of speech (Silero) below which a window's text needs a second signal."""
 
