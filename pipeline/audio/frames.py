@@ -39,8 +39,11 @@ class Measured:
 
 
 def levels(samples: Samples) -> Float32:
-    """Power of each 10 ms frame in dBFS, [ceil(n / 160)]; the last frame may be shorter."""
-    whole = len(samples) // FRAME
+    """Power of each 10 ms frame in dBFS, [ceil(n / 160)]; the last frame may be shorter.
+
+    In float64, rounded once: sums and logarithms in float32 differ between processors, and so would cuts.
+    """
+    whole, samples = len(samples) // FRAME, samples.astype(np.float64)
     body = samples[: whole * FRAME].reshape(whole, FRAME)
     power = np.einsum("ij,ij->i", body, body) / FRAME
     rest = samples[whole * FRAME :]
@@ -113,7 +116,11 @@ def centred_sum(values: NDArray[Any], width: int) -> NDArray[Any]:
 
 
 def smoothed(values: Float32, width: int) -> Float32:
-    """Centred moving average of odd `width`; at the ends over the values that exist."""
-    total, count = centred_sum(values, width), centred_sum(np.ones_like(values), width)
+    """Centred moving average of odd `width`; at the ends over the values that exist.
+
+    Sums of float32 are exact in float64, hence the same in any order.
+    """
+    exact = values.astype(np.float64)
+    total, count = centred_sum(exact, width), centred_sum(np.ones_like(exact), width)
     out: Float32 = (total / count).astype(np.float32)
     return out
