@@ -8,7 +8,6 @@ with the `key` of its request; every submitted request comes back exactly once.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -57,8 +56,7 @@ class DecodeOptions:
     None: as many as the model's context allows. `cpu_encoder`: encode on the CPU even if there is an NPU.
     `plain` decodes exactly like `transformers.generate` (greedy, `<|notimestamps|>`, suppressing only the
     ids in generation_config).
-    `search_above`: if a larger share of the tokens of a text has a probability below 0.4, a beam search looks
-    for another one, and the more likely text is kept (models with `beam`).
+    `search`: look for a likelier text close to the greedy one (models with `beam`).
     """
 
     language: str | None = None
@@ -74,7 +72,7 @@ class DecodeOptions:
     suppress_first_eot: bool | None = None
     cpu_encoder: bool = False
     plain: bool = False
-    search_above: float = math.inf
+    search: bool = False
 
 
 @dataclass(frozen=True, slots=True)

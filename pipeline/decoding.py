@@ -68,7 +68,7 @@ def decode(
     tried: list[str | None] = list(choice.chances)
     if not tried:
         tried = list(dict.fromkeys((base.language, choice.language or base.language)))
-    greedy = replace(base, search_above=math.inf, prompt=None) if choice.chances else base
+    greedy = replace(base, search=False, prompt=None) if choice.chances else base
     results = yield from _in_each(tried, samples, greedy, options, speech)
     chances = choice.chances or dict(results[0].languages)
     if not choice.chances and speech >= ENOUGH_SPEECH:

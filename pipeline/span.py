@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
@@ -18,7 +17,6 @@ from asr_batch.pipeline.guards import DecodeRequest
 from asr_batch.pipeline.language.vote import Answer
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import Stretch
-from asr_batch.pipeline.thresholds import DOUBTFUL
 from asr_batch.pipeline.track import Track
 from asr_batch.pipeline.windows.boundaries import plain_boundary, quiet_boundary
 
@@ -168,11 +166,11 @@ class SpanRun:
             timestamps=options.timestamps,
             word_timestamps=options.word_timestamps and "word_timestamps" in self._model.capabilities,
             beam_size=options.beam_size,
-            search_above=DOUBTFUL if self._searches() else math.inf,
+            search=self._searches(),
         )
 
     def _searches(self) -> bool:
-        """Whether an unlikely text is looked for once more by beam search."""
+        """Whether a likelier text is looked for close to each greedy one."""
         options = self._options
         return "beam" in self._model.capabilities and options.beam_size == 1 and not options.plain
 

@@ -94,12 +94,6 @@ ASKED_FOR = 0.35
 """Share of the missing seconds that text for a gap must take to say; words at its edges are decoded twice."""
 
 # Further decodings.
-DOUBTFUL = 0.02
-"""Share of tokens with a probability below 0.4 above which a beam search looks for a more likely text, as
-for windows with 63 % of the tokens of whisper-base (30 s, human clips), and 27 % of those of tiny.en. It
-rarely finds anything in other windows. docs/retries.md compares other rules.
-"""
-
 PAUSE = 0.25
 """Seconds of a pause between two utterances; the shortest pause between joined clips."""
 

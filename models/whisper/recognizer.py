@@ -2,14 +2,12 @@
 
 Windows of any file and with any options decode together in slots (:mod:`engine`); a window's text does not
 depend on the batch. Word times come from a second decoder graph, opened when a window first needs them.
-Unlikely texts wait for others, and a step of their beam searches follows a step of the slots.
+A window keeps its slot while branches of its text are decoded there, and in slots that no window needs.
 """
 
 from __future__ import annotations
 
-import math
 import os
-from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -34,12 +32,12 @@ from asr_batch.models.recognizer import (
 )
 from asr_batch.models.whisper.bundle import Bundle, read_bundle
 from asr_batch.models.whisper.config import WhisperConfig
-from asr_batch.models.whisper.engine.beam import Beam, BeamSearch
+from asr_batch.models.whisper.engine.beam import BeamSearch
+from asr_batch.models.whisper.engine.branches import Branches
 from asr_batch.models.whisper.engine.choose import FastRules
 from asr_batch.models.whisper.engine.decoder import Heard
 from asr_batch.models.whisper.engine.encoder import AHEAD, CpuEncoder
 from asr_batch.models.whisper.engine.feed import EncoderFeed, Ready
-from asr_batch.models.whisper.engine.ranking import most_likely
 from asr_batch.models.whisper.engine.read import read_text
 from asr_batch.models.whisper.engine.slots import DecoderEngine, Slot
 from asr_batch.models.whisper.engine.words import WordAligner
@@ -52,24 +50,6 @@ SLOTS = 16
 """Default number of windows that decode together. Each step reads the weights once for all of them: with
 24, a window takes 7 % less time in the decoder and 2 % less in total; a slot takes 3 MB at Whisper-tiny's
 size.
-"""
-
-SEARCHED = 3
-"""Number of beams when searching for a more likely text. With 5 the word error rate of whisper-base (30 s
-windows, human clips) is 0.02 to 0.06 points lower, and the search takes twice the time."""
-
-_DOUBTFUL = math.log(0.4)
-"""Log-probability below which a token is doubtful: another one may be as likely."""
-
-_TOGETHER = 5
-"""Searches that run at once, with almost as many rows as there are slots."""
-
-_WAIT = 100
-"""Steps of the slots for which unlikely texts wait for others at most."""
-
-_QUEUE = 5
-"""Unlikely texts waiting for a search from which the slots wait, too. Each keeps its audio's keys and values,
-and where most texts are unlikely, the slots would be far ahead of the searches: they need three rows each.
 """
 
 _BRIEF, _SURE = 6 * SAMPLE_RATE, 0.9
@@ -106,22 +86,14 @@ def load(path: Path, options: LoadOptions) -> Recognizer:
 
 @dataclass(slots=True)
 class _Job:
-    """A window in progress."""
+    """A window in progress, and the search for a likelier text than the first one."""
 
     request: WindowRequest
     decoding: Decoding
+    search: Branches | None = None
     number: int = 0
     backend: str = "cpu"
     flags: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class _Unlikely:
-    """A greedy text, and the audio in which a beam search looks for a more likely one."""
-
-    job: _Job
-    slot: Slot
-    cross: Heard
 
 
 class CompiledWhisper:
@@ -149,9 +121,7 @@ class CompiledWhisper:
         self._info = describe(bundle, config, self._encoder, options, slots)
         self._finished: list[WindowResult] = []
         self._started = 0
-        self._unlikely: deque[_Unlikely] = deque()
-        self._waited = 0  # steps for which there have been too few of them
-        self._search: BeamSearch | None = None
+        self._pending = 0
         self._wide: dict[int, BeamSearch] = {}  # of windows that ask for a number of beams
         self._aligner: WordAligner | None = None
         self._open_listener = partial(self._engine.decoder.listener, threads)
@@ -169,15 +139,11 @@ class CompiledWhisper:
 
     def room(self) -> int:
         """Number of further windows so that each slot finds its successor waiting."""
-        return max(0, self._info.batch + AHEAD + 1 + self._searched() - self.pending())
+        return max(0, self._info.batch + AHEAD + 1 - self._pending)
 
     def pending(self) -> int:
         """Windows submitted and not returned."""
-        return len(self._feed) + len(self._engine.running) + self._searched() + len(self._finished)
-
-    def _searched(self) -> int:
-        """Unlikely texts that wait for a search, or are in one."""
-        return len(self._unlikely) + (len(self._search) if self._search else 0)
+        return self._pending
 
     def submit(self, request: WindowRequest) -> None:
         """Queue a window. Raises ItemError for options that the model does not support."""
@@ -185,34 +151,47 @@ class CompiledWhisper:
         job = _Job(request, self._rules.start(request.options, prompt))
         wanted = request.options
         self._feed.put(job, request.samples, cpu=wanted.cpu_encoder, whole=wanted.plain)
+        self._pending += 1
 
     def poll(self) -> list[WindowResult]:
         """Refill slots and step until at least one window ends."""
-        while self.pending():
+        while self._pending:
             self._refill()
             if not self._finished:
                 self._step()
             if self._finished:
                 results, self._finished = self._finished, []
+                self._pending -= len(results)
                 return results
         return []
 
     def _step(self) -> None:
         self._feed.advance()
-        if self._engine.running and len(self._unlikely) < _QUEUE:
-            for slot in self._engine.step():
-                self._finish(slot)
-        searched = self._searched()
-        self._waited = self._waited + 1 if 0 < searched < _TOGETHER else 0
-        if searched and (not self._waited or self._waited > _WAIT or not self._engine.running):
-            self._search_unlikely()
+        self._engine.step()
+        for slot in tuple(self._engine.running):
+            job: _Job = slot.extra
+            if slot.branch is None and slot.decoding.done:
+                self._finish(slot, job)
+            elif slot.branch is not None and job.search is not None and job.search.ends(slot.branch):
+                self._search(slot, job, job.search)
 
     def _refill(self) -> None:
         while self._engine.free:
             ready = self._feed.take()
             if ready is None:
+                self._spread()
                 return
             self._begin(ready)
+
+    def _spread(self) -> None:
+        """Let the searches with the most branches use free slots."""
+        slots = {id(slot.extra): slot for slot in self._engine.running if slot.branch is not None}.values()
+        while self._engine.free and slots:
+            slot = max(slots, key=lambda slot: len(slot.extra.search))
+            branch = slot.extra.search.begin()
+            if branch is None:
+                return
+            self._engine.beside(slot, branch)
 
     def _begin(self, ready: Ready[_Job, Heard]) -> None:
         job = ready.item
@@ -234,45 +213,36 @@ class CompiledWhisper:
     def _with_beams(self, slot: Slot, job: _Job, cross: Heard) -> WindowResult:
         width = job.request.options.beam_size
         if width not in self._wide:
-            self._wide[width] = self._beams(width, 1)
-        search = self._wide[width]
-        search.start(job, slot, cross)
-        while not (ended := search.step()):
-            pass
-        found = max(ended[0][1], key=lambda text: text.decoding.avg_logprob)
+            self._wide[width] = BeamSearch(self._engine, self._rules, self._config.eot, width)
+        texts = self._wide[width].run(slot, cross)
+        found = max(texts, key=lambda text: text.decoding.avg_logprob)
         job.decoding = found.decoding
         return self._result(job, None, cross, found.listened)
 
-    def _beams(self, width: int, together: int) -> BeamSearch:
-        return BeamSearch(self._engine, self._rules, self._config.eot, width, together)
-
-    def _finish(self, slot: Slot) -> None:
-        job: _Job = slot.extra
-        if _is_unlikely(slot.decoding):
-            self._unlikely.append(_Unlikely(job, slot, self._engine.kept_of(slot)))
-        else:
-            error = "the decoder gave NaN" if slot.decoding.broken else None
-            self._finished.append(self._result(job, error, self._engine.cross_of(slot), slot.listened))
-        self._engine.release(slot)
-
-    def _search_unlikely(self) -> None:
-        """A step of the searches, of which a few run at once."""
-        if self._search is None:
-            self._search = self._beams(SEARCHED, _TOGETHER)
-        while self._unlikely and self._search.free:
-            window = self._unlikely.popleft()
-            self._search.start(window, self._again(window.slot), window.cross)
-        self._finished += [self._chosen(*pair) for pair in self._search.step()]
-
-    def _again(self, slot: Slot) -> Slot:
+    def _finish(self, slot: Slot, job: _Job) -> None:
+        """A first text has ended: look for a likelier one, or return it."""
         first = slot.decoding
-        return replace(slot, decoding=self._rules.start(first.options, first.prompt), fed=0, listened=[])
+        if first.searched and first.tokens and not first.broken:
+            job.search = Branches(first, slot.listened, self._config.eot)
+            self._search(slot, job, job.search)
+        else:
+            error = "the decoder gave NaN" if first.broken else None
+            self._return(slot, job, slot.listened, error)
 
-    def _chosen(self, window: _Unlikely, found: Sequence[Beam]) -> WindowResult:
-        """The result with the greedy text, or with a more likely one from the search."""
-        best = most_likely(Beam(window.slot.decoding, window.slot.listened), found)
-        window.job.decoding = best.decoding
-        return self._result(window.job, None, window.cross, best.listened)
+    def _search(self, slot: Slot, job: _Job, search: Branches) -> None:
+        """Decode another branch in the slot, or release it; the last slot returns what was found."""
+        branch = search.begin()
+        if branch is not None:
+            self._engine.follow(slot, branch)
+        elif search.over:
+            job.decoding, listened = search.best()
+            self._return(slot, job, listened)
+        else:
+            self._engine.release(slot)
+
+    def _return(self, slot: Slot, job: _Job, listened: Sequence[Float32], error: str | None = None) -> None:
+        self._finished.append(self._result(job, error, self._engine.cross_of(slot), listened))
+        self._engine.release(slot)
 
     def _words(self, job: _Job, cross: Heard) -> tuple[TimedWord, ...]:
         if self._aligner is None:
@@ -339,8 +309,7 @@ class CompiledWhisper:
     def close(self) -> None:
         """Forget queued windows and release the device."""
         self._feed.clear()
-        self._unlikely.clear()
-        self._search = None
+        self._pending = 0
         self._engine.close()
         self._encoder.close()
 
@@ -348,10 +317,3 @@ class CompiledWhisper:
 def _without_samples(request: WindowRequest) -> WindowRequest:
     """The request with as many samples that take no memory: the encoder has heard them."""
     return replace(request, samples=np.broadcast_to(np.float32(0), len(request.samples)))
-
-
-def _is_unlikely(first: Decoding) -> bool:
-    if first.broken or not first.tokens:
-        return False
-    doubtful = sum(logprob < _DOUBTFUL for logprob in first.logprobs)
-    return doubtful > first.options.search_above * len(first.tokens)

@@ -17,6 +17,8 @@ from asr_batch.models.recognizer import DecodeOptions
 from asr_batch.models.whisper.config import WhisperConfig
 
 Float32 = NDArray[np.float32]
+Likely = tuple[int, float]
+"""A token and its natural log-probability."""
 _BLOCKED = np.float32(-np.inf)
 _LANGUAGES, _LEAST = 8, 0.001  # languages that a decoding keeps, and the least probability of one
 
@@ -27,7 +29,8 @@ class Decoding:
 
     `tokens` are the generated ids without prompt and end-of-text, `logprobs` their natural log-probabilities,
     `logprob` their sum including end-of-text, `languages` the most likely ones at start-of-transcript.
-    `broken`: the logits held NaN; the text so far is kept.
+    `rivals`: the second most likely token of each step, also the last one, with its log-probability, if the
+    options ask for a `search`. `broken`: the logits held NaN; the text so far is kept.
     """
 
     options: DecodeOptions
@@ -36,11 +39,17 @@ class Decoding:
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     logprob: float = 0.0
+    rivals: list[Likely] = field(default_factory=list)
     no_speech_prob: float = float("nan")
     languages: tuple[tuple[str, float], ...] = ()
     done: bool = False
     truncated: bool = False
     broken: bool = False
+
+    @property
+    def searched(self) -> bool:
+        """Whether likelier texts are to be looked for."""
+        return self.options.search and self.options.temperature == 0
 
     @property
     def last(self) -> int:
@@ -93,12 +102,17 @@ class TokenRules:
             token = int(greedy[i])
             if window.options.temperature > 0:
                 token = _draw(logits[i], window)
-            self._take(window, token, float(logits[i, token] - norm[i]))
+            logprob = float(logits[i, token] - norm[i])
+            self._take(
+                window, token, logprob, _second(logits[i], token, norm[i]) if window.searched else None
+            )
 
-    def _take(self, window: Decoding, token: int, logprob: float) -> None:
+    def _take(self, window: Decoding, token: int, logprob: float, rival: Likely | None = None) -> None:
         if np.isnan(logprob):
             window.broken = window.done = True
             return
+        if rival is not None:
+            window.rivals.append(rival)
         window.logprob += logprob
         if token == self._config.eot:
             window.done = True
@@ -180,6 +194,13 @@ def _row_logsumexp(row: Float32) -> float:
     safe = np.float32(0) if np.isneginf(top) else top
     with np.errstate(divide="ignore"):
         return float(np.log(np.exp(row - safe).sum(dtype=np.float64)) + safe)
+
+
+def _second(row: Float32, token: int, norm: float) -> Likely:
+    """The most likely token of `row` besides `token`, which is overwritten."""
+    row[token] = _BLOCKED
+    rival = int(row.argmax())
+    return rival, float(row[rival] - norm)
 
 
 def _draw(row: Float32, window: Decoding) -> int:

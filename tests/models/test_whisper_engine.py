@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +13,8 @@ import soxr
 from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import DecodeOptions, LoadOptions, WindowRequest, WindowResult
 from asr_batch.models.whisper import recognizer
-from asr_batch.models.whisper.engine.beam import Beam, _places
-from asr_batch.models.whisper.engine.ranking import most_likely
+from asr_batch.models.whisper.engine.beam import _places
 from asr_batch.models.whisper.engine.words import split_words, token_starts
-from asr_batch.models.whisper.recognizer import _is_unlikely
-from asr_batch.models.whisper.rules import Decoding
 from asr_batch.pipeline.text.words import words_of
 
 ROOT = Path(__file__).parents[2]
@@ -122,18 +118,13 @@ def test_one_beam_is_greedy_and_order_does_not_matter_beside_beams() -> None:
     assert mixed[0].tokens == alone.tokens
 
 
-def test_an_unlikely_text_gives_way_to_a_likelier_one_of_a_search() -> None:
+def test_a_text_gives_way_to_a_likelier_one_close_to_it() -> None:
     clips = [clip[: 16000 * 3] for clip in windows(6, seed=7)]
     rng = np.random.default_rng(1)
     clips = [clip + rng.normal(0, 0.02, len(clip)).astype(np.float32) for clip in clips]
     greedy = decode([WindowRequest(i, c, DecodeOptions()) for i, c in enumerate(clips)], 4)
-    never = DecodeOptions(search_above=1.0)
-    always = DecodeOptions(search_above=-1.0)
-    same = decode([WindowRequest(i, c, never) for i, c in enumerate(clips)], 4)
-    found = decode([WindowRequest(i, c, always) for i, c in enumerate(clips)], 4)
-    alone = [decode([WindowRequest(0, c, always)], 1)[0] for c in clips]
-    assert [same[i].tokens for i in range(6)] == [greedy[i].tokens for i in range(6)]
-    assert [found[i].tokens for i in range(6)] == [one.tokens for one in alone]
+    search = DecodeOptions(search=True)
+    found = decode([WindowRequest(i, c, search) for i, c in enumerate(clips)], 4)
     assert any(found[i].avg_logprob > greedy[i].avg_logprob for i in range(6))
     assert any(found[i].tokens != greedy[i].tokens for i in range(6))
     assert all([p.text for p in found[i].places] == words_of(found[i].text) for i in range(6))
@@ -143,49 +134,40 @@ def test_an_unlikely_text_gives_way_to_a_likelier_one_of_a_search() -> None:
 def test_searches_together_find_what_each_finds_alone(provider: str) -> None:
     clips = windows(7, seed=8)
     kinds = [
-        DecodeOptions(search_above=-1.0),
-        DecodeOptions(search_above=-1.0, timestamps=True),
-        DecodeOptions(search_above=-1.0, max_new_tokens=5),
+        DecodeOptions(search=True),
+        DecodeOptions(search=True, timestamps=True),
+        DecodeOptions(search=True, max_new_tokens=5),
+        DecodeOptions(),
     ]
-    requests = [WindowRequest(i, clip, kinds[i % 3]) for i, clip in enumerate(clips)]
+    requests = [WindowRequest(i, clip, kinds[i % 4]) for i, clip in enumerate(clips)]
     alone = [decode([request], 1, provider)[request.key] for request in requests]
-    for slots in (2, 7):
+    for slots in (2, 7, 16):  # with 16, branches are decoded in free slots
         together = decode(requests, slots, provider)
         assert [together[i].tokens for i in range(7)] == [one.tokens for one in alone]
         assert [together[i].avg_logprob for i in range(7)] == [one.avg_logprob for one in alone]
         assert [together[i].places for i in range(7)] == [one.places for one in alone]
+    assert max(len(one.tokens) for one in alone[2::4]) <= 5
 
 
-def test_an_unlikely_text_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recognizer, "_WAIT", 10)
-    model = load_recognizer(MODEL, LoadOptions(threads=1, batch_size=4))
-    clip, submitted, order = windows(1)[0], 0, list[object]()
-    while len(order) < 40:
-        while model.room():  # never all slots at once end
-            options = DecodeOptions(max_new_tokens=(2, 5, 3, 7)[submitted % 4])
-            above = 1.0 if submitted else -1.0
-            model.submit(WindowRequest(submitted, clip, replace(options, search_above=above)))
-            submitted += 1
-        order += [result.key for result in model.poll()]
-    while model.pending():
-        model.poll()
-    model.close()
-    assert 0 in order[:20]
-
-
-def test_few_texts_wait_for_a_search_where_all_are_unlikely() -> None:
-    model = load_recognizer(MODEL, LoadOptions(threads=2, batch_size=12))
+def test_free_slots_decode_branches_of_other_windows() -> None:
+    model = load_recognizer(MODEL, LoadOptions(threads=1, batch_size=6))
     assert isinstance(model, recognizer.CompiledWhisper)
-    clip, options = windows(1)[0][:24000], DecodeOptions(search_above=-1.0)
-    submitted = done = most = 0
-    while done < 80:
-        while submitted < 80 and model.room():
-            model.submit(WindowRequest(submitted, clip[100 * submitted :], options))
-            submitted += 1
-        done += len(model.poll())
-        most = max(most, model._searched())
+    rng = np.random.default_rng(3)
+    noisy = windows(1, seed=9)[0] + rng.normal(0, 0.05, len(windows(1, seed=9)[0])).astype(np.float32)
+    model.submit(WindowRequest(0, noisy, DecodeOptions(search=True)))
+    most = 0
+    step = model._engine.step
+
+    def counted() -> None:
+        nonlocal most
+        step()
+        most = max(most, len(model._engine.running))
+
+    model._engine.step = counted  # type: ignore[method-assign]
+    assert [result.key for result in model.poll()] == [0]
+    assert most > 1
+    assert (model.pending(), len(model._engine.running)) == (0, 0)
     model.close()
-    assert most < 4 + 12 + 5  # waiting, of the last step of the slots, in searches
 
 
 def test_samples_are_forgotten_once_they_are_encoded() -> None:
@@ -216,38 +198,6 @@ def test_beams_stay_in_the_rows_of_their_parents() -> None:
     assert _places([0, 0, 1, 2, 0]) == [0, 2, 3, 1, 4]  # rows 3 and 4 get the other children of row 0
     assert _places([1, 0]) == [1, 0]
     assert _places([4, 4, 1]) == [0, 2, 1]  # row 4 is not in use any more
-
-
-def text(logprob: float, *tokens_at: int) -> Beam:
-    """A text whose tokens attend to one group each, or, at -1, to all four a little."""
-    spread, places = np.full(4, 0.01, np.float32), np.eye(4, dtype=np.float32)
-    listened = [spread if at < 0 else places[at] for at in tokens_at] + [spread]
-    tokens = [5] * len(tokens_at)
-    return Beam(Decoding(DecodeOptions(), (1,), 100, tokens=tokens, logprob=logprob), listened)
-
-
-def test_of_two_spellings_of_the_same_speech_the_likelier_is_kept() -> None:
-    first, brief = text(-3.0, 0, 1, 2, -1, 3), text(-2.9, 0, 1, 2, 3)  # the mean prefers the longer one
-    assert most_likely(first, [brief]) is brief
-    assert most_likely(brief, [first]) is brief
-
-
-def test_a_text_that_leaves_speech_out_is_not_believed() -> None:
-    first = text(-4.0, 0, 1, 2, 3, 3)
-    assert most_likely(first, [text(-3.5, 0, 1, 2, 2)]) is first  # likelier, but of three quarters
-    assert most_likely(first, [text(-0.1, 0, 1, 2)]) is first  # too short
-    looped = Beam(replace(first.decoding, truncated=True), first.listened)
-    assert most_likely(looped, [text(-0.1, 0, 1, 2)]) is not looped
-    assert most_likely(first, [replace(first)]) is first
-
-
-def test_a_text_with_enough_doubtful_tokens_is_searched() -> None:
-    options = DecodeOptions(search_above=0.1)
-    some = Decoding(options, (1,), 100, tokens=[5] * 10, logprobs=[-0.1] * 8 + [-0.8, -1.0])
-    assert not _is_unlikely(some)  # one of ten
-    assert _is_unlikely(replace(some, logprobs=[-0.1] * 8 + [-1.0, -1.0]))
-    assert not _is_unlikely(replace(some, logprobs=[-1.0] * 10, broken=True))
-    assert not _is_unlikely(replace(some, logprobs=[-1.0] * 10, options=DecodeOptions()))
 
 
 def test_path_enters_each_token_where_its_attention_is() -> None:

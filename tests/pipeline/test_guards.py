@@ -25,7 +25,7 @@ from asr_batch.pipeline.guards import (
 )
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import DecodedWindow
-from asr_batch.pipeline.thresholds import ASTRAY, DOUBTFUL
+from asr_batch.pipeline.thresholds import ASTRAY
 
 Speak = Callable[[WindowRequest, WindowResult], WindowResult]
 
@@ -51,17 +51,17 @@ def test_a_good_decoder_is_asked_once_per_window(talk: Path) -> None:
     assert all(request.options.max_new_tokens for request in recognizer.requests)
 
 
-def test_unlikely_texts_are_searched_where_the_model_can(talk: Path) -> None:
-    def above(can: frozenset[str], options: PipelineOptions) -> set[float]:
+def test_likelier_texts_are_looked_for_where_the_model_can(talk: Path) -> None:
+    def searched(can: frozenset[str], options: PipelineOptions) -> set[bool]:
         recognizer = FakeRecognizer(can=can)
         row(talk, recognizer, options)
-        return {request.options.search_above for request in recognizer.requests}
+        return {request.options.search for request in recognizer.requests}
 
     able = frozenset({"beam"})
-    assert above(able, PipelineOptions()) == {DOUBTFUL}
-    assert above(frozenset(), PipelineOptions()) == {math.inf}
-    assert above(able, PipelineOptions(beam_size=5)) == {math.inf}
-    assert above(able, PipelineOptions(plain=True)) == {math.inf}
+    assert searched(able, PipelineOptions()) == {True}
+    assert searched(frozenset(), PipelineOptions()) == {False}
+    assert searched(able, PipelineOptions(beam_size=5)) == {False}
+    assert searched(able, PipelineOptions(plain=True)) == {False}
 
 
 def first_try(trouble: Callable[[WindowResult], WindowResult]) -> Speak:

@@ -1,1 +1,1 @@
-"""The engine of compiled bundles: encoder, decoder slots, vocabulary, beam search, word times."""
+"""The engine of compiled bundles: encoder, decoder slots, vocabulary, search, word times."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +39,6 @@ class _Search:
     `length` tokens of the prompt, or of each beam, are in the cache.
     """
 
-    key: Any
     slot: Slot
     groups: int
     beams: list[Beam]
@@ -77,95 +75,48 @@ class _Search:
 
 
 class BeamSearch:
-    """The searches of up to `together` windows at once, over `width` beams each.
+    """Searches one window after another, with `width` beams in as many rows."""
 
-    As in the slots, a window starts as soon as another has ended. A step reads the weights once for all
-    beams. Search i has the rows from i * width on. Rows are computed independently, so a window's text does
-    not depend on the other windows.
-    """
-
-    def __init__(self, engine: DecoderEngine, rules: FastRules, eot: int, width: int, together: int) -> None:
-        self._rules, self._eot, self._width, self._together = rules, eot, width, together
-        self._engine, self._reader = engine, engine.reading_beside(width * together, _CAPACITY)
+    def __init__(self, engine: DecoderEngine, rules: FastRules, eot: int, width: int) -> None:
+        self._rules, self._eot, self._width = rules, eot, width
+        self._engine, self._reader = engine, engine.reading_beside(width, _CAPACITY)
         self._buffers = self._reader.buffers
-        self._running: list[_Search] = []
 
-    def __len__(self) -> int:
-        return len(self._running)
-
-    @property
-    def free(self) -> int:
-        """Number of further windows that may start."""
-        return self._together - len(self._running)
-
-    def start(self, key: Any, slot: Slot, cross: Heard) -> None:
-        """Search a window from its slot's prompt; the next steps feed the prompt to its first row."""
-        first = len(self._running) * self._width
-        for row in range(first, first + self._width):
+    def run(self, slot: Slot, cross: Heard) -> list[Beam]:
+        """The finished texts of a window, at least one, from its slot's prompt."""
+        for row in range(self._width):
             self._buffers.put(row, cross)
-        groups = slot.groups or -(-cross.positions // GROUP)  # a slot stores more than the window's own
-        search = _Search(key, slot, groups, [Beam(slot.decoding)])
+        search = _Search(slot, -(-cross.positions // GROUP), [Beam(slot.decoding)])
         if slot.sot > AT_ONCE:
-            self._reader.stepper.prefill(first, slot.decoding.prompt[: slot.sot])
+            self._reader.stepper.prefill(0, slot.decoding.prompt[: slot.sot])
             search.length = slot.sot
-        self._running.append(search)
+        while not search.over(self._width):
+            self._step(search)
+        return _finished(search)
 
-    def step(self) -> list[tuple[Any, list[Beam]]]:
-        """Feed each beam its next token; returns the keys of the searches that end, with their texts.
+    def _step(self, search: _Search) -> None:
+        """Feed each beam its next token; the prompt is fed to the first row."""
+        scores = self._feed(search)
+        if search.length == search.slot.sot:
+            self._rules.begin(search.slot.decoding, scores.rows()[0])
+        if search.chooses:
+            self._extend(search, scores)
+        search.length += 1
 
-        There is at least one text.
-        """
-        scored = [place for place, search in enumerate(self._running) if search.is_scored]
-        begun = [place for place in scored if self._running[place].begun]
-        places = begun + [place for place in scored if place not in begun]
-        scores, row = self._feed(begun, places), 0
-        for place in places:
-            search = self._running[place]
-            some = scores.between(row, row + len(search.beams))
-            row += len(search.beams)
-            if search.length == search.slot.sot:
-                self._rules.begin(search.slot.decoding, some.rows()[0])
-            if search.chooses:
-                self._extend(search, some, place * self._width)
-        for search in self._running:
-            search.length += 1
-        return self._ended()
-
-    def _feed(self, ruled: Sequence[int], wanted: Sequence[int]) -> Scores:
-        """The scores of the beams of the searches at the places `wanted`, of which `ruled` are the first.
-
-        Rows without a beam get any token.
-        """
-        rows, ids, lengths = list[int](), list[int](), list[int]()
-        for search in self._running:
-            first, tokens = len(rows), search.next_tokens
-            rows += [first + parent for parent in search.parents]
-            rows += range(len(rows), first + self._width)
-            ids += tokens + [self._eot] * (self._width - len(tokens))
-            lengths += [search.length] * self._width
-        self._buffers.reorder(rows, max(lengths))
-        asked = [at * self._width + i for at in wanted for i in range(len(self._running[at].beams))]
-        likely = sum(len(self._running[at].beams) for at in ruled)
+    def _feed(self, search: _Search) -> Scores:
+        """The scores of the beams, if they are needed. Rows without a beam get any token."""
+        tokens, parents = search.next_tokens, search.parents
+        self._buffers.reorder([*parents, *range(len(parents), self._width)], search.length)
+        ids = tokens + [self._eot] * (self._width - len(tokens))
+        asked = range(len(search.beams) if search.is_scored else 0)
+        likely = len(asked) if search.begun else 0
+        lengths = [search.length] * self._width
         return self._engine.step_beside(self._reader, ids, lengths, asked, likely, self._width + 1)
 
-    def _ended(self) -> list[tuple[Any, list[Beam]]]:
-        """Remove ended searches; the last one moves into the place of each."""
-        found, running = [], self._running
-        for place in reversed(range(len(running))):
-            if running[place].over(self._width):
-                found.append((running[place].key, _finished(running[place])))
-                last = running.pop()
-                if place < len(running):
-                    running[place] = last
-                    for row in range(self._width):
-                        source, target = (at * self._width + row for at in (len(running), place))
-                        self._buffers.move(source, target, last.length)
-        return found
-
-    def _extend(self, search: _Search, scores: Scores, first: int) -> None:
-        """Replace the beams, which are in the rows from `first` on, by the most likely of their children."""
+    def _extend(self, search: _Search, scores: Scores) -> None:
+        """Replace the beams by the most likely of their children."""
         beams = search.beams
-        attended = self._reader.stepper.attended[first : first + len(beams), 0, : search.groups]
+        attended = self._reader.stepper.attended[: len(beams), 0, : search.groups]
         listened = [row.copy() for row in attended]  # apart, because few beams live on
         best = self._rules.likeliest([beam.decoding for beam in beams], scores, self._width + 1)
         candidates = [

@@ -76,10 +76,6 @@ class Buffers:
         """The cross-attention inputs of `slot`, valid until the next `put`."""
         return Cross({name: array[slot : slot + 1] for name, array in self.cross.items()}, self.stored)
 
-    def kept_of(self, slot: int) -> Cross:
-        """A copy of the cross-attention inputs of `slot`."""
-        return Cross({name: array[slot : slot + 1].copy() for name, array in self.cross.items()}, self.stored)
-
     def fit(self, stored: int) -> None:
         """Store as many positions as the longest window needs.
 

@@ -80,10 +80,10 @@ class FastRules(TokenRules):
             self._plain_step([running[i] for i in plain], chosen)
 
     def _plain_step(self, windows: Sequence[Decoding], scores: Scores) -> None:
-        if scores.likely is not None:
-            first = scores.likely.ids[:, 0].tolist(), scores.likely.logprobs[:, 0].tolist()
-            for window, token, logprob in zip(windows, *first, strict=True):
-                self._take(window, token, logprob)
+        searched = any(window.searched for window in windows)
+        if searched or scores.likely is not None:
+            for window, some in zip(windows, self.likeliest(windows, scores, 1 + searched), strict=True):
+                self._take(window, *some[0], some[1] if window.searched else None)
             return
         rows, start = np.arange(len(windows)), 0
         norm = self._without_suppressed(scores)

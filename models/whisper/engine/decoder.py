@@ -59,9 +59,6 @@ class SlotBuffers(Protocol):
     def cross_of(self, slot: int) -> Heard:
         """The cross-attention inputs of `slot`."""
 
-    def kept_of(self, slot: int) -> Heard:
-        """The cross-attention inputs of `slot`, to keep after the slot is released."""
-
     def fit(self, stored: int) -> None:
         """Store as many positions as the longest window needs."""
 

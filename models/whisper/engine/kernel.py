@@ -59,8 +59,6 @@ class KernelBuffers:
         assert found is not None
         return found
 
-    kept_of = cross_of
-
     def fit(self, stored: int) -> None:
         """No-op: the memory of a window does not depend on others."""
 

@@ -1,4 +1,4 @@
-"""Chooses between several texts of a window.
+"""How likely a text of a window is, compared with other texts of the same window.
 
 The mean log-probability of the tokens favours a text that needs more of them for the same words ("1, 2, 3,
 4" instead of "1234"); their sum favours one that leaves words out. Here the sum is divided by the time to
@@ -8,11 +8,12 @@ the words has less. (Wu et al. 2016, section 7, add a coverage term to the score
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
+from numpy.typing import NDArray
 
-from asr_batch.models.whisper.engine.beam import Beam
+from asr_batch.models.whisper.rules import Decoding
+
+Float32 = NDArray[np.float32]
 
 _FULL = 0.2
 """Attention from which a group of positions counts as attended: a token attends to about three groups. Any
@@ -25,22 +26,14 @@ rate rises, as attention is not exact enough to find every omission.
 """
 
 
-def most_likely(first: Beam, others: Sequence[Beam]) -> Beam:
-    """The most likely of these texts of a window; of equals, `first`.
-
-    Much shorter texts than `first` do not count, unless the token limit ended it.
+def scores(logprobs: NDArray[np.float64], attention: Float32) -> NDArray[np.float64]:
+    """Log-probability per attended group of texts with sums `logprobs` [...]; their tokens' `attention` over
+    the window is summed, [..., groups].
     """
-    least = 0.0 if first.decoding.truncated else _WHOLE * len(first.decoding.tokens)
-    whole = [other for other in others if len(other.decoding.tokens) >= least]
-    return max([first, *whole], key=_score)
+    attended = np.minimum(attention / np.float32(_FULL), 1).sum(axis=-1, dtype=np.float64)
+    return np.asarray(logprobs / np.maximum(attended, 1))
 
 
-def _score(text: Beam) -> float:
-    """Log-probability per attended group."""
-    return text.decoding.logprob / max(1.0, _attended(text))
-
-
-def _attended(text: Beam) -> float:
-    """Number of groups of positions to which the tokens attended."""
-    of_tokens = text.listened[: len(text.decoding.tokens)]
-    return float(np.minimum(np.sum(of_tokens, axis=0) / _FULL, 1.0).sum()) if of_tokens else 0.0
+def fewest_tokens(first: Decoding) -> float:
+    """Tokens that another text than `first` needs to count; none if the token limit ended `first`."""
+    return 0.0 if first.truncated else _WHOLE * len(first.tokens)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from asr_batch.models.onnx.options import Cores
 from asr_batch.models.whisper.alignment import GROUP
 from asr_batch.models.whisper.config import WhisperConfig
+from asr_batch.models.whisper.engine.branches import Branch
 from asr_batch.models.whisper.engine.choose import FastRules
 from asr_batch.models.whisper.engine.decoder import Decoder, Heard, open_decoder
 from asr_batch.models.whisper.engine.vocabulary import Scores, Vocabulary, VocabularyGraphs
@@ -31,12 +32,13 @@ AT_ONCE = 8
 """Prompt tokens before start-of-transcript above which they are fed in one call."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Slot:
     """A running window: `fed` tokens of prompt and text are in the cache.
 
     Its cross-attention covers `stored` positions, of which the first `groups` groups are its own.
-    `listened`: for each token chosen so far, the attention over the window, [groups].
+    `listened`: for each token chosen so far, the attention over the window, [groups]. `branch`: the one that
+    is decoded after the first text.
     """
 
     key: Hashable
@@ -47,6 +49,7 @@ class Slot:
     groups: int = 0
     listened: list[Float32] = field(default_factory=list, repr=False)
     extra: Any = field(default=None, repr=False)
+    branch: Branch | None = field(default=None, repr=False)
 
     @property
     def next_token(self) -> int:
@@ -137,15 +140,16 @@ class DecoderEngine:
             self.reader.stepper.prefill(place, slot.decoding.prompt[: slot.sot])
             slot.fed = slot.sot
 
-    def step(self) -> list[Slot]:
-        """Feed one token to every running window, in pieces on idle cores; returns the finished windows."""
+    def step(self) -> None:
+        """Feed one token to every running window, in pieces on idle cores."""
         running = self.running
         ids, fed = [s.next_token for s in running], [s.fed for s in running]
         begins = [i for i, slot in enumerate(running) if slot.fed == slot.sot]
         chooses = [i for i, slot in enumerate(running) if slot.chooses and slot.fed != slot.sot]
         with self._cores.spare(len(running) // self._piece - 1) as spare:
             wanted = chooses + begins
-            scores = self.reader.step(ids, fed, wanted, self._pool, 1 + spare, ruled=len(chooses))
+            likely = {"ruled": len(chooses), "most": 1 + any(slot.decoding.searched for slot in running)}
+            scores = self.reader.step(ids, fed, wanted, self._pool, 1 + spare, **likely)
         self.used += len(running)
         self.available += self.buffers.slots
         listened = self.reader.stepper.attended[:, 0]
@@ -157,7 +161,6 @@ class DecoderEngine:
             self._begin(running[i], scores.rows([row]), listened[i])
         for slot in running:
             slot.fed += 1
-        return [slot for slot in running if slot.decoding.done]
 
     def _begin(self, slot: Slot, logits: Float32, listened: Float32) -> None:
         """Keep what start-of-transcript tells; choose a token if the prompt ends there."""
@@ -180,6 +183,18 @@ class DecoderEngine:
             pieces = 1 + spare
             return reader.step(ids, positions, wanted, self._pool, pieces, ruled=ruled, most=most)
 
+    def follow(self, slot: Slot, branch: Branch) -> None:
+        """Decode `branch` in `slot`, whose caches have the tokens before it."""
+        slot.branch, slot.decoding, slot.listened = branch, branch.decoding, branch.listened
+        slot.fed = len(branch.decoding.prompt) + branch.at
+
+    def beside(self, slot: Slot, branch: Branch) -> None:
+        """Decode `branch` in a free place, to which the tokens before it are copied from `slot`."""
+        copy = replace(slot)
+        self.follow(copy, branch)
+        self.buffers.move(self.running.index(slot), len(self.running), copy.fed)
+        self.running.append(copy)
+
     def release(self, slot: Slot) -> None:
         """Free the place of `slot`; the last running window moves into it."""
         place = self.running.index(slot)
@@ -192,10 +207,6 @@ class DecoderEngine:
     def cross_of(self, slot: Slot) -> Heard:
         """The cross-attention inputs of a running window; overwritten when its place is."""
         return self.buffers.cross_of(self.running.index(slot))
-
-    def kept_of(self, slot: Slot) -> Heard:
-        """The cross-attention inputs of a running window, to keep after its release."""
-        return self.buffers.kept_of(self.running.index(slot))
 
     def close(self) -> None:
         """Stop the threads."""
