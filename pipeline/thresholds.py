@@ -141,8 +141,13 @@ before a clip: 8 s or more.
 """
 
 # The language of a row (pipeline.language).
-VOTERS, MORE_VOTERS = 5, 20
+VOTERS, MORE_VOTERS = 8, 20
 """Windows with speech that vote, and that vote again if these disagree."""
+
+VOTER_SECONDS = 10.0
+"""Length of a voter. Eight of 10 s cost the encoder less than half of five of 30 s, and have fewer utterances
+that must vote as well. docs/accuracy.md compares them on recordings that change their language.
+"""
 
 SURE_CHANCE = 0.9
 """Probability from which a row of one window has one language: of 191 human clips, 45 lie below it, and in 12

@@ -32,13 +32,14 @@ from asr_batch.pipeline.thresholds import (
     SECOND_LANGUAGE,
     SURE_CHANCE,
     TURN_CHANCE,
+    VOTER_SECONDS,
     VOTERS,
 )
 from asr_batch.pipeline.windows.planning import SPEECH
 
 _ENOUGH = 1.5  # seconds of speech that a voter needs, and a row whose texts are compared
 _KEPT = 256  # cached rows
-_FIRST_LOOK = 6  # windows of the first round, whose samples are kept; each round doubles the number
+_FIRST_LOOK = 8  # windows of the first round, whose samples are kept; each round doubles the number
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ class LanguageVote:
     ) -> None:
         """Add windows to `found`, by position, until enough have speech; keep samples of the first ones."""
         start, end = stretch
-        window = self._recognizer.info.window
+        window = self._length(stretch)
         places = min(_FIRST_LOOK, max(1, math.ceil((end - start) / window)))
         while True:
             step = (end - start) / places
@@ -127,6 +128,12 @@ class LanguageVote:
             if sum(one.seconds >= _ENOUGH for one in found.values()) >= wanted or step <= window:
                 return
             places *= 2
+
+    def _length(self, stretch: tuple[float, float]) -> float:
+        """Seconds of a voter: the whole row if it is one window, which is then encoded once for both uses."""
+        start, end = stretch
+        window = self._recognizer.info.window
+        return window if end - start <= window else min(window, VOTER_SECONDS)
 
     def _hear(
         self,
@@ -138,7 +145,7 @@ class LanguageVote:
     ) -> Iterator[tuple[float, Samples]]:
         """The windows that start at these seconds of the row, in order of time."""
         reader = Rereader(source, *stretch, channel, track)
-        length = round(self._recognizer.info.window * SAMPLE_RATE)
+        length = round(self._length(stretch) * SAMPLE_RATE)
         try:
             for at in places:
                 first = round(at * SAMPLE_RATE)

@@ -17,6 +17,7 @@ from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Meter
 from asr_batch.pipeline.audio.reader import probe
 from asr_batch.pipeline.language.turns import Turns, best_turns
 from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.thresholds import VOTER_SECONDS, VOTERS
 from asr_batch.pipeline.windows import spans as spans_of_rows
 from asr_batch.pipeline.windows.planning import plan
 from asr_batch.pipeline.windows.spans import split_item
@@ -320,11 +321,28 @@ def test_the_spans_of_a_row_vote_once_and_alike(
 ) -> None:
     monkeypatch.setattr(spans_of_rows, "LONG", 40.0)
     monkeypatch.setattr(spans_of_rows, "SPAN", 20.0)
-    path = save(joined(clips * 2, 0.3))
+    path = save(joined(clips * 3, 0.3))
     item = AudioItem("row", "a", str(path))
     recognizer = linguist()
     spans = run_units([(u, path) for u in split_item(item, probe(path))], recognizer, PipelineOptions())
     assert len(spans) >= 3
     voters, utterances = recognizer.asked
-    assert voters == 5 < utterances
+    assert voters == VOTERS < utterances
     assert {(span.language, round(span.language_prob or 0, 6)) for span in spans.values()} == {("de", 0.7)}
+
+
+def test_voters_are_short_unless_the_row_is_one_window(save: Save, clips: Clips) -> None:
+    short, long = clips[0][1], joined(clips * 2, 0.3)
+    for samples, longest in ((short, len(short)), (long, VOTER_SECONDS * RATE)):
+        heard: list[int] = []
+        recognizer = FakeRecognizer(languages=("es", "fr"), window=30.0)
+
+        def detect(
+            windows: Sequence[np.ndarray], among: Sequence[str] = (), heard: list[int] = heard
+        ) -> list[dict[str, float]]:
+            heard += map(len, windows)
+            return [{"es": 1.0} for _ in windows]
+
+        recognizer.detect_language = detect  # type: ignore
+        assert row(save(samples), recognizer).language == "es"
+        assert max(heard) == longest
