@@ -54,13 +54,14 @@ def entry() -> None:
     modules apart would cost a tenth of a second.
     """
     open_streams()
-    if sys.argv[1:2] == ["run"]:
+    runs = sys.argv[1:2] == ["run"]
+    if runs:
         one_blas_thread()
         one_allocator()
     if begins_alone(sys.argv[1:]):
         with signals_blocked():  # the process inherits it, until it has a say of its own
             process.prepare()
-    if sys.argv[1:2] == ["run"]:
+    if runs:
         set_malloc(ONE_ARENA)
     try:
         from asr_batch.jobs.cli.main import main  # while the process starts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +56,8 @@ ONE_ARENA = (-8, 1)
 
 def set_malloc(*options: tuple[int, int]) -> None:
     """Set options of glibc's malloc; does nothing with another C library."""
+    import ctypes  # 3 ms, which commands that set nothing need not wait for
+
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except AttributeError:

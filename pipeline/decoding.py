@@ -14,8 +14,8 @@ from asr_batch.pipeline.guards import (
     hypothesis,
     is_repetitive,
     judge,
-    letters,
     request,
+    with_letters,
     within_audio,
 )
 from asr_batch.pipeline.options import PipelineOptions
@@ -84,13 +84,12 @@ def decode(
 def _outcome(
     result: WindowResult, speech: float, base: DecodeOptions, others: tuple[Hypothesis, ...]
 ) -> Outcome:
-    once = within_audio(result)
-    if once is not result:
-        others = (*others, hypothesis("repeated behind the audio", result))
-    if once.text and not letters(once.text):
-        others = (*others, hypothesis("punctuation alone", once))
-        once = replace(once, text="", segments=(), words=None, places=())
-    return Outcome(once, judge(once, speech, base.prompt), others)
+    for reason, mend in (("repeated behind the audio", within_audio), ("punctuation alone", with_letters)):
+        mended = mend(result)
+        if mended is not result:
+            others = (*others, hypothesis(reason, result))
+        result = mended
+    return Outcome(result, judge(result, speech, base.prompt), others)
 
 
 def _heard_instead(

@@ -189,6 +189,11 @@ def within_audio(result: WindowResult) -> WindowResult:
     return _first_words(result, first) if again else result
 
 
+def with_letters(result: WindowResult) -> WindowResult:
+    """The result without its text if that is punctuation alone."""
+    return replace(result, text="", **_UNTIMED) if result.text and not letters(result.text) else result
+
+
 def _first_words(result: WindowResult, count: int) -> WindowResult:
     total = len(words_of(result.text))
     return replace(

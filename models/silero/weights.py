@@ -28,6 +28,7 @@ LAYERS = *(f"convolution{index}" for index in range(4)), "input", "hidden"
 Float32 = NDArray[np.float32]
 
 
+@cache
 def weights() -> Mapping[str, NDArray[Any]]:
     """`NAME.int16` [k, n], `NAME.scale` [n], `NAME.bias` [n] of LAYERS; `output.weight`, `output.bias`."""
     return read_tensors(Path(str(files("asr_batch.models.silero"))) / "silero_v6.safetensors")

@@ -8,7 +8,7 @@ letter.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from asr_batch.manifests.records import WindowRecord
@@ -30,9 +30,9 @@ def consistent(windows: Sequence[WindowRecord]) -> tuple[WindowRecord, ...]:
         if window.text and window.segments:
             if last is not None and _contradict(out[last], window):
                 if window.segments[0].start - out[last].segments[-1].end < _PAUSE:
-                    out[last] = _without_full_stop(out[last])
+                    out[last] = _changed(out[last], -1, _without_full_stop)
                 else:
-                    window = _with_capital(window)
+                    window = _changed(window, 0, _capital)
             last = len(out)
         out.append(window)
     return tuple(out)
@@ -53,28 +53,19 @@ def _is_small(word: str) -> bool:
     return word.islower() and word[0].title() != word[0]
 
 
-def _without_full_stop(window: WindowRecord) -> WindowRecord:
-    segment, words = window.segments[-1], window.words
+def _changed(window: WindowRecord, edge: int, change: Callable[[str], str]) -> WindowRecord:
+    """The window with a changed text; `edge`, 0 or -1, is the segment and word that the change is in."""
+    segments, words = list(window.segments), window.words
+    segments[edge] = replace(segments[edge], text=change(segments[edge].text))
     if words:
-        words = (*words[:-1], replace(words[-1], word=words[-1].word.removesuffix(".")))
-    return replace(
-        window,
-        text=window.text.removesuffix("."),
-        segments=(*window.segments[:-1], replace(segment, text=segment.text.removesuffix("."))),
-        words=words,
-    )
+        timed = list(words)
+        timed[edge] = replace(timed[edge], word=change(timed[edge].word))
+        words = tuple(timed)
+    return replace(window, text=change(window.text), segments=tuple(segments), words=words)
 
 
-def _with_capital(window: WindowRecord) -> WindowRecord:
-    segment, words = window.segments[0], window.words
-    if words:
-        words = (replace(words[0], word=_capital(words[0].word)), *words[1:])
-    return replace(
-        window,
-        text=_capital(window.text),
-        segments=(replace(segment, text=_capital(segment.text)), *window.segments[1:]),
-        words=words,
-    )
+def _without_full_stop(text: str) -> str:
+    return text.removesuffix(".")
 
 
 def _capital(text: str) -> str:
