@@ -100,6 +100,14 @@ PAUSE = 0.25
 MARGINS = ((0.0, 0.2), (0.6, 0.6), (0.0, 0.0), (1.0, 1.0), (0.3, 0.3), (0.15, 0.5))
 """Seconds of silence before and after an utterance with too much text for its length."""
 
+BRIEF, UNCLEAR = 8.0, -0.4
+"""Seconds of a window and log-probability of its text below which it is decoded in other surroundings. Of 381
+short clips of other people, 42 % are decoded again.
+"""
+
+SURROUNDINGS = ((0.3, 12.0, 0.0), (0.0, 0.0, -6.0))
+"""Seconds of silence before, seconds in all, and decibels. docs/retries.md compares others."""
+
 AT_ONCE = 8
 """Windows of a recording decoded again at the same time."""
 

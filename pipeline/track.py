@@ -154,7 +154,7 @@ class Track:
     def _start_retries(self) -> Retries:
         budget = budget_of(self.options, self.end - self.stretch.start, self.length)
         decoded = DecodedTrack(self.stretch, self.end, self.windows, self.histogram.threshold(), budget)
-        return Retries(decoded, Listener(self.base, self.options, self.second, self._choice))
+        return Retries(decoded, Listener(self.base, self.options, self.second, self.length, self._choice))
 
     def _take(self, window: Window, language: str | None) -> None:
         decoded = DecodedWindow(

@@ -40,12 +40,14 @@ class Word:
 class Listener:
     """Context for all further decodings of a track.
 
-    `second`: there is a second model; `choice`: several languages are possible.
+    `second`: there is a second model; `longest`: seconds of its longest window; `choice`: several languages
+    are possible.
     """
 
     base: DecodeOptions
     options: PipelineOptions
     second: bool
+    longest: float
     choice: Choice | None = None
 
 
@@ -122,9 +124,12 @@ def words_heard(result: WindowResult, offset: float, speech: Mask) -> list[Word]
         places = spread(texts, speech)
     timed: list[TimedWord | None] = [None] * len(texts)
     if result.words is not None and [word.word.strip() for word in result.words] == texts:
-        timed = [replace(word, start=word.start + offset, end=word.end + offset) for word in result.words]
+        timed = [
+            replace(word, start=max(0.0, word.start + offset), end=max(0.0, word.end + offset))
+            for word in result.words
+        ]
     return [
-        Word(TimedText(place.start + offset, place.end + offset, place.text), word)
+        Word(TimedText(max(0.0, place.start + offset), max(0.0, place.end + offset), place.text), word)
         for place, word in zip(places, timed, strict=True)
     ]
 

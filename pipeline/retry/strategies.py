@@ -24,6 +24,7 @@ from asr_batch.pipeline.guards import (
     judge,
     letters,
     request,
+    within_audio,
 )
 from asr_batch.pipeline.retry.gaps import Gap, find_gaps, missing
 from asr_batch.pipeline.retry.hearing import (
@@ -43,6 +44,7 @@ from asr_batch.pipeline.text.words import words_of
 from asr_batch.pipeline.thresholds import (
     ALIKE,
     ASKED_FOR,
+    BRIEF,
     ENOUGH_SPEECH,
     LEAST_RATE,
     LEAST_SPEECH,
@@ -54,13 +56,16 @@ from asr_batch.pipeline.thresholds import (
     PAUSE,
     SAME,
     SPARSE_WORDS,
+    SURROUNDINGS,
     SUSPECTED,
+    UNCLEAR,
     WORSE,
 )
 
 _EDGE = 5  # frames kept around speech that is decoded alone
 _USELESS = WHOLE | {"low_logprob"}
 _MENDED = _USELESS | {"too_dense"}
+_SPOILT = WHOLE | {"too_dense"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +259,49 @@ def _letters(words: Iterable[Word]) -> int:
     return total_letters(word.place.text for word in words)
 
 
+def _in_other_surroundings(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
+    """Decode a brief window between more silence, and a quieter one: the likeliest text wins.
+
+    What a model hears in a short, unclear utterance depends on the silence around it and on its level.
+    """
+    best: Hearing | None = None
+    for before, whole, gain in SURROUNDINGS:
+        hearing = yield from _surrounded(window, samples, listener, before, whole, gain)
+        other: Hearing | None = hearing
+        likeliest = (best or window.outcome).result.avg_logprob
+        sound = _believable(window, hearing) and not hearing.faults & _SPOILT
+        if sound and hearing.result.avg_logprob > likeliest:
+            best, other = hearing, best
+        if other is not None:
+            window = _kept(window, "other surroundings", other)
+    if best is None:
+        return window
+    mended = _taken(window, best)
+    flags = mended.outcome.flags | (best.faults & {"low_logprob"})
+    return replace(mended, outcome=replace(mended.outcome, flags=flags))
+
+
+def _surrounded(
+    window: Doubtful, samples: Samples, listener: Listener, before: float, whole: float, gain: float
+) -> Generator[DecodeRequest, WindowResult, Hearing]:
+    """Decode the window after `before` seconds of silence, in `whole` seconds, and louder by `gain` dB."""
+    longest = round(listener.longest * SAMPLE_RATE)
+    first = max(0, min(round(before * SAMPLE_RATE), longest - len(samples)))
+    behind = max(0, min(round(whole * SAMPLE_RATE), longest) - first - len(samples))
+    padded: Samples = np.pad(samples * np.float32(10 ** (gain / 20)), (first, behind))
+    asked = request(samples, listener.base, listener.options, window.spoken)
+    result = within_audio((yield replace(asked, samples=padded)))
+    words = words_heard(result, -first / SAMPLE_RATE, window.speech)
+    return Hearing(result, tuple(words), judge(result, window.spoken, listener.base.prompt))
+
+
+def _is_unclear(window: Doubtful, _: Listener) -> bool:
+    """Whether a brief window has a text that is sound but not likely."""
+    result = window.outcome.result
+    sound = bool(result.text) and not (window.unheard or window.outcome.flags & _SPOILT)
+    return sound and window.seconds < BRIEF and result.avg_logprob < UNCLEAR
+
+
 def _between_other_silences(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
     """Decode the speech between other lengths of silence: one of them usually gives a short word once."""
     voiced = np.flatnonzero(window.speech)
@@ -380,6 +428,12 @@ STRATEGIES: tuple[Strategy, ...] = (
         lambda window, _: bool(window.outcome.flags & {"repetition", "truncated"}),
         _length,
         _by_utterance,
+    ),
+    Strategy(
+        "other surroundings",
+        _is_unclear,
+        lambda window: sum(max(before + window.seconds, whole) for before, whole, _ in SURROUNDINGS),
+        _in_other_surroundings,
     ),
     Strategy("gaps", _has_gaps, in_gaps, _fill_gaps),
     Strategy("gaps by utterance", _has_gaps, in_gaps, _fill_by_utterance),

@@ -28,7 +28,7 @@ from asr_batch.pipeline.track import Track
 
 BARE, UNLIKELY, EARLY = {1, 4, 5, 6, 12, 13}, {3, 8, 9}, {10, 15}
 OPTIONS = PipelineOptions(repair_budget=0.0)
-LISTENER = Listener(DecodeOptions(), OPTIONS, second=False)
+LISTENER = Listener(DecodeOptions(), OPTIONS, second=False, longest=30.0)
 
 
 def says(samples: np.ndarray, logprob: float = -0.1, share: float = 1.0) -> WindowResult:
