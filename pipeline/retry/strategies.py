@@ -262,7 +262,7 @@ def _letters(words: Iterable[Word]) -> int:
 def _in_other_surroundings(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
     """Decode a brief window between more silence, and a quieter one: the likeliest text wins.
 
-    What a model hears in a short, unclear utterance depends on the silence around it and on its level.
+    What a model makes of a short, unclear utterance depends on the silence around it and on its level.
     """
     best: Hearing | None = None
     for before, whole, gain in SURROUNDINGS:
