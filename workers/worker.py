@@ -27,7 +27,9 @@ from asr_batch.workers.unconfirmed import Unconfirmed, by_npu
 log = logging.getLogger(__name__)
 
 MIN_SLICE = 0.1
-"""Seconds that a call continues after the first finished unit, so that tiny files share a call."""
+"""Seconds that a call continues after the first finished unit, so that tiny files share a call, and after which
+it ends if there is room for further units.
+"""
 
 MAX_LOOKAHEAD = 64
 """Maximum number of units queued beside those in the transcriber, to cover the time between two calls."""
@@ -52,6 +54,7 @@ class Worker:
         self._units: dict[Key, Unit] = {}
         self._unconfirmed = Unconfirmed(spec.load.probe_minutes)
         self._lookahead = 0
+        self._refused = False
         self._start()
 
     def _start(self) -> None:
@@ -81,6 +84,7 @@ class Worker:
         """
         self._units.update((unit.key, unit) for unit in units)
         self._intake.add(units)
+        self._refused = self._refused and not units
         tally = _Tally()
         try:
             self._work(tally, time.monotonic(), seconds)
@@ -96,11 +100,13 @@ class Worker:
             self._drop(result.key)
         # The transcriber itself looks ahead for longer than a call takes, unless units are tiny.
         self._lookahead = min(MAX_LOOKAHEAD, 2 * len(results))
+        room = self.room()
+        self._refused = room > 0
         return Advance(
             tuple(results),
             tuple(self._transcriber.progress().items()),
             tuple(tally.returned),
-            self.room(),
+            room,
             self._recognizer.occupancy(),
             self._recognizer.info.encoder_backend,
             npu=self._npu(),
@@ -119,15 +125,20 @@ class Worker:
         return Advance(results, returned=tuple(tally.returned), fatal=tally.fatal)
 
     def _work(self, tally: _Tally, begun: float, seconds: float) -> None:
+        """Work until there is something to tell: results, or room for units if the driver may have some.
+
+        A driver that brought none for the room it was told of has none.
+        """
         while (left := begun + seconds - time.monotonic()) > 0:
             self._feed(tally)
             if self._transcriber.open_units():
-                tally.results += self._transcriber.advance(left)
+                tally.results += self._transcriber.advance(min(left, MIN_SLICE))
             elif self._intake.fetching:
                 self._intake.wait(left)
             elif not self._intake:
                 return
-            if tally.results and (time.monotonic() - begun >= MIN_SLICE or self._hungry()):
+            over, hungry = time.monotonic() - begun >= MIN_SLICE, self._hungry()
+            if (tally.results and (over or hungry)) or (over and hungry and not self._refused):
                 return
 
     def _hungry(self) -> bool:

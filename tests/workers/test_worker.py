@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from time import monotonic, sleep
 
 import pytest
 from worker_fakes import FakeTranscriber, unit
@@ -51,6 +52,25 @@ def test_open_units_stay_with_the_worker_between_calls(fake_engine):
     results = worker.advance([], 5.0).results + worker.advance([], 5.0).results
     assert [r.key[0] for r in results] == ["a", "b", "c"]
     assert worker.room() > 0
+
+
+def test_a_worker_with_room_asks_for_units_before_a_slice_ends_but_only_once(fake_engine, monkeypatch):
+    monkeypatch.setattr(FakeTranscriber, "advance", lambda self, seconds: sleep(seconds) or [])
+    worker = Worker(SPEC, "n")
+
+    def seconds(units):
+        begun = monotonic()
+        advance = worker.advance(units, 1.0)
+        return monotonic() - begun, advance.room
+
+    took, room = seconds([unit("a")])
+    assert took < 0.9
+    assert room == 1
+    took, _ = seconds([])  # there are none
+    assert took >= 1.0
+    took, room = seconds([unit("b")])  # no room for a third
+    assert took >= 1.0
+    assert room == 0
 
 
 def test_a_unit_that_must_be_alone_runs_alone(fake_engine, monkeypatch):
