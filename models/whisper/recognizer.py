@@ -176,17 +176,14 @@ class CompiledWhisper:
                 self._search(slot, job, job.search)
 
     def _refill(self) -> None:
-        while self._engine.free:
-            ready = self._feed.take()
-            if ready is None:
-                self._spread()
-                return
+        while self._engine.free and (ready := self._feed.take()) is not None:
             self._begin(ready)
+        self._spread()
 
     def _spread(self) -> None:
-        """Let the searches with the most branches use free slots."""
+        """Let the searches with the most branches use rows that no window needs."""
         slots = {id(slot.extra): slot for slot in self._engine.running if slot.branch is not None}.values()
-        while self._engine.free and slots:
+        while self._engine.rows and slots:
             slot = max(slots, key=lambda slot: len(slot.extra.search))
             branch = slot.extra.search.begin()
             if branch is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -149,6 +150,34 @@ def test_numpy_gives_the_same_numbers(heads: int, width: int, ffn: int, stored: 
     ]
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_rows_of_one_window_are_fed_as_neighbours_wherever_they_are(pieces: int) -> None:
+    arrays, config = random_decoder(3, 48, 80), decoder_config(3, 48, 80)
+    kernel, rng = DecoderKernel(SETS[0], arrays, config), np.random.default_rng(4)
+    windows = [
+        kernel.project(rng.standard_normal((n, 144), np.float32), np.zeros(n, np.float32), n)
+        for n in (90, 3, 50)
+    ]
+    of_rows, ids = [0, 1, 0, 2, 1, 0, 2, 0, 0, 0, 0], rng.integers(0, 50, (5, 11))
+
+    def fed(rows: list[int]) -> list[np.ndarray]:
+        """States and attention of the rows after five tokens."""
+        states = np.zeros((len(rows), kernel.d_model), np.float32)
+        stepper = KernelStepper(kernel, len(rows), 8, states)
+        for place, row in enumerate(rows):
+            stepper.buffers.put(place, windows[of_rows[row]])
+        with ThreadPoolExecutor(2) as pool:
+            for at in range(5):
+                some = ids[at, rows].tolist()
+                stepper.step(some, [at] * len(rows), pool, min(pieces, len(rows)))
+        return [states, stepper.attended[:, 0]]
+
+    together = fed(list(range(11)))
+    for row in range(11):
+        for all_rows, alone in zip(together, fed([row]), strict=True):
+            np.testing.assert_array_equal(all_rows[row], alone[0])
 
 
 def test_a_token_is_the_same_among_others() -> None:

@@ -141,7 +141,7 @@ def test_searches_together_find_what_each_finds_alone(provider: str) -> None:
     ]
     requests = [WindowRequest(i, clip, kinds[i % 4]) for i, clip in enumerate(clips)]
     alone = [decode([request], 1, provider)[request.key] for request in requests]
-    for slots in (2, 7, 16):  # with 16, branches are decoded in free slots
+    for slots in (2, 7, 16):  # branches are decoded beside the windows, with 16 in free slots too
         together = decode(requests, slots, provider)
         assert [together[i].tokens for i in range(7)] == [one.tokens for one in alone]
         assert [together[i].avg_logprob for i in range(7)] == [one.avg_logprob for one in alone]
@@ -149,8 +149,9 @@ def test_searches_together_find_what_each_finds_alone(provider: str) -> None:
     assert max(len(one.tokens) for one in alone[2::4]) <= 5
 
 
-def test_free_slots_decode_branches_of_other_windows() -> None:
-    model = load_recognizer(MODEL, LoadOptions(threads=1, batch_size=6))
+@pytest.mark.parametrize("slots", [1, 6])
+def test_branches_are_decoded_in_rows_that_no_window_needs(slots: int) -> None:
+    model = load_recognizer(MODEL, LoadOptions(threads=1, batch_size=slots))
     assert isinstance(model, recognizer.CompiledWhisper)
     rng = np.random.default_rng(3)
     noisy = windows(1, seed=9)[0] + rng.normal(0, 0.05, len(windows(1, seed=9)[0])).astype(np.float32)
@@ -166,6 +167,8 @@ def test_free_slots_decode_branches_of_other_windows() -> None:
     model._engine.step = counted  # type: ignore[method-assign]
     assert [result.key for result in model.poll()] == [0]
     assert most > 1
+    used, available = model.occupancy()
+    assert available == slots * used  # one window, whatever runs beside it
     assert (model.pending(), len(model._engine.running)) == (0, 0)
     model.close()
 

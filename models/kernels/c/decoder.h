@@ -48,10 +48,24 @@ static void embed(const Token *token, Embedding from, long d, float *x) {
     }
 }
 
-static float dot_of(const float *x, const float *y, long n) {
+INLINE floats products_of(const float *x, const float *y, const long vectors) {
     floats sum = f_set(0);
-    for (long i = 0; i < n; i += LANES) sum = f_fma(f_load(x + i), f_load(y + i), sum);
-    return f_sum(sum);
+    UNROLL for (long i = 0; i < vectors; i++) sum = f_fma(f_load(x + i * LANES), f_load(y + i * LANES), sum);
+    return sum;
+}
+
+/* Scores of a query over n keys [n, vectors * LANES]. */
+INLINE void scores_of(const float *query, const float *keys, long n, const long vectors, float *scores) {
+    long j = 0;
+#ifdef f_sums
+    for (; j + LANES <= n; j += LANES) {
+        floats some[LANES];
+        _Pragma("GCC unroll 16") for (long i = 0; i < LANES; i++)
+            some[i] = products_of(query, keys + (j + i) * vectors * LANES, vectors);
+        f_store(scores + j, f_sums(some));
+    }
+#endif
+    for (; j < n; j++) scores[j] = f_sum(products_of(query, keys + j * vectors * LANES, vectors));
 }
 
 /* Replace the scores [n] by powers of two of their difference to the largest; returns the sum. */
@@ -79,25 +93,27 @@ static long place_of(const DecoderShape *s, long slot, long head, long p) {
     return ((slot * s->heads + head) * s->capacity + p % s->capacity) * s->width;
 }
 
-/* Attention of one query over n keys and values; scores are exponents of two. */
-static void attend_to_past(const DecoderShape *s, const float *query, Past past, long slot, long head, long n,
-                           float *scores, float *out) {
-    long from = place_of(s, slot, head, 0), width = s->width;
-    for (long first = 0; first < n; first += s->capacity) {
-        const float *keys = past.both[first / s->capacity * past.stride] + from;
-        for (long j = first; j < least(n, first + s->capacity); j++, keys += width)
-            scores[j] = dot_of(query, keys, width);
+/* Add n values [n, vectors * LANES] with their weights to `sum`, one position after the other. */
+INLINE void add_weighted(const float *weights, const float *values, long n, const long vectors, floats *sum) {
+    for (long j = 0; j < n; j++, values += vectors * LANES) {
+        const floats weight = f_set(weights[j]);
+        UNROLL for (long c = 0; c < vectors; c++) sum[c] = f_fma(weight, f_load(values + c * LANES), sum[c]);
     }
+}
+
+/* Attention of one query over n keys and values of `vectors` * LANES; scores are exponents of two. */
+INLINE void attend_to_past(const DecoderShape *s, const float *query, Past past, long from, long n,
+                           const long vectors, float *scores, float *out) {
+    floats sum[MOST_WIDTH / LANES];
+    UNROLL for (long c = 0; c < MOST_WIDTH / LANES; c++) sum[c] = f_set(0);
+    for (long first = 0; first < n; first += s->capacity)
+        scores_of(query, past.both[first / s->capacity * past.stride] + from, least(n - first, s->capacity), vectors,
+                  scores + first);
     floats share = f_set(1 / powers(scores, n));
-    for (long c = 0; c < width; c += LANES) {
-        floats sum = f_set(0);
-        for (long first = 0; first < n; first += s->capacity) {
-            const float *values = past.both[first / s->capacity * past.stride + 1] + from + c;
-            for (long j = first; j < least(n, first + s->capacity); j++, values += width)
-                sum = f_fma(f_set(scores[j]), f_load(values), sum);
-        }
-        f_store(out + c, f_mul(sum, share));
-    }
+    for (long first = 0; first < n; first += s->capacity)
+        add_weighted(scores + first, past.both[first / s->capacity * past.stride + 1] + from,
+                     least(n - first, s->capacity), vectors, sum);
+    UNROLL for (long c = 0; c < vectors; c++) f_store(out + c * LANES, f_mul(sum[c], share));
 }
 
 /* Write the tokens' keys and values to the caches, then attend to all positions up to each token. */
@@ -112,9 +128,13 @@ static void self_attention(const DecoderShape *s, const Token *tokens, long coun
             __builtin_memcpy(piece[1] + to, from + 2 * inner, (size_t)width * sizeof(float));
         }
     for (long t = 0; t < count; t++)
-        for (long h = 0; h < s->heads; h++)
-            attend_to_past(s, in->projected + t * 3 * inner + h * width, past, tokens[t].slot, h,
-                           tokens[t].position + 1, in->scores, in->summed + t * inner + h * width);
+        for (long h = 0; h < s->heads; h++) {
+            long from = place_of(s, tokens[t].slot, h, 0), n = tokens[t].position + 1, at = h * width;
+            const float *query = in->projected + t * 3 * inner + at;
+            float *out = in->summed + t * inner + at;
+            if (width == MOST_WIDTH) attend_to_past(s, query, past, from, n, MOST_WIDTH / LANES, in->scores, out);
+            else attend_to_past(s, query, past, from, n, width / LANES, in->scores, out);
+        }
 }
 
 /* The heads whose attention is reported, as pairs of layer and head, and the outputs. */

@@ -88,10 +88,14 @@ class Steps(Protocol):
 
 
 class Decoder(Protocol):
-    """The decoder of a bundle."""
+    """The decoder of a bundle.
+
+    `beside`: rows that pay besides one for each window, because rows of a window share its keys and values.
+    """
 
     fallback: bool
     arithmetic: str
+    beside: int
     projector: Projector
 
     def steps(self, slots: int, capacity: int, states: Array) -> Steps:
@@ -114,6 +118,7 @@ class _Graphs:
     """`decoder.onnx`, `cross.onnx` and `decoder_words.onnx`."""
 
     arithmetic = "graphs"
+    beside = 0
 
     def __init__(self, folder: Path, silence: Silence, provider: str) -> None:
         opened = open_session(folder / "decoder.onnx", provider=provider, options=graph_options(1))
@@ -142,6 +147,7 @@ class _Kernels:
 
     fallback = False
     arithmetic = "kernels"
+    beside = 8
 
     def __init__(self, kernel: AnyKernel, vocabulary: VocabularyGraphs, silence: Silence) -> None:
         self._kernel, self._vocabulary = kernel, vocabulary

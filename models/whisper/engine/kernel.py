@@ -99,6 +99,15 @@ class KernelStepper:
         self._make_room(max(positions) + 1)
         tokens = self.buffers.tokens[:n]
         tokens["id"], tokens["position"] = ids, positions
+        order = _side_by_side(tokens["cross"])
+        if order is not None:
+            tokens = tokens[order]
+        self._step(tokens, pool, pieces)
+        if order is not None:
+            self._states[order], self.attended[order] = self._states[:n].copy(), self.attended[:n].copy()
+
+    def _step(self, tokens: Array, pool: Executor | None, pieces: int) -> None:
+        n = len(tokens)
         pieces = max(pieces, -(-n // BLOCK))
         borders = list(pairwise(n * i // pieces for i in range(pieces + 1)))
         self._work += [self._scratch() for _ in range(pieces - len(self._work))]
@@ -135,6 +144,15 @@ class KernelStepper:
         if tokens > self.buffers.past.capacity:
             self.buffers.past.reserve(tokens)
             self._work.clear()
+
+
+def _side_by_side(windows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """An order in which rows of the same window are neighbours, so that its keys and values are read once for
+    all of them; None if no two rows are.
+    """
+    order = np.argsort(windows, kind="stable")
+    found = windows[order]
+    return order if (found[1:] == found[:-1]).any() else None
 
 
 def kernel_listener(

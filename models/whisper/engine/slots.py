@@ -119,15 +119,26 @@ class DecoderEngine:
         self._cores = cores
         self._piece = _PIECE[self.decoder.arithmetic]
         self._rules, self._config = rules, config
-        self.reader = self.reading(slots, min(_CAPACITY, config.max_target_positions))
+        self._slots = slots
+        self.reader = self.reading(slots + self.decoder.beside, min(_CAPACITY, config.max_target_positions))
         self.buffers = self.reader.buffers
         self.running: list[Slot] = []
         self.used = self.available = 0
 
     @property
+    def windows(self) -> int:
+        """Windows that are running, each in a slot of its own; further rows decode their branches."""
+        return len({slot.key for slot in self.running})
+
+    @property
+    def rows(self) -> int:
+        """Rows that nothing runs in."""
+        return self.buffers.slots - len(self.running)
+
+    @property
     def free(self) -> int:
         """Slots without a window."""
-        return self.buffers.slots - len(self.running)
+        return min(self._slots - self.windows, self.rows)
 
     def install(self, slot: Slot, cross: Heard) -> None:
         """Put `slot` into a free place with the cross-attention inputs `cross`."""
@@ -150,8 +161,8 @@ class DecoderEngine:
             wanted = chooses + begins
             likely = {"ruled": len(chooses), "most": 1 + any(slot.decoding.searched for slot in running)}
             scores = self.reader.step(ids, fed, wanted, self._pool, 1 + spare, **likely)
-        self.used += len(running)
-        self.available += self.buffers.slots
+        self.used += self.windows
+        self.available += self._slots
         listened = self.reader.stepper.attended[:, 0]
         for i in chooses:
             running[i].listened.append(listened[i, : running[i].groups].copy())

@@ -31,6 +31,26 @@ INLINE float f_sum(floats x) {
     four = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ps(four, _mm_shuffle_ps(four, four, 1)));
 }
+
+#define f_sums f_sums
+/* The sums of LANES vectors, each added up in the order of f_sum. */
+INLINE floats f_sums(const floats *x) {
+    floats half[8], fourth[4], pair[2];
+    UNROLL for (int i = 0; i < 8; i++)
+        half[i] = f_add(_mm512_shuffle_f32x4(x[2 * i], x[2 * i + 1], 0x44),
+                        _mm512_shuffle_f32x4(x[2 * i], x[2 * i + 1], 0xee));
+    UNROLL for (int i = 0; i < 4; i++)
+        fourth[i] = f_add(_mm512_shuffle_f32x4(half[2 * i], half[2 * i + 1], 0x88),
+                          _mm512_shuffle_f32x4(half[2 * i], half[2 * i + 1], 0xdd));
+    UNROLL for (int i = 0; i < 2; i++) {
+        __m512d one = _mm512_castps_pd(fourth[2 * i]), other = _mm512_castps_pd(fourth[2 * i + 1]);
+        pair[i] = f_add(_mm512_castpd_ps(_mm512_unpacklo_pd(one, other)),
+                        _mm512_castpd_ps(_mm512_unpackhi_pd(one, other)));
+    }
+    floats sums = f_add(_mm512_shuffle_ps(pair[0], pair[1], 0x88), _mm512_shuffle_ps(pair[0], pair[1], 0xdd));
+    const ints order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    return _mm512_permutexvar_ps(order, sums);
+}
 INLINE float f_largest(floats x) { return _mm512_reduce_max_ps(x); }
 INLINE float f_smallest(floats x) { return _mm512_reduce_min_ps(x); }
 
