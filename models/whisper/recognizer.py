@@ -2,7 +2,7 @@
 
 Windows of any file and with any options decode together in slots (:mod:`engine`); a window's text does not
 depend on the batch. Word times come from a second decoder graph, opened when a window first needs them.
-A window keeps its slot while branches of its text are decoded there, and in slots that no window needs.
+A window keeps its slot while branches of its text are decoded there, and in rows that no window needs.
 """
 
 from __future__ import annotations
