@@ -27,8 +27,8 @@ from asr_batch.workers.unconfirmed import Unconfirmed, by_npu
 log = logging.getLogger(__name__)
 
 MIN_SLICE = 0.1
-"""Seconds that a call continues after the first finished unit, so that tiny files share a call, and after which
-it ends if there is room for further units.
+"""Seconds that a call continues after the first finished unit, so that tiny files share a call, and after
+which it ends if there is room for further units.
 """
 
 MAX_LOOKAHEAD = 64

@@ -127,7 +127,7 @@ class DecoderEngine:
 
     @property
     def windows(self) -> int:
-        """Windows that are running, each in a slot of its own; further rows decode their branches."""
+        """Windows that are running, each in one slot; further rows decode their branches."""
         return len({slot.key for slot in self.running})
 
     @property
