@@ -446,3 +446,19 @@ def test_what_is_left_out_behind_the_audio_is_a_hypothesis(talk: Path) -> None:
     transcript = row(talk, FakeRecognizer(twice), PipelineOptions(repair_budget=0))
     assert transcript.text == row(talk, FakeRecognizer()).text
     assert all(window.hypotheses[0].source == "repeated behind the audio" for window in transcript.windows)
+
+
+@pytest.mark.parametrize(
+    ("text", "repeated"),
+    [
+        (" ".join(f"Знак для буквы {name} в американском языке жестов." for name in "KOH"), False),
+        (" ".join(f"Znak dla litery {name} w amerykańskim języku migowym." for name in "KOH"), False),
+        ("Знак для буквы K в американском языке" * 6, True),
+        ("ご視聴ありがとうございました" * 6, True),
+        ("so it is, or so it was, and " * 9, True),
+    ],
+    ids=["Russian", "Polish", "a Russian loop", "a Japanese loop", "an English loop"],
+)
+def test_the_script_of_a_text_does_not_make_it_repetitive(text: str, repeated: bool) -> None:
+    result = WindowResult("", text, (1,), -0.1, 0.0, 0.0)
+    assert ("repetition" in judge(result, 60.0)) is repeated
