@@ -180,6 +180,31 @@ def test_rows_of_one_window_are_fed_as_neighbours_wherever_they_are(pieces: int)
             np.testing.assert_array_equal(all_rows[row], alone[0])
 
 
+@pytest.mark.parametrize("pieces", [1, 2, 5])
+def test_several_tokens_of_a_slot_are_fed_as_one_after_the_other(pieces: int) -> None:
+    arrays, config = random_decoder(3, 48, 80), decoder_config(3, 48, 80)
+    kernel, rng = DecoderKernel(SETS[0], arrays, config), np.random.default_rng(5)
+    count, slots = 4, 14  # more tokens than a call takes
+    windows = [
+        kernel.project(rng.standard_normal((n + 1, 144), np.float32), np.zeros(n + 1, np.float32), n + 1)
+        for n in range(slots)
+    ]
+    ids = rng.integers(0, 50, (slots, count))
+    states = [np.zeros((slots * count, kernel.d_model), np.float32) for _ in range(2)]
+    one, all_at_once = (KernelStepper(kernel, slots * count, count, some) for some in states)
+    for place, window in enumerate(windows):
+        one.buffers.put(place, window)
+        all_at_once.buffers.put(place, window)
+    right = []
+    for at in range(count):
+        one.step(ids[:, at].tolist(), [at] * slots)
+        right.append(states[0][:slots].copy())
+    places = [place for place in range(slots) for _ in range(count)]
+    with ThreadPoolExecutor(4) as pool:
+        all_at_once.step(ids.reshape(-1).tolist(), list(range(count)) * slots, pool, pieces, places)
+    np.testing.assert_array_equal(states[1].reshape(slots, count, -1), np.stack(right, axis=1))
+
+
 def test_a_token_is_the_same_among_others() -> None:
     arrays, config = random_decoder(2, 64, 256), decoder_config(2, 64, 256)
     kernel, rng = DecoderKernel(SETS[0], arrays, config), np.random.default_rng(0)

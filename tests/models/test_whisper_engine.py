@@ -149,6 +149,16 @@ def test_searches_together_find_what_each_finds_alone(provider: str) -> None:
     assert max(len(one.tokens) for one in alone[2::4]) <= 5
 
 
+def test_a_prompt_takes_one_step() -> None:
+    model = load_recognizer(MODEL, LoadOptions(threads=1, batch_size=3))
+    for key, clip in enumerate(windows(3, seed=10)):
+        model.submit(WindowRequest(key, clip, DecodeOptions(max_new_tokens=4)))
+    while model.pending():
+        model.poll()
+    assert model.occupancy() == (12, 12)
+    model.close()
+
+
 @pytest.mark.parametrize("slots", [1, 6])
 def test_branches_are_decoded_in_rows_that_no_window_needs(slots: int) -> None:
     model = load_recognizer(MODEL, LoadOptions(threads=1, batch_size=slots))

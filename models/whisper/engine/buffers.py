@@ -141,9 +141,14 @@ class Stepper:
         self._bound: tuple[int, int] | None = None
 
     def step(
-        self, ids: Sequence[int], positions: Sequence[int], pool: Executor | None = None, pieces: int = 1
+        self,
+        ids: Sequence[int],
+        positions: Sequence[int],
+        pool: Executor | None = None,
+        pieces: int = 1,
+        places: Sequence[int] | None = None,
     ) -> None:
-        """Feed one token to each of the first slots.
+        """Feed one token to each of the first slots; `places` are None.
 
         Runs in `pieces` in parallel, all but the first on the threads of `pool`: rows are independent of
         each other.

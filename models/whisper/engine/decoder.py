@@ -79,9 +79,14 @@ class Steps(Protocol):
         """The slots' caches."""
 
     def step(
-        self, ids: Sequence[int], positions: Sequence[int], pool: Executor | None = None, pieces: int = 1
+        self,
+        ids: Sequence[int],
+        positions: Sequence[int],
+        pool: Executor | None = None,
+        pieces: int = 1,
+        places: Sequence[int] | None = None,
     ) -> None:
-        """Feed one token to each of the first slots."""
+        """Feed one token to each of the first slots, or tokens to the slots `places`, if the decoder can."""
 
     def prefill(self, slot: int, ids: Sequence[int]) -> Any:
         """Feed the tokens `ids` to an empty slot at once."""

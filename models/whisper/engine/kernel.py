@@ -88,35 +88,39 @@ class KernelStepper:
         self._work: list[Array] = []  # one for each parallel part
 
     def step(
-        self, ids: Sequence[int], positions: Sequence[int], pool: Executor | None = None, pieces: int = 1
+        self,
+        ids: Sequence[int],
+        positions: Sequence[int],
+        pool: Executor | None = None,
+        pieces: int = 1,
+        places: Sequence[int] | None = None,
     ) -> None:
-        """Feed one token to each of the first slots.
+        """Feed one token to each of the first slots, or to each of `places`, where several may be the same,
+        with tokens in the order of their positions.
 
-        Runs in `pieces` in parallel, all but the first on the threads of `pool`: rows are independent of
+        Runs in `pieces` in parallel, all but the first on the threads of `pool`: slots are independent of
         each other.
         """
-        n = len(ids)
         self._make_room(max(positions) + 1)
-        tokens = self.buffers.tokens[:n]
+        tokens = self.buffers.tokens[: len(ids)] if places is None else self.buffers.tokens[list(places)]
         tokens["id"], tokens["position"] = ids, positions
         order = _side_by_side(tokens["cross"])
-        if order is not None:
-            tokens = tokens[order]
-        self._step(tokens, pool, pieces)
-        if order is not None:
-            self._states[order], self.attended[order] = self._states[:n].copy(), self.attended[:n].copy()
+        if order is None:
+            self._step(tokens, pool, pieces)
+            return
+        self._step(tokens[order], pool, pieces)
+        n = len(ids)
+        self._states[order], self.attended[order] = self._states[:n].copy(), self.attended[:n].copy()
 
     def _step(self, tokens: Array, pool: Executor | None, pieces: int) -> None:
-        n = len(tokens)
-        pieces = max(pieces, -(-n // BLOCK))
-        borders = list(pairwise(n * i // pieces for i in range(pieces + 1)))
-        self._work += [self._scratch() for _ in range(pieces - len(self._work))]
+        borders = list(pairwise(_borders(tokens["slot"], pieces)))
+        self._work += [self._scratch() for _ in range(len(borders) - len(self._work))]
         others = [
             pool.submit(self._run, tokens, *piece, work)
             for piece, work in zip(borders[1:], self._work[1:], strict=False)
             if pool is not None
         ]
-        for piece in borders[: 1 if others else pieces]:
+        for piece in borders[: 1 if others else len(borders)]:
             self._run(tokens, *piece, self._work[0])
         for other in others:
             other.result()
@@ -153,6 +157,16 @@ def _side_by_side(windows: NDArray[np.int64]) -> NDArray[np.int64] | None:
     order = np.argsort(windows, kind="stable")
     found = windows[order]
     return order if (found[1:] == found[:-1]).any() else None
+
+
+def _borders(slots: NDArray[np.int64], pieces: int) -> list[int]:
+    """Borders of about this many pieces of a step, of at most `BLOCK` tokens each. A slot's tokens, which
+    are neighbours, stay together: each needs the ones before it.
+    """
+    n, firsts = len(slots), [0, *(np.flatnonzero(np.diff(slots)) + 1).tolist()]
+    longest = max(end - start for start, end in pairwise([*firsts, n]))
+    pieces = max(pieces, -(-n // (BLOCK + 1 - longest)))
+    return sorted({max(first for first in firsts if first <= n * i // pieces) for i in range(pieces)} | {n})
 
 
 def kernel_listener(

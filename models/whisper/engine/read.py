@@ -31,7 +31,7 @@ def read_text(
     scratch = engine.reading(1, capacity)
     scratch.buffers.put(0, engine.projector.project(hidden))
     while not slot.decoding.done:
-        scores = scratch.step([slot.next_token], [slot.fed])
+        scores = scratch.step([slot.token(slot.fed)], [slot.fed])
         slot.fed += 1
         if slot.fed >= len(prompt):
             rules.step([slot.decoding], scores.rows())

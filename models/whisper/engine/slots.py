@@ -51,16 +51,23 @@ class Slot:
     extra: Any = field(default=None, repr=False)
     branch: Branch | None = field(default=None, repr=False)
 
-    @property
-    def next_token(self) -> int:
-        """The token to feed next."""
+    def token(self, at: int) -> int:
+        """Token `at` of the prompt and the text."""
         prompt = self.decoding.prompt
-        return prompt[self.fed] if self.fed < len(prompt) else self.decoding.tokens[self.fed - len(prompt)]
+        return prompt[at] if at < len(prompt) else self.decoding.tokens[at - len(prompt)]
 
-    @property
-    def chooses(self) -> bool:
-        """Whether the step after the next token chooses a new one."""
-        return self.fed + 1 >= len(self.decoding.prompt)
+    def chooses(self, at: int) -> bool:
+        """Whether the step that feeds token `at` chooses a new one."""
+        return at + 1 >= len(self.decoding.prompt)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fed:
+    """What a step feeds: token `at` of the window at a `place`."""
+
+    place: int
+    slot: Slot
+    at: int
 
 
 class Reader:
@@ -88,13 +95,15 @@ class Reader:
         *,
         ruled: int = 0,
         most: int = 1,
+        places: Sequence[int] | None = None,
     ) -> Scores:
-        """Feed one token to each of the first slots; returns scores for the slots `wanted` (None: all).
+        """Feed a token to each of the first slots, or of `places`; returns scores for the tokens `wanted`
+        (None: all).
 
         For the first `ruled` of these, the `most` likely tokens that are not suppressed are found. Runs in
         `pieces` in parallel, all but the first on the threads of `pool`. Overwritten by the next step.
         """
-        self.stepper.step(ids, positions, pool, pieces)
+        self.stepper.step(ids, positions, pool, pieces, places)
         states = self._vocabulary.states
         if wanted is not None and list(wanted) != list(range(len(ids))):
             states[: len(wanted)] = states[list(wanted)]
@@ -152,31 +161,45 @@ class DecoderEngine:
             slot.fed = slot.sot
 
     def step(self) -> None:
-        """Feed one token to every running window, in pieces on idle cores."""
-        running = self.running
-        ids, fed = [s.next_token for s in running], [s.fed for s in running]
-        begins = [i for i, slot in enumerate(running) if slot.fed == slot.sot]
-        chooses = [i for i, slot in enumerate(running) if slot.chooses and slot.fed != slot.sot]
-        with self._cores.spare(len(running) // self._piece - 1) as spare:
-            wanted = chooses + begins
-            likely = {"ruled": len(chooses), "most": 1 + any(slot.decoding.searched for slot in running)}
-            scores = self.reader.step(ids, fed, wanted, self._pool, 1 + spare, **likely)
+        """Feed one token to every running window, or all of a prompt, in pieces on idle cores."""
+        fed = self._next()
+        begins = [row for row, one in enumerate(fed) if one.at == one.slot.sot]
+        chooses = [row for row, one in enumerate(fed) if one.at != one.slot.sot and one.slot.chooses(one.at)]
+        scores = self._feed(fed, chooses + begins, len(chooses))
+        listened = self.reader.stepper.attended[:, 0]
+        for row, i in enumerate(begins, len(chooses)):
+            self._begin(fed[i].slot, scores.rows([row]), listened[i])
+        for i in chooses:
+            fed[i].slot.listened.append(listened[i, : fed[i].slot.groups].copy())
+        if chooses:
+            self._rules.choose([fed[i].slot.decoding for i in chooses], scores.between(0, len(chooses)))
+        for one in fed:
+            one.slot.fed = one.at + 1
         self.used += self.windows
         self.available += self._slots
-        listened = self.reader.stepper.attended[:, 0]
-        for i in chooses:
-            running[i].listened.append(listened[i, : running[i].groups].copy())
-        if chooses:
-            self._rules.choose([running[i].decoding for i in chooses], scores.between(0, len(chooses)))
-        for row, i in enumerate(begins, len(chooses)):
-            self._begin(running[i], scores.rows([row]), listened[i])
-        for slot in running:
-            slot.fed += 1
+
+    def _next(self) -> list[_Fed]:
+        """The next token of each window, or of its prompt as many as there are rows left for."""
+        spare, fed = self.rows if self.decoder.beside else 0, list[_Fed]()
+        for place, slot in enumerate(self.running):
+            more = min(spare, max(0, len(slot.decoding.prompt) - 1 - slot.fed))
+            spare -= more
+            fed += [_Fed(place, slot, at) for at in range(slot.fed, slot.fed + 1 + more)]
+        return fed
+
+    def _feed(self, fed: Sequence[_Fed], wanted: Sequence[int], ruled: int) -> Scores:
+        ids, positions = [one.slot.token(one.at) for one in fed], [one.at for one in fed]
+        places = [one.place for one in fed] if len(fed) > len(self.running) else None
+        most = 1 + any(slot.decoding.searched for slot in self.running)
+        with self._cores.spare(len(fed) // self._piece - 1) as spare:
+            return self.reader.step(
+                ids, positions, wanted, self._pool, 1 + spare, ruled=ruled, most=most, places=places
+            )
 
     def _begin(self, slot: Slot, logits: Float32, listened: Float32) -> None:
         """Keep what start-of-transcript tells; choose a token if the prompt ends there."""
         self._rules.begin(slot.decoding, logits[0])
-        if slot.chooses:
+        if slot.chooses(slot.sot):
             slot.listened.append(listened[: slot.groups].copy())
             self._rules.step([slot.decoding], logits)
 
