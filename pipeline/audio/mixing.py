@@ -81,7 +81,7 @@ class Mixer:
 
     def _mixed(self, samples: Float32, block: Block) -> Float32:
         weights = usual_weights(samples.shape[1], block.layout)
-        mono: Float32 = samples @ weights
+        mono = _weighted(samples, weights)
         louder = _drowned(samples, mono, weights)
         if louder is not None:
             weights = np.zeros_like(weights)
@@ -92,7 +92,7 @@ class Mixer:
         if before is not None and before.shape == weights.shape and not np.array_equal(before, weights):
             count = min(len(mono), round(_FADE * block.rate))
             share = np.linspace(0, 1, count, dtype=np.float32)
-            mono[:count] = share * mono[:count] + (1 - share) * (samples[:count] @ before)
+            mono[:count] = share * mono[:count] + (1 - share) * _weighted(samples[:count], before)
         return mono
 
 
@@ -102,6 +102,14 @@ def usual_weights(count: int, layout: str) -> Float32:
     if len(known) == count:
         return np.array([_WEIGHTS[role] for role in known], np.float32)
     return np.full(count, 1 / count, np.float32)
+
+
+def _weighted(samples: Float32, weights: Float32) -> Float32:
+    """The sum of weighted channels, in order: BLAS has other orders, hence last bits, on other processors."""
+    mono: Float32 = samples[:, 0] * weights[0]
+    for index in range(1, len(weights)):
+        mono += samples[:, index] * weights[index]
+    return mono
 
 
 def _drowned(samples: Float32, mono: Float32, weights: Float32) -> int | None:
