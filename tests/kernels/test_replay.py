@@ -1,10 +1,12 @@
 """Every set of kernels gives the same numbers: calls recorded here are replayed by a program in C, built for
-this machine and, with a cross compiler and an emulator, for the ARM processors of users.
+this machine and, with a cross compiler, for ARM. Emulators run it as the processors of users would.
 """
 
 from __future__ import annotations
 
 import os
+import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -31,6 +33,7 @@ FLAGS = (
     "-O2 -std=c11 -ffp-contract=off -fno-tree-pre -fno-math-errno -fno-trapping-math -Wall -Wextra -Werror"
 )
 ARM = "aarch64-linux-gnu-gcc"
+X86 = "qemu-x86_64-static"
 Array = np.ndarray
 
 
@@ -230,6 +233,26 @@ def test_on_arm_as_here(processor: str, names: list[str], for_arm: Path, recorde
     said = run("qemu-aarch64-static", "-cpu", processor, for_arm, recorded, *names)
     assert [line.split(":")[0] for line in said.splitlines()] == names
     assert said.count(", right") == len(names)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="for x86-64")
+@pytest.mark.parametrize(
+    ("processor", "names"), [("Haswell", ["avx2", "portable"]), ("Nehalem", ["portable"])]
+)
+def test_on_older_x86_as_here(processor: str, names: list[str], tmp_path: Path, recorded: Path) -> None:
+    """The best set that each can run comes first. The emulator knows neither AVX-VNNI nor AVX-512."""
+    needed("gcc", X86)
+    if qemu_version() < (7, 2):
+        pytest.skip("the emulator knows AVX2 since version 7.2")
+    said = run(X86, "-cpu", processor, built(tmp_path, "gcc", "-static"), recorded)
+    assert [line.split(":")[0] for line in said.splitlines()] == names
+    assert said.count(", right") == len(names)
+
+
+def qemu_version() -> tuple[int, ...]:
+    found = re.search(r"version (\d+)\.(\d+)", run(X86, "--version"))
+    assert found is not None
+    return tuple(map(int, found.groups()))
 
 
 def test_arm_chooses_by_the_processor(for_arm: Path, recorded: Path) -> None:
