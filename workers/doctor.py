@@ -71,11 +71,8 @@ def _kernels() -> Check:
     chosen = kernels.in_use()
     if chosen != kernels.NUMPY:
         return Check("kernels", "ok", f"{chosen.name}, in use")
-    text = (
-        "not built (no gcc at installation); numpy writes the same texts, but takes nine times as long: "
-        "install a wheel for this platform"
-    )
-    return Check("kernels", "note", text)
+    why = kernels.why_numpy() or "ASR_BATCH_KERNELS is none"
+    return Check("kernels", "note", f"not in use: {why}; numpy writes the same texts in nine times the time")
 
 
 def _memory(found: facts.NodeFacts) -> Check:

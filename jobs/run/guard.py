@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from asr_batch.jobs.dataset.files import FOLDERS
 from asr_batch.jobs.dataset.job_file import find_job
 from asr_batch.jobs.dataset.lock import hold
 from asr_batch.jobs.dataset.summary import STATUS, SUMMARY
+from asr_batch.jobs.model_choice import Choice
 from asr_batch.manifests.errors import ConfigError, OutputError
 from asr_batch.manifests.languages import AUTO, language_code
 from asr_batch.manifests.sources import FILE
+from asr_batch.models.load import identify
 from asr_batch.models.recognizer import ModelInfo
 
 
@@ -121,3 +124,16 @@ def deadline(config: RunConfig) -> Callable[[], bool]:
         return at is not None and datetime.now().astimezone() >= at
 
     return over
+
+
+def with_slowness(choice: Choice, config: RunConfig) -> Choice:
+    """The choice, whose warning says so if this machine's kernels would do the work and are not there."""
+    known = identify(choice.path)
+    if known is None or known.precision == "fp32" or config.provider != "auto" or config.address != "local":
+        return choice
+    from asr_batch.models.kernels.library import why_numpy  # reads the library
+
+    if not (why := why_numpy()):
+        return choice
+    slow = f"Without kernels, numpy writes the same texts in nine times the time: {why}."
+    return replace(choice, warning=f"{choice.warning} {slow}" if choice.warning else slow)

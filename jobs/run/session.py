@@ -43,6 +43,7 @@ from asr_batch.jobs.run.guard import (
     deadline,
     held_for,
     leave_as_it_was,
+    with_slowness,
 )
 from asr_batch.jobs.run.manifest import find_manifest, keep_manifest
 from asr_batch.jobs.run.pools import LazyPool, load_ahead, start_pool
@@ -155,6 +156,7 @@ class Session:
         self, choice: Choice, second: Path | None, manifest: Manifest, found: Survey, same: bool
     ) -> int:
         config = self.config
+        choice = with_slowness(choice, config)
         if choice.warning:
             self.messages.complain(choice.warning)
         if choice.note:

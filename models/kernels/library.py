@@ -39,6 +39,7 @@ _VERSION = 7  # of the interface of c/
 _LINE = 64  # bytes of a cache line
 _SPARE = 1 << 20  # bytes for sums and tables
 _HERE = Path(__file__).parent
+_BUILD = "`python -m pip install --no-deps -e .` in the checkout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +116,27 @@ def in_use() -> KernelSet:
     return found[0] if found else NUMPY
 
 
+def why_numpy() -> str:
+    """Why numpy, which takes nine times as long, does the work of the kernels, and what helps.
+
+    Empty if it does not, or was asked for.
+    """
+    wanted = environment.read("ASR_BATCH_KERNELS")
+    if in_use().compiled or wanted == "none":
+        return ""
+    if wanted is not None and (sets := all_sets()):
+        return f"ASR_BATCH_KERNELS is {wanted!r}; expected {', '.join(one.name for one in sets)} or none"
+    if built := _libraries():
+        return f"{built[0]} is of another version, or for another machine; {_BUILD} builds it anew"
+    return "they were not compiled; a wheel for this platform has them, or install gcc and asr-batch again"
+
+
 def all_sets() -> list[KernelSet]:
     """The sets that this machine can run, best first.
 
     Empty if the library was not compiled, or has another version of the interface.
     """
-    library = next((one for one in map(_loaded, sorted(_HERE.glob("_kernels*.so"))) if one), None)
+    library = next((one for one in map(_loaded, _libraries()) if one), None)
     if library is None:
         return []
     library.kernels_sets.restype = ctypes.POINTER(ctypes.c_char_p)
@@ -135,6 +151,10 @@ def all_sets() -> list[KernelSet]:
 def _layout(library: ctypes.CDLL, name: str) -> tuple[int, int]:
     panel, depth = (ctypes.c_int32 * 2).in_dll(library, f"kernels_layout_{name}")
     return panel, depth
+
+
+def _libraries() -> list[Path]:
+    return sorted(_HERE.glob("_kernels*.so"))
 
 
 def _loaded(path: Path) -> ctypes.CDLL | None:

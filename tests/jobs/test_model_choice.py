@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from asr_batch.jobs import model_choice
 from asr_batch.jobs.cli.main import main
+from asr_batch.jobs.config.keys import RunConfig
+from asr_batch.jobs.run.guard import with_slowness
 from asr_batch.manifests.errors import ModelError
+from asr_batch.models.kernels import library
 
 
 class Shop:
@@ -60,3 +64,14 @@ def test_json_progress_has_the_download_as_an_event(fetched, tmp_path, capfd):
     assert (
         '{"event": "message", "text": "tiny.en: 152 MB to download"}' in capfd.readouterr().err.splitlines()
     )
+
+
+def test_missing_kernels_are_said_where_they_would_work(monkeypatch):
+    choice = model_choice.choose_model("nano.en")
+    assert with_slowness(choice, RunConfig()) == choice
+    monkeypatch.setattr(library, "why_numpy", lambda: "they were not compiled")
+    said = with_slowness(choice, RunConfig()).warning
+    assert said.endswith("numpy writes the same texts in nine times the time: they were not compiled.")
+    assert with_slowness(replace(choice, warning=None), RunConfig()).warning.startswith("Without kernels")
+    assert with_slowness(choice, RunConfig(provider="cpu")) == choice
+    assert with_slowness(choice, RunConfig(address="head:6379")) == choice

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+import re
 import shutil
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
@@ -295,7 +296,26 @@ def test_the_doctor_says_which_set_is_in_use(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(kernels, "in_use", lambda: kernels.KernelSet("avx2", 16, 4, None))
     assert (_kernels().state, _kernels().text) == ("ok", "avx2, in use")
     monkeypatch.setattr(kernels, "in_use", lambda: kernels.NUMPY)
-    assert (_kernels().state, "not built" in _kernels().text) == ("note", True)
+    monkeypatch.setattr(kernels, "_HERE", Path("/nowhere"))
+    assert (_kernels().state, "not compiled" in _kernels().text) == ("note", True)
+
+
+def test_why_numpy_does_the_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(kernels, "in_use", kernels.in_use.__wrapped__)
+    monkeypatch.setattr(kernels, "_HERE", tmp_path)
+    assert "not compiled" in kernels.why_numpy()
+    (tmp_path / "_kernels.so").write_bytes(b"\x7fELF of another machine")
+    assert re.search(r"_kernels.so is of another version, .*pip install --no-deps -e \.", kernels.why_numpy())
+    monkeypatch.setenv("ASR_BATCH_KERNELS", "none")
+    assert kernels.why_numpy() == ""
+
+
+@needs_kernel
+def test_a_set_that_this_machine_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "in_use", kernels.in_use.__wrapped__)
+    assert kernels.why_numpy() == ""
+    monkeypatch.setenv("ASR_BATCH_KERNELS", "mmx")
+    assert kernels.why_numpy().startswith("ASR_BATCH_KERNELS is 'mmx'; expected ")
 
 
 def test_they_were_compiled_where_they_can_be() -> None:
