@@ -127,7 +127,7 @@ def why_numpy() -> str:
     if wanted is not None and (sets := all_sets()):
         return f"ASR_BATCH_KERNELS is {wanted!r}; expected {', '.join(one.name for one in sets)} or none"
     if built := _libraries():
-        return f"{built[0]} is of another version, or for another machine; {_BUILD} builds it anew"
+        return f"{built[0]} is of another version, or for another machine; {_BUILD} builds it again"
     return "they were not compiled; a wheel for this platform has them, or install gcc and asr-batch again"
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,12 +15,14 @@ from asr_batch.models.kernels import library
 from asr_batch.models.store.store import Store
 
 AUDIO = Path(__file__).parents[1] / "data" / "audio"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PROGRAM = "from asr_batch.jobs.cli.main import main; main()"
 SETS = [one.name for one in library.all_sets()]
 pytestmark = pytest.mark.skipif(not SETS, reason="no compiler at installation")
 
 
 def asr_batch(kernels: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    program = [sys.executable, "-c", "from asr_batch.jobs.cli.main import main; main()", *map(str, arguments)]
+    program = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
     environment = os.environ | {"ASR_BATCH_KERNELS": kernels}
     return subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
 
@@ -45,6 +49,24 @@ def test_published_weights_without_kernels(real_models: Store, tmp_path: Path) -
     folder, model = tmp_path / "out", real_models.resolve("base")
     done = asr_batch("none", "run", *clips, "--out", folder, "--model", model, "--no-ray")
     assert done.returncode in (0, 3), done.stderr
+    done = asr_batch(SETS[0], "verify", folder, "--sample", "100%", "--no-ray")
+    assert (done.returncode, "rows were decoded" in done.stderr) == (0, False), done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="for x86-64")
+@pytest.mark.parametrize("processor", ["Haswell", "Nehalem"])
+def test_older_processors_write_the_same_rows(processor: str, tmp_path: Path) -> None:
+    """All of the program as on a processor with AVX2, and on one without: numpy, soxr and decoders, too."""
+    emulator, folder = "qemu-x86_64-static", tmp_path / "out"
+    if shutil.which(emulator) is None:
+        pytest.skip(f"not installed: {emulator}")
+    audio = AUDIO / "dev-0001.flac", EXAMPLES / "call.wav", EXAMPLES / "podcast.mp3"
+    options = "run", *map(str, audio), "--out", folder, "--model", "nano.en", "--no-ray"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")}
+    command = [emulator, "-cpu", processor, sys.executable, "-c", PROGRAM, *options]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     done = asr_batch(SETS[0], "verify", folder, "--sample", "100%", "--no-ray")
     assert (done.returncode, "rows were decoded" in done.stderr) == (0, False), done.stdout + done.stderr
 
