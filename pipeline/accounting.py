@@ -10,6 +10,7 @@ import numpy as np
 from asr_batch.manifests.records import Segment, WindowRecord, Word
 from asr_batch.models.recognizer import SAMPLE_RATE, WindowResult
 from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Mask
+from asr_batch.pipeline.audio.syllables import nuclei
 from asr_batch.pipeline.guards import (
     ENDLESS,
     Outcome,
@@ -167,7 +168,8 @@ def _unheard(window: DecodedWindow, speech: Mask) -> Mask:
     doubtful = speech.copy()
     for start, end in window.confirmed:
         doubtful[start:end] = False
-    for start, end in bare_stretches(window.places, doubtful, GAP):
+    syllables = nuclei(window.level.astype(np.float32), speech)
+    for start, end in bare_stretches(window.places, doubtful, syllables, GAP):
         found[start:end] = doubtful[start:end]
     return found
 

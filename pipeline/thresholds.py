@@ -40,16 +40,25 @@ WORD_SECONDS, LETTER_SECONDS = 0.12, 0.08
 SPARE = 0.1
 """Seconds that any word may take longer."""
 
+LINGERING = 0.25
+"""Seconds that a word before a full stop, a comma or the like may take longer. Human clips: 0.3."""
+
 SLOW_WORDS = 4
 """Number of words from which a window shows the pace of its speaker."""
 
-FASTEST = 0.9
-"""Minimum share of the usual durations that words are expected to take. Of three-word phrases deleted from
-human clips, 1 finds 76 %, 0.9 84 % and 0.8 88 %; in 2, 3 and 6 % of complete windows, it suspects a gap.
+FASTEST = 0.6
+"""Minimum share of the usual durations that words are expected to take. Human clips: 0.65 to 0.9 without the
+lingering before marks.
+"""
+
+NUCLEUS_SECONDS, NUCLEI_WEIGHT, DRAWN_OUT = 0.3, 0.5, 0.25
+"""Usual seconds of a word per syllable heard, the weight of that beside its duration, and the most seconds by
+which few syllables reduce the speech that a word does not account for (in noise none is heard).
+docs/retries.md has what each of these terms finds of words deleted from human clips.
 """
 
 # Speech without text.
-SUSPECTED, GAP = 0.5, 0.9
+SUSPECTED, GAP = 0.6, 1.1
 """Seconds of speech beyond the duration of its words from which a stretch is decoded again, and from which it
 is reported if that gives neither more words nor as many. Word positions have a resolution of 80 ms, and
 speakers linger. docs/audit.md has the share of deleted phrases that retries find with other values.

@@ -14,8 +14,16 @@ import numpy as np
 
 from asr_batch.models.recognizer import TimedText
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask, median
-from asr_batch.pipeline.text.spoken import spoken_seconds
-from asr_batch.pipeline.thresholds import FASTEST, SLOW_WORDS, SPARE
+from asr_batch.pipeline.text.spoken import is_followed_by_pause, spoken_seconds
+from asr_batch.pipeline.thresholds import (
+    DRAWN_OUT,
+    FASTEST,
+    LINGERING,
+    NUCLEI_WEIGHT,
+    NUCLEUS_SECONDS,
+    SLOW_WORDS,
+    SPARE,
+)
 from asr_batch.pipeline.windows.planning import pause_score
 
 _BACK, _ON = 1.5, 1.0  # seconds around a gap in which its bounding pauses are searched
@@ -36,24 +44,29 @@ class Gap:
     missing: float
 
 
-def missing(words: Sequence[TimedText], speech: Mask) -> float:
+def missing(words: Sequence[TimedText], speech: Mask, nuclei: Mask) -> float:
     """Seconds of speech in the stretch that its `words` account for least; 0 without words."""
-    return _worst(_excesses(words, speech))[2] if words else 0.0
+    return _worst(_excesses(words, speech, nuclei))[2] if words else 0.0
 
 
-def bare_stretches(words: Sequence[TimedText], speech: Mask, least: float) -> Iterator[tuple[int, int]]:
+def bare_stretches(
+    words: Sequence[TimedText], speech: Mask, nuclei: Mask, least: float
+) -> Iterator[tuple[int, int]]:
     """Frames [start, end) of a window with at least `least` seconds of speech without words."""
-    for first, last, _ in _runs(words, speech, least):
+    for first, last, _ in _runs(words, speech, nuclei, least):
         yield _extent(words, first, last, len(speech))
 
 
-def find_gaps(words: Sequence[TimedText], speech: Mask, level: Float32, least: float) -> list[Gap]:
+def find_gaps(
+    words: Sequence[TimedText], speech: Mask, nuclei: Mask, level: Float32, least: float
+) -> list[Gap]:
     """Stretches of a window with at least `least` seconds of speech without words, in order of time.
 
-    Stretches with the same pauses or words are merged.
+    `nuclei`: frames of syllables (:mod:`asr_batch.pipeline.audio.syllables`). Stretches with the same pauses
+    or words are merged.
     """
     gaps = sorted(
-        (_widened(words, run, speech, level) for run in _runs(words, speech, least)),
+        (_widened(words, run, speech, level) for run in _runs(words, speech, nuclei, least)),
         key=lambda gap: gap.start,
     )
     out: list[Gap] = []
@@ -71,9 +84,11 @@ def find_gaps(words: Sequence[TimedText], speech: Mask, level: Float32, least: f
     return out
 
 
-def _runs(words: Sequence[TimedText], speech: Mask, least: float) -> Iterator[tuple[int, int, float]]:
+def _runs(
+    words: Sequence[TimedText], speech: Mask, nuclei: Mask, least: float
+) -> Iterator[tuple[int, int, float]]:
     """Runs of words [first, last) that account least for their speech, worst first, with the excess."""
-    left = _excesses(words, speech) if words else []
+    left = _excesses(words, speech, nuclei) if words else []
     while left:
         first, last, excess = _worst(left)
         if excess < least:
@@ -95,23 +110,33 @@ def _ends(words: Sequence[TimedText], frames: int) -> list[int]:
     return [min(round(word.end * FRAMES_PER_SECOND), frames) for word in words] + [frames]
 
 
-def _excesses(words: Sequence[TimedText], speech: Mask) -> list[float]:
+def _excesses(words: Sequence[TimedText], speech: Mask, nuclei: Mask) -> list[float]:
     """Seconds of speech in each word's time beyond its spoken duration, and finally those after all words.
 
-    The expected duration follows the pace of the window's words: longer for a slow speaker, and a little
-    shorter for a fast one.
+    The expected duration follows the pace of the window's words. A word that is drawn out has no more
+    syllables than usual; one that hides a skipped word has.
     """
     starts = [round(word.start * FRAMES_PER_SECOND) for word in words]
     ends = _ends(words, len(speech))
     starts.append(ends[-2] if words else 0)
-    spoken = [
-        float(np.count_nonzero(speech[a:b])) / FRAMES_PER_SECOND for a, b in zip(starts, ends, strict=True)
-    ]
+    times = list(zip(starts, ends, strict=True))
+    spoken = [float(np.count_nonzero(speech[a:b])) / FRAMES_PER_SECOND for a, b in times]
+    voiced = nuclei & speech
+    syllables = [int(np.count_nonzero(voiced[a:b])) for a, b in times[: len(words)]]
     usual = [spoken_seconds(word.text) for word in words]
-    pace = 1.0
-    if len(words) >= SLOW_WORDS:
-        pace = max(FASTEST, median(s / a for s, a in zip(spoken, usual, strict=False)))
-    return [s - most for s, most in zip(spoken, [*(pace * a + SPARE for a in usual), 0.0], strict=True)]
+    pauses = [LINGERING if is_followed_by_pause(word.text) else 0.0 for word in words]
+    said = [max(s - pause, 0.0) / a for s, pause, a in zip(spoken, pauses, usual, strict=False) if s]
+    pace = max(FASTEST, median(said)) if len(said) >= SLOW_WORDS else 1.0
+    out = [
+        seconds - pace * most - pause - SPARE + _hidden(count, pace, most)
+        for seconds, most, pause, count in zip(spoken, usual, pauses, syllables, strict=False)
+    ]
+    return [*out, spoken[-1]]
+
+
+def _hidden(syllables: int, pace: float, usual: float) -> float:
+    """Seconds that the syllables heard in a word's time add to what its duration says."""
+    return max(-DRAWN_OUT, NUCLEI_WEIGHT * pace * (NUCLEUS_SECONDS * syllables - usual))
 
 
 def _worst(excesses: Sequence[float]) -> tuple[int, int, float]:

@@ -1,8 +1,7 @@
-"""A second decoding of a window or of a part of it, and merging of two texts."""
+"""A second decoding of a window or of a part of it."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -20,20 +19,11 @@ from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Float32, M
 from asr_batch.pipeline.decoding import Choice, decode
 from asr_batch.pipeline.guards import WHOLE, DecodeRequest, judge, request, within_audio
 from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.retry.merging import Word
 from asr_batch.pipeline.text.spoken import spoken_seconds, total_letters
-from asr_batch.pipeline.text.words import join_texts, normal, words_of
+from asr_batch.pipeline.text.words import join_texts, words_of
 from asr_batch.pipeline.thresholds import LEAST_SPEECH, LOGPROB
 from asr_batch.pipeline.windows.planning import pauses, quietest, runs
-
-_LONG = 5  # letters that are not part of another word by chance
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A word of a decoding with its position, and its time if known; relative to the window."""
-
-    place: TimedText
-    timed: TimedWord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,87 +133,6 @@ def spread(texts: Sequence[str], speech: Mask) -> list[TimedText]:
     shares = np.minimum((weights / max(1, weights[-1]) * len(frames)).astype(int), len(frames) - 1)
     edges = [float(edge) / FRAMES_PER_SECOND for edge in frames[shares]]
     return [TimedText(a, b, text) for (a, b), text in zip(pairwise(edges), texts, strict=True)]
-
-
-def merged(
-    standing: Sequence[Word], heard: Sequence[Word], before: Word | None = None, after: Word | None = None
-) -> list[Word]:
-    """Merge two texts of a stretch; `before`, `after`: the words next to it.
-
-    Keeps every existing word, unless a longer one replaces it, and adds words that only the second text
-    has, when the word before them has been said.
-    """
-    framed = [before, *standing, after]
-    matcher = difflib.SequenceMatcher(
-        None, [normal(w.place.text) for w in standing], [normal(w.place.text) for w in heard], autojunk=False
-    )
-    out: list[Word] = []
-    for kind, a, b, c, d in matcher.get_opcodes():
-        if kind != "equal" and c < d and _is_its_end(heard[c], framed[a]):
-            c += 1
-        known = [word for word in framed[a : b + 2] if word is not None]
-        if kind == "equal":  # unchanged, but where the second text has them: it covers the stretch
-            out += [_moved(*pair) for pair in zip(standing[a:b], heard[c:d], strict=True)]
-        elif c == d or is_part_of(heard[c:d], known) or _is_covered(heard[c:d], framed[a]):
-            out += standing[a:b]
-        elif kind == "insert" or _spoken(heard[c:d]) > 1.5 * _spoken(standing[a:b]):
-            out += heard[c:d]
-        else:
-            out += standing[a:b]
-    return out
-
-
-def _is_covered(words: Sequence[Word], before: Word | None) -> bool:
-    """Whether the words are said while the one before still is: the same sound written otherwise."""
-    if before is None:
-        return False
-    middle = (words[0].place.start + words[-1].place.end) / 2
-    return before.place.start <= middle < before.place.start + spoken_seconds(before.place.text)
-
-
-def _is_its_end(word: Word, before: Word | None) -> bool:
-    """Whether a word is the one before it, written again because the stretch begins inside it."""
-    if before is None or normal(word.place.text) != normal(before.place.text):
-        return False
-    return word.place.start < before.place.start + 2 * spoken_seconds(before.place.text)
-
-
-def _moved(word: Word, there: Word) -> Word:
-    place = replace(word.place, start=there.place.start, end=there.place.end)
-    return Word(place, there.timed and word.timed and replace(there.timed, word=word.timed.word))
-
-
-def is_part_of(words: Sequence[Word], neighbours: Sequence[Word]) -> bool:
-    """Whether the words are part of a longer existing one: "asterisk.org" in "www.asterisk.org"."""
-    text = "".join(normal(word.place.text) for word in words)
-    names = [normal(word.place.text) for word in neighbours]
-    return len(text) >= _LONG and any(text in name and text != name for name in names)
-
-
-def _spoken(words: Sequence[Word]) -> int:
-    return total_letters(word.place.text for word in words)
-
-
-def with_words(result: WindowResult, words: Sequence[Word], more: WindowResult) -> WindowResult:
-    """The result with these words instead of its own, some of them from `more`.
-
-    The word before inserted ones ends where they begin: it seemed to last as long as what was missing.
-    """
-    words = [_ended(*pair) for pair in pairwise(words)] + list(words[-1:])
-    timed = [word.timed for word in words if word.timed is not None]
-    return replace(
-        result,
-        text=join_texts(word.place.text for word in words),
-        tokens=result.tokens + more.tokens,
-        segments=(),
-        words=tuple(timed) if result.words is not None and len(timed) == len(words) else None,
-        places=tuple(word.place for word in words) if result.places else (),
-    )
-
-
-def _ended(word: Word, following: Word) -> Word:
-    here, there = word.place, following.place.start
-    return replace(word, place=replace(here, end=min(here.end, there))) if there >= here.start else word
 
 
 def _joined(results: Sequence[WindowResult]) -> WindowResult:

@@ -10,7 +10,8 @@ import numpy as np
 
 from asr_batch.models.recognizer import SAMPLE_RATE, Samples, WindowResult
 from asr_batch.pipeline.audio.reread import Rereader
-from asr_batch.pipeline.guards import DecodeRequest, prepared
+from asr_batch.pipeline.audio.syllables import nuclei
+from asr_batch.pipeline.guards import DecodeRequest, Outcome, prepared
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import DecodedWindow, Stretch
 from asr_batch.pipeline.retry.hearing import Listener
@@ -162,16 +163,15 @@ class Retries:
 def _doubtful(track: DecodedTrack) -> list[Doubtful]:
     thin = thin_windows(track.windows, track.threshold)
     return [
-        Doubtful(
-            window.index,
-            window.outcome,
-            window.level.astype(np.float32),
-            window.audible(track.threshold),
-            window.index in thin,
-        )
+        _as_doubtful(window, window.outcome, track.threshold, window.index in thin)
         for window in track.windows
         if window.outcome is not None and not window.unspoken
     ]
+
+
+def _as_doubtful(window: DecodedWindow, outcome: Outcome, threshold: float, thin: bool) -> Doubtful:
+    level, speech = window.level.astype(np.float32), window.audible(threshold)
+    return Doubtful(window.index, outcome, level, speech, nuclei(level, speech), thin)
 
 
 def _affordable(

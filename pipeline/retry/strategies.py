@@ -27,18 +27,8 @@ from asr_batch.pipeline.guards import (
     within_audio,
 )
 from asr_batch.pipeline.retry.gaps import Gap, find_gaps, missing
-from asr_batch.pipeline.retry.hearing import (
-    Hearing,
-    Listener,
-    Word,
-    halves,
-    hear,
-    is_part_of,
-    merged,
-    utterances,
-    with_words,
-    words_heard,
-)
+from asr_batch.pipeline.retry.hearing import Hearing, Listener, halves, hear, utterances, words_heard
+from asr_batch.pipeline.retry.merging import Word, is_part_of, merged, with_words
 from asr_batch.pipeline.text.spoken import spoken_seconds, total_letters
 from asr_batch.pipeline.text.words import words_of
 from asr_batch.pipeline.thresholds import (
@@ -46,6 +36,7 @@ from asr_batch.pipeline.thresholds import (
     ASKED_FOR,
     BRIEF,
     ENOUGH_SPEECH,
+    GAP,
     LEAST_RATE,
     LEAST_SPEECH,
     LETTER_SECONDS,
@@ -72,14 +63,15 @@ _SPOILT = WHOLE | {"too_dense"}
 class Doubtful:
     """A window to decode again: its outcome so far, and the speech in it, frame by frame.
 
-    `speech` is the audit's; `thin`: it has far less text than usual in this recording; `confirmed`:
-    stretches [start, end) in frames that a second decoding found complete.
+    `speech` is the audit's, `nuclei` are its syllables; `thin`: it has far less text than usual in this
+    recording; `confirmed`: stretches [start, end) in frames that a second decoding found complete.
     """
 
     index: int
     outcome: Outcome
     level: Float32
     speech: Mask
+    nuclei: Mask
     thin: bool = False
     confirmed: tuple[tuple[int, int], ...] = ()
 
@@ -112,7 +104,7 @@ class Doubtful:
         speech = self.speech.copy()
         for start, end in self.confirmed:
             speech[start:end] = False
-        return find_gaps(places, speech, self.level, SUSPECTED)
+        return find_gaps(places, speech, self.nuclei, self.level, SUSPECTED)
 
 
 Attempt = Generator[DecodeRequest, WindowResult, Doubtful]
@@ -204,7 +196,8 @@ def _fill_gaps(window: Doubtful, samples: Samples, listener: Listener) -> Attemp
     """Decode each gap, from the pause before it to the pause after it, in one piece."""
     for gap in reversed(window.gaps):  # from the last one, so that words before it keep their positions
         hearing = yield from hear(samples, [gap.start, gap.end], window.speech, listener)
-        window = _filled(window, gap, hearing, sure=not _left_over(window, gap, hearing))
+        sure = _is_one_utterance(window, gap, listener) or not _left_over(window, gap, hearing)
+        window = _filled(window, gap, hearing, sure=sure)
     return window
 
 
@@ -214,6 +207,8 @@ def _fill_by_utterance(window: Doubtful, samples: Samples, listener: Listener) -
     Without the prompt: it may contain what was skipped.
     """
     for gap in reversed(window.gaps):
+        if _is_one_utterance(window, gap, listener):
+            continue
         edges = utterances(window.level, window.speech, PAUSE, gap.start, gap.end)
         hearing = yield from hear(
             samples, edges, window.speech, listener, sparing=True, changes={"prompt": None}
@@ -222,11 +217,17 @@ def _fill_by_utterance(window: Doubtful, samples: Samples, listener: Listener) -
     return window
 
 
+def _is_one_utterance(window: Doubtful, gap: Gap, listener: Listener) -> bool:
+    """Whether both ways to fill a gap are the same."""
+    edges = utterances(window.level, window.speech, PAUSE, gap.start, gap.end)
+    return len(edges) == 2 and not listener.base.prompt
+
+
 def _left_over(window: Doubtful, gap: Gap, hearing: Hearing) -> bool:
     """Whether the second decoding also has a gap."""
     speech = np.zeros_like(window.speech)
     speech[gap.start : gap.end] = window.speech[gap.start : gap.end]
-    return missing([word.place for word in hearing.words], speech) >= SUSPECTED
+    return missing([word.place for word in hearing.words], speech, window.nuclei) >= SUSPECTED
 
 
 def _filled(window: Doubtful, gap: Gap, hearing: Hearing, *, sure: bool) -> Doubtful:
@@ -235,7 +236,7 @@ def _filled(window: Doubtful, gap: Gap, hearing: Hearing, *, sure: bool) -> Doub
     inside = standing[gap.first : gap.last]
     before = standing[gap.first - 1] if gap.first else None
     after = standing[gap.last] if gap.last < len(standing) else None
-    both = merged(inside, hearing.words, before, after)
+    both = merged(inside, hearing.words, before, after, short=gap.missing < GAP)
     heard, said, stood = (_letters(words) for words in (hearing.words, both, inside))
     news = said - stood >= max(NEWS, ASKED_FOR * gap.missing / LETTER_SECONDS)
     if news and not _useless(window, hearing):

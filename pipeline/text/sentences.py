@@ -16,6 +16,11 @@ _LONG_PAUSE, _LONG = 0.4, 6.0
 """Seconds of silence that end a segment longer than this many seconds, at any word."""
 
 
+def ends_sentence(word: str) -> bool:
+    """Whether a written word is the last of a sentence."""
+    return word.rstrip(_CLOSING).endswith(_ENDS)
+
+
 def sentences(words: Sequence[Word]) -> list[tuple[int, int]]:
     """Words [first, last) of each segment: sentences before a pause, and long ones cut at long pauses."""
     out: list[tuple[int, int]] = []
@@ -29,6 +34,6 @@ def sentences(words: Sequence[Word]) -> list[tuple[int, int]]:
 
 def _parts(word: Word, following: Word, begin: float) -> bool:
     pause = following.start - word.end
-    if word.word.rstrip(_CLOSING).endswith(_ENDS) and pause >= _PAUSE:
+    if ends_sentence(word.word) and pause >= _PAUSE:
         return True
     return pause >= _LONG_PAUSE and word.end - begin >= _LONG

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -13,12 +14,20 @@ _DIGIT = 5
 _NAME = 3
 """Letters of the name of a letter that is spelled: "bee", "double-u"."""
 
+_PARTED = 5
+"""The same with hyphens between them ("M-I-S-D-N"): they are said one by one."""
+
+_APART = re.compile(r"\w(-\w)+")
+
 _SIGN = 4
 """Letters of a sign inside a word: "dot", "at", "percent"."""
 
 _SILENT = ".,;:!?\u00bf\u00a1\"'\u2019\u2018\u201c\u201d()[]{}\u2026"
 _SILENT += "\u00ab\u00bb-\u2013\u2014\u3002\uff0c\u3001\uff01\uff1f"
 """Marks that are not spoken at the edges of a word."""
+
+_PAUSES = frozenset(".,;:!?\u2026\u3002\uff0c\u3001\uff01\uff1f")
+"""Marks after a word that its speaker lingers on."""
 
 
 @lru_cache(maxsize=4096)  # asked for each word of a window, again and again
@@ -27,6 +36,8 @@ def spoken_letters(word: str) -> int:
     core = word.strip(_SILENT)
     letters = [character for character in core if character.isalpha()]
     spelled = len(letters) == 1 == len(core) or sum(character.isupper() for character in letters) > 1
+    if spelled and _APART.fullmatch(core):
+        return _PARTED * len(letters)
     return sum(_weight(character, spelled) for character in core)
 
 
@@ -41,6 +52,11 @@ def _weight(character: str, spelled: bool) -> int:
 def spoken_seconds(word: str) -> float:
     """Approximate seconds that a written word takes to say."""
     return WORD_SECONDS + LETTER_SECONDS * spoken_letters(word)
+
+
+def is_followed_by_pause(word: str) -> bool:
+    """Whether a written word ends a sentence or a part of one, by its last mark."""
+    return word[-1:] in _PAUSES
 
 
 def total_letters(words: Iterable[str]) -> int:

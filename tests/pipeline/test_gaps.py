@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from pipeline_lab import joined, row
 
 from asr_batch.models.recognizer import Recognizer, TimedText, WindowRequest, WindowResult
 from asr_batch.pipeline.audio.frames import median
+from asr_batch.pipeline.audio.syllables import nuclei
 from asr_batch.pipeline.retry.gaps import bare_stretches, find_gaps, missing
-from asr_batch.pipeline.retry.hearing import Word, merged, utterances
+from asr_batch.pipeline.retry.hearing import utterances
+from asr_batch.pipeline.retry.merging import Word, merged
 from asr_batch.pipeline.text.spoken import spoken_letters
 from asr_batch.pipeline.text.words import normal_words
-from asr_batch.pipeline.thresholds import GAP
+from asr_batch.pipeline.thresholds import GAP, LINGERING, SUSPECTED
 
 WORDS = tuple(
     TimedText(start, end, text)
@@ -39,7 +42,7 @@ def test_a_word_that_lasts_too_long_is_a_gap() -> None:
     level = np.full(700, -20, np.float32)
     level[345:355] = -70  # the pause behind "Thursday."
     level[580:586] = -70  # and before "Julia"
-    (gap,) = find_gaps(words, np.ones(700, bool), level, GAP)
+    (gap,) = find_gaps(words, np.ones(700, bool), np.zeros(700, bool), level, GAP)
     assert (gap.first, gap.last) == (7, 7)  # none of the words lies between the pauses
     assert 345 <= gap.start <= 355
     assert 580 <= gap.end <= 586
@@ -54,7 +57,7 @@ def test_medians_are_those_of_numpy(count: int) -> None:
 def test_a_pause_is_no_gap() -> None:
     speech = SPEECH.copy()
     speech[140:385] = False
-    assert find_gaps(WORDS, speech, LEVEL, GAP) == []
+    assert find_gaps(WORDS, speech, ~SPEECH, LEVEL, GAP) == []
 
 
 @pytest.mark.parametrize(
@@ -227,19 +230,60 @@ def test_a_sentence_that_never_comes_is_named(
     assert transcript.coverage == pytest.approx(1 - (found[1] - found[0]) / transcript.speech, abs=0.02)
 
 
+def syllables(*times: float, frames: int = 800) -> np.ndarray:
+    """Frames of which those at these seconds are nuclei of syllables."""
+    found = np.zeros(frames, bool)
+    found[[round(100 * at) for at in times]] = True
+    return found
+
+
 def test_a_slow_speaker_is_no_gap() -> None:
     """Words that all take twice as long are no missing speech; one that takes four times as long is."""
     slow = [TimedText(1.0 * i, 1.0 * (i + 1), "seven") for i in range(8)]
-    speech = np.ones(800, bool)
-    assert missing(slow, speech) == 0
+    speech, two_each = np.ones(800, bool), syllables(*np.arange(0.2, 8, 0.5))
+    assert missing(slow, speech, two_each) < SUSPECTED
     held = [*slow[:3], TimedText(3.0, 6.0, "seven"), *slow[6:]]
-    assert missing(held, speech) == pytest.approx(1.9, abs=0.05)
-    assert missing(slow[:5], speech) == pytest.approx(3.0, abs=0.1)
-    assert list(bare_stretches(slow[:5], speech, 0.7)) == [(500, 800)]
+    assert missing(held, speech, two_each) > 2
+    assert missing(slow[:5], speech, two_each) == pytest.approx(3.0, abs=0.1)
+    assert list(bare_stretches(slow[:5], speech, two_each, 0.7)) == [(500, 800)]
     drawled = [TimedText(0.6 * i, 0.6 * (i + 1), "two") for i in range(3)]  # too few to tell a slow speaker
-    assert missing(drawled, speech[:180]) == pytest.approx(3 * (0.6 - 0.36 - 0.1), abs=0.05)
-    assert missing([], speech) == 0.0
-    assert list(bare_stretches([], speech, 0.7)) == []
+    once = syllables(0.3, 0.9, 1.5)
+    assert missing(drawled, speech[:180], once[:180]) == pytest.approx(3 * (0.6 - 0.36 - 0.1), abs=0.15)
+    assert missing([], speech, two_each) == 0.0
+    assert list(bare_stretches([], speech, two_each, 0.7)) == []
+
+
+def test_a_word_that_is_drawn_out_has_no_more_syllables() -> None:
+    words = [TimedText(0.4 * i, 0.4 * (i + 1), "two") for i in range(5)]
+    words[4] = TimedText(1.6, 2.9, "two")
+    speech = np.ones(290, bool)
+    drawn = syllables(0.2, 0.6, 1.0, 1.4, 2.2, frames=290)
+    hidden = drawn | syllables(1.8, 2.5, 2.7, frames=290)
+    assert (
+        missing(words, speech, drawn) < missing(words, speech, ~speech) + 0.2
+    )  # as in noise, which has none
+    assert missing(words, speech, hidden) > missing(words, speech, drawn) + 0.3
+
+
+def test_a_speaker_lingers_before_a_full_stop() -> None:
+    words = [TimedText(0.4 * i, 0.4 * (i + 1), "two") for i in range(5)]
+    speech, none = np.ones(260, bool), np.zeros(260, bool)
+    inside = [*words[:4], TimedText(1.6, 2.6, "two")]
+    before = [*words[:4], TimedText(1.6, 2.6, "two.")]
+    assert missing(inside, speech, none) - missing(before, speech, none) == pytest.approx(LINGERING)
+
+
+def test_syllables_are_peaks_of_the_level() -> None:
+    """A clip of three syllables and a pause; a level that barely moves, as in noise, has none."""
+    level = np.full(100, -60, np.float32)
+    for at in (20, 40, 60):
+        level[at - 5 : at + 5] = -20
+    (found,) = np.nonzero(nuclei(level, level > -40))
+    assert len(found) == 3
+    assert np.abs(found - [20, 40, 60]).max() <= 3
+    even = np.random.default_rng(0).uniform(-20.5, -20, 100).astype(np.float32)
+    assert np.count_nonzero(nuclei(even, np.ones(100, bool))) == 0
+    assert not nuclei(level, np.zeros(100, bool)).any()
 
 
 def timed(*words: tuple[float, float, str]) -> list[Word]:
@@ -262,7 +306,8 @@ def test_a_sentence_said_again_is_inserted_at_its_own_time() -> None:
     twice = timed((0.0, 0.5, "please"), (0.5, 1.0, "wait."), (4.0, 4.5, "please"), (4.5, 5.0, "wait."))
     both = merged(once, twice)
     assert texts(both) == ["please", "wait.", "please", "wait."]
-    assert missing([word.place for word in both], np.r_[np.ones(100, bool), np.zeros(800, bool)]) < 0.1
+    speech = np.r_[np.ones(100, bool), np.zeros(800, bool)]
+    assert missing([word.place for word in both], speech, ~speech) < 0.1
 
 
 def test_a_word_in_which_a_gap_begins_is_not_written_twice() -> None:
@@ -271,6 +316,36 @@ def test_a_word_in_which_a_gap_begins_is_not_written_twice() -> None:
     assert texts(merged(timed((13.0, 14.3, "USB")), heard, *name)) == ["USB"]
     later = timed((13.2, 14.0, "radio"), (14.0, 15.0, "USB"))  # long after it was said: said again
     assert texts(merged(timed((14.0, 15.3, "USB")), later, *name)) == ["radio", "USB"]
+
+
+@pytest.mark.parametrize(
+    ("before", "heard", "after", "expected"),
+    [
+        ("entries.", "Followed by the pound key.", "conference", "Followed by the pound key. The"),
+        ("entries.", "Followed by pound key.", "conference", "Followed by pound key. The"),
+        ("entries.", "The pound key.", "conference", "The pound key."),  # perhaps the same
+        ("entries.", "Followed by the pound key. The", "conference", "Followed by the pound key. The"),
+        ("into", "followed by the pound key.", "conference", "followed by The pound key."),
+    ],
+)
+def test_the_first_word_after_a_skipped_sentence_is_not_in_it(
+    before: str, heard: str, after: str, expected: str
+) -> None:
+    """The decoder attended to the skipped sentence while it wrote the next word."""
+    words = heard.split()
+    second = timed(*((17.4 + 0.3 * i, 17.7 + 0.3 * i, word) for i, word in enumerate(words)))
+    around = timed((16.5, 17.4, before), (19.4, 19.9, after))
+    both = merged(timed((17.4, 19.4, "The")), second, *around)
+    assert texts(both) == expected.split()
+    assert all(one.place.end <= following.place.start + 1e-9 for one, following in pairwise(both))
+
+
+def test_a_word_in_which_a_gap_ends_is_not_written_twice() -> None:
+    done, press = timed((8.5, 9.4, "done.")), timed((9.4, 9.5, "Press"))
+    heard = timed((8.5, 9.2, "done,"), (9.2, 9.4, "press..."))
+    assert texts(merged(done, heard, None, *press)) == ["done."]
+    twice = timed((8.5, 8.8, "done,"), (8.8, 9.4, "press..."))  # it is over when the next one begins
+    assert texts(merged(done, twice, None, *press)) == ["done.", "press..."]
 
 
 def test_the_end_of_a_word_is_no_utterance() -> None:
