@@ -31,7 +31,8 @@ def listener(longest: float = 30.0) -> Listener:
 def unclear(logprob: float = -0.9, seconds: float = SECONDS, *flags: str) -> Doubtful:
     frames = round(seconds * 100)
     outcome = Outcome(said("damon fryd hamlet", logprob), frozenset(flags))
-    return Doubtful(0, outcome, np.full(frames, -20, np.float32), np.ones(frames, bool))
+    speech = np.ones(frames, bool)
+    return Doubtful(0, outcome, np.full(frames, -20, np.float32), speech, ~speech)
 
 
 def heard(
