@@ -68,6 +68,7 @@ def test_a_pause_is_no_gap() -> None:
         ("28.8", 19),
         ("www.asterisk.org", 22),
         ("PBX", 9),
+        ("M-I-S-D-N.", 25),
         ("U", 3),
         ("don't", 4),
         ("I'm", 2),
