@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from asr_batch.manifests.records import Segment, WindowRecord, Word
-from asr_batch.models.recognizer import SAMPLE_RATE, WindowResult
+from asr_batch.models.recognizer import SAMPLE_RATE, TimedText, WindowResult
 from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Mask
 from asr_batch.pipeline.audio.syllables import nuclei
 from asr_batch.pipeline.guards import (
@@ -24,7 +24,7 @@ from asr_batch.pipeline.retry.gaps import bare_stretches
 from asr_batch.pipeline.retry.rates import thin_windows
 from asr_batch.pipeline.retry.strategies import bare
 from asr_batch.pipeline.text.sentences import sentences
-from asr_batch.pipeline.text.stitching import find_seam
+from asr_batch.pipeline.text.stitching import Seam, find_seam, meet
 from asr_batch.pipeline.text.words import words_between, words_of
 from asr_batch.pipeline.thresholds import GAP
 from asr_batch.pipeline.track import Track
@@ -91,8 +91,8 @@ def keep(track: Track) -> list[Kept]:
         starts[index] = right.start / SAMPLE_RATE
         if right.start >= left.end:
             continue
-        starts[index] = _meeting(left, right)
-        seam = find_seam(words[index - 1][first[index - 1] :], words[index])
+        seam = _seam(left, right, words[index - 1], words[index], first[index - 1])
+        starts[index] = _meeting(left, right, seam)
         last[index - 1] -= seam.drop_left
         first[index] = seam.drop_right
         if not seam.sure:
@@ -104,8 +104,28 @@ def keep(track: Track) -> list[Kept]:
     ]
 
 
-def _meeting(left: DecodedWindow, right: DecodedWindow) -> float:
-    """The quietest moment of the overlap, in seconds from the start of the track."""
+def _seam(
+    left: DecodedWindow, right: DecodedWindow, one: Sequence[str], two: Sequence[str], gone: int
+) -> Seam:
+    """How the words of two windows meet; `gone`: words dropped from the start of the left one."""
+    said = [_in_track(window) for window in (left, right)]
+    if [[word.text for word in words] for words in said] != [list(one), list(two)] or not (
+        one[gone:] and two
+    ):
+        return find_seam(one[gone:], two)
+    return meet(said[0][gone:], said[1], (right.start / SAMPLE_RATE, left.end / SAMPLE_RATE))
+
+
+def _in_track(window: DecodedWindow) -> list[TimedText]:
+    """The words' positions, in seconds from the start of the track."""
+    start = window.start / SAMPLE_RATE
+    return [replace(word, start=start + word.start, end=start + word.end) for word in window.places]
+
+
+def _meeting(left: DecodedWindow, right: DecodedWindow, seam: Seam) -> float:
+    """Where the texts meet, or else the quietest moment of the overlap, in seconds from the track's start."""
+    if seam.at is not None:
+        return min(max(seam.at, right.start / SAMPLE_RATE), left.end / SAMPLE_RATE)
     first = (right.start - left.start) // FRAME
     place = quietest(left.level.astype(np.float32), first, len(left.level))
     return (left.start + place * FRAME) / SAMPLE_RATE

@@ -21,13 +21,16 @@ _APART = 12  # frames on either side within which a place is the quietest
 _STEP = 100  # frames that share one loudness value
 _AROUND = 400  # frames on either side that determine the loudness
 _LEAST = -12.0  # dB below the loud parts from which a place may be a pause
-_DEEP = -35.0  # dB below the loud parts at which the length of a pause is measured
+_DEEP, _SHALLOW, _OVER_FLOOR = -35.0, -12.0, 6.0
+"""The length of a pause is measured 6 dB above the noise floor, 35 to 12 dB below the loud parts."""
+
+_FLOOR, _LOUD = 10, 90  # percentiles of the level
 _LONGEST = 60  # frames beyond which a longer pause is no better
 
-# Logistic regression, boundary of two clips against all other dips: bench/cut_odds.py over the even halves
-# of the synthetic and the human clips. The fade of the voice and the loudness afterwards add nothing
-# (0.01).
-WEIGHTS = np.array([-1.43, 1.64, -5.1])
+# Logistic regression, boundary of two clips against all other dips: bench/cut_odds.py over the even half of
+# the human clips, clean and in noise. Longest run of Silero below 0.5, the fade of the voice and the loudness
+# afterwards add nothing (0.01).
+WEIGHTS = np.array([-2.29, 1.45, -4.89])
 
 _WINDOW = 0.05
 """Cost of one more window, in cuts inside a sentence."""
@@ -43,18 +46,19 @@ class Places:
 
 def cut_places(level: Float32, speech: Float32) -> Places:
     """All candidate cuts of a stretch."""
+    at, table = features(level, speech)
+    return Places(at, table @ WEIGHTS)
+
+
+def features(level: Float32, speech: Float32) -> tuple[Ints, Float64]:
+    """The dips of a stretch, and of each [3]: speech probability, logarithm of the pause's length, and 1."""
     even = smoothed(level, 5)
-    loud = _loudness(level)
+    floor, loud = _floor_and_loud(level)
     at = _dips(even)
     at = at[even[at] <= loud[at] + _LEAST]
-    return Places(at, features(level, speech, loud, at) @ WEIGHTS)
-
-
-def features(level: Float32, speech: Float32, loud: Float32, at: Ints) -> Float64:
-    """[len(at), 3]: speech probability, logarithm of the pause's length, and 1."""
-    under = smoothed(level, 3) - loud
-    columns = (smoothed(speech, 5)[at], np.log1p(_lengths(under <= _DEEP, at)), np.ones(len(at)))
-    return np.stack(columns, axis=1)
+    quiet = smoothed(level, 3) <= np.clip(floor + _OVER_FLOOR, loud + _DEEP, loud + _SHALLOW)
+    columns = (smoothed(speech, 5)[at], np.log1p(_lengths(quiet, at)), np.ones(len(at)))
+    return at, np.stack(columns, axis=1)
 
 
 def _dips(even: Float32) -> Ints:
@@ -73,17 +77,18 @@ def _least(values: Float32, width: int) -> Float32:
     return values
 
 
-def _loudness(level: Float32) -> Float32:
-    """For each frame, the level that a tenth of the frames within 4 s exceed."""
+def _floor_and_loud(level: Float32) -> Float32:
+    """[2, frames]: for each frame, the levels that 90 % and 10 % of the frames within 4 s exceed."""
     middles = np.arange(0, len(level), _STEP) + _STEP // 2
     whole = (middles >= _AROUND) & (middles + _AROUND <= len(level))
-    told = np.empty(len(middles), np.float32)
+    told = np.empty((2, len(middles)), np.float32)
     if whole.any():  # in one call: separate calls take three times as long
-        around = np.lib.stride_tricks.sliding_window_view(level, 2 * _AROUND)
-        told[whole] = percentile(around[middles[whole] - _AROUND], 90)
+        around = np.lib.stride_tricks.sliding_window_view(level, 2 * _AROUND)[middles[whole] - _AROUND]
+        told[:, whole] = percentile(around, _FLOOR), percentile(around, _LOUD)
     for index in np.flatnonzero(~whole):
-        told[index] = percentile(level[max(0, middles[index] - _AROUND) : middles[index] + _AROUND], 90)
-    return np.repeat(told, _STEP)[: len(level)]
+        near = level[max(0, middles[index] - _AROUND) : middles[index] + _AROUND]
+        told[:, index] = percentile(near, _FLOOR), percentile(near, _LOUD)
+    return np.repeat(told, _STEP, axis=1)[:, : len(level)]
 
 
 def _lengths(mask: NDArray[np.bool_], at: Ints) -> Ints:

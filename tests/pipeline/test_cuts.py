@@ -17,18 +17,22 @@ from asr_batch.pipeline.windows.cuts import Places, cut_places, first_cut
 Clips = list[tuple[str, np.ndarray]]
 
 
-def test_a_longer_deeper_pause_has_the_better_odds() -> None:
-    level = np.full(1200, -20, np.float32) + np.random.default_rng(1).normal(0, 1, 1200).astype(np.float32)
+@pytest.mark.parametrize("floor", [-90, -55, -40])
+def test_a_longer_pause_has_the_better_odds_in_silence_and_in_noise(floor: float) -> None:
+    rng = np.random.default_rng(1)
+    level = (np.full(1200, -20) + rng.normal(0, 1, 1200)).astype(np.float32)
     speech = np.full(1200, 0.95, np.float32)
-    for start, length, depth in ((300, 20, -45), (600, 8, -70), (900, 40, -70)):
-        level[start : start + length], speech[start : start + length] = depth, 0.3
+    for start, length in ((300, 8), (600, 20), (900, 60), (1000, 60)):
+        level[start : start + length] = floor + rng.normal(0, 1, length)
+        speech[start : start + length] = 0.3
     places = cut_places(level, speech)
     odds = [
         max(odds for at, odds in zip(places.at, places.odds, strict=True) if abs(at - near) < 40)
-        for near in (310, 604, 920)
+        for near in (304, 610, 920)
     ]
     assert odds == sorted(odds)
-    assert odds[0] < 0 < odds[2]
+    assert odds[0] < odds[1] - 0.5 < odds[2] - 1
+    assert odds[2] > 0
 
 
 def test_a_place_is_the_first_quietest_frame_within_120_ms() -> None:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asr_batch.models.recognizer import TimedText
 from asr_batch.pipeline.audio.frames import FRAME, Measured, regular
-from asr_batch.pipeline.text.stitching import REACH, find_seam
+from asr_batch.pipeline.text.stitching import REACH, find_seam, meet
 from asr_batch.pipeline.text.words import join_texts, words_between, words_of
 from asr_batch.pipeline.windows.planning import Window, plan
 
@@ -173,6 +174,47 @@ def test_seams(left: str, right: str, expected: str) -> None:
     one, two = left.split(), right.split()
     seam = find_seam(one, two)
     assert " ".join(one[: len(one) - seam.drop_left] + two[seam.drop_right :]) == expected
+
+
+def timed(text: str, start: float) -> list[TimedText]:
+    """Words of 0.3 s, one after the other."""
+    return [TimedText(start + 0.3 * i, start + 0.3 * (i + 1), word) for i, word in enumerate(text.split())]
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "start", "expected"),
+    [
+        ("we met on the old bridge", "old bridge and the", 1.2, "we met on the old bridge and the"),
+        # Heard differently by the two windows, or torn at both edges.
+        ("the Asterisk cons", "on the Astros console. You have", -0.3, "the Astros console. You have"),
+        ("conferences exist. can grad", "exist. Congratulations! You", 0.3, "exist. Congratulations! You"),
+        ("nine nine nine", "nine nine five", 0.3, "nine nine nine five"),  # not more often than it was said
+        ("nine nine nine", "nine nine five", 0.6, "nine nine nine nine five"),
+    ],
+)  # fmt: skip
+def test_texts_meet_where_their_words_do(left: str, right: str, start: float, expected: str) -> None:
+    one, two = timed(left, 0.0), timed(right, start)
+    seam = meet(one, two, (start, one[-1].end))
+    kept = [word.text for word in one[: len(one) - seam.drop_left] + two[seam.drop_right :]]
+    assert " ".join(kept).endswith(expected)
+    assert seam.sure
+    assert seam.at is not None
+    assert start <= seam.at <= one[-1].end
+
+
+def test_texts_that_do_not_fit_together() -> None:
+    one, two = timed("all of this was said", 0.0), timed("and nothing of it", 4.0)
+    seam = meet(one, two, (0.9, 2.4))
+    assert not seam.sure
+
+
+@settings(max_examples=200)
+@given(WORDS.filter(bool), WORDS.filter(bool), st.floats(-3, 6))
+def test_words_keep_their_order_where_texts_meet(left: list[str], right: list[str], start: float) -> None:
+    one, two = timed(" ".join(left), 0.0), timed(" ".join(right), start)
+    seam = meet(one, two, (start, one[-1].end))
+    assert 0 <= seam.drop_left <= min(REACH, len(one))
+    assert 0 <= seam.drop_right <= min(REACH, len(two))
 
 
 def test_scripts_without_blanks() -> None:
