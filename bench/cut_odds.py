@@ -19,39 +19,29 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from asr_batch.models.recognizer import Samples
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Meter
 from asr_batch.pipeline.windows.cuts import WEIGHTS, features
 from bench.speech.clips import Recording, joined, load
+from bench.speech.noises import in_noise
 
 PAUSES = ((0.0, 0.0), (0.04, 0.04), (0.0, 0.08), (0.3, 1.5))
 NEAR = 0.06
-FAINT = -60.0  # dBFS
-NOISES = (None, ("white", 30.0), ("white", 20.0), ("pink", 30.0), ("pink", 20.0), ("pink", 10.0))
-"""Colour, and decibels below the speech; None: faint white noise."""
+NOISES = {
+    "faint noise": (45.0, 0.0),
+    "white noise, 30 dB below": (30.0, 0.0),
+    "white noise, 20 dB below": (20.0, 0.0),
+    "pink noise, 30 dB below": (30.0, 1.0),
+    "pink noise, 20 dB below": (20.0, 1.0),
+    "pink noise, 10 dB below": (10.0, 1.0),
+}
+"""Decibels below the speech, and slope of the spectrum."""
 
-Noise = tuple[str, float] | None
 Floats = NDArray[np.float64]
 
 
-def noisy(recording: Recording, noise: Noise) -> Samples:
-    """The recording with noise."""
-    count = len(recording.samples)
-    white = np.random.default_rng(1).normal(0, 1, count)
-    if noise is None:
-        return recording.samples + (10 ** (FAINT / 20) * white).astype(np.float32)
-    colour, below = noise
-    if colour == "pink":
-        spectrum = np.fft.rfft(white) / np.sqrt(np.maximum(1, np.arange(count // 2 + 1)))
-        white = np.fft.irfft(spectrum, count)
-        white /= np.sqrt(np.mean(white**2))
-    power = np.sqrt(np.mean(recording.samples**2))
-    return recording.samples + (power * 10 ** (-below / 20) * white).astype(np.float32)
-
-
-def samples_of(recording: Recording, noise: Noise) -> tuple[Floats, NDArray[np.bool_]]:
+def samples_of(recording: Recording, noise: str) -> tuple[Floats, NDArray[np.bool_]]:
     """Features of every dip, and whether it lies between two clips."""
-    measured = list(Meter().measure([noisy(recording, noise)]))
+    measured = list(Meter().measure([in_noise(recording.samples, *NOISES[noise])]))
     level = np.concatenate([part.level for part in measured])
     speech = np.concatenate([part.speech for part in measured])
     at, table = features(level, speech)
@@ -82,7 +72,7 @@ def loss(table: Floats, truth: NDArray[np.bool_], weights: Floats) -> float:
 
 def tables(
     manifests: Sequence[Path], half: str, minutes: float, seed: int
-) -> dict[Noise, tuple[Floats, NDArray[np.bool_]]]:
+) -> dict[str, tuple[Floats, NDArray[np.bool_]]]:
     """All dips of recordings with each kind of pause, for each language of each manifest, in each noise."""
     recordings = []
     for manifest in manifests:
@@ -113,8 +103,7 @@ def main() -> None:
     other = "odd" if args.half == "even" else "even"
     for noise, (table, truth) in tables(args.clips, other, args.minutes, 21).items():
         now, used = loss(table, truth, weights), loss(table, truth, WEIGHTS)
-        label = f"{noise[0]} noise, {noise[1]:g} dB below" if noise else "clean"
-        print(f"other half, {label}: loss {now:.4f}, of the weights in use {used:.4f}")
+        print(f"other half, {noise}: loss {now:.4f}, of the weights in use {used:.4f}")
 
 
 if __name__ == "__main__":

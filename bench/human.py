@@ -2,10 +2,10 @@
 
     python -m bench.human --clips MANIFEST --model BUNDLE [--half odd] [--window 10] [--cache FOLDER]
         [--ct2 FOLDER] [--hf FOLDER] [--parts joined,single,turns,noise,repeated,deletions]
-        [--minutes 6] [--seed 11 12] [--pauses 0.25-0.7 0.5-2]
+        [--minutes 6] [--seed 11 12] [--pauses 0.25-0.7 0.5-2] [--noise 20]
 
 MANIFEST is a CSV with `audio`, `text`, `language`. There is one joined recording for each language, seed and
-range of pauses (seconds).
+range of pauses (seconds), over pink noise `--noise` decibels below it if wanted.
 Parameters were tuned on `--half even`; published tables use `--half odd`. `--cache` stores the results of
 the model and the rows of the other programs on disk, so that only changes are computed again.
 """
@@ -27,7 +27,7 @@ from asr_batch.pipeline.options import PipelineOptions
 from bench.speech.clips import PAUSES, Clip, Recording, Said, in_turns, joined, load, repeated, single
 from bench.speech.deletions import deletions
 from bench.speech.measures import Alarms, Edits, WordTimes, edge_errors, in_languages, pooled
-from bench.speech.noises import SOUNDS, sound
+from bench.speech.noises import SOUNDS, in_noise, sound
 from bench.speech.remembered import Remembered
 from bench.speech.runners import Row, Runner, faster_whisper, kept, ours, transformers
 
@@ -248,6 +248,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, nargs="+", default=[SEED], help="of the joined recordings")
     parser.add_argument("--pauses", type=_pauses, nargs="+", default=[PAUSES], help="between joined clips")
+    parser.add_argument("--noise", type=float, help="dB below the joined recordings")
     parser.add_argument("--window", type=float)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repair-budget", type=float, default=0.1)
@@ -265,6 +266,8 @@ def main() -> None:
         joined(some, args.minutes, seed, pauses)
         for some, pauses, seed in product(by_language(clips).values(), args.pauses, args.seed)
     ]
+    if args.noise is not None:
+        recordings = [replace(one, samples=in_noise(one.samples, args.noise)) for one in recordings]
     if "deletions" in parts:
         deletions_table(args, recordings)
         parts.remove("deletions")

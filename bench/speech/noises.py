@@ -163,3 +163,10 @@ SOUNDS: dict[str, Callable[[Rng, float], Floats]] = {
 def sound(name: str, seconds: float, seed: int) -> Samples:
     """`seconds` of the sound called `name`, float32 in [-1, 1] at 16 kHz."""
     return np.clip(SOUNDS[name](np.random.default_rng(seed), seconds), -1, 1).astype(np.float32)
+
+
+def in_noise(samples: Samples, below: float, slope: float = 1.0) -> Samples:
+    """Samples with noise (pink, or with another slope) this many decibels below their mean power."""
+    noise = _coloured(np.random.default_rng(1), len(samples) / SAMPLE_RATE + 0.01, slope)[: len(samples)]
+    gain = np.sqrt(np.mean(samples**2) / np.mean(noise**2)) * 10 ** (-below / 20)
+    return (samples + gain * noise).astype(np.float32)

@@ -26,6 +26,7 @@ from asr_batch.pipeline.guards import (
     request,
     within_audio,
 )
+from asr_batch.pipeline.retry.counting import counted_better, miscounted
 from asr_batch.pipeline.retry.gaps import Gap, find_gaps, missing
 from asr_batch.pipeline.retry.hearing import Hearing, Listener, halves, hear, utterances, words_heard
 from asr_batch.pipeline.retry.merging import Word, is_part_of, merged, with_words
@@ -46,6 +47,7 @@ from asr_batch.pipeline.thresholds import (
     OTHER_LENGTH,
     PAUSE,
     SAME,
+    SHORT_PAUSE,
     SPARSE_WORDS,
     SURROUNDINGS,
     SUSPECTED,
@@ -153,9 +155,14 @@ def _without_prompt(window: Doubtful, samples: Samples, listener: Listener) -> A
 
 def _by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
     """Decode each utterance separately: really repeated speech stays, loops do not."""
-    edges = utterances(window.level, window.speech, PAUSE, 0, len(window.level))
+    counting = _is_miscounted(window)
+    edges = utterances(window.level, window.speech, SHORT_PAUSE if counting else PAUSE, 0, len(window.level))
     if len(edges) > 2:
         hearing = yield from hear(samples, edges, window.speech, listener)
+        if counting and _counts_better(window, hearing):
+            return _taken(window, hearing)
+        if not window.outcome.flags & {"repetition", "truncated"}:
+            return _kept(window, "utterances", hearing)
         preferred = _as_likely(window, hearing) or _fits_better(window, hearing)
         if preferred and not hearing.faults & WHOLE and _believable(window, hearing):
             return _taken(window, hearing)
@@ -167,6 +174,17 @@ def _by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Att
     if window.outcome.flags & {"truncated", "too_dense"}:
         return replace(window, outcome=cut_loop(window.outcome))
     return window
+
+
+def _is_miscounted(window: Doubtful) -> bool:
+    text = window.outcome.result.text
+    return "truncated" not in window.outcome.flags and miscounted(text, window.level, window.speech)
+
+
+def _counts_better(window: Doubtful, hearing: Hearing) -> bool:
+    """Whether each utterance is heard as the same, and there are more nearly as many rounds as utterances."""
+    first = window.outcome.result.text
+    return counted_better(hearing.result.text, first, window.level, window.speech)
 
 
 def _fits_better(window: Doubtful, hearing: Hearing) -> bool:
@@ -210,6 +228,8 @@ def _fill_by_utterance(window: Doubtful, samples: Samples, listener: Listener) -
         if _is_one_utterance(window, gap, listener):
             continue
         edges = utterances(window.level, window.speech, PAUSE, gap.start, gap.end)
+        if len(edges) == 2:  # several rounds of a sentence, maybe, written once
+            edges = utterances(window.level, window.speech, SHORT_PAUSE, gap.start, gap.end)
         hearing = yield from hear(
             samples, edges, window.speech, listener, sparing=True, changes={"prompt": None}
         )
@@ -426,7 +446,7 @@ STRATEGIES: tuple[Strategy, ...] = (
     ),
     Strategy(
         "utterances",
-        lambda window, _: bool(window.outcome.flags & {"repetition", "truncated"}),
+        lambda window, _: bool(window.outcome.flags & {"repetition", "truncated"}) or _is_miscounted(window),
         _length,
         _by_utterance,
     ),

@@ -1,0 +1,71 @@
+"""A word said several times is written as often, whatever number the decoder makes up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pipeline_lab import RATE, FakeRecognizer, row, speech_seconds
+
+from asr_batch.models.recognizer import WindowRequest, WindowResult
+from asr_batch.pipeline.retry.counting import counted_better, miscounted, rounds
+
+Clips = list[tuple[str, np.ndarray]]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("8 8 8 8 8 8 8", ("8", 7)),
+        ("3, 3, 3.", ("3", 3)),
+        ("2020 2020", ("20", 4)),
+        ("Try again. Try again.", ("tryagain", 2)),
+        ("Try again. Try once.", ("tryagaintryonce", 1)),
+        ("...", ("", 0)),
+    ],
+)
+def test_rounds(text: str, expected: tuple[str, int]) -> None:
+    assert rounds(text) == expected
+
+
+def islands(count: int, pause: int = 30) -> tuple[np.ndarray, np.ndarray]:
+    """Level and speech of utterances of 0.5 s, with pauses between them."""
+    speech = np.tile(np.r_[np.ones(50, bool), np.zeros(pause, bool)], count)
+    return np.where(speech, -20, -80).astype(np.float32), speech
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "wrong"),
+    [
+        ("8 8 8 8 8 8 8", 5, True),
+        ("8 8 8 8 8", 5, False),
+        ("2020 2020 2020", 5, True),
+        ("8 8 8", 1, False),  # without pauses nobody can tell
+        ("This is said once.", 3, False),
+    ],
+)
+def test_more_or_fewer_rounds_than_utterances(text: str, said: int, wrong: bool) -> None:
+    assert miscounted(text, *islands(said)) == wrong
+
+
+def test_only_the_same_word_counts_better() -> None:
+    five = islands(5)
+    assert counted_better("8 8 8 8 8", "8 8 8 8 8 8 8", *five)
+    assert not counted_better("8 8 9 8 8", "8 8 8 8 8 8 8", *five)
+    assert not counted_better("8 8 8 8 8 8 8 8", "8 8 8 8 8 8 8", *five)
+
+
+def test_a_word_said_five_times(save: Callable[..., Path], clips: Clips) -> None:
+    clip = clips[0][1]
+    part = clip[: next(n for n in range(RATE // 2, len(clip), 160) if speech_seconds(clip[:n]) > 0.4)]
+    samples = np.tile(np.r_[part, np.zeros(RATE // 2, np.float32)], 5)
+
+    def speak(request: WindowRequest, result: WindowResult) -> WindowResult:
+        return replace(result, text="8 8 8 8 8 8 8" if len(request.samples) > 2 * RATE else "8")
+
+    transcript = row(save(samples), FakeRecognizer(speak))
+    assert transcript.text == "8 8 8 8 8"
+    assert "recovered" in transcript.windows[0].flags
