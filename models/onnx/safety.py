@@ -76,10 +76,15 @@ def check_graph(path: Path) -> GraphFacts:
     graph = read_graph(path)
     files: dict[str, int | None] = {}
     for weight in (*graph.weights, *graph.constants):
-        problem = _internal(weight) if weight.location is None else _external(path, weight, files)
-        if problem:
-            raise ModelError(f"{path}: tensor {weight.name!r} {problem}")
+        check_tensor(path, weight, files)
     return graph
+
+
+def check_tensor(path: Path, weight: Weight, sizes: dict[str, int | None]) -> None:
+    """Check a tensor of the ONNX file at `path` as :func:`check_graph` does; caches the `sizes` of files."""
+    problem = _internal(weight) if weight.location is None else _external(path, weight, sizes)
+    if problem:
+        raise ModelError(f"{path}: tensor {weight.name!r} {problem}")
 
 
 def _external(path: Path, weight: Weight, sizes: dict[str, int | None]) -> str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from asr_batch.manifests.errors import ModelError
+from asr_batch.models.kernels.library import named_weights
 from asr_batch.models.onnx.facts import read_graph
 from asr_batch.models.onnx.safety import check_graph, inside
 
@@ -109,8 +110,11 @@ def test_external_data_outside_the_folder_is_refused(tmp_path, location: str) ->
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "link.bin").symlink_to(tmp_path / "secret.bin")
+    path = lying(folder, external(location=location))
     with pytest.raises(ModelError):
-        check_graph(lying(folder, external(location=location)))
+        check_graph(path)
+    with pytest.raises(ModelError):
+        named_weights(path, "")
 
 
 def test_external_data_inside_the_folder_is_fine_and_measured(tmp_path) -> None:

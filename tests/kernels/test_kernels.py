@@ -144,6 +144,22 @@ def part_of(chosen: kernels.KernelSet, table: _Table) -> _Kernel | _Exact:
     return _Kernel(chosen, table) if chosen.compiled else _Exact(table)
 
 
+@pytest.mark.parametrize(("panel", "depth"), [(64, 4), (32, 8), (16, 2), (16, 1)])
+@pytest.mark.parametrize("shape", [(16, 16), (48, 144), (80, 400)])
+@pytest.mark.parametrize("turned", [False, True])
+def test_panels_of_weights(shape: tuple[int, int], panel: int, depth: int, turned: bool) -> None:
+    weight = np.random.default_rng(0).integers(-127, 128, shape, np.int8)
+    stored = np.asfortranarray(weight) if turned else weight
+    made, *_ = kernels.KernelSet("", panel, depth, None).linear(stored, np.ones(shape[1], np.float32), None)
+    at = 0
+    for start in range(0, shape[1], panel):
+        for first in range(0, shape[0], depth):
+            for column in weight.T[start : start + panel]:
+                assert made[at : at + depth].tolist() == column[first : first + depth].tolist()
+                at += depth
+    assert at == weight.size
+
+
 @needs_kernel
 def test_closer_than_the_graph_on_speech() -> None:
     arrays = kernels.named_weights(MODEL / "encoder.onnx", "encoder.")
