@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 UNKNOWN = 1 << 60
 """Bytes if the system does not report them."""
@@ -56,11 +57,19 @@ ONE_ARENA = (-8, 1)
 
 def set_malloc(*options: tuple[int, int]) -> None:
     """Set options of glibc's malloc; does nothing with another C library."""
+    mallopt = _of_libc("mallopt")
+    for option, value in options if mallopt else ():
+        mallopt(option, value)
+
+
+def give_back() -> None:
+    """Return freed memory that glibc's malloc keeps to the system; does nothing with another C library."""
+    trim = _of_libc("malloc_trim")
+    if trim:
+        trim(0)
+
+
+def _of_libc(name: str) -> Any:
     import ctypes  # 3 ms, which commands that set nothing need not wait for
 
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except AttributeError:
-        return
-    for option, value in options:
-        mallopt(option, value)
+    return getattr(ctypes.CDLL(None), name, None)

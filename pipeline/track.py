@@ -28,7 +28,7 @@ from asr_batch.pipeline.windows.silence import is_silence
 SHORTEST = 0.02
 """Seconds of audio below which there is nothing to transcribe."""
 
-READ_AHEAD = 16
+READ_AHEAD = 8
 """Stretches of 4 s of a long file that are read and measured while windows before them are decoded."""
 
 MISSING = 1.0

@@ -15,6 +15,7 @@ from typing import Any
 
 from asr_batch.manifests.errors import AsrBatchError
 from asr_batch.manifests.records import Unit
+from asr_batch.models.memory import give_back
 from asr_batch.models.recognizer import ModelInfo
 from asr_batch.workers.advance import Advance
 from asr_batch.workers.file_stamp import FileStamp, same_file
@@ -75,3 +76,8 @@ class WorkerHost:
             else:
                 here.append(unit)
         return self._worker.advance(here, seconds), tuple(refused)
+
+    def tidy(self) -> None:
+        """Give memory back if nothing is left to do: a driver that writes the last rows needs some."""
+        if self._worker is not None and self._worker.idle:
+            give_back()

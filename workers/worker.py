@@ -73,6 +73,11 @@ class Worker:
         """The loaded model."""
         return self._recognizer.info
 
+    @property
+    def idle(self) -> bool:
+        """Whether it holds no unit."""
+        return not self._units
+
     def room(self) -> int:
         """Number of further units that the worker accepts now."""
         return max(0, self._transcriber.room() + self._lookahead - len(self._intake))

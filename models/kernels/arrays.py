@@ -20,6 +20,7 @@ Shape = tuple[Any, tuple[int, ...]]
 
 _LINE = 64  # bytes: arrays begin on a cache line
 _HUGE = 2 << 20  # bytes of a huge page
+_FEW = 4  # of them: fewer would be half empty
 
 
 def zeros_in_one(shapes: Mapping[str, Shape]) -> dict[str, Array]:
@@ -46,11 +47,13 @@ def page_by_page(shape: tuple[int, ...], kind: Any) -> Array:
 
 
 class Block:
-    """Memory on huge pages for at most `size` bytes, which takes no more than what is copied to it."""
+    """Memory for at most `size` bytes, which takes no more than what is copied to it; if that may fill a few
+    huge pages, on these.
+    """
 
     def __init__(self, size: int) -> None:
         self._memory = mmap.mmap(-1, size + _HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        if hasattr(mmap, "MADV_HUGEPAGE"):
+        if hasattr(mmap, "MADV_HUGEPAGE") and size >= _FEW * _HUGE:
             self._memory.madvise(mmap.MADV_HUGEPAGE)
         self._used = -np.frombuffer(self._memory, np.uint8).ctypes.data % _HUGE
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from asr_batch.pipeline.audio.frames import Float32, smoothed
+from asr_batch.pipeline.audio.frames import Float32, percentile, smoothed
 
 _INAUDIBLE = -62.0  # dBFS: below this a window has nothing that a 16-bit microphone records as speech
 _STEADY = 1.5  # dB around its median within which a sound is steady: noise or a tone, never speech
@@ -26,5 +26,5 @@ def is_silence(level: Float32, speech: Float32) -> bool:
     audible = even >= _INAUDIBLE
     if not audible.any():
         return True
-    steady = np.abs(even[audible] - np.median(even[audible])) <= _STEADY
+    steady = np.abs(even[audible] - percentile(even[audible], 50)) <= _STEADY
     return bool(np.count_nonzero(steady) + np.count_nonzero(~audible) >= _STEADY_SHARE * len(even))

@@ -27,6 +27,10 @@ class SimulatedWorker:
     def info(self):
         return ModelInfo("null", "null", self.spec.model, "0" * 64, "fp32", 10.0)
 
+    @property
+    def idle(self):
+        return not self.units
+
     def room(self):
         return max(0, self.room_for - len(self.units))
 
@@ -64,6 +68,16 @@ class SimulatedWorker:
 
     def close(self):
         pass
+
+
+class Hoarder(SimulatedWorker):
+    """Frees 64 MB below a piece that it keeps."""
+
+    def advance(self, units, seconds):
+        pieces = [bytearray(b"1") * (1 << 20) for _ in range(64)]
+        self.kept = bytearray(b"1") * (1 << 20)
+        del pieces
+        return super().advance(units, seconds)
 
 
 class ReadingWorker(SimulatedWorker):

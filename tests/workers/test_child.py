@@ -142,3 +142,21 @@ def test_a_prepared_process_goes_with_the_program(tmp_path):
         time.sleep(0.1)
     assert not Path(f"/proc/{done.stdout.strip()}").exists()
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
+def test_memory_goes_back_when_nothing_is_left_to_do(child):
+    """The driver writes the rows beside it."""
+    pool = child("Hoarder")
+    assert pool.info.name == "null"
+
+    def resident() -> int:
+        return int(Path(f"/proc/{pool._child.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    before, until = resident(), time.monotonic() + 20
+    pool.submit(unit("a"))
+    while not any(isinstance(event, UnitDone) for event in pool.wait(1.0)):
+        assert time.monotonic() < until
+    while resident() > before + (32 << 20) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert resident() <= before + (32 << 20)

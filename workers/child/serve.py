@@ -50,6 +50,8 @@ def serve(descriptor: int) -> None:
             if name == "load":
                 gc.freeze()
                 gc.enable()
+            else:
+                host.tidy()
         except (EOFError, ConnectionError):
             os._exit(0)
 
