@@ -179,6 +179,7 @@ def test_branches_are_decoded_in_rows_that_no_window_needs(slots: int) -> None:
     assert most > 1
     used, available = model.occupancy()
     assert available == slots * used  # one window, whatever runs beside it
+    assert set(model._engine.buffers.cross) == {None}  # type: ignore[attr-defined]  # nothing is kept
     assert (model.pending(), len(model._engine.running)) == (0, 0)
     model.close()
 

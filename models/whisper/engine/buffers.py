@@ -76,6 +76,9 @@ class Buffers:
         """The cross-attention inputs of `slot`, valid until the next `put`."""
         return Cross({name: array[slot : slot + 1] for name, array in self.cross.items()}, self.stored)
 
+    def drop(self, slot: int) -> None:
+        """No-op: the arrays are for all slots."""
+
     def fit(self, stored: int) -> None:
         """Store as many positions as the longest window needs.
 

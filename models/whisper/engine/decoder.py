@@ -56,6 +56,9 @@ class SlotBuffers(Protocol):
     def put(self, slot: int, cross: Any) -> None:
         """Set the cross-attention inputs of `slot`."""
 
+    def drop(self, slot: int) -> None:
+        """Release the cross-attention inputs of a `slot` without a window."""
+
     def cross_of(self, slot: int) -> Heard:
         """The cross-attention inputs of `slot`."""
 

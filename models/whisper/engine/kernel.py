@@ -53,6 +53,10 @@ class KernelBuffers:
         self.cross[slot] = cross
         self.tokens["stored"][slot], self.tokens["cross"][slot] = cross.stored, cross.memory.ctypes.data
 
+    def drop(self, slot: int) -> None:
+        """Forget the cross-attention inputs of `slot`: other slots may hold the same ones."""
+        self.cross[slot] = None
+
     def cross_of(self, slot: int) -> KernelCross:
         """The cross-attention inputs of `slot`."""
         found = self.cross[slot]

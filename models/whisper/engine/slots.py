@@ -237,9 +237,10 @@ class DecoderEngine:
             self.buffers.move(last, place, self.running[last].fed)
             self.running[place] = self.running[last]
         self.running.pop()
+        self.buffers.drop(last)
 
     def cross_of(self, slot: Slot) -> Heard:
-        """The cross-attention inputs of a running window; overwritten when its place is."""
+        """The cross-attention inputs of a running window; may be overwritten when its place is."""
         return self.buffers.cross_of(self.running.index(slot))
 
     def close(self) -> None:
