@@ -8,6 +8,7 @@ with the `key` of its request; every submitted request comes back exactly once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -57,9 +58,12 @@ class DecodeOptions:
     `plain` decodes exactly like `transformers.generate` (greedy, `<|notimestamps|>`, suppressing only the
     ids in generation_config).
     `search`: look for a likelier text close to the greedy one (models with `beam`).
+    `among`: candidates for the language of a window without `language`; empty: all that the model knows.
+    `least_logprob`: a text is not finished once its log-probability, summed over its tokens, is lower.
     """
 
     language: str | None = None
+    among: tuple[str, ...] = ()
     task: str | None = None
     prompt: str | None = None
     glossary: tuple[str, ...] = ()
@@ -73,6 +77,7 @@ class DecodeOptions:
     cpu_encoder: bool = False
     plain: bool = False
     search: bool = False
+    least_logprob: float = -math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,11 +183,12 @@ class Recognizer(Protocol):
         """Work until at least one window is finished; returns all finished ones ([] if none is pending)."""
 
     def detect_language(
-        self, windows: Sequence[Samples], among: Sequence[str] = ()
+        self, windows: Sequence[Samples], among: Sequence[str] = (), *, whole: bool = False
     ) -> list[dict[str, float]]:
         """Probability of each language code for each window (a list of empty dicts without detection).
 
-        `among`: the candidate languages; empty: all that the model knows.
+        `among`: the candidate languages; empty: all that the model knows. `whole`: behind short windows,
+        encode all the silence that the model was trained with, if it can; slower, and more often right.
         """
 
     def confirm(self) -> bool:

@@ -45,10 +45,10 @@ class Biased:
         return self._inside.info
 
     def detect_language(
-        self, windows: Sequence[Samples], among: Sequence[str] = ()
+        self, windows: Sequence[Samples], among: Sequence[str] = (), *, whole: bool = False
     ) -> list[dict[str, float]]:
         """See the wrapped recognizer."""
-        return self._inside.detect_language(windows, among)
+        return self._inside.detect_language(windows, among, whole=whole)
 
     def submit(self, request: WindowRequest) -> None:
         """Accept a window. Raises ItemError."""
@@ -86,6 +86,8 @@ class Biased:
             return result
         self._first[result.key] = result
         options = replace(request.options, glossary=self._glossary)
+        if result.languages and options.language is None:  # terms have no say in the language
+            options = replace(options, language=result.language)
         self._inside.submit(WindowRequest(_Again(result.key), request.samples, options))
         return None
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from asr_batch.manifests.records import Hypothesis
 from asr_batch.models.recognizer import DecodeOptions, Samples, WindowResult
@@ -20,29 +21,44 @@ from asr_batch.pipeline.guards import (
 )
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.thresholds import (
+    BEST_LOGPROB,
     CHANCE_WEIGHT,
+    CLOSE_TEXTS,
     ENOUGH_SPEECH,
+    ENOUGH_TO_TELL,
     LEAST_CHANCE,
     LEAST_SPEECH,
+    MOST_LANGUAGES,
+    OTHER_TOKENS,
+    POOR_LOGPROB,
     SECOND_LANGUAGE,
+    SURE_CHANCE,
 )
 
 Decoding = Generator[DecodeRequest, WindowResult, Outcome]
 """Yields requests and receives results: a further attempt is another entry of the running batch."""
 
 
+class Detects(Protocol):
+    """Detects languages, as `Recognizer.detect_language` does."""
+
+    def __call__(
+        self, windows: Sequence[Samples], among: Sequence[str] = (), *, whole: bool = False
+    ) -> list[dict[str, float]]:
+        """Probability of each language in each window."""
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """A row whose language was detected, not given.
 
-    `language`: the main one of the row, decoded as well where another one is detected, as detection may err.
-    `chances`: probabilities of the candidate languages of a row with an unclear language. `allowed`: the only
-    languages that may be spoken; empty: any.
+    `language`: the main one of the row, decoded as well where another one is detected, as detection may err;
+    None: each window has its own, one of `allowed` (empty: any), which `detect` tells where it is unclear.
     """
 
     language: str | None = None
-    chances: Mapping[str, float] = field(default_factory=dict)
     allowed: tuple[str, ...] = ()
+    detect: Detects | None = None
 
 
 def decode(
@@ -50,35 +66,115 @@ def decode(
 ) -> Decoding:
     """Decode one window that has `speech` seconds of speech (by Silero).
 
-    If the row has several candidate languages, or if the decoder detects another one in the window, the most
-    likely text wins, with a small weight for the probability of its language. Candidates are decoded without
-    the prompt, which is in one language only. Translations say little about the language spoken: a window to
-    translate is transcribed first if several are possible.
+    Without a language, it is decoded in the one that the decoder detects; if that is unclear, in several. If
+    the decoder detects another one than the row's, in both. The most likely text wins, with a small weight
+    for the probability of its language.
     """
+    if base.language is None and choice is not None and choice.detect is not None:
+        return (yield from _in_its_own(samples, base, options, speech, choice.allowed, choice.detect))
     if choice is None or speech < LEAST_SPEECH:
         only = [request(samples, base, options, speech)]
         del samples  # nobody needs them once they are encoded: 2 MB for 30 s
         result = yield only.pop()
         return _outcome(result, speech, base, ())
-    if base.task == "translate" and (choice.chances or choice.language not in (None, base.language)):
+    if base.task == "translate" and choice.language not in (None, base.language):
         told = yield from decode(samples, replace(base, task="transcribe"), options, speech, choice)
         spoken = replace(base, language=told.result.language)
         result = yield request(samples, spoken, options, speech)
         return _outcome(result, speech, spoken, (*told.others, hypothesis("transcribed", told.result)))
-    tried: list[str | None] = list(choice.chances)
-    if not tried:
-        tried = list(dict.fromkeys((base.language, choice.language or base.language)))
-    greedy = replace(base, search=False, prompt=None) if choice.chances else base
-    results = yield from _in_each(tried, samples, greedy, options, speech)
-    chances = choice.chances or dict(results[0].languages)
-    if not choice.chances and speech >= ENOUGH_SPEECH:
+    tried = list(dict.fromkeys((base.language, choice.language or base.language)))
+    results = yield from _in_each(tried, samples, base, options, speech)
+    chances = dict(results[0].languages)
+    if speech >= ENOUGH_SPEECH:
         heard = _heard_instead(chances, tried, choice.allowed)
         results += yield from _in_each(heard, samples, base, options, speech)
     best = max(results, key=lambda result: _score(result, chances))
-    others = tuple(hypothesis(f"in {r.language}", r) for r in results if r is not best)
-    if greedy != base:
-        best = yield request(samples, replace(base, language=best.language), options, speech)
-    return _outcome(best, speech, base, others)
+    return _outcome(best, speech, base, _others(results, best))
+
+
+def _in_its_own(
+    samples: Samples,
+    base: DecodeOptions,
+    options: PipelineOptions,
+    speech: float,
+    allowed: tuple[str, ...],
+    detect: Detects,
+) -> Decoding:
+    """Decode a window in the language that is detected in it, or in the one with the most likely text.
+
+    A prompt makes its language likely, and a translation says little about the language spoken: so with these
+    the language is detected before, and candidates are transcribed without the prompt.
+    """
+    plain, chances = replace(base, prompt=None, task="transcribe"), {}
+    first = replace(base, among=allowed)
+    if base != plain:
+        (chances,) = detect([samples], allowed)
+        first = replace(base if _is_clear(chances, speech) else plain, language=_ranked(chances)[0][0])
+    asked = request(samples, first, options, speech)
+    result = yield asked
+    chances = chances or dict(result.languages)
+    results = {result.language: result}
+    if not _is_clear(chances, speech):
+        yield from _compare(results, chances, samples, plain, options, speech)
+        if _is_close(results.values(), chances):
+            (chances,) = detect([samples], allowed, whole=True)
+            yield from _compare(results, chances, samples, plain, options, speech)
+    best = max(results.values(), key=lambda one: _score(one, chances))
+    others = _others(results.values(), best)
+    spoken = replace(base, language=best.language)
+    wanted = request(samples, spoken, options, speech)
+    if best is not result or _differs(asked.options, wanted.options, result):
+        best = yield wanted
+    return _outcome(replace(best, languages=_ranked(chances)), speech, spoken, others)
+
+
+def _differs(asked: DecodeOptions, wanted: DecodeOptions, result: WindowResult) -> bool:
+    """Whether the result would be another one with the options for its language, known only now."""
+    asked = replace(asked, language=wanted.language, among=())
+    if not result.truncated:  # and so not by the number of tokens
+        asked = replace(asked, max_new_tokens=wanted.max_new_tokens)
+    return asked != wanted
+
+
+def _compare(
+    results: dict[str | None, WindowResult],
+    chances: Mapping[str, float],
+    samples: Samples,
+    base: DecodeOptions,
+    options: PipelineOptions,
+    speech: float,
+) -> Generator[DecodeRequest, WindowResult, None]:
+    """Add greedy results in other languages, the most likely first, while one may have the likeliest text."""
+    for code, chance in _ranked(chances)[:MOST_LANGUAGES]:
+        best = max(results.values(), key=lambda result: _score(result, chances))
+        least = (True, BEST_LOGPROB + CHANCE_WEIGHT * math.log(chance))
+        if chance < LEAST_CHANCE or _score(best, chances) >= least:
+            return
+        if code not in results:
+            hopeless = best.avg_logprob * OTHER_TOKENS * (len(best.tokens) + 1)
+            spoken = replace(base, language=code, search=False, least_logprob=hopeless)
+            results[code] = yield request(samples, spoken, options, speech)
+
+
+def _is_clear(chances: Mapping[str, float], speech: float) -> bool:
+    """Whether the most likely language needs no text to confirm it."""
+    return speech < ENOUGH_TO_TELL or max(chances.values(), default=1.0) >= SURE_CHANCE
+
+
+def _is_close(results: Iterable[WindowResult], chances: Mapping[str, float]) -> bool:
+    """Whether the texts leave the language open: none is likely, or two are alike."""
+    scores = sorted((_score(result, chances) for result in results), reverse=True)
+    likeliest = max(result.avg_logprob for result in results)
+    alike = len(scores) > 1 and scores[1][0] and scores[0][1] - scores[1][1] < CLOSE_TEXTS
+    return alike or not likeliest >= POOR_LOGPROB
+
+
+def _ranked(chances: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    return tuple(sorted(chances.items(), key=lambda one: (-one[1], one[0])))
+
+
+def _others(results: Iterable[WindowResult], best: WindowResult) -> tuple[Hypothesis, ...]:
+    return tuple(hypothesis(f"in {r.language}", r) for r in results if r is not best)
 
 
 def _outcome(

@@ -48,6 +48,7 @@ class SpanRun:
         self._vote = vote
         self._opened = False
         self._language = Answer(None)
+        self._detected: tuple[str, float] | None = None
         self._boundaries = (unit.start, unit.end)
         self._channels: list[str] = []
         self._track: Track | None = None
@@ -185,6 +186,7 @@ class SpanRun:
         self._records += [replace(record, index=base + i) for i, record in enumerate(records)]
         self._problem = self._problem or track.problem
         self._notes |= dict.fromkeys(track.notes)
+        self._detected = self._detected or track.detected
         self._asked += track.asked_seconds
         self._boundaries = (
             self._boundaries[0],
@@ -227,13 +229,14 @@ class SpanRun:
             return SpanResult(
                 unit.key, start, end, model_sha256=self._model.sha256, node=node, failure=self.failure
             )
+        language, prob = self._detected or (self._language.language, self._language.prob)
         return SpanResult(
             unit.key,
             start,
             self._end_second,
             tuple(self._records),
-            language=self._language.language,
-            language_prob=self._language.prob,
+            language=language,
+            language_prob=prob,
             audio_sha256=self._sha256,
             model_sha256=self._model.sha256,
             node=node,

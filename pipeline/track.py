@@ -17,7 +17,7 @@ from asr_batch.pipeline.audio.reader import AudioStream
 from asr_batch.pipeline.audit import LevelHistogram
 from asr_batch.pipeline.decoding import Choice, Decoding, decode
 from asr_batch.pipeline.guards import DecodeRequest, Outcome, prepared
-from asr_batch.pipeline.language.turns import Spoken, Turns
+from asr_batch.pipeline.language.turns import Parting, Spoken
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import DecodedWindow, Stretch
 from asr_batch.pipeline.retry.hearing import Listener
@@ -47,7 +47,7 @@ class Track:
         meter: Meter,
         second: bool = False,
         choice: Choice | None = None,
-        turns: Turns | None = None,
+        turns: Parting | None = None,
     ) -> None:
         self.stretch = stretch
         self.second = second
@@ -102,6 +102,15 @@ class Track:
     def finished(self) -> bool:
         """Whether every window has its outcome."""
         return self._planned is None and not self._open and self._settled
+
+    @property
+    def detected(self) -> tuple[str, float] | None:
+        """The language that the decoder detected in the first window with speech, and its probability."""
+        results = (window.outcome.result for window in self.windows if window.outcome is not None)
+        first = next((result for result in results if result.languages), None)
+        if self.base.language is not None or self._choice is None or first is None:
+            return None
+        return first.languages[0]
 
     def pull(self) -> tuple[int, DecodeRequest] | None:
         """The next decoding that can start, or None.
@@ -188,6 +197,8 @@ class Track:
         If no language is given, the window is decoded in its most likely one.
         """
         options = replace(self.base, plain=True, max_new_tokens=self.options.max_new_tokens)
+        if self._choice is not None:
+            options = replace(options, among=self._choice.allowed)
         result = yield DecodeRequest(window.samples, options)
         heard = result.languages[0][0] if result.languages and self._choice is not None else None
         if heard not in (None, options.language) and heard in (self.options.languages or (heard,)):

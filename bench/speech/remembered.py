@@ -66,15 +66,15 @@ class Remembered:
         return results
 
     def detect_language(
-        self, windows: Sequence[Samples], among: Sequence[str] = ()
+        self, windows: Sequence[Samples], among: Sequence[str] = (), *, whole: bool = False
     ) -> list[dict[str, float]]:
         """Window by window."""
         answers = []
         for samples in windows:
-            name = self._name(samples, " ".join(["language", *among]))
+            name = self._name(samples, " ".join(["language", *among, *(["whole"] if whole else [])]))
             answer = self._find(name)
             if not isinstance(answer, dict):
-                answer = self._inner.detect_language([samples], among)[0]
+                answer = self._inner.detect_language([samples], among, whole=whole)[0]
                 self._keep(name, answer)
             answers.append(answer)
         return answers

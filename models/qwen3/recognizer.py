@@ -87,7 +87,7 @@ class QwenRecognizer:
         return finished
 
     def detect_language(
-        self, windows: Sequence[Samples], among: Sequence[str] = ()
+        self, windows: Sequence[Samples], among: Sequence[str] = (), *, whole: bool = False
     ) -> list[dict[str, float]]:
         """See Recognizer; taken from the decoder's next token after the word `language`."""
         return [self._language_of(samples) for samples in windows]

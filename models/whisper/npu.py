@@ -144,7 +144,7 @@ class NpuWhisper:
         )
 
     def detect_language(
-        self, windows: Sequence[Samples], among: Sequence[str] = ()
+        self, windows: Sequence[Samples], among: Sequence[str] = (), *, whole: bool = False
     ) -> list[dict[str, float]]:
         """Not supported on the NPU."""
         return [{} for _ in windows]

@@ -36,7 +36,7 @@ def window_result(
     begin, samples = config.timestamp_begin, len(request.samples)
     places: tuple[TimedText, ...] = ()
     if error is None and not request.options.plain:
-        places = word_places(listened, state.tokens, tokenizer, samples, request.options.language)
+        places = word_places(listened, state.tokens, tokenizer, samples, state.options.language)
     timed = request.options.timestamps and begin is not None and error is None
     return WindowResult(
         key=request.key,
@@ -47,7 +47,7 @@ def window_result(
         temperature=request.options.temperature,
         truncated=state.truncated,
         languages=state.languages,
-        language=request.options.language or (None if config.multilingual else "en"),
+        language=state.options.language or (None if config.multilingual else "en"),
         segments=timed_segments(state.tokens, tokenizer, begin or 0, samples / SAMPLE_RATE) if timed else (),
         words=words,
         places=places,

@@ -21,7 +21,6 @@ from asr_batch.models import huge_pages
 from asr_batch.models.encoder import Float32, Monitored
 from asr_batch.models.onnx.options import Cores
 from asr_batch.models.recognizer import (
-    SAMPLE_RATE,
     LoadOptions,
     ModelInfo,
     Recognizer,
@@ -44,18 +43,12 @@ from asr_batch.models.whisper.engine.words import WordAligner
 from asr_batch.models.whisper.opening import choose_encoder, describe, wants_npu, window_of
 from asr_batch.models.whisper.outcome import window_result
 from asr_batch.models.whisper.rules import Decoding, language_chances
-from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
+from asr_batch.models.whisper.tokenizer import WhisperTokenizer, open_prompt_ids, sot_index
 
 SLOTS = 16
 """Default number of windows that decode together. Each step reads the weights once for all of them: with
 24, a window takes 7 % less time in the decoder and 2 % less in total; a slot takes 3 MB at Whisper-tiny's
 size.
-"""
-
-_BRIEF, _SURE = 6 * SAMPLE_RATE, 0.9
-"""Windows with fewer samples and a lower probability of the most likely language are padded to the model's
-length for language detection: of 380 human clips base then detects 356 correctly (as many as if all short
-ones are padded), and 352 with measured silence.
 """
 
 _SETTLED = 20
@@ -147,10 +140,11 @@ class CompiledWhisper:
 
     def submit(self, request: WindowRequest) -> None:
         """Queue a window. Raises ItemError for options that the model does not support."""
-        prompt = prompt_ids(self._config, self._tokenizer, request.options)
+        prompt = open_prompt_ids(self._config, self._tokenizer, request.options)
         job = _Job(request, self._rules.start(request.options, prompt))
         wanted = request.options
-        self._feed.put(job, request.samples, cpu=wanted.cpu_encoder, whole=wanted.plain)
+        unsettled = self._config.multilingual and wanted.language is None
+        self._feed.put(job, request.samples, cpu=wanted.cpu_encoder, whole=wanted.plain, again=unsettled)
         self._pending += 1
 
     def poll(self) -> list[WindowResult]:
@@ -270,27 +264,11 @@ class CompiledWhisper:
         )
 
     def detect_language(
-        self, windows: Sequence[Samples], among: Sequence[str] = ()
+        self, windows: Sequence[Samples], among: Sequence[str] = (), *, whole: bool = False
     ) -> list[dict[str, float]]:
         """Probability of each language after start-of-transcript (empty for an English-only model)."""
         if not self._config.multilingual:
             return [{} for _ in windows]
-        found = self._languages(windows, among, whole=False)
-        if self._encoder.frames is not None:
-            return found
-        doubtful = [
-            at
-            for at, samples in enumerate(windows)
-            if len(samples) < _BRIEF and max(found[at].values(), default=0.0) < _SURE
-        ]
-        again = self._languages([windows[at] for at in doubtful], among, whole=True)
-        for at, chances in zip(doubtful, again, strict=True):
-            found[at] = chances
-        return found
-
-    def _languages(
-        self, windows: Sequence[Samples], among: Sequence[str], *, whole: bool
-    ) -> list[dict[str, float]]:
         every = self._feed.encode(windows, lambda _: whole)
         rows = (self._engine.first_logits(hidden) for hidden in every)
         return [dict(language_chances(row, self._config, among)) for row in rows]

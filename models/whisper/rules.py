@@ -8,7 +8,7 @@ that windows with different options share one running batch. A :class:`Decoding`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,15 +77,27 @@ class TokenRules:
         return Decoding(options, tuple(prompt), context if asked is None else max(1, min(asked, context)))
 
     def begin(self, window: Decoding, logits: Float32) -> None:
-        """Keep what the logits [vocab] of start-of-transcript tell: is there speech, in which language."""
+        """Keep what the logits [vocab] of start-of-transcript tell: is there speech, in which language.
+
+        A window without a language gets the most likely one.
+        """
         token = self._config.no_speech
         if token is not None:
             window.no_speech_prob = float(np.exp(logits[token] - logsumexp(logits[None])[0]))
         if self._config.multilingual:
-            chances = language_chances(logits, self._config)
+            chances = language_chances(logits, self._config, window.options.among)
             window.languages = tuple(
                 (code, chance) for code, chance in chances[:_LANGUAGES] if chance >= _LEAST
             )
+            if window.options.language is None:
+                self._speak(window, chances[0][0])
+
+    def _speak(self, window: Decoding, language: str) -> None:
+        """Decode a window without a language in this one: the token behind start-of-transcript."""
+        window.options = replace(window.options, language=language)
+        at = window.prompt.index(self._config.sot) + 1
+        token = self._config.languages[language]
+        window.prompt = (*window.prompt[:at], token, *window.prompt[at + 1 :])
 
     def step(self, running: Sequence[Decoding], logits: Float32) -> None:
         """Choose the next token of each of the `running` windows from `logits` [len(running), vocab].
@@ -119,7 +131,7 @@ class TokenRules:
             return
         window.tokens.append(token)
         window.logprobs.append(logprob)
-        if len(window.tokens) >= window.limit:
+        if len(window.tokens) >= window.limit or window.logprob < window.options.least_logprob:
             window.done = window.truncated = True
 
     def _forbid(self, row: Float32, window: Decoding) -> None:
@@ -175,6 +187,8 @@ def language_chances(
     start-of-transcript. `among`: one of these is spoken (empty: any).
     """
     codes = sorted(config.languages.keys() & among if among else config.languages)
+    if not codes:
+        return []
     row = logits[[config.languages[code] for code in codes]].astype(np.float64)
     weights = np.exp(row - row.max())
     found = zip(codes, (weights / weights.sum()).tolist(), strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,7 +87,7 @@ class WhisperTokenizer:
 def prompt_ids(config: WhisperConfig, tokenizer: WhisperTokenizer, options: DecodeOptions) -> list[int]:
     """The ids that a window's decoding starts with: context, start of transcript, language, task, timestamps.
 
-    Raises ItemError for a language or task that the model does not know.
+    Raises ItemError for a language or task that the model does not know, or without a language.
     """
     ids = _context_ids(config, tokenizer, options)
     ids.append(config.sot)
@@ -97,6 +98,21 @@ def prompt_ids(config: WhisperConfig, tokenizer: WhisperTokenizer, options: Deco
     if not options.timestamps and config.no_timestamps is not None:
         ids.append(config.no_timestamps)
     return ids
+
+
+def open_prompt_ids(config: WhisperConfig, tokenizer: WhisperTokenizer, options: DecodeOptions) -> list[int]:
+    """As :func:`prompt_ids`; without a language any stands for the one that start-of-transcript will tell.
+
+    Raises ItemError.
+    """
+    if options.language is None and config.multilingual:
+        known = sorted(config.languages.keys() & options.among if options.among else config.languages)
+        if not known:
+            raise ItemError(
+                "bad_language", f"the model knows none of the languages {', '.join(options.among)}"
+            )
+        options = replace(options, language=known[0])
+    return prompt_ids(config, tokenizer, options)
 
 
 def sot_index(config: WhisperConfig, ids: Sequence[int]) -> int:

@@ -5,25 +5,35 @@ A window in two languages would be transcribed in one of them, and the decoder w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, pairwise
+from itertools import groupby
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr_batch.models.recognizer import Samples
-from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Float32, Mask
-from asr_batch.pipeline.guards import prepared
-from asr_batch.pipeline.retry.hearing import utterances
-from asr_batch.pipeline.thresholds import CHANGE_COST, ENOUGH_SPEECH, LEAST_CHANCE, PAUSE
+from asr_batch.pipeline.audio.frames import FRAME
+from asr_batch.pipeline.language.heard import Detect, Heard, heard_in, in_utterances
+from asr_batch.pipeline.thresholds import (
+    CHANGE_COST,
+    CLEAR_CHANCE,
+    ENOUGH_SPEECH,
+    LEAST_CHANCE,
+    MOST_LANGUAGES,
+    TURN_CHANCE,
+)
 from asr_batch.pipeline.windows.planning import SPEECH, Window
-
-Detect = Callable[[Sequence[Samples], Sequence[str]], Sequence[Mapping[str, float]]]
-"""Probability of each given language in each given window."""
 
 Spoken = tuple[Window, str | None]
 """A window and the language to decode it in."""
+
+
+class Parting(Protocol):
+    """Decides in which language each window is decoded, and splits those in several."""
+
+    def parted(self, windows: Iterable[Window]) -> Iterator[Spoken]:
+        """The windows or parts of them, numbered again, and their language (None: the decoder detects it)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +62,40 @@ class Turns:
             yield _cut_out(window, edges[first], edges[place]), self.languages[number]
 
 
-def in_utterances(
-    samples: Samples, level: Float32, speech: Mask
-) -> tuple[list[int], list[Samples], list[float]]:
-    """The utterances of a window: their edges in frames, their samples as for decoding, and their seconds of
-    speech.
+@dataclass(frozen=True, slots=True)
+class OneWindow:
+    """A row of one window, in a language of `allowed` (empty: any) that the decoder detects.
+
+    Only a window of several utterances can have several languages: these are detected first. `surely` is as
+    `detect`, slower, and right more often.
     """
-    edges = utterances(level, speech, PAUSE, 0, len(level))
-    parts = list(pairwise(edges))
-    pieces = [prepared(samples[a * FRAME : b * FRAME], level[a:b], speech[a:b]) for a, b in parts]
-    return edges, pieces, [np.count_nonzero(speech[a:b]) / FRAMES_PER_SECOND for a, b in parts]
+
+    allowed: tuple[str, ...]
+    detect: Detect
+    surely: Detect
+
+    def parted(self, windows: Iterable[Window]) -> Iterator[Spoken]:
+        """The window without a language, or its parts in the languages of its utterances."""
+        index = 0
+        for window in windows:
+            languages = self._languages(window)
+            turns = Turns(languages, self.surely) if len(languages) > 1 else None
+            for part, language in turns.parted([window]) if turns else [(window, None)]:
+                yield replace(part, index=index), language
+                index += 1
+
+    def _languages(self, window: Window) -> tuple[str, ...]:
+        """The languages of the utterances, if the whole is unclear."""
+        heard = Heard(window.samples, window.level, window.speech >= SPEECH)
+        pieces = heard.utterances()
+        if len(pieces) < 2:
+            return ()
+        (whole,) = self.detect([heard.prepared()], self.allowed)
+        if max(whole.values(), default=1.0) >= CLEAR_CHANCE:
+            return ()
+        spoken = heard_in(self.detect(pieces, self.allowed), TURN_CHANCE)
+        ranked = sorted(spoken, key=lambda code: (-whole.get(code, 0.0), code))
+        return tuple(ranked[:MOST_LANGUAGES])
 
 
 def best_turns(chances: Sequence[Sequence[float]], seconds: Sequence[float]) -> list[int]:

@@ -147,9 +147,9 @@ class Retries:
 
     def _in_its_language(self, window: Doubtful) -> Listener:
         base = self._listener.base
-        language = window.outcome.result.language if base.language else None
         choice = self._listener.choice
-        if choice is not None and choice.chances:  # they are settled now
+        language = window.outcome.result.language if base.language or choice else None
+        if choice is not None and choice.language is None:  # it is settled now
             choice = None
         return replace(self._listener, base=replace(base, language=language or base.language), choice=choice)
 

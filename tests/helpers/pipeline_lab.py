@@ -71,14 +71,21 @@ class FakeRecognizer:
         # Words depend on the samples, so that a window decoded twice or shifted says something else.
         mark = 1000 + int(np.abs(request.samples).sum() * 1000) % 8973  # as many letters each
         text = " ".join(f"w{mark + i}" for i in range(round(2.5 * speech)))
-        options = request.options
+        options, languages = request.options, ()
+        if options.language is None and "language_detection" in self.info.capabilities:
+            (chances,) = self.detect_language([request.samples], options.among)
+            languages = tuple(sorted(chances.items(), key=lambda one: -one[1]))
+            request = replace(
+                request, options=replace(options, language=languages[0][0] if languages else None)
+            )
         result = WindowResult(
-            request.key, text, tuple(range(len(text.split()))), -0.1, 0.0, options.temperature
-        )
+            request.key, text, tuple(range(len(text.split()))), -0.1, 0.0, options.temperature,
+            language=request.options.language, languages=languages,
+        )  # fmt: skip
         return self.speak(request, result) if self.speak else result
 
     def detect_language(
-        self, windows: Sequence[np.ndarray], among: Sequence[str] = ()
+        self, windows: Sequence[np.ndarray], among: Sequence[str] = (), *, whole: bool = False
     ) -> list[dict[str, float]]:
         return [{} for _ in windows]
 

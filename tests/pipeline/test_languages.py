@@ -17,7 +17,7 @@ from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Meter
 from asr_batch.pipeline.audio.reader import probe
 from asr_batch.pipeline.language.turns import Turns, best_turns
 from asr_batch.pipeline.options import PipelineOptions
-from asr_batch.pipeline.thresholds import VOTER_SECONDS, VOTERS
+from asr_batch.pipeline.thresholds import FEW_VOTERS, VOTER_SECONDS, VOTERS
 from asr_batch.pipeline.windows import spans as spans_of_rows
 from asr_batch.pipeline.windows.planning import plan
 from asr_batch.pipeline.windows.spans import split_item
@@ -30,7 +30,7 @@ class Linguist(FakeRecognizer):
     """Knows German by speech that is there, and takes silence for French."""
 
     def detect_language(
-        self, windows: Sequence[np.ndarray], among: Sequence[str] = ()
+        self, windows: Sequence[np.ndarray], among: Sequence[str] = (), *, whole: bool = False
     ) -> list[dict[str, float]]:
         self.asked = [*getattr(self, "asked", []), len(windows)]
         spoken = [speech_seconds(window) > 1.0 for window in windows]
@@ -50,11 +50,13 @@ class Polyglot(FakeRecognizer):
     """Loud windows are Spanish, which it is not sure of, faint ones French; its texts are likelier so."""
 
     spanish = 0.35
+    padded = 0
 
     def detect_language(
-        self, windows: Sequence[np.ndarray], among: Sequence[str] = ()
+        self, windows: Sequence[np.ndarray], among: Sequence[str] = (), *, whole: bool = False
     ) -> list[dict[str, float]]:
         es = self.spanish
+        self.padded += len(windows) if whole else 0
         return [
             {"it": 0.88 - es, "es": es, "fr": 0.1, "la": 0.015, "ro": 0.005}
             if loud(w)
@@ -66,7 +68,7 @@ class Polyglot(FakeRecognizer):
 def in_its_language(request: WindowRequest, result: WindowResult) -> WindowResult:
     spoken = "es" if loud(request.samples) else "fr"
     language = request.options.language
-    return replace(result, language=language, avg_logprob=-0.2 if language == spoken else -0.7)
+    return replace(result, language=language, avg_logprob=-0.4 if language == spoken else -0.7)
 
 
 def polyglot() -> Polyglot:
@@ -91,8 +93,57 @@ def test_where_the_language_is_unsure_the_likelier_text_stands(save: Save, clips
     assert window.language == "es"
     assert {segment.language for segment in transcript.segments} == {"es"}
     assert "in it" in [other.source for other in window.hypotheses]
-    asked = {request.options.language for request in recognizer.requests}
-    assert asked == {"it", "es", "fr", "la"}  # Romanian is under one in a hundred
+    asked = [request.options for request in recognizer.requests]
+    assert [one.language for one in asked] == [
+        None,
+        "es",
+        "fr",
+        "la",
+        "es",
+    ]  # Romanian is under one in a hundred
+    # The first one is Italian, as detected; others are compared greedily; the chosen one is searched.
+    assert [one.search for one in asked] == [asked[0].search, False, False, False, asked[0].search]
+    assert recognizer.padded == 0
+
+
+def test_a_text_that_none_can_beat_ends_the_comparison(save: Save, clips: Clips) -> None:
+    def speak(request: WindowRequest, result: WindowResult) -> WindowResult:
+        language = request.options.language
+        return replace(result, language=language, avg_logprob=-0.1 if language == "es" else -0.7)
+
+    recognizer = Polyglot(speak, languages=("es", "fr", "it", "la", "ro"))
+    transcript = row(save(0.9 * clips[0][1] / np.abs(clips[0][1]).max()), recognizer)
+    assert transcript.language == "es"
+    assert [request.options.language for request in recognizer.requests] == [None, "es", "es"]
+
+
+def test_a_hopeless_text_is_not_finished(save: Save, clips: Clips) -> None:
+    """Each further text may have twice the tokens of the likeliest one before it."""
+    tokens: list[int] = []
+
+    def speak(request: WindowRequest, result: WindowResult) -> WindowResult:
+        tokens.append(len(result.tokens))
+        return in_its_language(request, result)
+
+    recognizer = Polyglot(speak, languages=("es", "fr", "it", "la", "ro"))
+    row(save(0.9 * clips[0][1] / np.abs(clips[0][1]).max()), recognizer)
+    least = [request.options.least_logprob for request in recognizer.requests]
+    likely = [-0.7, -0.4, -0.4]  # Italian, then Spanish
+    expected = [2 * logprob * (tokens[0] + 1) for logprob in likely]
+    assert least == [-np.inf, *map(pytest.approx, expected), -np.inf]
+
+
+@pytest.mark.parametrize(("worst", "padded"), [(-0.41, 1), (-0.6, 0)])
+def test_texts_that_are_alike_have_the_language_detected_before_more_silence(
+    save: Save, clips: Clips, worst: float, padded: int
+) -> None:
+    def speak(request: WindowRequest, result: WindowResult) -> WindowResult:
+        language = request.options.language
+        return replace(result, language=language, avg_logprob=-0.4 if language == "es" else worst)
+
+    recognizer = Polyglot(speak, languages=("es", "fr", "it", "la", "ro"))
+    row(save(0.9 * clips[0][1] / np.abs(clips[0][1]).max()), recognizer)
+    assert recognizer.padded == padded
 
 
 def test_a_prompt_has_no_say_in_the_language(save: Save, clips: Clips) -> None:
@@ -115,7 +166,7 @@ def test_the_texts_of_a_single_word_do_not_tell_its_language(save: Save, clips: 
     recognizer = polyglot()
     transcript = row(save(0.9 * clips[0][1][: RATE // 2 * 3] / np.abs(clips[0][1]).max()), recognizer)
     assert (transcript.language, transcript.status) == ("it", "ok")
-    assert [request.options.language for request in recognizer.requests] == ["it"]
+    assert [request.options.language for request in recognizer.requests] == [None]
 
 
 def test_a_loop_is_no_likelier_text(save: Save, clips: Clips) -> None:
@@ -190,7 +241,7 @@ def test_a_window_in_which_another_language_is_heard_is_written_in_it(
     speech *= 0.9 / np.abs(speech).max()
     samples = np.concatenate([*[speech] * 6, 0.27 * speech, *[speech] * 6])
     recognizer = FakeRecognizer(hears(languages), languages=("es", "fr", "it"))
-    recognizer.detect_language = lambda windows, among=(): [{"es": 1.0} for _ in windows]  # type: ignore
+    recognizer.detect_language = lambda windows, among=(), whole=False: [{"es": 1.0} for _ in windows]  # type: ignore
     transcript = row(save(samples), recognizer, options)
     first, last = 6 * len(speech) / RATE, 7 * len(speech) / RATE
     inside = {w.language for w in transcript.windows if w.text and w.start > first and w.end < last}
@@ -207,7 +258,9 @@ def test_a_mistaken_turn_is_written_in_the_language_of_the_row(save: Save, clips
         language = request.options.language
         return replace(result, language=language, avg_logprob=-0.2 if language == "fr" else -0.7)
 
-    def detect(windows: Sequence[np.ndarray], among: Sequence[str] = ()) -> list[dict[str, float]]:
+    def detect(
+        windows: Sequence[np.ndarray], among: Sequence[str] = (), *, whole: bool = False
+    ) -> list[dict[str, float]]:
         return [{"fr": 0.9, "it": 0.1} if loud(window) else {"it": 0.8, "fr": 0.2} for window in windows]
 
     recognizer = FakeRecognizer(french, languages=("es", "fr", "it"))
@@ -223,7 +276,7 @@ class Bilingual(FakeRecognizer):
     doubt = 0.6
 
     def detect_language(
-        self, windows: Sequence[np.ndarray], among: Sequence[str] = ()
+        self, windows: Sequence[np.ndarray], among: Sequence[str] = (), *, whole: bool = False
     ) -> list[dict[str, float]]:
         return [self._chances(np.abs(w)) for w in windows]
 
@@ -298,7 +351,7 @@ def test_plain_decodes_each_window_in_the_language_that_is_most_likely(save: Sav
     speech = joined(clips, 0.4)
     speech *= 0.9 / np.abs(speech).max()
     recognizer = FakeRecognizer(hears({"fr": 0.4, "es": 0.3}), languages=("es", "fr", "it"))
-    recognizer.detect_language = lambda windows, among=(): [{"es": 1.0} for _ in windows]  # type: ignore
+    recognizer.detect_language = lambda windows, among=(), whole=False: [{"es": 1.0} for _ in windows]  # type: ignore
     transcript = row(save(np.concatenate([speech, 0.27 * speech])), recognizer, PipelineOptions(plain=True))
     border = len(speech) / RATE
     for window in transcript.windows:
@@ -326,8 +379,9 @@ def test_the_spans_of_a_row_vote_once_and_alike(
     recognizer = linguist()
     spans = run_units([(u, path) for u in split_item(item, probe(path))], recognizer, PipelineOptions())
     assert len(spans) >= 3
-    voters, utterances = recognizer.asked
-    assert voters == VOTERS < utterances
+    few, more, utterances = recognizer.asked
+    assert (few, few + more) == (FEW_VOTERS, VOTERS)
+    assert utterances > more
     assert {(span.language, round(span.language_prob or 0, 6)) for span in spans.values()} == {("de", 0.7)}
 
 
@@ -338,7 +392,11 @@ def test_voters_are_short_unless_the_row_is_one_window(save: Save, clips: Clips)
         recognizer = FakeRecognizer(languages=("es", "fr"), window=30.0)
 
         def detect(
-            windows: Sequence[np.ndarray], among: Sequence[str] = (), heard: list[int] = heard
+            windows: Sequence[np.ndarray],
+            among: Sequence[str] = (),
+            *,
+            whole: bool = False,
+            heard: list[int] = heard,
         ) -> list[dict[str, float]]:
             heard += map(len, windows)
             return [{"es": 1.0} for _ in windows]

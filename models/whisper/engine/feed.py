@@ -42,6 +42,7 @@ class _Queued(Generic[T]):
     samples: Samples
     cpu: bool
     whole: bool
+    again: bool = False
 
 
 class _Flight(Protocol[T, H]):
@@ -117,13 +118,15 @@ class EncoderFeed(Generic[T, H]):
     def __len__(self) -> int:
         return len(self._waiting) + self._flying + len(self._ready)
 
-    def put(self, item: T, samples: Samples, *, cpu: bool = False, whole: bool = False) -> None:
+    def put(
+        self, item: T, samples: Samples, *, cpu: bool = False, whole: bool = False, again: bool = False
+    ) -> None:
         """Queue a window, and start encoding if the encoder has room, while the caller reads on.
 
         `cpu`: do not encode on an NPU. `whole`: encode all the silence that the model was trained with, on
-        the CPU.
+        the CPU. `again`: keep the states, as the window may come once more.
         """
-        self._waiting.append(_Queued(item, samples, cpu or whole, whole))
+        self._waiting.append(_Queued(item, samples, cpu or whole, whole, again))
         if len(self._waiting) >= self._encoder.max_batch:
             self._launch()
 
@@ -179,7 +182,10 @@ class EncoderFeed(Generic[T, H]):
         if known is not None:
             return Ready(one.item, self._project(known))
         log_mel = self._features([one])
-        return _ready(one.item, log_mel[0], encoder.encode(log_mel)[0], self._project)
+        hidden = encoder.encode(log_mel)[0]
+        if one.again:
+            self._recent.keep(one.samples, hidden)
+        return _ready(one.item, log_mel[0], hidden, self._project)
 
     def encode(self, windows: Sequence[Samples], whole: Callable[[Samples], bool]) -> list[Float32]:
         """Hidden states [positions, d_model] of windows, outside the queue and in parallel.

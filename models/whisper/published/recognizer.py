@@ -20,7 +20,7 @@ import hashlib
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -196,8 +196,12 @@ class PublishedWhisper:
 
     def submit(self, request: WindowRequest) -> None:
         """Queue a window. Raises ItemError for options that the model does not support."""
-        prompt = prompt_ids(self._config, self._tokenizer, request.options)
-        self._queue.append(_Job(request, self._rules.start(request.options, prompt)))
+        options = request.options
+        if options.language is None and self._config.multilingual:
+            (chances,) = self.detect_language([request.samples], options.among)
+            options = replace(options, language=next(iter(chances), None))
+        prompt = prompt_ids(self._config, self._tokenizer, options)
+        self._queue.append(_Job(request, self._rules.start(options, prompt)))
 
     def poll(self) -> list[WindowResult]:
         """Start a group if none is running, then step until at least one window ends."""
@@ -289,7 +293,7 @@ class PublishedWhisper:
         )
 
     def detect_language(
-        self, windows: Sequence[Samples], among: Sequence[str] = ()
+        self, windows: Sequence[Samples], among: Sequence[str] = (), *, whole: bool = False
     ) -> list[dict[str, float]]:
         """Probability of each language after start-of-transcript (empty for an English-only model)."""
         if not self._config.multilingual or not windows:
