@@ -202,7 +202,7 @@ CLOSE_TEXTS, POOR_LOGPROB = 0.04, -0.5
 is detected again with the window padded to the length of the training: for 10 of 380 clips.
 """
 
-BRIEF, PADDED_CHANCE = 6.0, 0.9
+PADDED_SECONDS, PADDED_CHANCE = 6.0, 0.9
 """Seconds and probability below which an utterance of a row in several languages is detected so: of 380 human
 clips base then detects 356 correctly, 347 without.
 """

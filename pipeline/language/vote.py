@@ -23,13 +23,13 @@ from asr_batch.pipeline.language.heard import Heard, hear, heard_in
 from asr_batch.pipeline.language.turns import OneWindow, Parting, Turns
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.thresholds import (
-    BRIEF,
     CLEAR_CHANCE,
     ENOUGH_TO_TELL,
     FEW_VOTERS,
     MORE_VOTERS,
     MOST_LANGUAGES,
     PADDED_CHANCE,
+    PADDED_SECONDS,
     SECOND_LANGUAGE,
     TURN_CHANCE,
     VOTER_SECONDS,
@@ -196,7 +196,7 @@ class LanguageVote:
         unclear = [
             at
             for at, samples in enumerate(windows)
-            if len(samples) < BRIEF * SAMPLE_RATE and _clarity(found[at]) < PADDED_CHANCE
+            if len(samples) < PADDED_SECONDS * SAMPLE_RATE and _clarity(found[at]) < PADDED_CHANCE
         ]
         padded = [windows[at] for at in unclear]
         again = self._recognizer.detect_language(padded, among, whole=True) if padded else []

@@ -182,10 +182,15 @@ class DecoderEngine:
         """The next token of each window, or of its prompt as many as there are rows left for."""
         spare, fed = self.rows if self.decoder.beside else 0, list[_Fed]()
         for place, slot in enumerate(self.running):
-            more = min(spare, max(0, len(slot.decoding.prompt) - 1 - slot.fed))
+            more = min(spare, max(0, self._known(slot) - 1 - slot.fed))
             spare -= more
             fed += [_Fed(place, slot, at) for at in range(slot.fed, slot.fed + 1 + more)]
         return fed
+
+    def _known(self, slot: Slot) -> int:
+        """Tokens of the prompt that are known: start-of-transcript tells a language that is not given."""
+        tells = self._config.multilingual and slot.decoding.options.language is None
+        return slot.sot + 1 if tells else len(slot.decoding.prompt)
 
     def _feed(self, fed: Sequence[_Fed], wanted: Sequence[int], ruled: int) -> Scores:
         ids, positions = [one.slot.token(one.at) for one in fed], [one.at for one in fed]
