@@ -195,7 +195,7 @@ many languages are right without this bound, with more decodings.
 """
 
 OTHER_TOKENS = 2.0
-"""A text of so many times the tokens of the likeliest one may become as likely; others are not finished."""
+"""A text of this many times the tokens of the likeliest one may become as likely; others are not finished."""
 
 CLOSE_TEXTS, POOR_LOGPROB = 0.04, -0.5
 """Difference between the two likeliest texts, and log-probability of the likeliest, below which the language
