@@ -6,9 +6,12 @@ Pauses tell it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from asr_batch.pipeline.audio.frames import Float32, Mask
 from asr_batch.pipeline.retry.hearing import utterances
-from asr_batch.pipeline.text.words import normal_words
+from asr_batch.pipeline.retry.merging import Word, spelled
+from asr_batch.pipeline.text.words import normal, normal_words, words_of
 from asr_batch.pipeline.thresholds import SHORT_PAUSE
 
 
@@ -28,14 +31,23 @@ def miscounted(text: str, level: Float32, speech: Mask) -> bool:
     Several rounds without a pause between them cannot be counted.
     """
     times = rounds(text)[1]
-    if times < 2:
-        return False
-    said = len(utterances(level, speech, SHORT_PAUSE, 0, len(level))) - 1
-    return 1 < said != times
+    return times > 1 and 1 < _utterances(level, speech) != times
 
 
-def counted_better(text: str, before: str, level: Float32, speech: Mask) -> bool:
-    """Whether the text says the same as the one before, nearer to once for each utterance."""
-    (now, times), (then, first) = rounds(text), rounds(before)
-    said = len(utterances(level, speech, SHORT_PAUSE, 0, len(level))) - 1
-    return now == then and abs(times - said) < abs(first - said)
+def recounted(words: Sequence[Word], before: str, level: Float32, speech: Mask) -> list[Word]:
+    """The words of all utterances, if they say the text before again, nearer to once for each; else none.
+
+    One word for each utterance, and always the same, has the spelling of the text before: "3" for "Three."
+    """
+    said, (same, first) = _utterances(level, speech), rounds(before)
+    now, times = rounds(" ".join(word.place.text for word in words))
+    if now == same and abs(times - said) < abs(first - said):
+        return list(words)
+    spelling = words_of(before)[0]
+    if times == len(words) == said and normal(spelling) == same:
+        return [spelled(word, spelling) for word in words]
+    return []
+
+
+def _utterances(level: Float32, speech: Mask) -> int:
+    return len(utterances(level, speech, SHORT_PAUSE, 0, len(level))) - 1

@@ -134,6 +134,11 @@ def _moved(word: Word, there: Word) -> Word:
     return Word(place, there.timed and word.timed and replace(there.timed, word=word.timed.word))
 
 
+def spelled(word: Word, text: str) -> Word:
+    """The word, written in another way."""
+    return Word(replace(word.place, text=text), word.timed and replace(word.timed, word=text))
+
+
 def is_part_of(words: Sequence[Word], neighbours: Sequence[Word]) -> bool:
     """Whether the words are part of a longer existing one: "asterisk.org" in "www.asterisk.org"."""
     text = "".join(normal(word.place.text) for word in words)

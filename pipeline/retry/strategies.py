@@ -26,7 +26,7 @@ from asr_batch.pipeline.guards import (
     request,
     within_audio,
 )
-from asr_batch.pipeline.retry.counting import counted_better, miscounted
+from asr_batch.pipeline.retry.counting import miscounted, recounted
 from asr_batch.pipeline.retry.gaps import Gap, find_gaps, missing
 from asr_batch.pipeline.retry.hearing import Hearing, Listener, halves, hear, utterances, words_heard
 from asr_batch.pipeline.retry.merging import Word, is_part_of, merged, with_words
@@ -155,14 +155,9 @@ def _without_prompt(window: Doubtful, samples: Samples, listener: Listener) -> A
 
 def _by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
     """Decode each utterance separately: really repeated speech stays, loops do not."""
-    counting = _is_miscounted(window)
-    edges = utterances(window.level, window.speech, SHORT_PAUSE if counting else PAUSE, 0, len(window.level))
+    edges = utterances(window.level, window.speech, PAUSE, 0, len(window.level))
     if len(edges) > 2:
         hearing = yield from hear(samples, edges, window.speech, listener)
-        if counting and _counts_better(window, hearing):
-            return _taken(window, hearing)
-        if not window.outcome.flags & {"repetition", "truncated"}:
-            return _kept(window, "utterances", hearing)
         preferred = _as_likely(window, hearing) or _fits_better(window, hearing)
         if preferred and not hearing.faults & WHOLE and _believable(window, hearing):
             return _taken(window, hearing)
@@ -176,15 +171,19 @@ def _by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Att
     return window
 
 
-def _is_miscounted(window: Doubtful) -> bool:
+def _by_rounds(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
+    """Decode each utterance of a window that says one thing again and again: the audio tells how often."""
+    edges = utterances(window.level, window.speech, SHORT_PAUSE, 0, len(window.level))
+    hearing = yield from hear(samples, edges, window.speech, listener)
+    words = recounted(hearing.words, window.outcome.result.text, window.level, window.speech)
+    if words:
+        return _taken(window, replace(hearing, words=tuple(words)))
+    return _kept(window, "rounds", hearing)
+
+
+def _is_miscounted(window: Doubtful, _: Listener) -> bool:
     text = window.outcome.result.text
     return "truncated" not in window.outcome.flags and miscounted(text, window.level, window.speech)
-
-
-def _counts_better(window: Doubtful, hearing: Hearing) -> bool:
-    """Whether each utterance is heard as the same, and there are more nearly as many rounds as utterances."""
-    first = window.outcome.result.text
-    return counted_better(hearing.result.text, first, window.level, window.speech)
 
 
 def _fits_better(window: Doubtful, hearing: Hearing) -> bool:
@@ -227,9 +226,7 @@ def _fill_by_utterance(window: Doubtful, samples: Samples, listener: Listener) -
     for gap in reversed(window.gaps):
         if _is_one_utterance(window, gap, listener):
             continue
-        edges = utterances(window.level, window.speech, PAUSE, gap.start, gap.end)
-        if len(edges) == 2:  # several rounds of a sentence, maybe, written once
-            edges = utterances(window.level, window.speech, SHORT_PAUSE, gap.start, gap.end)
+        edges = _parts(window, gap)
         hearing = yield from hear(
             samples, edges, window.speech, listener, sparing=True, changes={"prompt": None}
         )
@@ -239,8 +236,15 @@ def _fill_by_utterance(window: Doubtful, samples: Samples, listener: Listener) -
 
 def _is_one_utterance(window: Doubtful, gap: Gap, listener: Listener) -> bool:
     """Whether both ways to fill a gap are the same."""
+    return len(_parts(window, gap)) == 2 and not listener.base.prompt
+
+
+def _parts(window: Doubtful, gap: Gap) -> list[int]:
+    """The edges of the utterances in a gap; without a pause it may be several rounds of a short sentence."""
     edges = utterances(window.level, window.speech, PAUSE, gap.start, gap.end)
-    return len(edges) == 2 and not listener.base.prompt
+    if len(edges) == 2:
+        edges = utterances(window.level, window.speech, SHORT_PAUSE, gap.start, gap.end)
+    return edges
 
 
 def _left_over(window: Doubtful, gap: Gap, hearing: Hearing) -> bool:
@@ -446,7 +450,7 @@ STRATEGIES: tuple[Strategy, ...] = (
     ),
     Strategy(
         "utterances",
-        lambda window, _: bool(window.outcome.flags & {"repetition", "truncated"}) or _is_miscounted(window),
+        lambda window, _: bool(window.outcome.flags & {"repetition", "truncated"}),
         _length,
         _by_utterance,
     ),
@@ -456,6 +460,7 @@ STRATEGIES: tuple[Strategy, ...] = (
         lambda window: sum(max(before + window.seconds, whole) for before, whole, _ in SURROUNDINGS),
         _in_other_surroundings,
     ),
+    Strategy("rounds", _is_miscounted, _length, _by_rounds),
     Strategy("gaps", _has_gaps, in_gaps, _fill_gaps),
     Strategy("gaps by utterance", _has_gaps, in_gaps, _fill_by_utterance),
     Strategy(

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from pipeline_lab import RATE, FakeRecognizer, row, speech_seconds
 
-from asr_batch.models.recognizer import WindowRequest, WindowResult
-from asr_batch.pipeline.retry.counting import counted_better, miscounted, rounds
+from asr_batch.models.recognizer import TimedText, WindowRequest, WindowResult
+from asr_batch.pipeline.retry.counting import miscounted, recounted, rounds
+from asr_batch.pipeline.retry.merging import Word
 
 Clips = list[tuple[str, np.ndarray]]
 
@@ -51,11 +52,20 @@ def test_more_or_fewer_rounds_than_utterances(text: str, said: int, wrong: bool)
     assert miscounted(text, *islands(said)) == wrong
 
 
-def test_only_the_same_word_counts_better() -> None:
-    five = islands(5)
-    assert counted_better("8 8 8 8 8", "8 8 8 8 8 8 8", *five)
-    assert not counted_better("8 8 9 8 8", "8 8 8 8 8 8 8", *five)
-    assert not counted_better("8 8 8 8 8 8 8 8", "8 8 8 8 8 8 8", *five)
+@pytest.mark.parametrize(
+    ("heard", "expected"),
+    [
+        ("8 8 8 8 8", "8 8 8 8 8"),
+        ("8 8 9 8 8", ""),
+        ("8 8 8 8 8 8 8 8", ""),  # no nearer
+        ("Eight. Eight. Eight. Eight. Eight.", "8 8 8 8 8"),
+        ("Eight. Eight. Eight. Eight.", ""),
+    ],
+)
+def test_the_same_word_nearer_to_once_for_each_utterance(heard: str, expected: str) -> None:
+    words = [Word(TimedText(i, i + 0.5, text)) for i, text in enumerate(heard.split())]
+    found = recounted(words, "8 8 8 8 8 8 8", *islands(5))
+    assert " ".join(word.place.text for word in found) == expected
 
 
 def test_a_word_said_five_times(save: Callable[..., Path], clips: Clips) -> None:
