@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from asr_batch.manifests.records import Cut
-from asr_batch.models.recognizer import SAMPLE_RATE, TimedText, WindowResult
+from asr_batch.models.recognizer import SAMPLE_RATE, TimedText
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask
 from asr_batch.pipeline.audio.source import Source
 from asr_batch.pipeline.audit import HINT, audible_speech
-from asr_batch.pipeline.guards import ENDLESS, Outcome
+from asr_batch.pipeline.guards import Outcome
 from asr_batch.pipeline.text.words import words_of
-from asr_batch.pipeline.thresholds import (
-    ASTRAY,
-    DOUBTED,
-    HARDLY,
-    HOPELESS,
-    LOGPROB,
-    NO_SPEECH,
-    NOTHING,
-    SCARCE,
-    SILENT_MODEL,
-    SILENT_SECONDS,
-)
+from asr_batch.pipeline.thresholds import ASTRAY, HARDLY
+from asr_batch.pipeline.unspoken import Witnesses
 from asr_batch.pipeline.windows.planning import SPEECH
 
 
@@ -76,30 +65,12 @@ class DecodedWindow:
 
     @property
     def unspoken(self) -> bool:
-        """Whether independent signals agree that nobody speaks.
-
-        The signals are Silero, the model's no-speech probability, and the low probability of its text or a
-        loop in it.
-        """
+        """Whether independent witnesses agree that nobody speaks (see :mod:`asr_batch.pipeline.unspoken`)."""
         if self.outcome is None or self.outcome.result.error is not None:
             return False
-        if self.heard_seconds < HARDLY:
-            return self._hardly_spoken(self.outcome.result, self.outcome.flags)
-        result, few = self.outcome.result, self.heard_seconds < SILENT_SECONDS
-        denied = result.no_speech_prob > SILENT_MODEL
-        if result.avg_logprob < HOPELESS and (denied or self.heard_seconds < SCARCE * self.seconds):
-            return True
-        return few and (self.outcome.flags >= ENDLESS or (denied and result.avg_logprob < LOGPROB))
-
-    def _hardly_spoken(self, result: WindowResult, flags: frozenset[str]) -> bool:
-        """The same for a window in which Silero detects hardly any speech: one more signal is enough."""
-        nothing = self.heard_seconds < NOTHING
-        doubted = result.avg_logprob < DOUBTED or bool(flags & ENDLESS)
-        if result.avg_logprob < LOGPROB or flags >= ENDLESS or (nothing and doubted):
-            return True
-        if math.isnan(result.no_speech_prob):
-            return not (self.speech >= HINT).any()
-        return result.no_speech_prob >= NO_SPEECH and (nothing or doubted)
+        hinted = float(np.count_nonzero(self.speech >= HINT)) / FRAMES_PER_SECOND
+        result, flags = self.outcome.result, self.outcome.flags
+        return Witnesses(result, flags, self.heard_seconds, hinted, self.seconds).deny()
 
     @property
     def astray(self) -> frozenset[int]:

@@ -15,15 +15,19 @@ from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND
 from asr_batch.pipeline.guards import Outcome, cut_loop, judge
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import DecodedWindow
+from asr_batch.pipeline.unspoken import is_laughter
 
 SECONDS = 20
 TEXT = "thanks for watching"
 LOOP = "oh, " * 60
 
 
-def window(heard: float, no_speech: float, logprob: float, text: str, truncated: bool) -> DecodedWindow:
-    """A window in which Silero detects `heard` seconds of speech."""
+def window(
+    heard: float, no_speech: float, logprob: float, text: str, truncated: bool, hinted: float = 0.5
+) -> DecodedWindow:
+    """A window in which Silero detects `heard` seconds of speech, and does not rule out `hinted` seconds."""
     speech = np.zeros(SECONDS * FRAMES_PER_SECOND, np.float32)
+    speech[: round(hinted * FRAMES_PER_SECOND)] = 0.2
     speech[: round(heard * FRAMES_PER_SECOND)] = 0.9
     result = WindowResult("w", text, (1,), logprob, no_speech, 0.0, truncated=truncated)
     outcome = Outcome(result, judge(result, heard))
@@ -49,6 +53,14 @@ def window(heard: float, no_speech: float, logprob: float, text: str, truncated:
         (0.45, 0.8, -1.1, "1, 2, 3, 2, 1", False),
         (0.9, 0.2, -1.3, "I'm going to the other side", False),
         (1.5, 0.8, -2.2, "So.", False),  # laughter: Silero is not sure, the model is
+        (2.1, 0.43, -1.26, "Yeah!", False),
+        (0.2, 0.1, -0.8, "no " * 9, False),  # a loop of 9 words in 0.2 s
+        (0.13, 0.9, -0.6, "you", False),  # chimes
+        (0.06, 0.64, -0.6, "What can you do? What can you do? What can you do?", False),
+        (3.4, 0.59, -0.92, "Hahahaha! Hahahaha!", False),  # laughter
+        (1.5, 0.36, -0.3, "Hahaha", False),
+        (3.5, 0.66, -0.66, "T-t-t-t-t", False),
+        (3.5, 0.57, -0.64, "Pee Pee Pee Pee! Tap, tap, tap.", False),
     ],
 )
 def test_text_that_two_witnesses_deny_is_unspoken(
@@ -61,10 +73,16 @@ def test_text_that_two_witnesses_deny_is_unspoken(
     ("heard", "no_speech", "logprob", "text", "truncated"),
     [
         (0.0, 0.1, -0.68, "camel", False),  # whispered: the model is sure
+        (0.29, 0.1, -0.6, "Okay, okay, okay", False),
+        (1.5, 0.4, -0.62, "Be, be, be, be", False),  # said four times
+        (1.0, 0.82, -0.45, "One, one, one, one.", False),
+        (2.1, 0.6, -0.9, "8, 8, 8, 8, 8", False),
+        (1.2, 0.1, -0.9, "Hahaha", False),  # said
+        (1.2, 0.6, -0.9, "Monday", False),
+        (17.5, 0.7, -0.8, "user will join the conference. " * 3, False),
         (0.0, 0.27, -0.44, "too many invalid numbers", False),  # under loud music
         (0.12, 0.29, -0.48, "Bye!", False),
         (0.1, 0.69, -0.6, "equals", False),
-        (0.2, 0.1, -0.8, "no " * 9, False),  # repeated, but not endless
         (0.77, 0.69, -0.33, "Monday", False),  # short words have high no-speech probabilities
         (2.2, 0.61, -1.2, "one to listen", False),
         (0.48, 0.63, -0.94, "8", False),
@@ -78,6 +96,29 @@ def test_text_that_one_witness_supports_is_not(
     heard: float, no_speech: float, logprob: float, text: str, truncated: bool
 ) -> None:
     assert not window(heard, no_speech, logprob, text, truncated).unspoken
+
+
+@pytest.mark.parametrize(
+    ("logprob", "text", "left_out"),
+    [
+        (-0.4, "Why?", True),
+        (-0.35, "One, one, one, one, one, one, one", True),
+        (-0.6, "We're at it, we're at the end", True),
+        (-0.44, "too many invalid numbers", False),
+    ],
+)
+def test_where_silero_rules_speech_out_only_a_long_and_likely_text_stays(
+    logprob: float, text: str, left_out: bool
+) -> None:
+    assert window(0.0, 0.1, logprob, text, False, hinted=0.05).unspoken == left_out
+
+
+@pytest.mark.parametrize(
+    ("text", "laughs"),
+    [("Hahaha!", True), ("Hehahaha. Hahaha", True), ("Mississippi", False), ("\u306f\u3044" * 3, False)],
+)
+def test_laughter_is_words_of_one_syllable_again_and_again(text: str, laughs: bool) -> None:
+    assert is_laughter(text) == laughs
 
 
 @pytest.mark.parametrize(

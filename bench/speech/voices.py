@@ -1,0 +1,109 @@
+"""Voices without words: singing, laughter, coughs, a dog, a crowd."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from asr_batch.models.recognizer import SAMPLE_RATE
+from bench.speech.synthesis import Floats, Rng, add, band, clock, melody, swelling, voiced
+
+_VOWELS = ((700, 1200, 2600), (400, 2000, 2700), (320, 800, 2400), (500, 900, 2500))  # Hz: a, e, u, o
+
+
+def humming(rng: Rng, seconds: float) -> Floats:
+    """A melody sung on vowels, with vibrato: no words."""
+
+    def note(rng: Rng, t: Floats, height: float) -> Floats:
+        pitch = 196 * height * (1 + 0.02 * np.sin(2 * np.pi * 5.5 * t))
+        return voiced(pitch, _VOWELS[rng.integers(len(_VOWELS))]) * swelling(t, 0.06, t[-1])
+
+    return melody(rng, seconds, note) + 0.0005 * rng.standard_normal(round(seconds * SAMPLE_RATE))
+
+
+def barking(rng: Rng, seconds: float) -> Floats:
+    """A dog: one to four barks, then a pause."""
+    out = 0.0005 * rng.standard_normal(round(seconds * SAMPLE_RATE))
+    at = 0.2
+    while at < seconds - 0.3:
+        for _ in range(rng.integers(1, 5)):
+            t = clock(rng.uniform(0.12, 0.25))
+            fall = 1 + 0.5 * np.exp(-(((t - 0.04) / 0.04) ** 2))
+            bark = voiced(rng.uniform(350, 550) * fall, (800, 1600, 2800)) + 0.4 * rng.standard_normal(len(t))
+            add(out, at, 0.25 * bark * swelling(t, 0.02, t[-1]))
+            at += rng.uniform(0.3, 0.6)
+        at += rng.uniform(0.8, 3)
+    return out
+
+
+def coughing(rng: Rng, seconds: float) -> Floats:
+    """Coughs: a burst, then voiced breath."""
+    out = 0.0005 * rng.standard_normal(round(seconds * SAMPLE_RATE))
+    at = 0.3
+    while at < seconds - 0.3:
+        for _ in range(rng.integers(1, 4)):
+            t = clock(rng.uniform(0.2, 0.4))
+            burst = band(rng, len(t), ((500, 300), (1500, 600), (3000, 1500)))
+            folds = voiced(rng.uniform(110, 220) * (1 - 0.4 * t), (600, 1400, 2500))
+            add(
+                out, at, 0.3 * (burst * np.exp(-t / 0.06) + 0.4 * folds * np.exp(-(((t - 0.15) / 0.08) ** 2)))
+            )
+            at += rng.uniform(0.3, 0.6)
+        at += rng.uniform(1, 4)
+    return out
+
+
+def laughing(rng: Rng, seconds: float) -> Floats:
+    """Laughter: bouts of calls, 4 to 5 per second, each a breath that becomes a central vowel.
+
+    Pitches and rates are those of Bachorowski, Smoski and Owren 2001. The breath has the formants of the
+    vowel and swells slowly.
+    """
+    out = 0.0005 * rng.standard_normal(round(seconds * SAMPLE_RATE))
+    at = 0.2
+    while at < seconds - 0.2:
+        height = rng.choice((280, 420)) * rng.uniform(0.7, 1.3)
+        formants = tuple(rng.uniform(0.9, 1.15) * np.array((560, 1450, 2550)))
+        voiced = rng.random() < 0.7
+        for count in range(rng.integers(3, 9)):
+            t, loud = clock(0.19), 0.9**count
+            breath = band(rng, len(t), tuple((f, 0.2 * f) for f in formants))
+            swell = np.exp(-(((t - 0.07) / 0.04) ** 2))
+            call = (0.08 if voiced else 0.25) * breath * swell
+            if voiced:
+                pitch = height * 0.97**count * (1 + 0.15 * np.exp(-(((t - 0.12) / 0.05) ** 2)))
+                call += 0.3 * voiced(pitch, formants) * np.exp(-(((t - 0.13) / 0.035) ** 2))
+            add(out, at, loud * call)
+            at += rng.uniform(0.2, 0.25)
+        at += rng.uniform(0.5, 3)
+    return out
+
+
+def babbling(rng: Rng, seconds: float) -> Floats:
+    """Quick syllables falling in pitch, each with an abrupt breath: between laughter and "pup, pup, pup"."""
+    out = 0.0005 * rng.standard_normal(round(seconds * SAMPLE_RATE))
+    at = 0.2
+    while at < seconds - 0.2:
+        height, vowel = rng.uniform(160, 380), _VOWELS[rng.integers(2)]
+        for count in range(rng.integers(3, 9)):
+            t = clock(0.1)
+            ha = voiced(height * 0.96**count * (1 - 0.8 * t), vowel)
+            add(out, at, 0.1 * band(rng, 1200, ((1200, 600), (2500, 900))))
+            add(out, at + 0.06, 0.3 * 0.9**count * ha * swelling(t, 0.02, 0.1))
+            at += rng.uniform(0.18, 0.24)
+        at += rng.uniform(0.5, 3)
+    return out
+
+
+def crowd(rng: Rng, seconds: float) -> Floats:
+    """Many people in a hall: thirty voices that hum syllables at once, none of them to be understood."""
+    count = round(seconds * SAMPLE_RATE)
+    out = 0.02 * band(rng, count, ((500, 400), (1500, 700)))
+    for _ in range(30):
+        at, height = rng.uniform(0, 0.3), rng.uniform(90, 260)
+        while at < seconds - 0.3:
+            t = clock(rng.uniform(0.1, 0.25))
+            pitch = height * rng.uniform(0.9, 1.2) * (1 - 0.2 * t)
+            syllable = voiced(pitch, _VOWELS[rng.integers(len(_VOWELS))]) * swelling(t, 0.03, t[-1])
+            add(out, at, rng.uniform(0.005, 0.03) * syllable)
+            at += len(t) / SAMPLE_RATE * rng.uniform(0.9, 2)
+    return out
