@@ -63,13 +63,13 @@ def laughing(rng: Rng, seconds: float) -> Floats:
     while at < seconds - 0.2:
         height = rng.choice((280, 420)) * rng.uniform(0.7, 1.3)
         formants = tuple(rng.uniform(0.9, 1.15) * np.array((560, 1450, 2550)))
-        voiced = rng.random() < 0.7
+        sounding = rng.random() < 0.7
         for count in range(rng.integers(3, 9)):
             t, loud = clock(0.19), 0.9**count
             breath = band(rng, len(t), tuple((f, 0.2 * f) for f in formants))
             swell = np.exp(-(((t - 0.07) / 0.04) ** 2))
-            call = (0.08 if voiced else 0.25) * breath * swell
-            if voiced:
+            call = (0.08 if sounding else 0.25) * breath * swell
+            if sounding:
                 pitch = height * 0.97**count * (1 + 0.15 * np.exp(-(((t - 0.12) / 0.05) ** 2)))
                 call += 0.3 * voiced(pitch, formants) * np.exp(-(((t - 0.13) / 0.035) ** 2))
             add(out, at, loud * call)
