@@ -95,15 +95,13 @@ def babbling(rng: Rng, seconds: float) -> Floats:
 
 
 def crowd(rng: Rng, seconds: float) -> Floats:
-    """Many people in a hall: thirty voices that hum syllables at once, none of them to be understood."""
-    count = round(seconds * SAMPLE_RATE)
-    out = 0.02 * band(rng, count, ((500, 400), (1500, 700)))
-    for _ in range(30):
-        at, height = rng.uniform(0, 0.3), rng.uniform(90, 260)
-        while at < seconds - 0.3:
-            t = clock(rng.uniform(0.1, 0.25))
-            pitch = height * rng.uniform(0.9, 1.2) * (1 - 0.2 * t)
-            syllable = voiced(pitch, _VOWELS[rng.integers(len(_VOWELS))]) * swelling(t, 0.03, t[-1])
-            add(out, at, rng.uniform(0.005, 0.03) * syllable)
-            at += len(t) / SAMPLE_RATE * rng.uniform(0.9, 2)
+    """Many people in a hall: thirty voices that sing syllables at once, none of them to be understood."""
+    out = 0.02 * band(rng, round(seconds * SAMPLE_RATE), ((500, 400), (1500, 700)))
+    syllables = []
+    for _ in range(60):
+        t = clock(rng.uniform(0.1, 0.25))
+        pitch = rng.uniform(90, 260) * (1 - 0.2 * t)
+        syllables.append(voiced(pitch, _VOWELS[rng.integers(len(_VOWELS))]) * swelling(t, 0.03, t[-1]))
+    for at in rng.uniform(0, seconds - 0.3, round(130 * seconds)):
+        add(out, at, rng.uniform(0.005, 0.03) * syllables[rng.integers(len(syllables))])
     return out
