@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from asr_batch.models.recognizer import (
+    SAMPLE_RATE,
     DecodeOptions,
     Samples,
     TimedText,
@@ -23,6 +24,7 @@ from asr_batch.pipeline.retry.merging import Word
 from asr_batch.pipeline.text.spoken import spoken_seconds, total_letters
 from asr_batch.pipeline.text.words import join_texts, words_of
 from asr_batch.pipeline.thresholds import LEAST_SPEECH, LOGPROB
+from asr_batch.pipeline.unspoken import Witnesses
 from asr_batch.pipeline.windows.planning import pauses, quietest, runs
 
 
@@ -70,7 +72,8 @@ def hear(
 ) -> Decoding:
     """Decode the parts of a window between these frames; `changes` to the options of the track.
 
-    `sparing`: a part whose text has a fault is left out rather than all of them rejected.
+    `sparing`: a part whose text has a fault is left out rather than all of them rejected. Text that the
+    witnesses deny is always left out.
     """
     base = replace(listener.base, **(changes or {}))  # type: ignore[arg-type]
     results: list[WindowResult] = []
@@ -86,7 +89,10 @@ def hear(
         else:
             result = within_audio((yield request(part, base, listener.options, spoken, second)))
         found = judge(result, spoken) - {"low_logprob"}
-        if sparing and len(edges) > 2 and (found & WHOLE or _is_thin(result, spoken)):
+        seconds = len(part) / SAMPLE_RATE
+        denied = Witnesses(result, found, spoken, spoken, seconds).deny()
+        faulty = sparing and len(edges) > 2 and (found & WHOLE or _is_thin(result, spoken))
+        if faulty or (result.text and denied):
             result = replace(result, text="", tokens=(), places=(), words=None, truncated=False)
             found, whole = frozenset(), False
         results.append(result)
