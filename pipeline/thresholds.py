@@ -154,15 +154,19 @@ ABSENT = 0.8
 RULED_OUT = 0.1
 """Seconds that Silero does not rule out as speech (`audit.HINT`) below which text must be long and likely."""
 
-LONG, LONG_LIKELY = 20, -0.5
+LONG, LONG_LIKELY = 16, -0.5
 """Letters and log-probability of such a text. Of the recordings above, one needs it: a sentence under music.
 Growls and effects: "We're at it, we're at the" has -0.64, "Why?" -0.19.
 """
 
-HOPELESS, DENIED, SCARCE = -1.25, 0.4, 0.05
-"""Log-probability below which a text counts for nothing if the no-speech probability is at least this, or
-Silero detects less than this share of the window. Words of human speech in 26 s of faint noise: above -1.1.
-Of 860 texts for speech, 12 in the loudest noise and music are left out, none of them right.
+HOPELESS, SCARCE = -1.25, 0.05
+"""Log-probability below which a text counts for nothing if the model denies speech, or Silero detects less
+than this share of the window. Words of human speech in 26 s of faint noise: above -1.1.
+"""
+
+DENIED, WORTHLESS = 0.4, -1.4
+"""No-speech probability and log-probability from which it counts for nothing, too. Of 860 texts for speech,
+eight in the loudest noise and music are left out, none of them right; "Maya" ("mayo", far away) has -1.33.
 """
 
 CHANT, CHANT_DENIED, CHANT_DOUBTED = 0.6, 0.5, -0.63

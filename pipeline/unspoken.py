@@ -32,6 +32,7 @@ from asr_batch.pipeline.thresholds import (
     SCARCE,
     SILENT_MODEL,
     SILENT_SECONDS,
+    WORTHLESS,
 )
 
 _PART = re.compile(r"\w+")
@@ -81,9 +82,11 @@ class Witnesses:
         """Silero detects speech; the model does not, and its text is unlikely."""
         result, few = self.result, self.heard < SILENT_SECONDS
         scarce = self.heard < SCARCE * self.seconds
-        if result.avg_logprob < HOPELESS and (result.no_speech_prob >= DENIED or scarce):
-            return True
         denied = result.no_speech_prob > SILENT_MODEL
+        if result.avg_logprob < HOPELESS and (denied or scarce):
+            return True
+        if result.avg_logprob < WORTHLESS and result.no_speech_prob >= DENIED:
+            return True
         return few and (self.flags >= ENDLESS or (denied and result.avg_logprob < LOGPROB))
 
     def _laughter(self) -> bool:

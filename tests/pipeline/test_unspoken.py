@@ -53,7 +53,7 @@ def window(
         (0.45, 0.8, -1.1, "1, 2, 3, 2, 1", False),
         (0.9, 0.2, -1.3, "I'm going to the other side", False),
         (1.5, 0.8, -2.2, "So.", False),  # laughter: Silero is not sure, the model is
-        (2.1, 0.43, -1.26, "Yeah!", False),
+        (2.1, 0.43, -1.41, "Yeah!", False),
         (0.2, 0.1, -0.8, "no " * 9, False),  # a loop of 9 words in 0.2 s
         (0.13, 0.9, -0.6, "you", False),  # chimes
         (0.06, 0.64, -0.6, "What can you do? What can you do? What can you do?", False),
@@ -79,6 +79,7 @@ def test_text_that_two_witnesses_deny_is_unspoken(
         (2.1, 0.6, -0.9, "8, 8, 8, 8, 8", False),
         (1.2, 0.1, -0.9, "Hahaha", False),  # said
         (1.2, 0.6, -0.9, "Monday", False),
+        (1.1, 0.41, -1.33, "Maya", False),  # far away
         (17.5, 0.7, -0.8, "user will join the conference. " * 3, False),
         (0.0, 0.27, -0.44, "too many invalid numbers", False),  # under loud music
         (0.12, 0.29, -0.48, "Bye!", False),
