@@ -165,8 +165,9 @@ than this share of the window. Words of human speech in 26 s of faint noise: abo
 """
 
 DENIED, WORTHLESS = 0.4, -1.4
-"""No-speech probability and log-probability from which it counts for nothing, too. Of 860 texts for speech (the
-half tuned on), eight in the loudest noise and music are left out, none right; "Maya" ("mayo", far away) has -1.33.
+"""No-speech probability and log-probability from which it counts for nothing, too. Of 860 texts for speech
+(the half tuned on), eight in the loudest noise and music are left out, none right; "Maya" ("mayo", far away)
+has -1.33.
 """
 
 CHANT, CHANT_DENIED, CHANT_DOUBTED = 0.6, 0.5, -0.63
