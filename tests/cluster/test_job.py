@@ -15,6 +15,7 @@ from hosts import Hosts
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 CLIPS = ("telephone.wav", "voice memo.flac", "studio.flac", "mix.wav", "podcast.mp3", "message.ogg")
+FINISHED = (0, 3)  # 3: some rows are partial
 
 
 @pytest.fixture
@@ -48,7 +49,8 @@ def rows(out) -> dict[str, tuple]:
 def calm(manifest, tmp_path):
     """What the same job gives without cluster and without faults."""
     out = tmp_path / "calm"
-    subprocess.run(command(manifest, out, "--no-ray", "--quiet"), check=True, timeout=200)
+    done = subprocess.run(command(manifest, out, "--no-ray", "--quiet"), check=False, timeout=200)
+    assert done.returncode in FINISHED
     return {name: (row["status"], row["text"]) for name, row in rows(out).items()}
 
 
@@ -100,7 +102,7 @@ def test_a_driver_whose_head_is_gone_says_so_and_resumes(manifest, calm, tmp_pat
                 assert (job.returncode, "the head of the cluster has not answered" in err) == (1, True), err
                 for host in hosts.all:
                     host.ray_stop()
-        assert job.returncode == 0, err
+        assert job.returncode in FINISHED, err
     assert told(out) == calm
 
 

@@ -19,7 +19,7 @@ import soundfile
 pytest.importorskip("ray")
 
 ROOT = Path(__file__).parents[2]
-ROWS = 150
+ROWS = 450  # more than are done before the second signal
 SLOW = pytest.mark.slow
 
 
