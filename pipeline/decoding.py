@@ -158,7 +158,12 @@ def _compare(
 
 def _is_clear(chances: Mapping[str, float], speech: float) -> bool:
     """Whether the most likely language needs no text to confirm it."""
-    return speech < ENOUGH_TO_TELL or max(chances.values(), default=1.0) >= SURE_CHANCE
+    return speech < ENOUGH_TO_TELL or clarity(chances) >= SURE_CHANCE
+
+
+def clarity(chances: Mapping[str, float]) -> float:
+    """The probability of the most likely language; 1 without any."""
+    return max(chances.values(), default=1.0)
 
 
 def _is_close(results: Iterable[WindowResult], chances: Mapping[str, float]) -> bool:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from asr_batch.models.recognizer import SAMPLE_RATE
 from bench.speech.synthesis import Floats, Rng, add, band, clock, melody, swelling, voiced
+
+Call = Callable[[Floats, float, int], None]
+"""Adds call number n of a bout at a second."""
 
 _VOWELS = ((700, 1200, 2600), (400, 2000, 2700), (320, 800, 2400), (500, 900, 2500))  # Hz: a, e, u, o
 
@@ -20,36 +25,58 @@ def humming(rng: Rng, seconds: float) -> Floats:
     return melody(rng, seconds, note) + 0.0005 * rng.standard_normal(round(seconds * SAMPLE_RATE))
 
 
+def _bouts(
+    rng: Rng,
+    seconds: float,
+    bout: Callable[[], Call],
+    *,
+    calls: tuple[int, int],
+    apart: tuple[float, float],
+    rest: tuple[float, float],
+    margins: tuple[float, float],
+) -> Floats:
+    """Bouts of `calls` (from, below), which begin `apart` seconds after each other, with a `rest` after each.
+
+    `bout` prepares one; `margins`: seconds before the first, and at the end, in which none begins.
+    """
+    out = 0.0005 * rng.standard_normal(round(seconds * SAMPLE_RATE))
+    at = margins[0]
+    while at < seconds - margins[1]:
+        call = bout()
+        for count in range(rng.integers(*calls)):
+            call(out, at, count)
+            at += rng.uniform(*apart)
+        at += rng.uniform(*rest)
+    return out
+
+
 def barking(rng: Rng, seconds: float) -> Floats:
     """A dog: one to four barks, then a pause."""
-    out = 0.0005 * rng.standard_normal(round(seconds * SAMPLE_RATE))
-    at = 0.2
-    while at < seconds - 0.3:
-        for _ in range(rng.integers(1, 5)):
-            t = clock(rng.uniform(0.12, 0.25))
-            fall = 1 + 0.5 * np.exp(-(((t - 0.04) / 0.04) ** 2))
-            bark = voiced(rng.uniform(350, 550) * fall, (800, 1600, 2800)) + 0.4 * rng.standard_normal(len(t))
-            add(out, at, 0.25 * bark * swelling(t, 0.02, t[-1]))
-            at += rng.uniform(0.3, 0.6)
-        at += rng.uniform(0.8, 3)
-    return out
+
+    def bark(out: Floats, at: float, _: int) -> None:
+        t = clock(rng.uniform(0.12, 0.25))
+        fall = 1 + 0.5 * np.exp(-(((t - 0.04) / 0.04) ** 2))
+        sound = voiced(rng.uniform(350, 550) * fall, (800, 1600, 2800)) + 0.4 * rng.standard_normal(len(t))
+        add(out, at, 0.25 * sound * swelling(t, 0.02, t[-1]))
+
+    return _bouts(
+        rng, seconds, lambda: bark, calls=(1, 5), apart=(0.3, 0.6), rest=(0.8, 3), margins=(0.2, 0.3)
+    )
 
 
 def coughing(rng: Rng, seconds: float) -> Floats:
     """Coughs: a burst, then voiced breath."""
-    out = 0.0005 * rng.standard_normal(round(seconds * SAMPLE_RATE))
-    at = 0.3
-    while at < seconds - 0.3:
-        for _ in range(rng.integers(1, 4)):
-            t = clock(rng.uniform(0.2, 0.4))
-            burst = band(rng, len(t), ((500, 300), (1500, 600), (3000, 1500)))
-            folds = voiced(rng.uniform(110, 220) * (1 - 0.4 * t), (600, 1400, 2500))
-            add(
-                out, at, 0.3 * (burst * np.exp(-t / 0.06) + 0.4 * folds * np.exp(-(((t - 0.15) / 0.08) ** 2)))
-            )
-            at += rng.uniform(0.3, 0.6)
-        at += rng.uniform(1, 4)
-    return out
+
+    def cough(out: Floats, at: float, _: int) -> None:
+        t = clock(rng.uniform(0.2, 0.4))
+        burst = band(rng, len(t), ((500, 300), (1500, 600), (3000, 1500)))
+        folds = voiced(rng.uniform(110, 220) * (1 - 0.4 * t), (600, 1400, 2500))
+        breath = 0.4 * folds * np.exp(-(((t - 0.15) / 0.08) ** 2))
+        add(out, at, 0.3 * (burst * np.exp(-t / 0.06) + breath))
+
+    return _bouts(
+        rng, seconds, lambda: cough, calls=(1, 4), apart=(0.3, 0.6), rest=(1, 4), margins=(0.3, 0.3)
+    )
 
 
 def laughing(rng: Rng, seconds: float) -> Floats:
@@ -58,40 +85,41 @@ def laughing(rng: Rng, seconds: float) -> Floats:
     Pitches and rates are those of Bachorowski, Smoski and Owren 2001. The breath has the formants of the
     vowel and swells slowly.
     """
-    out = 0.0005 * rng.standard_normal(round(seconds * SAMPLE_RATE))
-    at = 0.2
-    while at < seconds - 0.2:
+
+    def bout() -> Call:
         height = rng.choice((280, 420)) * rng.uniform(0.7, 1.3)
         formants = tuple(rng.uniform(0.9, 1.15) * np.array((560, 1450, 2550)))
         sounding = rng.random() < 0.7
-        for count in range(rng.integers(3, 9)):
+
+        def laugh(out: Floats, at: float, count: int) -> None:
             t, loud = clock(0.19), 0.9**count
             breath = band(rng, len(t), tuple((f, 0.2 * f) for f in formants))
-            swell = np.exp(-(((t - 0.07) / 0.04) ** 2))
-            call = (0.08 if sounding else 0.25) * breath * swell
+            call = (0.08 if sounding else 0.25) * breath * np.exp(-(((t - 0.07) / 0.04) ** 2))
             if sounding:
                 pitch = height * 0.97**count * (1 + 0.15 * np.exp(-(((t - 0.12) / 0.05) ** 2)))
                 call += 0.3 * voiced(pitch, formants) * np.exp(-(((t - 0.13) / 0.035) ** 2))
             add(out, at, loud * call)
-            at += rng.uniform(0.2, 0.25)
-        at += rng.uniform(0.5, 3)
-    return out
+
+        return laugh
+
+    return _bouts(rng, seconds, bout, calls=(3, 9), apart=(0.2, 0.25), rest=(0.5, 3), margins=(0.2, 0.2))
 
 
 def babbling(rng: Rng, seconds: float) -> Floats:
     """Quick syllables falling in pitch, each with an abrupt breath: between laughter and "pup, pup, pup"."""
-    out = 0.0005 * rng.standard_normal(round(seconds * SAMPLE_RATE))
-    at = 0.2
-    while at < seconds - 0.2:
+
+    def bout() -> Call:
         height, vowel = rng.uniform(160, 380), _VOWELS[rng.integers(2)]
-        for count in range(rng.integers(3, 9)):
+
+        def babble(out: Floats, at: float, count: int) -> None:
             t = clock(0.1)
             ha = voiced(height * 0.96**count * (1 - 0.8 * t), vowel)
             add(out, at, 0.1 * band(rng, 1200, ((1200, 600), (2500, 900))))
             add(out, at + 0.06, 0.3 * 0.9**count * ha * swelling(t, 0.02, 0.1))
-            at += rng.uniform(0.18, 0.24)
-        at += rng.uniform(0.5, 3)
-    return out
+
+        return babble
+
+    return _bouts(rng, seconds, bout, calls=(3, 9), apart=(0.18, 0.24), rest=(0.5, 3), margins=(0.2, 0.2))
 
 
 def crowd(rng: Rng, seconds: float) -> Floats:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,6 +133,10 @@ class WhisperConfig:
     def trained_seconds(self) -> float:
         """Seconds of audio that the encoder was trained on."""
         return self.max_source_positions / 50.0
+
+    def codes(self, among: Collection[str] = ()) -> list[str]:
+        """The languages that the model knows, in order of their codes, of those `among` (empty: any)."""
+        return sorted(self.languages.keys() & among if among else self.languages)
 
     @classmethod
     def from_folder(cls, folder: Path) -> WhisperConfig:

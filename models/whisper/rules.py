@@ -186,7 +186,7 @@ def language_chances(
     """The languages with their probabilities, the most likely first, by the logits [vocab] of
     start-of-transcript. `among`: one of these is spoken (empty: any).
     """
-    codes = sorted(config.languages.keys() & among if among else config.languages)
+    codes = config.codes(among)
     if not codes:
         return []
     row = logits[[config.languages[code] for code in codes]].astype(np.float64)

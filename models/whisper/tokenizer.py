@@ -106,7 +106,7 @@ def open_prompt_ids(config: WhisperConfig, tokenizer: WhisperTokenizer, options:
     Raises ItemError.
     """
     if options.language is None and config.multilingual:
-        known = sorted(config.languages.keys() & options.among if options.among else config.languages)
+        known = config.codes(options.among)
         if not known:
             raise ItemError(
                 "bad_language", f"the model knows none of the languages {', '.join(options.among)}"

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr_batch.pipeline.audio.frames import FRAME
+from asr_batch.pipeline.decoding import clarity
 from asr_batch.pipeline.language.heard import Detect, Heard, heard_in, in_utterances
 from asr_batch.pipeline.thresholds import (
     CHANGE_COST,
@@ -91,7 +92,7 @@ class OneWindow:
         if len(pieces) < 2:
             return ()
         (whole,) = self.detect([heard.prepared()], self.allowed)
-        if max(whole.values(), default=1.0) >= CLEAR_CHANCE:
+        if clarity(whole) >= CLEAR_CHANCE:
             return ()
         spoken = heard_in(self.detect(pieces, self.allowed), TURN_CHANCE)
         ranked = sorted(spoken, key=lambda code: (-whole.get(code, 0.0), code))

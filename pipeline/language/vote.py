@@ -18,7 +18,7 @@ from asr_batch.models.recognizer import SAMPLE_RATE, Recognizer, Samples
 from asr_batch.pipeline.audio.reader import AudioInfo, length_of
 from asr_batch.pipeline.audio.reread import Rereader
 from asr_batch.pipeline.audio.source import Source
-from asr_batch.pipeline.decoding import Choice
+from asr_batch.pipeline.decoding import Choice, clarity
 from asr_batch.pipeline.language.heard import Heard, hear, heard_in
 from asr_batch.pipeline.language.turns import OneWindow, Parting, Turns
 from asr_batch.pipeline.options import PipelineOptions
@@ -180,8 +180,8 @@ class LanguageVote:
 
     def _turning(self, windows: Sequence[Heard], voters: Sequence[Mapping[str, float]]) -> set[str]:
         """Languages of single utterances in the windows whose language is least clear."""
-        unclear = [at for at, chances in enumerate(voters) if _clarity(chances) < CLEAR_CHANCE]
-        unclear.sort(key=lambda at: _clarity(voters[at]))
+        unclear = [at for at, chances in enumerate(voters) if clarity(chances) < CLEAR_CHANCE]
+        unclear.sort(key=lambda at: clarity(voters[at]))
         asked = unclear[: math.ceil(len(voters) / 2)]
         pieces = [piece for at in asked for piece in windows[at].utterances()]
         return heard_in(self._chances(pieces), TURN_CHANCE) if pieces else set()
@@ -196,7 +196,7 @@ class LanguageVote:
         unclear = [
             at
             for at, samples in enumerate(windows)
-            if len(samples) < PADDED_SECONDS * SAMPLE_RATE and _clarity(found[at]) < PADDED_CHANCE
+            if len(samples) < PADDED_SECONDS * SAMPLE_RATE and clarity(found[at]) < PADDED_CHANCE
         ]
         padded = [windows[at] for at in unclear]
         again = self._recognizer.detect_language(padded, among, whole=True) if padded else []
@@ -205,15 +205,10 @@ class LanguageVote:
         return found
 
 
-def _clarity(chances: Mapping[str, float]) -> float:
-    """The highest probability; 1 without any."""
-    return max(chances.values(), default=1.0)
-
-
 def _are_clear(voters: Sequence[Mapping[str, float]]) -> bool:
     """Whether all are clear, and agree."""
     likeliest = {max(chances, key=lambda code: chances[code]) for chances in voters if chances}
-    return len(likeliest) <= 1 and all(_clarity(chances) >= CLEAR_CHANCE for chances in voters)
+    return len(likeliest) <= 1 and all(clarity(chances) >= CLEAR_CHANCE for chances in voters)
 
 
 def _voters(found: Mapping[float, Heard], wanted: int) -> list[float]:

@@ -89,10 +89,9 @@ def hear(
         else:
             result = within_audio((yield request(part, base, listener.options, spoken, second)))
         found = judge(result, spoken) - {"low_logprob"}
-        seconds = len(part) / SAMPLE_RATE
-        denied = Witnesses(result, found, spoken, spoken, seconds).deny()
         faulty = sparing and len(edges) > 2 and (found & WHOLE or _is_thin(result, spoken))
-        if faulty or (result.text and denied):
+        witnesses = Witnesses(result, found, spoken, spoken, len(part) / SAMPLE_RATE)
+        if faulty or (result.text and witnesses.deny()):
             result = replace(result, text="", tokens=(), places=(), words=None, truncated=False)
             found, whole = frozenset(), False
         results.append(result)

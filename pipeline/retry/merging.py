@@ -10,7 +10,7 @@ from itertools import pairwise
 from asr_batch.models.recognizer import TimedText, TimedWord, WindowResult
 from asr_batch.pipeline.text.sentences import ends_sentence
 from asr_batch.pipeline.text.spoken import spoken_seconds, total_letters
-from asr_batch.pipeline.text.words import join_texts, normal
+from asr_batch.pipeline.text.words import join_texts, normal, similarity
 
 _LONG = 5  # letters that are not part of another word by chance
 _ALIKE = 0.6  # share of the letters of two spellings of a word ("tone", "town") that are the same
@@ -74,7 +74,7 @@ def _alike(name: str, names: Sequence[str]) -> str:
     """The most similar of `names`, if the word is one of them written otherwise; else the word."""
     if name in names or len(name) < _LONG - 1:
         return name
-    ratios = {one: difflib.SequenceMatcher(None, one, name, autojunk=False).ratio() for one in names}
+    ratios = {one: similarity(one, name) for one in names}
     nearest = max(names, key=lambda one: ratios[one], default=name)
     return nearest if ratios.get(nearest, 0.0) >= _ALIKE else name
 

@@ -10,14 +10,12 @@ each window's edge, which the other window contains completely.
 
 from __future__ import annotations
 
-import difflib
-import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import dropwhile, pairwise, product, zip_longest
 
 from asr_batch.models.recognizer import TimedText
-from asr_batch.pipeline.text.words import normal
+from asr_batch.pipeline.text.words import normal, similarity
 
 REACH = 8
 """Maximum words of each side that are compared."""
@@ -74,13 +72,8 @@ def _borders(words: Sequence[TimedText]) -> list[float]:
 def _unmatched(dropped: Iterable[str], kept: Iterable[str]) -> int:
     """Letters of dropped words after the last one that resembles the kept one at its place."""
     pairs = zip_longest(dropped, kept)
-    left = dropwhile(lambda pair: bool(pair[0] and pair[1]) and _similarity(*pair) >= _ALIKE, pairs)
+    left = dropwhile(lambda pair: bool(pair[0] and pair[1]) and similarity(*pair) >= _ALIKE, pairs)
     return sum(len(word or "") for word, _ in left)
-
-
-@functools.lru_cache(256)
-def _similarity(one: str, other: str) -> float:
-    return difflib.SequenceMatcher(None, one, other, autojunk=False).ratio()
 
 
 def find_seam(left: Sequence[str], right: Sequence[str]) -> Seam:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 _DENSE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 """Scripts that write no spaces between words: Thai, Lao, Burmese, Khmer, kana, Han."""
@@ -57,3 +59,9 @@ def normal(word: str) -> str:
 def normal_words(text: str) -> list[str]:
     """The text's words for comparison, without those that are only punctuation."""
     return [word for word in map(normal, words_of(text)) if word]
+
+
+@lru_cache(256)
+def similarity(one: str, other: str) -> float:
+    """How much two words have in common, 0 to 1: of all letters, those in runs that both have in order."""
+    return difflib.SequenceMatcher(None, one, other, autojunk=False).ratio()
