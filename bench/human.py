@@ -32,9 +32,6 @@ from bench.speech.remembered import Remembered
 from bench.speech.runners import Row, Runner, faster_whisper, kept, ours, transformers
 
 SEED = 5
-LENGTHS = (4.0, 12.0, 31.0, 95.0)
-"""Seconds of the sounds without speech."""
-
 _LONGEST = 240
 """Seconds of a repeated clip that are enough."""
 
@@ -153,14 +150,7 @@ def turns_table(name: str, run: Runner, clips: Sequence[Clip], minutes: float) -
 
 
 def noise_table(name: str, run: Runner, clips: Sequence[Clip]) -> None:
-    """Words written for sounds without speech, alone and around a clip; then speech that is hard to hear."""
-    total = 0
-    for kind, seconds in product(SOUNDS, LENGTHS):
-        row = run(Recording(f"{kind} {seconds:g} s", None, sound(kind, seconds, 3), ()))
-        total += len(row.text.split())
-        if row.text or row.status not in ("empty", "ok"):
-            print(f"| {kind} {seconds:g} s | {name} | {row.status} | {row.text[:90]!r} |", flush=True)
-    print(f"| words on {len(LENGTHS) * len(SOUNDS)} sounds | {name} | {total} |", flush=True)
+    """Words written for sounds before and after a clip; then speech that is hard to hear."""
     _around_table(name, run, clips[:2])
     for label, gain, noise in (("-45 dBFS", -25.0, 0.0), ("in noise, 10 dB", 0.0, 10.0)):
         changed = [_altered(clip, gain, noise) for clip in clips]

@@ -13,7 +13,6 @@ from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Mask
 from asr_batch.pipeline.audio.syllables import nuclei
 from asr_batch.pipeline.guards import (
     ENDLESS,
-    Outcome,
     compression_ratio,
     cut_loop,
     hypothesis,
@@ -72,10 +71,11 @@ def _leave_out_astray(window: DecodedWindow) -> None:
     astray = window.astray
     if window.outcome is not None and astray:
         outcome = window.outcome
-        window.outcome = Outcome(
-            without_words(outcome.result, astray),
-            outcome.flags | {"suspect_hallucination"},
-            (*outcome.others, hypothesis("left out", outcome.result)),
+        window.outcome = replace(
+            outcome,
+            result=without_words(outcome.result, astray),
+            flags=outcome.flags | {"suspect_hallucination"},
+            others=(*outcome.others, hypothesis("left out", outcome.result)),
         )
 
 

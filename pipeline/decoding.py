@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from asr_batch.manifests.records import Hypothesis
-from asr_batch.models.recognizer import DecodeOptions, Samples, WindowResult
+from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, Samples, WindowResult
 from asr_batch.pipeline.guards import (
     DecodeRequest,
     Outcome,
+    echoes,
     hypothesis,
     is_repetitive,
     judge,
     request,
+    shown_only,
     with_letters,
     within_audio,
 )
@@ -26,14 +28,18 @@ from asr_batch.pipeline.thresholds import (
     CLOSE_TEXTS,
     ENOUGH_SPEECH,
     ENOUGH_TO_TELL,
+    HARDLY,
     LEAST_CHANCE,
     LEAST_SPEECH,
     MOST_LANGUAGES,
+    NO_SPEECH,
     OTHER_TOKENS,
     POOR_LOGPROB,
     SECOND_LANGUAGE,
+    SILENT_SECONDS,
     SURE_CHANCE,
 )
+from asr_batch.pipeline.unspoken import Witnesses
 
 Decoding = Generator[DecodeRequest, WindowResult, Outcome]
 """Yields requests and receives results: a further attempt is another entry of the running batch."""
@@ -62,9 +68,52 @@ class Choice:
 
 
 def decode(
-    samples: Samples, base: DecodeOptions, options: PipelineOptions, speech: float, choice: Choice | None
+    samples: Samples,
+    base: DecodeOptions,
+    options: PipelineOptions,
+    speech: float,
+    choice: Choice | None,
+    *,
+    second: bool = False,
 ) -> Decoding:
-    """Decode one window that has `speech` seconds of speech (by Silero).
+    """Decode one window that has `speech` seconds of speech (by Silero); `second`: with the second model.
+
+    A prompt may change words, but must not put any where nobody speaks: over music, models write it down,
+    as sure of it as of speech. So it is not shown where Silero detects hardly any speech. Elsewhere, if the
+    text may be its work, the window is decoded without it too; if nobody is heard then, nothing stays.
+    """
+    if not base.prompt or speech < HARDLY:
+        plain = _decode(samples, replace(base, prompt=None), options, speech, choice, second)
+        del samples
+        outcome = yield from plain
+        return replace(outcome, prompted=False)
+    outcome = yield from _decode(samples, base, options, speech, choice, second)
+    if not _may_be_shown(outcome.result, base.prompt, speech):
+        return outcome
+    alone = replace(base, prompt=None, language=outcome.result.language or base.language)
+    result = yield request(samples, alone, options, speech, second)
+    others = (*outcome.others, hypothesis("with the prompt", outcome.result))
+    told = _outcome(replace(result, languages=outcome.result.languages), speech, alone, others)
+    nobody = Witnesses(told.result, told.flags, speech, speech, len(samples) / SAMPLE_RATE).deny()
+    return replace(told, prompted=False) if nobody or not told.result.text else outcome
+
+
+def _may_be_shown(result: WindowResult, prompt: str, speech: float) -> bool:
+    """Whether a text may be the work of its prompt, or nobody may be speaking."""
+    text = result.text
+    shown = echoes(text, prompt) or shown_only(text, prompt)
+    return bool(text) and (shown or speech < SILENT_SECONDS or result.no_speech_prob >= NO_SPEECH)
+
+
+def _decode(
+    samples: Samples,
+    base: DecodeOptions,
+    options: PipelineOptions,
+    speech: float,
+    choice: Choice | None,
+    second: bool,
+) -> Decoding:
+    """Decode one window.
 
     Without a language, it is decoded in the one that the decoder detects; if that is unclear, in several. If
     the decoder detects another one than the row's, in both. The most likely text wins, with a small weight
@@ -73,12 +122,12 @@ def decode(
     if base.language is None and choice is not None and choice.detect is not None:
         return (yield from _in_its_own(samples, base, options, speech, choice.allowed, choice.detect))
     if choice is None or speech < LEAST_SPEECH:
-        only = [request(samples, base, options, speech)]
+        only = [request(samples, base, options, speech, second)]
         del samples  # nobody needs them once they are encoded: 2 MB for 30 s
         result = yield only.pop()
         return _outcome(result, speech, base, ())
     if base.task == "translate" and choice.language not in (None, base.language):
-        told = yield from decode(samples, replace(base, task="transcribe"), options, speech, choice)
+        told = yield from _decode(samples, replace(base, task="transcribe"), options, speech, choice, second)
         spoken = replace(base, language=told.result.language)
         result = yield request(samples, spoken, options, speech)
         return _outcome(result, speech, spoken, (*told.others, hypothesis("transcribed", told.result)))

@@ -57,12 +57,14 @@ class DecodeRequest:
 class Outcome:
     """The outcome of a window: the accepted result, flags, the other hypotheses.
 
-    `result` has its `error` set if no attempt gave anything usable.
+    `result` has its `error` set if no attempt gave anything usable. `prompted`: whether the prompt has a say
+    in its text.
     """
 
     result: WindowResult
     flags: frozenset[str] = frozenset()
     others: tuple[Hypothesis, ...] = ()
+    prompted: bool = True
 
 
 def hypothesis(source: str, result: WindowResult) -> Hypothesis:
@@ -134,6 +136,11 @@ def echoes(text: str, prompt: str | None) -> bool:
     return any(tuple(said[i : i + ECHO]) in known for i in range(len(said) - ECHO + 1))
 
 
+def shown_only(text: str, prompt: str | None) -> bool:
+    """Whether each word of the text is one of its prompt's."""
+    return set(normal_words(text)) <= set(normal_words(prompt or ""))
+
+
 def letters(text: str) -> int:
     """Number of letters and digits: a steadier measure of the amount of speech than words."""
     return sum(character.isalnum() for character in text)
@@ -186,7 +193,7 @@ def cut_loop(outcome: Outcome) -> Outcome:
     if outcome.flags >= ENDLESS and len(words_of(cut.text)) == 1 and cut.no_speech_prob >= NO_SPEECH:
         cut = _first_words(outcome.result, 0)
     others = (*outcome.others, hypothesis("looped", outcome.result))
-    return Outcome(cut, outcome.flags - {"too_dense"}, others)
+    return replace(outcome, result=cut, flags=outcome.flags - {"too_dense"}, others=others)
 
 
 def within_audio(result: WindowResult) -> WindowResult:

@@ -18,7 +18,7 @@ from asr_batch.models.recognizer import (
 )
 from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Float32, Mask
 from asr_batch.pipeline.decoding import Choice, decode
-from asr_batch.pipeline.guards import WHOLE, DecodeRequest, judge, request, within_audio
+from asr_batch.pipeline.guards import WHOLE, DecodeRequest
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.retry.merging import Word
 from asr_batch.pipeline.text.spoken import spoken_seconds, total_letters
@@ -83,12 +83,9 @@ def hear(
     for start, end in pairwise(edges):
         part = samples[start * FRAME : end * FRAME]
         spoken = float(np.count_nonzero(speech[start:end])) / FRAMES_PER_SECOND
-        if listener.choice is not None and not second:
-            outcome = yield from decode(part, base, listener.options, spoken, listener.choice)
-            result = outcome.result
-        else:
-            result = within_audio((yield request(part, base, listener.options, spoken, second)))
-        found = judge(result, spoken) - {"low_logprob"}
+        choice = None if second else listener.choice
+        outcome = yield from decode(part, base, listener.options, spoken, choice, second=second)
+        result, found = outcome.result, outcome.flags - {"low_logprob"}
         faulty = sparing and len(edges) > 2 and (found & WHOLE or _is_thin(result, spoken))
         witnesses = Witnesses(result, found, spoken, spoken, len(part) / SAMPLE_RATE)
         if faulty or (result.text and witnesses.deny()):

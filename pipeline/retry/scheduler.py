@@ -129,9 +129,7 @@ class Retries:
 
     def _start(self, index: int) -> None:
         window = self._windows[index]
-        self._running[index] = self._strategy.attempt(
-            window, self._samples(index), self._in_its_language(window)
-        )
+        self._running[index] = self._strategy.attempt(window, self._samples(index), self._for_window(window))
         self._send(index, None)
 
     def _send(self, index: int, result: WindowResult | None) -> None:
@@ -145,8 +143,11 @@ class Retries:
         self._left -= len(request.samples) / SAMPLE_RATE
         self._requests.append((index, request))
 
-    def _in_its_language(self, window: Doubtful) -> Listener:
+    def _for_window(self, window: Doubtful) -> Listener:
+        """The context of this window: its language, and the prompt if that has a say in its text."""
         base = self._listener.base
+        if not window.outcome.prompted:
+            base = replace(base, prompt=None)
         choice = self._listener.choice
         language = window.outcome.result.language if base.language or choice else None
         if choice is not None and choice.language is None:  # it is settled now

@@ -418,7 +418,7 @@ def _replaced(window: Doubtful, result: WindowResult) -> Doubtful:
     before = window.outcome
     flags = (before.flags - _MENDED) | {"recovered"}
     others = (*before.others, hypothesis("first", before.result))
-    return replace(window, outcome=Outcome(result, flags, others), thin=False)
+    return replace(window, outcome=replace(before, result=result, flags=flags, others=others), thin=False)
 
 
 def _kept(window: Doubtful, name: str, hearing: Hearing) -> Doubtful:

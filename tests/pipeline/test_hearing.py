@@ -1,0 +1,105 @@
+"""Parts of a window decoded again: each one's text must convince the witnesses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, WindowResult
+from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND
+from asr_batch.pipeline.guards import DecodeRequest
+from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.retry.hearing import Hearing, Listener, hear
+
+SECONDS = 6
+EDGES = [0, 200, 400, 600]
+SPEECH = np.ones(SECONDS * FRAMES_PER_SECOND, bool)
+LISTENER = Listener(DecodeOptions(language="en"), PipelineOptions(), second=False, longest=30.0)
+
+
+def said(text: str, logprob: float = -0.3, no_speech: float = 0.1, truncated: bool = False) -> WindowResult:
+    tokens = tuple(range(len(text.split())))
+    return WindowResult("", text, tokens, logprob, no_speech, 0.0, truncated=truncated)
+
+
+def heard(
+    *answers: WindowResult, speech: np.ndarray = SPEECH, **how: bool
+) -> tuple[Hearing, list[DecodeRequest]]:
+    """What is heard of three parts after these answers, and what was asked."""
+    samples = np.zeros(SECONDS * SAMPLE_RATE, np.float32)
+    hearing = hear(samples, EDGES, speech, LISTENER, **how)
+    asked = [next(hearing)]
+    asked += [hearing.send(answer) for answer in answers[:-1]]
+    with pytest.raises(StopIteration) as stop:
+        hearing.send(answers[-1])
+    return stop.value.value, asked
+
+
+def test_what_the_witnesses_believe_is_joined() -> None:
+    hearing, asked = heard(said("press one"), said("press two", -0.9), said("good bye"))
+    assert (hearing.result.text, hearing.whole) == ("press one press two good bye", True)
+    assert [word.place.text for word in hearing.words] == ["press", "one", "press", "two", "good", "bye"]
+    assert [len(request.samples) for request in asked] == [2 * SAMPLE_RATE] * 3
+    assert not any(request.second for request in asked)
+
+
+@pytest.mark.parametrize(
+    "denied",
+    [
+        said("Hahaha!", no_speech=0.4),  # laughter
+        said("Pop, pop, pop, pop", -0.7, 0.6),
+        said("I'm gonna do it.", -1.3, 0.7),  # neither the model nor the text says that anybody speaks
+        said("So.", -1.5, 0.45),
+    ],
+)
+@pytest.mark.parametrize("sparing", [False, True])
+def test_a_part_that_they_deny_is_left_out_and_the_others_stay(denied: WindowResult, sparing: bool) -> None:
+    first, last = "press one for sales", "press the pound key"
+    hearing, _ = heard(said(first), denied, said(last), sparing=sparing)
+    assert (hearing.result.text, hearing.whole) == (f"{first} {last}", False)
+    assert [word.place.text for word in hearing.words] == [*first.split(), *last.split()]
+    assert not hearing.faults
+
+
+def test_silence_of_the_detector_needs_a_second_witness() -> None:
+    quiet = SPEECH.copy()
+    quiet[200:400] = False
+    kept, _ = heard(said("press one"), said("press seventeen and then"), said("good bye"), speech=quiet)
+    assert (kept.result.text, kept.whole) == ("press one press seventeen and then good bye", True)
+    for doubtful in (said("press seventeen and then", -0.8), said("press seventeen", no_speech=0.5)):
+        left, _ = heard(said("press one"), doubtful, said("good bye"), speech=quiet)
+        assert (left.result.text, left.whole) == ("press one good bye", False)
+
+
+def test_a_loop_over_nothing_is_no_fault_of_the_rest() -> None:
+    quiet = SPEECH.copy()
+    quiet[200:400] = False
+    loop = said("oh, " * 60, -0.1, truncated=True)
+    hearing, _ = heard(said("press one"), loop, said("good bye"), speech=quiet)
+    assert hearing.result.text == "press one good bye"
+    assert not hearing.faults
+    assert not hearing.result.truncated
+
+
+def test_a_sparing_hearing_leaves_out_parts_with_faults_and_another_reports_them() -> None:
+    answers = (said("press one for sales"), said("so it is " * 30, -0.1), said("then press the pound key"))
+    every, _ = heard(*answers)
+    assert "repetition" in every.faults
+    assert every.whole
+    some, _ = heard(*answers, sparing=True)
+    assert some.result.text == "press one for sales then press the pound key"
+    assert not some.faults
+    assert not some.whole
+
+
+def test_the_likelihood_is_that_of_all_parts_together() -> None:
+    unlikely, _ = heard(said("press one", -1.1), said("press two", -1.1), said("good bye", -1.1))
+    assert unlikely.faults == {"low_logprob"}
+    one, _ = heard(said("press one", -1.1), said("press two"), said("good bye"))
+    assert not one.faults
+
+
+def test_the_second_model_is_asked_the_same_way() -> None:
+    hearing, asked = heard(said("one"), said("Hahaha!", no_speech=0.4), said("bye"), second=True)
+    assert all(request.second for request in asked)
+    assert hearing.result.text == "one bye"
