@@ -7,6 +7,7 @@ credentials where the AWS tools store them.
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 import time
@@ -176,15 +177,21 @@ def _from_http(flow: _Flow) -> None:
             if total is None or flow.written >= total:
                 return
         except urllib3.exceptions.MaxRetryError as error:
-            raise flow.error(f"could not be fetched: {error.reason}") from error
+            raise flow.error(f"could not be fetched: {_reason(error.reason)}") from error
         except urllib3.exceptions.HTTPError as error:
-            last: object = error
+            last = _reason(error)
         else:
             last = f"only {flow.written} of {total} bytes received"
         stalled = stalled + 1 if flow.written <= before else 0
         if stalled >= flow.limits.resumes:
             raise flow.error(f"could not be fetched: {last}")
         flow.check()
+
+
+def _reason(error: Exception | None) -> str:
+    """What urllib3 says, without its objects and numbers: "Connection refused"."""
+    said = str(error.args[-1]) if error is not None and error.args else str(error)
+    return re.sub(r"^HTTPS?Connection(Pool)?\(.*?\): |\[Errno -?\d+\] ", "", said)
 
 
 def _http_once(flow: _Flow, etag: str | None) -> tuple[str | None, int | None]:

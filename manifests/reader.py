@@ -6,6 +6,7 @@ pass keeps more than the ids in memory.
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import hashlib
 import io
@@ -150,6 +151,10 @@ class Manifest:
                 yield from _read_parquet(self.path)
                 return
             with _open(self.path) as stream:
+                head = stream.peek(2)[:2]  # type: ignore[attr-defined]  # both kinds of stream have it
+                if head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                    yield Problem(0, "", "UTF-16", 'UTF-8; spreadsheets call it "CSV UTF-8"')
+                    return
                 yield from _line_reader(stream, self.format)
         except (OSError, EOFError, pa.ArrowException) as error:
             yield Problem(0, "", str(error), f"a readable {self.format} file")

@@ -35,8 +35,13 @@ def load_recognizer(path: str | Path, options: LoadOptions | None = None) -> Rec
             load = cast(Callable[[Path, LoadOptions], Recognizer], module.load)
             with broken_values(folder):
                 return load(folder, options or LoadOptions())
+    raise unknown_layout(folder)
+
+
+def unknown_layout(folder: Path) -> ModelError:
+    """The error for a folder that no family knows."""
     found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:12]) or "nothing"
-    raise ModelError(
+    return ModelError(
         f"{folder}: not a model folder of a known layout (found {found}); expected bundle.json, a Whisper "
         "ONNX folder as on the hub, or encoder.onnx with decoder_init.onnx and decoder_step.onnx"
     )

@@ -19,9 +19,8 @@ def read_glossary(path: Path) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"--glossary {path}: cannot be read ({error}); expected one term per line"
-        ) from error
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ConfigError(f"--glossary {path}: cannot be read ({why}); expected one term per line") from error
     terms = (" ".join(line.partition("#")[0].split()) for line in lines)
     found = tuple(dict.fromkeys(term for term in terms if normal(term)))
     if not found:

@@ -49,5 +49,7 @@ def read_rows(root: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 def check_dataset(root: Path) -> None:
     """Raise ConfigError unless `root` is a data set of asr-batch."""
+    if not root.exists():
+        raise ConfigError(f"{root}: no such folder; expected the --out folder of a run")
     if not (root / JOB).is_file():
         raise ConfigError(f"{root}: not a data set ({JOB} is missing); expected the --out folder of a run")

@@ -266,4 +266,15 @@ class Session:
         self.stack.close()  # remove the bar and close the pool before the final output
         if self.parts.last_words:
             say_end(self.messages, self.root, found, summary, self.files)
+            if summary.run.rows:
+                self._say_provider(driver.pool.info)
         return code
+
+    def _say_provider(self, model: ModelInfo) -> None:
+        """Tell that the job ran without the provider that it asked for."""
+        wanted = self.config.provider
+        if wanted not in ("auto", "cpu") and model.provider == "cpu":
+            self.messages.complain(
+                f"--provider {wanted}: ONNX Runtime has none that works here; the CPU did the work, slower "
+                "than with --provider auto."
+            )

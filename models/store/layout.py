@@ -17,8 +17,12 @@ _NEEDED_SIDE = ("config.json", "tokenizer.json")
 
 
 def kind_of(names: Iterable[str]) -> str | None:
-    """The kind of model with files of these names; None if no layout fits."""
+    """The kind of model with files of these names; None if no layout fits.
+
+    Weights to compile lie in the folder itself: below it they are of something else.
+    """
     found = set(names)
+    weights = {PurePosixPath(name).suffix for name in found if "/" not in name}
     if "bundle.json" in found:
         return "bundle"
     stems = {PurePosixPath(name).name.split(".")[0] for name in found if name.endswith(".onnx")}
@@ -26,11 +30,11 @@ def kind_of(names: Iterable[str]) -> str | None:
         return "qwen3-onnx"
     if any(stem.startswith("encoder_model") for stem in stems):
         return "whisper-onnx"
-    if any(name.endswith(".safetensors") for name in found):
+    if ".safetensors" in weights:
         return "whisper-source"
     if "model.bin" in found and found & _VOCABULARIES:
         return "ctranslate2"
-    if any(name.endswith(".pt") for name in found):
+    if ".pt" in weights:
         return "openai"
     return None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ PACKAGED: Mapping[str, Mapping[str, str]] = {}
 written without network. They take precedence over what a store has recorded.
 """
 _CHUNK = 1 << 20
+_LEVELS = 2
 _MAX_RECORD = 4 << 20  # bytes; a record has about a hundred bytes per file
 
 
@@ -62,9 +64,18 @@ def sha256_of(path: Path) -> str:
 
 
 def model_files(folder: Path) -> list[str]:
-    """Relative names of all files of a model folder, sorted, without the record and hidden folders."""
-    names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return sorted(name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts))
+    """Relative names of all files of a model folder, sorted, without the record and hidden folders.
+
+    No layout has more than `_LEVELS` levels of folders, so a folder that is no model, such as a home folder,
+    is not searched to its end; what cannot be read there, or vanishes meanwhile, is left out.
+    """
+    found = []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        below = Path(place).relative_to(folder)
+        deep = len(below.parts) >= _LEVELS
+        folders[:] = [] if deep else [name for name in folders if not name.startswith(".")]
+        found += [(below / name).as_posix() for name in names if not name.startswith(".")]
+    return sorted(name for name in found if (folder / name).is_file())
 
 
 def hash_files(folder: Path, names: Iterable[str] | None = None) -> dict[str, str]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr_batch.manifests.errors import ModelError
+from asr_batch.models.load import unknown_layout
 from asr_batch.models.store.acquisition import Acquisition
 from asr_batch.models.store.archive import export_model
 from asr_batch.models.store.catalogue import KNOWN, KnownModel, find
@@ -92,7 +93,7 @@ class Store:
         if is_source(path):
             return compiled_by_content(self.root, path, "auto", say)
         if path.exists() or self._shelf.cached(name):
-            return self.resolve(name)
+            return _known(self.resolve(name))
         if self.weights(name).is_dir() or self._shelf.found(name) or find(name.partition("@")[0]):
             return self.pull(name, say=say)
         raise self._shelf.missing(name)
@@ -106,7 +107,7 @@ class Store:
             return self.default()
         path = Path(name_or_path).expanduser()
         here = not is_source(path) and (path.exists() or self._shelf.cached(name_or_path))
-        return self.resolve(name_or_path) if here else None
+        return _known(self.resolve(name_or_path)) if here else None
 
     def default(self) -> Path:
         """The default model of `run`: the best real one in the store, else the bundled one.
@@ -161,6 +162,13 @@ class Store:
         """The models of the catalogue that are neither in the store nor in another program's cache."""
         here = {model.name for model in self.stored()} | {model.name for model in self.elsewhere()}
         return [model for model in KNOWN if model.name not in here]
+
+
+def _known(folder: Path) -> Path:
+    """The folder, if its layout is known; so no other one is read, or sent to a worker. Raises ModelError."""
+    if kind_of(model_files(folder)) is None:
+        raise unknown_layout(folder)
+    return folder
 
 
 def _problems(folder: Path) -> list[str]:

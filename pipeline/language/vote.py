@@ -72,7 +72,8 @@ class LanguageVote:
         model = self._recognizer.info
         if given is not None:
             if model.languages and given not in model.languages:
-                raise ItemError("bad_language", f"the model does not know the language {given!r}")
+                known = model.languages[0] if len(model.languages) == 1 else f"{len(model.languages)} others"
+                raise ItemError("bad_language", f"{model.name} knows {known}, not {given!r}")
             return Answer(given)
         if len(model.languages) == 1:
             return Answer(model.languages[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -10,6 +11,8 @@ from click.testing import CliRunner
 from asr_batch.jobs.cli.main import main
 from asr_batch.models.store import store
 from asr_batch.models.store.elsewhere import FoundModel
+
+CLIP = Path(__file__).parents[1] / "data/audio/dev-0001.flac"
 
 
 def said(*words: str) -> str:
@@ -55,6 +58,36 @@ def test_problems_stand_in_the_order_of_their_lines(tmp_path, monkeypatch):
     assert r"'caf\xe9'" in lines[2]
 
 
+def test_a_manifest_in_utf_16_is_named_as_such(tmp_path):
+    (tmp_path / "m.csv").write_text("audio\na.wav\n", encoding="utf-16")
+    assert 'm.csv: UTF-16; expected UTF-8; spreadsheets call it "CSV UTF-8"' in said(
+        "plan", str(tmp_path / "m.csv")
+    )
+
+
+def test_a_folder_that_is_no_model_is_refused_before_any_work(tmp_path, capfd):
+    """Weights further down are of something else, and a large folder is not searched to its end."""
+    deep = tmp_path / "home" / "a" / "b" / "c"
+    deep.mkdir(parents=True)
+    (deep / "model.safetensors").write_bytes(b"x")
+    (tmp_path / "home" / "a" / "big.pt").write_bytes(b"x")
+    (tmp_path / "m.csv").write_text("audio\na.wav\n")
+    out = tmp_path / "out"
+    said("run", str(tmp_path / "m.csv"), "--out", str(out), "--model", str(tmp_path / "home"))
+    message = capfd.readouterr().err
+    assert "home: not a model folder of a known layout (found a); expected bundle.json" in message
+    assert not out.exists()
+
+
+def test_a_folder_that_does_not_exist_is_no_data_set(tmp_path):
+    assert "nosuch: no such folder; expected the --out folder" in said("status", str(tmp_path / "nosuch"))
+
+
+def test_a_glossary_that_is_not_there(tmp_path):
+    message = said("run", "x.wav", "--out", str(tmp_path / "o"), "--glossary", str(tmp_path / "terms.txt"))
+    assert "terms.txt: cannot be read (No such file or directory); expected one term" in message
+
+
 def test_a_model_is_listed_once(tmp_path, monkeypatch):
     found = [FoundModel(name, "ctranslate2", "x/y", "r", tmp_path) for name in ("nano.en", "my", "my")]
     monkeypatch.setattr(store, "found_models", lambda: found)
@@ -62,3 +95,13 @@ def test_a_model_is_listed_once(tmp_path, monkeypatch):
     names = [row["name"] for row in json.loads(done.stdout)]
     assert names[:2] == ["nano.en", "my"]
     assert len(set(names)) == len(names)
+
+
+def test_a_provider_that_is_not_there_is_told(tmp_path, capfd):
+    words = ["run", str(CLIP), "--out", str(tmp_path), "--model", "nano.en", "--provider", "cuda", "--no-ray"]
+    CliRunner().invoke(main, words)
+    assert "--provider cuda: ONNX Runtime has none that works here; the CPU did" in capfd.readouterr().err
+    CliRunner().invoke(main, words)
+    again = capfd.readouterr().err
+    assert "nothing to do" in again
+    assert "--provider" not in again

@@ -76,7 +76,9 @@ def test_nobody_there(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with pytest.raises(RetryableError, match="could not be fetched"):
+    with pytest.raises(
+        RetryableError, match=r"fetched: Failed to establish a new connection: Connection refused$"
+    ):
         fetch(f"http://127.0.0.1:{port}/x", tmp_path / "f", QUICK)
 
 
