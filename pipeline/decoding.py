@@ -41,8 +41,8 @@ from asr_batch.pipeline.thresholds import (
 )
 from asr_batch.pipeline.unspoken import Witnesses
 
-Decoding = Generator[DecodeRequest, WindowResult, Outcome]
-"""Yields requests and receives results: a further attempt is another entry of the running batch."""
+Decoding = Generator[Sequence[DecodeRequest], Sequence[WindowResult], Outcome]
+"""Yields requests and receives a result for each: further attempts are entries of the running batch."""
 
 
 class Detects(Protocol):
@@ -91,7 +91,7 @@ def decode(
     if not _may_be_shown(outcome.result, base.prompt, speech):
         return outcome
     alone = replace(base, prompt=None, language=outcome.result.language or base.language)
-    result = yield request(samples, alone, options, speech, second)
+    (result,) = yield [request(samples, alone, options, speech, second)]
     others = (*outcome.others, hypothesis("with the prompt", outcome.result))
     told = _outcome(replace(result, languages=outcome.result.languages), speech, alone, others)
     nobody = Witnesses(told.result, told.flags, speech, speech, len(samples) / SAMPLE_RATE).deny()
@@ -122,14 +122,14 @@ def _decode(
     if base.language is None and choice is not None and choice.detect is not None:
         return (yield from _in_its_own(samples, base, options, speech, choice.allowed, choice.detect))
     if choice is None or speech < LEAST_SPEECH:
-        only = [request(samples, base, options, speech, second)]
+        only = [[request(samples, base, options, speech, second)]]
         del samples  # nobody needs them once they are encoded: 2 MB for 30 s
-        result = yield only.pop()
+        (result,) = yield only.pop()
         return _outcome(result, speech, base, ())
     if base.task == "translate" and choice.language not in (None, base.language):
         told = yield from _decode(samples, replace(base, task="transcribe"), options, speech, choice, second)
         spoken = replace(base, language=told.result.language)
-        result = yield request(samples, spoken, options, speech)
+        (result,) = yield [request(samples, spoken, options, speech)]
         return _outcome(result, speech, spoken, (*told.others, hypothesis("transcribed", told.result)))
     tried = list(dict.fromkeys((base.language, choice.language or base.language)))
     results = yield from _in_each(tried, samples, base, options, speech)
@@ -160,7 +160,7 @@ def _in_its_own(
         (chances,) = detect([samples], allowed)
         first = replace(base if _is_clear(chances, speech) else plain, language=_ranked(chances)[0][0])
     asked = request(samples, first, options, speech)
-    result = yield asked
+    (result,) = yield [asked]
     chances = chances or dict(result.languages)
     results = {result.language: result}
     if not _is_clear(chances, speech):
@@ -173,7 +173,7 @@ def _in_its_own(
     spoken = replace(base, language=best.language)
     wanted = request(samples, spoken, options, speech)
     if best is not result or _differs(asked.options, wanted.options, result):
-        best = yield wanted
+        (best,) = yield [wanted]
     return _outcome(replace(best, languages=_ranked(chances)), speech, spoken, others)
 
 
@@ -192,17 +192,21 @@ def _compare(
     base: DecodeOptions,
     options: PipelineOptions,
     speech: float,
-) -> Generator[DecodeRequest, WindowResult, None]:
-    """Add greedy results in other languages, the most likely first, while one may have the likeliest text."""
-    for code, chance in _ranked(chances)[:MOST_LANGUAGES]:
-        best = max(results.values(), key=lambda result: _score(result, chances))
-        least = (True, BEST_LOGPROB + CHANCE_WEIGHT * math.log(chance))
-        if chance < LEAST_CHANCE or _score(best, chances) >= least:
-            return
-        if code not in results:
-            hopeless = best.avg_logprob * OTHER_TOKENS * (len(best.tokens) + 1)
-            spoken = replace(base, language=code, search=False, least_logprob=hopeless)
-            results[code] = yield request(samples, spoken, options, speech)
+) -> Generator[Sequence[DecodeRequest], Sequence[WindowResult], None]:
+    """Add greedy results in the other likely languages that may have the likeliest text, all at once."""
+    best = max(results.values(), key=lambda result: _score(result, chances))
+    hopeless = best.avg_logprob * OTHER_TOKENS * (len(best.tokens) + 1)
+    other = replace(base, search=False, least_logprob=hopeless)
+    likely = [(code, chance) for code, chance in _ranked(chances)[:MOST_LANGUAGES] if chance >= LEAST_CHANCE]
+    codes = [
+        code
+        for code, chance in likely
+        if code not in results
+        and _score(best, chances) < (True, BEST_LOGPROB + CHANCE_WEIGHT * math.log(chance))
+    ]
+    if codes:
+        found = yield [request(samples, replace(other, language=code), options, speech) for code in codes]
+        results.update(zip(codes, found, strict=True))
 
 
 def _is_clear(chances: Mapping[str, float], speech: float) -> bool:
@@ -264,9 +268,20 @@ def _in_each(
     base: DecodeOptions,
     options: PipelineOptions,
     speech: float,
-) -> Generator[DecodeRequest, WindowResult, list[WindowResult]]:
-    results: list[WindowResult] = []
-    for code in languages:
-        result = yield request(samples, replace(base, language=code), options, speech)
-        results.append(result)
-    return results
+) -> Generator[Sequence[DecodeRequest], Sequence[WindowResult], list[WindowResult]]:
+    asked = [request(samples, replace(base, language=code), options, speech) for code in languages]
+    return list((yield asked)) if asked else []
+
+
+def one_by_one(decoding: Decoding) -> Generator[DecodeRequest, WindowResult, Outcome]:
+    """The same, for a caller that decodes one request after the other."""
+    try:
+        asked = next(decoding)
+        while True:
+            results = []
+            for one in asked:
+                results += [(yield one)]
+            asked = decoding.send(results)
+    except StopIteration as stop:
+        outcome: Outcome = stop.value
+        return outcome

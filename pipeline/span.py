@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from asr_batch.manifests.errors import ItemError, RetryableError, WorkerFatalError
 from asr_batch.manifests.records import Failure, SpanResult, Unit, WindowRecord
@@ -17,7 +17,7 @@ from asr_batch.pipeline.guards import DecodeRequest
 from asr_batch.pipeline.language.vote import Answer
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import Stretch
-from asr_batch.pipeline.track import Track
+from asr_batch.pipeline.track import Key, Track
 from asr_batch.pipeline.windows.boundaries import plain_boundary, quiet_boundary
 
 T = TypeVar("T")
@@ -89,10 +89,9 @@ class SpanRun:
         self._waiting -= 1
         if self.failure is not None or self._track is None:
             return
-        assert isinstance(key, int)
-        self._guarded(lambda: self._take_in(key, result, node))
+        self._guarded(lambda: self._take_in(cast(Key, key), result, node))
 
-    def _take_in(self, key: int, result: WindowResult, node: str) -> None:
+    def _take_in(self, key: Key, result: WindowResult, node: str) -> None:
         assert self._track is not None
         self._track.give(key, result)
         self._close_finished(node)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,6 +33,30 @@ READ_AHEAD = 8
 
 MISSING = 1.0
 """Seconds missing from a damaged file from which the row reports it."""
+
+Key = tuple[int, int]
+"""Of a request: the index of its window, and its place among those that the window waits for."""
+
+_RETRY = -1
+"""Place of a request of the retries, which have one per window."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """A window being decoded, and the results that it waits for."""
+
+    decoding: Decoding
+    results: list[WindowResult | None]
+
+    def give(self, place: int, result: WindowResult) -> Sequence[DecodeRequest]:
+        """The next requests once all results are there. Raises StopIteration with the outcome."""
+        self.results[place] = result
+        complete = [one for one in self.results if one is not None]
+        if len(complete) < len(self.results):
+            return ()
+        asked = self.decoding.send(complete)
+        self.results = [None] * len(asked)
+        return asked
 
 
 class Track:
@@ -79,8 +103,8 @@ class Track:
         self._planned: Iterator[Spoken] | None = ((window, base.language) for window in planned)
         if turns is not None and not options.plain:
             self._planned = turns.parted(planned)
-        self._ready: deque[tuple[int, DecodeRequest]] = deque()
-        self._open: dict[int, Decoding] = {}
+        self._ready: deque[tuple[Key, DecodeRequest]] = deque()
+        self._open: dict[int, _Open] = {}
         self._retries: Retries | None = None
         self._settled = options.plain
 
@@ -112,7 +136,7 @@ class Track:
             return None
         return first.languages[0]
 
-    def pull(self) -> tuple[int, DecodeRequest] | None:
+    def pull(self) -> tuple[Key, DecodeRequest] | None:
         """The next decoding that can start, or None.
 
         Raises ItemError if the audio cannot be read.
@@ -128,20 +152,20 @@ class Track:
             self._go_on(self._retries)
         if not self._ready:
             return None
-        index, request = self._ready.popleft()
+        key, request = self._ready.popleft()
         self.asked_seconds += len(request.samples) / SAMPLE_RATE
-        return index, request
+        return key, request
 
-    def give(self, index: int, result: WindowResult) -> None:
+    def give(self, key: Key, result: WindowResult) -> None:
         """Pass a result to the window that requested it."""
-        if index < 0:
+        index, place = key
+        if place == _RETRY:
             assert self._retries is not None
-            self._retries.give(~index, result)
+            self._retries.give(index, result)
             self._go_on(self._retries)
             return
-        coroutine = self._open[index]
         try:
-            self._ready.append((index, coroutine.send(result)))
+            self._queue(index, self._open[index].give(place, result))
         except StopIteration as stop:
             del self._open[index]
             self.windows[index].outcome = stop.value
@@ -156,8 +180,7 @@ class Track:
             self._retries.close()
 
     def _go_on(self, retries: Retries) -> None:
-        """Queue requests of retries, with negative keys because a window's own key is taken."""
-        self._ready += ((~index, request) for index, request in retries.requests())
+        self._ready += (((index, _RETRY), request) for index, request in retries.requests())
         self._settled = retries.finished
 
     def _start_retries(self) -> Retries:
@@ -188,8 +211,12 @@ class Track:
         self._start(decoded, decode(samples, base, self.options, decoded.heard_seconds, self._choice))
 
     def _start(self, window: DecodedWindow, decoding: Decoding) -> None:
-        self._open[window.index] = decoding
-        self._ready.append((window.index, next(decoding)))
+        asked = next(decoding)
+        self._open[window.index] = _Open(decoding, [None] * len(asked))
+        self._queue(window.index, asked)
+
+    def _queue(self, index: int, asked: Sequence[DecodeRequest]) -> None:
+        self._ready += (((index, place), request) for place, request in enumerate(asked))
 
     def _plain(self, window: Window) -> Decoding:
         """One greedy pass over the window; a model with a fixed length pads it with zeros itself.
@@ -199,10 +226,10 @@ class Track:
         options = replace(self.base, plain=True, max_new_tokens=self.options.max_new_tokens)
         if self._choice is not None:
             options = replace(options, among=self._choice.allowed)
-        result = yield DecodeRequest(window.samples, options)
+        (result,) = yield [DecodeRequest(window.samples, options)]
         heard = result.languages[0][0] if result.languages and self._choice is not None else None
         if heard not in (None, options.language) and heard in (self.options.languages or (heard,)):
-            result = yield DecodeRequest(window.samples, replace(options, language=heard))
+            (result,) = yield [DecodeRequest(window.samples, replace(options, language=heard))]
         flags = {"truncated"} if result.truncated else set()
         return Outcome(result, frozenset(flags | ({"failed"} if result.error else set())))
 

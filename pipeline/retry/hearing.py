@@ -17,7 +17,7 @@ from asr_batch.models.recognizer import (
     WindowResult,
 )
 from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Float32, Mask
-from asr_batch.pipeline.decoding import Choice, decode
+from asr_batch.pipeline.decoding import Choice, decode, one_by_one
 from asr_batch.pipeline.guards import WHOLE, DecodeRequest
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.retry.merging import Word
@@ -84,7 +84,8 @@ def hear(
         part = samples[start * FRAME : end * FRAME]
         spoken = float(np.count_nonzero(speech[start:end])) / FRAMES_PER_SECOND
         choice = None if second else listener.choice
-        outcome = yield from decode(part, base, listener.options, spoken, choice, second=second)
+        decoding = decode(part, base, listener.options, spoken, choice, second=second)
+        outcome = yield from one_by_one(decoding)
         result, found = outcome.result, outcome.flags - {"low_logprob"}
         faulty = sparing and len(edges) > 2 and (found & WHOLE or _is_thin(result, spoken))
         witnesses = Witnesses(result, found, spoken, spoken, len(part) / SAMPLE_RATE)

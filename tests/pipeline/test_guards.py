@@ -68,7 +68,7 @@ def first_try(trouble: Callable[[WindowResult], WindowResult]) -> Speak:
     """Trouble with each window when it is first decoded; what is heard again goes well."""
 
     def speak(request: WindowRequest, result: WindowResult) -> WindowResult:
-        _, number = request.key  # type: ignore[misc]
+        _, (_, number) = request.key  # type: ignore[misc]
         return trouble(result) if number >= 0 else result
 
     return speak
@@ -179,7 +179,7 @@ def test_said_once_and_shown_often_is_written_once(talk: Path) -> None:
     shown = "the meeting is closed now"
 
     def speak(request: WindowRequest, result: WindowResult) -> WindowResult:
-        once = f"{shown}, they say about {request.key[1]}"  # type: ignore[index]
+        once = f"{shown}, they say about {request.key[1][0]}"  # type: ignore[index]
         return replace(result, text=f"{once} {shown} {shown}" if request.options.prompt else once)
 
     transcript = row(talk, FakeRecognizer(speak), PipelineOptions(repair_budget=9.0), prompt=f"{shown} " * 60)
@@ -286,7 +286,7 @@ def test_a_window_in_a_known_language_keeps_no_samples_while_it_is_decoded() -> 
     samples = np.zeros(RATE, np.float32)
     alive = weakref.ref(samples)
     decoding = decode(samples, DecodeOptions(), PipelineOptions(), 1.0, None)
-    request = next(decoding)
+    (request,) = next(decoding)
     assert request.samples is samples
     del samples, request
     assert alive() is None

@@ -106,19 +106,19 @@ def test_where_the_language_is_unsure_the_likelier_text_stands(save: Save, clips
     assert recognizer.padded == 0
 
 
-def test_a_text_that_none_can_beat_ends_the_comparison(save: Save, clips: Clips) -> None:
+def test_languages_whose_text_cannot_be_likelier_are_not_tried(save: Save, clips: Clips) -> None:
     def speak(request: WindowRequest, result: WindowResult) -> WindowResult:
-        language = request.options.language
-        return replace(result, language=language, avg_logprob=-0.1 if language == "es" else -0.7)
+        return replace(result, language=request.options.language, avg_logprob=-0.3)
 
     recognizer = Polyglot(speak, languages=("es", "fr", "it", "la", "ro"))
     transcript = row(save(0.9 * clips[0][1] / np.abs(clips[0][1]).max()), recognizer)
-    assert transcript.language == "es"
-    assert [request.options.language for request in recognizer.requests] == [None, "es", "es"]
+    assert transcript.language == "it"
+    # Latin, with 1.5 %, would need a text that is likelier than any.
+    assert [request.options.language for request in recognizer.requests] == [None, "es", "fr"]
 
 
 def test_a_hopeless_text_is_not_finished(save: Save, clips: Clips) -> None:
-    """Each further text may have twice the tokens of the likeliest one before it."""
+    """Each further text may have twice the tokens of the first one."""
     tokens: list[int] = []
 
     def speak(request: WindowRequest, result: WindowResult) -> WindowResult:
@@ -128,9 +128,22 @@ def test_a_hopeless_text_is_not_finished(save: Save, clips: Clips) -> None:
     recognizer = Polyglot(speak, languages=("es", "fr", "it", "la", "ro"))
     row(save(0.9 * clips[0][1] / np.abs(clips[0][1]).max()), recognizer)
     least = [request.options.least_logprob for request in recognizer.requests]
-    likely = [-0.7, -0.4, -0.4]  # Italian, then Spanish
-    expected = [2 * logprob * (tokens[0] + 1) for logprob in likely]
-    assert least == [-np.inf, *map(pytest.approx, expected), -np.inf]
+    expected = pytest.approx(2 * -0.7 * (tokens[0] + 1))  # Italian
+    assert least == [-np.inf, expected, expected, expected, -np.inf]
+
+
+def test_the_languages_compared_are_decoded_side_by_side(save: Save, clips: Clips) -> None:
+    """None waits for the text in another one, so the end of a job is not one decoding after the other."""
+    open_at_once: list[int] = []
+
+    class Watched(Polyglot):
+        def poll(self) -> list[WindowResult]:
+            open_at_once.append(len(self.queue))
+            return super().poll()
+
+    recognizer = Watched(in_its_language, languages=("es", "fr", "it", "la", "ro"), batch=4)
+    row(save(0.9 * clips[0][1] / np.abs(clips[0][1]).max()), recognizer)
+    assert open_at_once == [1, 3, 2, 1, 1]
 
 
 @pytest.mark.parametrize(("worst", "padded"), [(-0.41, 1), (-0.6, 0)])

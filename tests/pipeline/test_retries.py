@@ -66,7 +66,7 @@ def decoded(talk: Path) -> DecodedTrack:
     stretch = Stretch(talk, 0.0, None, "mix")
     track = Track(stretch, FakeRecognizer().info, OPTIONS, DecodeOptions(), Meter())
     while (asked := track.pull()) is not None:
-        track.give(asked[0], first_pass(asked[0], asked[1].samples))
+        track.give(asked[0], first_pass(asked[0][0], asked[1].samples))
     return DecodedTrack(stretch, track.end, track.windows, track.histogram.threshold(), 0.0)
 
 
@@ -140,8 +140,8 @@ class Ward(FakeRecognizer):
 
 
 def place(request: WindowRequest) -> int:
-    _, slot = request.key  # type: ignore[misc]
-    return int(slot)
+    _, (index, number) = request.key  # type: ignore[misc]
+    return int(index) if number >= 0 else ~int(index)
 
 
 def test_slots_are_filled_with_retries_of_one_track(talk: Path) -> None:
