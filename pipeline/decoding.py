@@ -23,6 +23,7 @@ from asr_batch.pipeline.guards import (
 )
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.thresholds import (
+    ALSO_SPOKEN,
     BEST_LOGPROB,
     CHANCE_WEIGHT,
     CLOSE_TEXTS,
@@ -33,6 +34,7 @@ from asr_batch.pipeline.thresholds import (
     LEAST_SPEECH,
     MOST_LANGUAGES,
     NO_SPEECH,
+    NOT_SPOKEN,
     OTHER_TOKENS,
     POOR_LOGPROB,
     SECOND_LANGUAGE,
@@ -59,10 +61,12 @@ class Choice:
     """A row whose language was detected, not given.
 
     `language`: the main one of the row, decoded as well where another one is detected, as detection may err;
-    None: each window has its own, one of `allowed` (empty: any), which `detect` tells where it is unclear.
+    `spoken`: all that the row is spoken in. None: each window has its own, one of `allowed` (empty: any),
+    which `detect` tells where it is unclear.
     """
 
     language: str | None = None
+    spoken: tuple[str, ...] = ()
     allowed: tuple[str, ...] = ()
     detect: Detects | None = None
 
@@ -117,7 +121,7 @@ def _decode(
 
     Without a language, it is decoded in the one that the decoder detects; if that is unclear, in several. If
     the decoder detects another one than the row's, in both. The most likely text wins, with a small weight
-    for the probability of its language.
+    for the probability of its language; in another one than the row's it must be clearly likelier.
     """
     if base.language is None and choice is not None and choice.detect is not None:
         return (yield from _in_its_own(samples, base, options, speech, choice.allowed, choice.detect))
@@ -137,7 +141,7 @@ def _decode(
     if speech >= ENOUGH_SPEECH:
         heard = _heard_instead(chances, tried, choice.allowed)
         results += yield from _in_each(heard, samples, base, options, speech)
-    best = max(results, key=lambda result: _score(result, chances))
+    best = max(results, key=lambda result: _score(result, chances, choice))
     return _outcome(best, speech, base, _others(results, best))
 
 
@@ -254,12 +258,17 @@ def _heard_instead(
     return [code for code, chance in chances.items() if chance >= SECOND_LANGUAGE and code in wanted]
 
 
-def _score(result: WindowResult, chances: Mapping[str, float]) -> tuple[bool, float]:
+def _score(
+    result: WindowResult, chances: Mapping[str, float], row: Choice | None = None
+) -> tuple[bool, float]:
     """Texts with a loop come last: each round of it is likelier than the one before."""
     if math.isnan(result.avg_logprob):
         return False, -math.inf
     chance = max(chances.get(result.language or "", 0.0), LEAST_CHANCE)
-    return not is_repetitive(result), result.avg_logprob + CHANCE_WEIGHT * math.log(chance)
+    score = result.avg_logprob + CHANCE_WEIGHT * math.log(chance)
+    if row is not None and result.language != row.language:
+        score -= ALSO_SPOKEN if result.language in row.spoken else NOT_SPOKEN
+    return not is_repetitive(result), score
 
 
 def _in_each(

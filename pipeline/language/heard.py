@@ -37,13 +37,14 @@ class Heard:
         assert self.samples is not None
         return prepared(self.samples, self.level, self.speech)
 
-    def utterances(self) -> list[Samples]:
-        """The utterances with enough speech to tell their language, if there are several."""
+    def utterances(self) -> list[tuple[Samples, float]]:
+        """The utterances with enough speech to tell their language, and its seconds, if there are several."""
         assert self.samples is not None
         _, pieces, seconds = in_utterances(self.samples, self.level, self.speech)
         if len(pieces) == 1:
             return []
-        return [piece for piece, spoken in zip(pieces, seconds, strict=True) if spoken >= ENOUGH_TO_TELL]
+        parts = zip(pieces, seconds, strict=True)
+        return [(piece, spoken) for piece, spoken in parts if spoken >= ENOUGH_TO_TELL]
 
 
 def hear(samples: Samples, *, keep: bool) -> Heard:

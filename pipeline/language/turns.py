@@ -88,7 +88,7 @@ class OneWindow:
     def _languages(self, window: Window) -> tuple[str, ...]:
         """The languages of the utterances, if the whole is unclear."""
         heard = Heard(window.samples, window.level, window.speech >= SPEECH)
-        pieces = heard.utterances()
+        pieces = [piece for piece, _ in heard.utterances()]
         if len(pieces) < 2:
             return ()
         (whole,) = self.detect([heard.prepared()], self.allowed)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from asr_batch.manifests.errors import ItemError
@@ -19,19 +19,21 @@ from asr_batch.pipeline.audio.reader import AudioInfo, length_of
 from asr_batch.pipeline.audio.reread import Rereader
 from asr_batch.pipeline.audio.source import Source
 from asr_batch.pipeline.decoding import Choice, clarity
-from asr_batch.pipeline.language.heard import Heard, hear, heard_in
+from asr_batch.pipeline.language.heard import Heard, hear
+from asr_batch.pipeline.language.mixture import Evidence, spoken_in
 from asr_batch.pipeline.language.turns import OneWindow, Parting, Turns
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.thresholds import (
+    ADMITTED,
+    ADMITTED_EACH,
     CLEAR_CHANCE,
+    ENOUGH_SPEECH,
     ENOUGH_TO_TELL,
     FEW_VOTERS,
     MORE_VOTERS,
-    MOST_LANGUAGES,
     PADDED_CHANCE,
     PADDED_SECONDS,
-    SECOND_LANGUAGE,
-    TURN_CHANCE,
+    SUSPECTED,
     VOTER_SECONDS,
     VOTERS,
 )
@@ -95,7 +97,7 @@ class LanguageVote:
     def _own(self) -> Answer:
         """The decoder detects the language of each window."""
         allowed = self._options.languages
-        choice = Choice(None, allowed, self._recognizer.detect_language)
+        choice = Choice(None, (), allowed, self._recognizer.detect_language)
         return Answer(None, None, choice, OneWindow(allowed, self._recognizer.detect_language, self._surely))
 
     def _listen(
@@ -103,6 +105,7 @@ class LanguageVote:
     ) -> Answer:
         found: dict[float, Heard] = {}
         told: dict[float, Mapping[str, float]] = {}
+        parts: dict[float, list[Evidence]] = {}
         answer = Answer(None)
         for wanted in (FEW_VOTERS, VOTERS, MORE_VOTERS):
             self._look(found, wanted, source, stretch, channel, track)
@@ -113,10 +116,15 @@ class LanguageVote:
             windows = {at: window for at, window in windows.items() if len(window.level)}
             new = [at for at in windows if at not in told]
             told.update(zip(new, self._chances([windows[at].prepared() for at in new]), strict=True))
-            voters = [told[at] for at in windows]
-            if wanted == FEW_VOTERS < len(found) and not _are_clear(voters):
+            voters = {at: told[at] for at in windows}
+            if wanted == FEW_VOTERS < len(found) and not _are_clear(voters.values()):
                 continue
-            answer = self._vote(list(windows.values()), voters)
+            heard = self._evidence(windows, voters, parts)
+            least = SUSPECTED
+            if wanted == MORE_VOTERS:
+                once = min(1.0, (stretch[1] - stretch[0]) / (len(voters) * self._length))
+                least = max(ADMITTED / once, ADMITTED_EACH * sum(one.weight for one in heard))
+            answer = self._vote(voters.values(), heard, least)
             if answer.turns is None:
                 break
         return answer
@@ -161,31 +169,38 @@ class LanguageVote:
         finally:
             reader.close()
 
-    def _vote(self, windows: Sequence[Heard], voters: Sequence[Mapping[str, float]]) -> Answer:
-        """Mean probabilities over the windows; turns if they, or the utterances in one, disagree."""
+    def _evidence(
+        self,
+        windows: Mapping[float, Heard],
+        voters: Mapping[float, Mapping[str, float]],
+        parts: dict[float, list[Evidence]],
+    ) -> list[Evidence]:
+        """What is heard in the voters; in the least clear half of them, by utterance (kept in `parts`)."""
+        unclear = sorted((clarity(chances), at) for at, chances in voters.items())
+        asked = [at for clear, at in unclear[: math.ceil(len(voters) / 2)] if clear < CLEAR_CHANCE]
+        pieces = [(at, *piece) for at in asked if at not in parts for piece in windows[at].utterances()]
+        parts.update((at, []) for at in asked if at not in parts)
+        found = self._chances([samples for _, samples, _ in pieces]) if pieces else []
+        for (at, _, seconds), chances in zip(pieces, found, strict=True):
+            parts[at].append(Evidence(chances, min(seconds / ENOUGH_SPEECH, 1.0)))
+        whole = {at: [Evidence(voters[at], windows[at].seconds / ENOUGH_SPEECH)] for at in windows}
+        return [one for at in windows for one in (at in asked and parts[at]) or whole[at]]
+
+    def _vote(
+        self, voters: Collection[Mapping[str, float]], heard: Sequence[Evidence], least: float
+    ) -> Answer:
+        """The most likely language on average; turns if another one makes what is heard so much likelier."""
         total: dict[str, float] = {}
         for chances in voters:
             for code, chance in chances.items():
                 total[code] = total.get(code, 0.0) + chance
         if not total:
             return Answer(None)
-        ranked = sorted(total, key=lambda code: (-total[code], code))
-        prob = total[ranked[0]] / sum(total.values())
-        heard = {ranked[0]} | heard_in(voters, SECOND_LANGUAGE)
-        turning = self._turning(windows, voters)
-        if len(turning) > 1:
-            heard = turning | heard_in(voters, TURN_CHANCE)
-        spoken = tuple(code for code in ranked if code in heard)[:MOST_LANGUAGES]
+        main = min(total, key=lambda code: (-total[code], code))
+        spoken = spoken_in(heard, main, least)
         turns = Turns(spoken, self._surely) if len(spoken) > 1 else None
-        return Answer(ranked[0], prob, Choice(ranked[0], self._options.languages), turns)
-
-    def _turning(self, windows: Sequence[Heard], voters: Sequence[Mapping[str, float]]) -> set[str]:
-        """Languages of single utterances in the windows whose language is least clear."""
-        unclear = [at for at, chances in enumerate(voters) if clarity(chances) < CLEAR_CHANCE]
-        unclear.sort(key=lambda at: clarity(voters[at]))
-        asked = unclear[: math.ceil(len(voters) / 2)]
-        pieces = [piece for at in asked for piece in windows[at].utterances()]
-        return heard_in(self._chances(pieces), TURN_CHANCE) if pieces else set()
+        choice = Choice(main, spoken, self._options.languages)
+        return Answer(main, total[main] / sum(total.values()), choice, turns)
 
     def _chances(self, windows: Sequence[Samples]) -> list[dict[str, float]]:
         """Probability of each candidate language in each window."""
@@ -206,7 +221,7 @@ class LanguageVote:
         return found
 
 
-def _are_clear(voters: Sequence[Mapping[str, float]]) -> bool:
+def _are_clear(voters: Collection[Mapping[str, float]]) -> bool:
     """Whether all are clear, and agree."""
     likeliest = {max(chances, key=lambda code: chances[code]) for chances in voters if chances}
     return len(likeliest) <= 1 and all(clarity(chances) >= CLEAR_CHANCE for chances in voters)

@@ -12,9 +12,12 @@ import pytest
 from pipeline_lab import RATE, FakeRecognizer, check_tiling, joined, row, run_units, speech_seconds
 
 from asr_batch.manifests.records import AudioItem
-from asr_batch.models.recognizer import WindowRequest, WindowResult
+from asr_batch.models.recognizer import DecodeOptions, WindowRequest, WindowResult
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Meter
 from asr_batch.pipeline.audio.reader import probe
+from asr_batch.pipeline.decoding import Choice, decode
+from asr_batch.pipeline.guards import Outcome
+from asr_batch.pipeline.language.mixture import Evidence, spoken_in
 from asr_batch.pipeline.language.turns import Turns, best_turns
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.thresholds import FEW_VOTERS, VOTER_SECONDS, VOTERS
@@ -215,7 +218,9 @@ def test_a_row_that_changes_its_language_is_written_in_both(save: Save, clips: C
     spoken = joined(clips, 0.4)
     spoken *= 0.9 / np.abs(spoken).max()
     recognizer = polyglot()
-    recognizer.spanish = 0.6
+    recognizer.detect_language = lambda windows, among=(), whole=False: [  # type: ignore[method-assign,misc]
+        {"es": 0.85, "fr": 0.15} if loud(window) else {"fr": 0.99, "es": 0.01} for window in windows
+    ]
     transcript = row(save(np.concatenate([spoken, spoken, 0.27 * spoken])), recognizer)
     boundary = 2 * len(spoken) / RATE
     check_tiling(transcript, 0.0, 1.5 * boundary)
@@ -275,13 +280,88 @@ def test_a_mistaken_turn_is_written_in_the_language_of_the_row(save: Save, clips
     def detect(
         windows: Sequence[np.ndarray], among: Sequence[str] = (), *, whole: bool = False
     ) -> list[dict[str, float]]:
-        return [{"fr": 0.9, "it": 0.1} if loud(window) else {"it": 0.8, "fr": 0.2} for window in windows]
+        return [{"fr": 0.99, "it": 0.01} if loud(w) else {"it": 0.99, "fr": 0.01} for w in windows]
 
     recognizer = FakeRecognizer(french, languages=("es", "fr", "it"))
     recognizer.detect_language = detect  # type: ignore[method-assign]
     transcript = row(save(np.concatenate([speech, speech, 0.27 * speech])), recognizer)
     assert any(len(window.hypotheses) for window in transcript.windows)
     assert {window.language for window in transcript.windows if window.text} == {"fr"}
+
+
+@pytest.mark.parametrize(
+    ("spoken", "likely", "written"),
+    [
+        (("es",), -0.35, "es"),  # heard in this window alone, and hardly likelier
+        (("es",), -0.1, "fr"),
+        (("es", "fr"), -0.4, "fr"),  # the row is spoken in it
+        (("es", "fr"), -0.47, "es"),
+    ],
+)
+def test_the_language_of_the_row_holds_unless_another_text_is_clearly_likelier(
+    spoken: tuple[str, ...], likely: float, written: str
+) -> None:
+    """The decoder hears French in the window; the row is Spanish."""
+
+    def result(language: str | None, logprob: float) -> WindowResult:
+        heard = (("fr", 0.7), ("es", 0.3))
+        return WindowResult(0, "hola", (1, 2), logprob, 0.0, 0.0, language=language, languages=heard)
+
+    choice = Choice("es", spoken)
+    decoding = decode(np.zeros(RATE, np.float32), DecodeOptions("es"), PipelineOptions(), 3.0, choice)
+    (asked,) = next(decoding)
+    assert asked.options.language == "es"
+    (asked,) = decoding.send([result("es", -0.5)])
+    assert asked.options.language == "fr"
+    with pytest.raises(StopIteration) as stop:
+        decoding.send([result("fr", likely)])
+    outcome: Outcome = stop.value.value
+    assert outcome.result.language == written
+    assert [other.source for other in outcome.others] == [f"in {'es' if written == 'fr' else 'fr'}"]
+
+
+def test_a_window_taken_for_another_language_is_decoded_in_that_of_the_row_too() -> None:
+    """Both at once; a third one that the decoder itself hears afterwards."""
+
+    def result(language: str | None, logprob: float) -> WindowResult:
+        heard = (("it", 0.6), ("fr", 0.3), ("es", 0.1))
+        return WindowResult(0, "hola", (1, 2), logprob, 0.0, 0.0, language=language, languages=heard)
+
+    choice = Choice("es", ("es", "fr"))
+    decoding = decode(np.zeros(RATE, np.float32), DecodeOptions("fr"), PipelineOptions(), 3.0, choice)
+    assert [asked.options.language for asked in next(decoding)] == ["fr", "es"]
+    (third,) = decoding.send([result("fr", -0.8), result("es", -0.5)])
+    assert third.options.language == "it"
+    with pytest.raises(StopIteration) as stop:
+        decoding.send([result("it", -0.4)])
+    assert stop.value.value.result.language == "es"
+
+
+HEARD_ONCE = {"es": 0.02, "pt": 0.95, "it": 0.02}
+HEARD_AGAIN = {"es": 0.02, "fr": 0.97}
+MAIN = {"es": 0.9, "fr": 0.03, "it": 0.03, "pt": 0.03}
+
+
+@pytest.mark.parametrize(
+    ("others", "spoken"),
+    [
+        ([], ("es",)),
+        ([HEARD_ONCE], ("es",)),  # one confident error is none
+        ([{"es": 0.3, "pt": 0.6}, {"es": 0.3, "it": 0.6}, {"es": 0.2, "fr": 0.7}], ("es",)),  # each another
+        ([HEARD_AGAIN] * 3, ("es", "fr")),
+        ([HEARD_AGAIN] * 4 + [{"it": 0.97, "es": 0.02}] * 4, ("es", "fr", "it")),
+    ],
+)
+def test_a_row_is_spoken_in_the_fewest_languages_that_explain_what_is_heard(
+    others: list[dict[str, float]], spoken: tuple[str, ...]
+) -> None:
+    heard = [Evidence(chances, 1.0) for chances in [MAIN] * 8 + others]
+    assert sorted(spoken_in(heard, "es", 3.5)) == sorted(spoken)
+    assert spoken_in(heard, "es", 3.5)[0] == "es"
+
+
+def test_a_row_without_speech_is_spoken_in_one_language() -> None:
+    assert spoken_in([Evidence({"fr": 0.9, "es": 0.1}, 0.0)], "es", 3.5) == ("es",)
 
 
 class Bilingual(FakeRecognizer):
