@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
 
 from asr_batch.manifests.records import Hypothesis
 from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, Samples, WindowResult
+from asr_batch.pipeline.choice import (
+    Choice,
+    Detects,
+    heard_instead,
+    is_clear,
+    is_close,
+    ranked,
+    score,
+    worth_trying,
+)
 from asr_batch.pipeline.guards import (
     DecodeRequest,
     Outcome,
     echoes,
     hypothesis,
-    is_repetitive,
     judge,
     request,
     shown_only,
@@ -23,52 +30,17 @@ from asr_batch.pipeline.guards import (
 )
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.thresholds import (
-    ALSO_SPOKEN,
-    BEST_LOGPROB,
-    CHANCE_WEIGHT,
-    CLOSE_TEXTS,
     ENOUGH_SPEECH,
-    ENOUGH_TO_TELL,
     HARDLY,
-    LEAST_CHANCE,
     LEAST_SPEECH,
-    MOST_LANGUAGES,
     NO_SPEECH,
-    NOT_SPOKEN,
     OTHER_TOKENS,
-    POOR_LOGPROB,
-    SECOND_LANGUAGE,
     SILENT_SECONDS,
-    SURE_CHANCE,
 )
 from asr_batch.pipeline.unspoken import Witnesses
 
 Decoding = Generator[Sequence[DecodeRequest], Sequence[WindowResult], Outcome]
 """Yields requests and receives a result for each: further attempts are entries of the running batch."""
-
-
-class Detects(Protocol):
-    """Detects languages, as `Recognizer.detect_language` does."""
-
-    def __call__(
-        self, windows: Sequence[Samples], among: Sequence[str] = (), *, whole: bool = False
-    ) -> list[dict[str, float]]:
-        """Probability of each language in each window."""
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A row whose language was detected, not given.
-
-    `language`: the main one of the row, decoded as well where another one is detected, as detection may err;
-    `spoken`: all that the row is spoken in. None: each window has its own, one of `allowed` (empty: any),
-    which `detect` tells where it is unclear.
-    """
-
-    language: str | None = None
-    spoken: tuple[str, ...] = ()
-    allowed: tuple[str, ...] = ()
-    detect: Detects | None = None
 
 
 def decode(
@@ -139,9 +111,9 @@ def _decode(
     results = yield from _in_each(tried, samples, base, options, speech)
     chances = dict(results[0].languages)
     if speech >= ENOUGH_SPEECH:
-        heard = _heard_instead(chances, tried, choice.allowed)
+        heard = heard_instead(chances, tried, choice.allowed)
         results += yield from _in_each(heard, samples, base, options, speech)
-    best = max(results, key=lambda result: _score(result, chances, choice))
+    best = max(results, key=lambda result: score(result, chances, choice))
     return _outcome(best, speech, base, _others(results, best))
 
 
@@ -162,23 +134,23 @@ def _in_its_own(
     first = replace(base, among=allowed)
     if base != plain:
         (chances,) = detect([samples], allowed)
-        first = replace(base if _is_clear(chances, speech) else plain, language=_ranked(chances)[0][0])
+        first = replace(base if is_clear(chances, speech) else plain, language=ranked(chances)[0][0])
     asked = request(samples, first, options, speech)
     (result,) = yield [asked]
     chances = chances or dict(result.languages)
     results = {result.language: result}
-    if not _is_clear(chances, speech):
+    if not is_clear(chances, speech):
         yield from _compare(results, chances, samples, plain, options, speech)
-        if _is_close(results.values(), chances):
+        if is_close(results.values(), chances):
             (chances,) = detect([samples], allowed, whole=True)
             yield from _compare(results, chances, samples, plain, options, speech)
-    best = max(results.values(), key=lambda one: _score(one, chances))
+    best = max(results.values(), key=lambda one: score(one, chances))
     others = _others(results.values(), best)
     spoken = replace(base, language=best.language)
     wanted = request(samples, spoken, options, speech)
     if best is not result or _differs(asked.options, wanted.options, result):
         (best,) = yield [wanted]
-    return _outcome(replace(best, languages=_ranked(chances)), speech, spoken, others)
+    return _outcome(replace(best, languages=ranked(chances)), speech, spoken, others)
 
 
 def _differs(asked: DecodeOptions, wanted: DecodeOptions, result: WindowResult) -> bool:
@@ -198,41 +170,13 @@ def _compare(
     speech: float,
 ) -> Generator[Sequence[DecodeRequest], Sequence[WindowResult], None]:
     """Add greedy results in the other likely languages that may have the likeliest text, all at once."""
-    best = max(results.values(), key=lambda result: _score(result, chances))
+    best = max(results.values(), key=lambda result: score(result, chances))
     hopeless = best.avg_logprob * OTHER_TOKENS * (len(best.tokens) + 1)
     other = replace(base, search=False, least_logprob=hopeless)
-    likely = [(code, chance) for code, chance in _ranked(chances)[:MOST_LANGUAGES] if chance >= LEAST_CHANCE]
-    codes = [
-        code
-        for code, chance in likely
-        if code not in results
-        and _score(best, chances) < (True, BEST_LOGPROB + CHANCE_WEIGHT * math.log(chance))
-    ]
+    codes = [code for code in worth_trying(best, chances) if code not in results]
     if codes:
         found = yield [request(samples, replace(other, language=code), options, speech) for code in codes]
         results.update(zip(codes, found, strict=True))
-
-
-def _is_clear(chances: Mapping[str, float], speech: float) -> bool:
-    """Whether the most likely language needs no text to confirm it."""
-    return speech < ENOUGH_TO_TELL or clarity(chances) >= SURE_CHANCE
-
-
-def clarity(chances: Mapping[str, float]) -> float:
-    """The probability of the most likely language; 1 without any."""
-    return max(chances.values(), default=1.0)
-
-
-def _is_close(results: Iterable[WindowResult], chances: Mapping[str, float]) -> bool:
-    """Whether the texts leave the language open: none is likely, or two are alike."""
-    scores = sorted((_score(result, chances) for result in results), reverse=True)
-    likeliest = max(result.avg_logprob for result in results)
-    alike = len(scores) > 1 and scores[1][0] and scores[0][1] - scores[1][1] < CLOSE_TEXTS
-    return alike or not likeliest >= POOR_LOGPROB
-
-
-def _ranked(chances: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
-    return tuple(sorted(chances.items(), key=lambda one: (-one[1], one[0])))
 
 
 def _others(results: Iterable[WindowResult], best: WindowResult) -> tuple[Hypothesis, ...]:
@@ -248,27 +192,6 @@ def _outcome(
             others = (*others, hypothesis(reason, result))
         result = mended
     return Outcome(result, judge(result, speech, base.prompt), others)
-
-
-def _heard_instead(
-    chances: Mapping[str, float], tried: Sequence[str | None], allowed: Iterable[str]
-) -> list[str]:
-    """The language other than those tried that a window is probably spoken in, if there is one."""
-    wanted = (set(allowed) or chances.keys()) - set(tried)
-    return [code for code, chance in chances.items() if chance >= SECOND_LANGUAGE and code in wanted]
-
-
-def _score(
-    result: WindowResult, chances: Mapping[str, float], row: Choice | None = None
-) -> tuple[bool, float]:
-    """Texts with a loop come last: each round of it is likelier than the one before."""
-    if math.isnan(result.avg_logprob):
-        return False, -math.inf
-    chance = max(chances.get(result.language or "", 0.0), LEAST_CHANCE)
-    score = result.avg_logprob + CHANCE_WEIGHT * math.log(chance)
-    if row is not None and result.language != row.language:
-        score -= ALSO_SPOKEN if result.language in row.spoken else NOT_SPOKEN
-    return not is_repetitive(result), score
 
 
 def _in_each(

@@ -15,7 +15,8 @@ from asr_batch.pipeline.audio.ahead import ReadAhead
 from asr_batch.pipeline.audio.frames import Measured, Meter, levels
 from asr_batch.pipeline.audio.reader import AudioStream
 from asr_batch.pipeline.audit import LevelHistogram
-from asr_batch.pipeline.decoding import Choice, Decoding, decode
+from asr_batch.pipeline.choice import Choice
+from asr_batch.pipeline.decoding import Decoding, decode
 from asr_batch.pipeline.guards import DecodeRequest, Outcome, prepared
 from asr_batch.pipeline.language.turns import Parting, Spoken
 from asr_batch.pipeline.options import PipelineOptions

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr_batch.pipeline.audio.frames import FRAME
-from asr_batch.pipeline.decoding import clarity
+from asr_batch.pipeline.choice import clarity
 from asr_batch.pipeline.language.heard import Detect, Heard, heard_in, in_utterances
 from asr_batch.pipeline.thresholds import (
     CHANGE_COST,

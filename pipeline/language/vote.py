@@ -18,7 +18,7 @@ from asr_batch.models.recognizer import SAMPLE_RATE, Recognizer, Samples
 from asr_batch.pipeline.audio.reader import AudioInfo, length_of
 from asr_batch.pipeline.audio.reread import Rereader
 from asr_batch.pipeline.audio.source import Source
-from asr_batch.pipeline.decoding import Choice, clarity
+from asr_batch.pipeline.choice import Choice, clarity
 from asr_batch.pipeline.language.heard import Heard, hear
 from asr_batch.pipeline.language.mixture import Evidence, spoken_in
 from asr_batch.pipeline.language.turns import OneWindow, Parting, Turns

@@ -17,7 +17,8 @@ from asr_batch.models.recognizer import (
     WindowResult,
 )
 from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Float32, Mask
-from asr_batch.pipeline.decoding import Choice, decode, one_by_one
+from asr_batch.pipeline.choice import Choice
+from asr_batch.pipeline.decoding import decode, one_by_one
 from asr_batch.pipeline.guards import WHOLE, DecodeRequest
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.retry.merging import Word

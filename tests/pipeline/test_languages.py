@@ -15,7 +15,8 @@ from asr_batch.manifests.records import AudioItem
 from asr_batch.models.recognizer import DecodeOptions, WindowRequest, WindowResult
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Meter
 from asr_batch.pipeline.audio.reader import probe
-from asr_batch.pipeline.decoding import Choice, decode
+from asr_batch.pipeline.choice import Choice
+from asr_batch.pipeline.decoding import decode
 from asr_batch.pipeline.guards import Outcome
 from asr_batch.pipeline.language.mixture import Evidence, spoken_in
 from asr_batch.pipeline.language.turns import Turns, best_turns

@@ -11,7 +11,7 @@ import pytest
 from pipeline_lab import RATE, FakeRecognizer, joined, row
 
 from asr_batch.models.recognizer import DecodeOptions, WindowRequest, WindowResult
-from asr_batch.pipeline.decoding import decode
+from asr_batch.pipeline.decoding import decode, one_by_one
 from asr_batch.pipeline.guards import DecodeRequest, Outcome
 from asr_batch.pipeline.options import PipelineOptions
 
@@ -25,7 +25,7 @@ def said(text: str, logprob: float = -0.3, no_speech: float = 0.1) -> WindowResu
 
 def decoded(speech: float, *answers: WindowResult) -> tuple[Outcome, list[DecodeRequest]]:
     """The outcome of a window with so much speech after these answers, and what was asked."""
-    decoding = decode(SAMPLES, DecodeOptions(prompt=PROMPT), PipelineOptions(), speech, None)
+    decoding = one_by_one(decode(SAMPLES, DecodeOptions(prompt=PROMPT), PipelineOptions(), speech, None))
     asked = [next(decoding)]
     asked += [decoding.send(answer) for answer in answers[:-1]]
     with pytest.raises(StopIteration) as stop:
