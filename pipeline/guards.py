@@ -17,6 +17,7 @@ from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask, pe
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.text.words import LATIN, join_texts, normal, normal_words, words_between, words_of
 from asr_batch.pipeline.thresholds import (
+    AGAIN,
     COMPRESSION,
     DENSEST,
     DENSEST_TWICE,
@@ -197,19 +198,19 @@ def cut_loop(outcome: Outcome) -> Outcome:
 
 
 def within_audio(result: WindowResult) -> WindowResult:
-    """The result without words behind the end of its audio, if these repeat the words before them.
+    """The result without words at its end that repeat those before them, but have hardly any audio.
 
     Silence follows a window where its audio ended, and a decoder may find the last sentence in it once more.
     A sentence really said twice has its second half in the audio.
     """
-    places = result.places
-    if not places:
-        return result
-    said = [normal(place.text) for place in places]
-    behind = sum(place.start >= places[-1].end for place in places)
-    first = len(said) - behind
-    again = behind > 0 and said[max(0, first - behind) : first] == said[first:]
-    return _first_words(result, first) if again else result
+    places, said = result.places, [normal(place.text) for place in result.places]
+    for count in range(len(said) // 2, 0, -1):
+        first, before = len(said) - count, len(said) - 2 * count
+        taken = places[first].start - places[before].start
+        again = places[-1].end - places[first].start
+        if said[before:first] == said[first:] and taken > 0 and again <= AGAIN * taken:
+            return _first_words(result, first)
+    return result
 
 
 def with_letters(result: WindowResult) -> WindowResult:

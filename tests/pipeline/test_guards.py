@@ -423,12 +423,19 @@ def test_a_sentence_found_again_in_the_silence_behind_the_audio_is_written_once(
     assert [place.text for place in once.places] == ["It", "is.", "Say", "so."]
 
 
+def test_a_sentence_written_again_in_no_time_is_written_once() -> None:
+    once = within_audio(heard_at("It is. Say it so. Say it so.", [0, 1, 2, 2.5, 3, 4, 4, 4], 4.1))
+    assert once.text == "It is. Say it so."
+
+
 @pytest.mark.parametrize(
     "result",
     [
         heard_at("It is. Say so. Say so.", [0, 1, 2, 3, 3.6, 3.8], 4),  # said twice: the audio has both
         heard_at("It is. Say so. Not now.", [0, 1, 2, 3, 4, 4], 4),
         heard_at("Say so.", [4, 4], 4),
+        heard_at("No. No.", [4, 4], 4),
+        heard_at("No. No.", [0, 1], 1.15),
         replace(heard_at("Say so. Say so.", [0, 1, 4, 4], 4), places=()),
     ],
 )
