@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Meter
 from asr_batch.pipeline.windows.cuts import WEIGHTS, features
 from bench.speech.clips import Recording, joined, load
-from bench.speech.noises import in_noise
+from bench.speech.conditions import in_noise
 
 PAUSES = ((0.0, 0.0), (0.04, 0.04), (0.0, 0.08), (0.3, 1.5))
 NEAR = 0.06

@@ -2,10 +2,10 @@
 
     python -m bench.human --clips MANIFEST --model BUNDLE [--half odd] [--window 10] [--cache FOLDER]
         [--ct2 FOLDER] [--hf FOLDER] [--parts joined,single,turns,noise,repeated,deletions]
-        [--minutes 6] [--seed 11 12] [--pauses 0.25-0.7 0.5-2] [--noise 20]
+        [--minutes 6] [--seed 11 12] [--pauses 0.25-0.7 0.5-2] [--conditions pink:20 reverb:0.6]
 
 MANIFEST is a CSV with `audio`, `text`, `language`. There is one joined recording for each language, seed and
-range of pauses (seconds), over pink noise `--noise` decibels below it if wanted.
+range of pauses (seconds), as it is or under each of the conditions of `bench.speech.conditions`.
 Parameters were tuned on `--half even`; published tables use `--half odd`. `--cache` stores the results of
 the model and the rows of the other programs on disk, so that only changes are computed again.
 """
@@ -25,9 +25,10 @@ from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import SAMPLE_RATE, LoadOptions, Recognizer
 from asr_batch.pipeline.options import PipelineOptions
 from bench.speech.clips import PAUSES, Clip, Recording, Said, in_turns, joined, load, repeated, single
+from bench.speech.conditions import NAMES, altered
 from bench.speech.deletions import deletions
 from bench.speech.measures import Alarms, Edits, WordTimes, edge_errors, in_languages, pooled
-from bench.speech.noises import SOUNDS, in_noise, sound
+from bench.speech.noises import SOUNDS, sound
 from bench.speech.remembered import Remembered
 from bench.speech.runners import Row, Runner, faster_whisper, kept, ours, transformers
 
@@ -74,7 +75,9 @@ class _Late:
         return self._run(recording)
 
 
-def joined_table(name: str, run: Runner, recordings: Sequence[Recording], verbose: bool) -> None:
+def joined_table(
+    name: str, condition: str, run: Runner, recordings: Sequence[Recording], verbose: bool
+) -> None:
     """Errors by recording and by language, and figures of the ledger."""
     alarms, times, edges, decoded, busy = Alarms(), WordTimes(), [], 0.0, 0.0
     pairs: dict[str, list[tuple[Recording, Row]]] = {}
@@ -93,7 +96,7 @@ def joined_table(name: str, run: Runner, recordings: Sequence[Recording], verbos
     mean = np.mean([[100 * edits.wer for edits in pooled(some)] for some in pairs.values()], axis=0)
     length = sum(recording.seconds for recording in recordings)
     print(
-        f"| mean | {name} | {mean[0]:.2f} | | {mean[1]:.2f} | decoded {decoded / length:.2f} x, "
+        f"| mean, {condition} | {name} | {mean[0]:.2f} | | {mean[1]:.2f} | decoded {decoded / length:.2f} x, "
         f"{60 * busy / length:.2f} processor seconds per minute "
         f"| flagged {alarms.seconds:.1f} s, right {alarms.right:.1f} s; lost words {alarms.lost}, "
         f"named {alarms.named}; edges {np.median(edges or [np.nan]):.2f} s; words {times.words}, without "
@@ -238,7 +241,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, nargs="+", default=[SEED], help="of the joined recordings")
     parser.add_argument("--pauses", type=_pauses, nargs="+", default=[PAUSES], help="between joined clips")
-    parser.add_argument("--noise", type=float, help="dB below the joined recordings")
+    parser.add_argument(
+        "--conditions", nargs="+", default=["clean"], help=f"of the joined recordings: {', '.join(NAMES)}"
+    )
     parser.add_argument("--window", type=float)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repair-budget", type=float, default=0.1)
@@ -256,14 +261,14 @@ def main() -> None:
         joined(some, args.minutes, seed, pauses)
         for some, pauses, seed in product(by_language(clips).values(), args.pauses, args.seed)
     ]
-    if args.noise is not None:
-        recordings = [replace(one, samples=in_noise(one.samples, args.noise)) for one in recordings]
     if "deletions" in parts:
         deletions_table(args, recordings)
         parts.remove("deletions")
     for name, run in runners(args) if parts else ():
         if "joined" in parts:
-            joined_table(name, run, recordings, args.verbose)
+            for condition in args.conditions:
+                some = [altered(one, condition, clips) for one in recordings]
+                joined_table(name, condition, run, some, args.verbose)
         if "single" in parts:
             single_table(name, run, clips, args.verbose)
         if "turns" in parts:

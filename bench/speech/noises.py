@@ -14,7 +14,7 @@ Rng = np.random.Generator
 Floats = NDArray[np.float64]
 
 
-def _coloured(rng: Rng, seconds: float, slope: float) -> Floats:
+def coloured(rng: Rng, seconds: float, slope: float) -> Floats:
     """Noise whose power falls with frequency to the power of `slope` (0 white, 1 pink, 2 brown)."""
     count = round(seconds * SAMPLE_RATE)
     spectrum = np.fft.rfft(rng.standard_normal(count))
@@ -96,7 +96,7 @@ def _ringing(rng: Rng, seconds: float) -> Floats:
 
 def _room(rng: Rng, seconds: float) -> Floats:
     """An empty room: faint pink noise with an occasional knock."""
-    out = 10 ** (-50 / 20) * _coloured(rng, seconds, 1.0)
+    out = 10 ** (-50 / 20) * coloured(rng, seconds, 1.0)
     for at in rng.uniform(1, seconds - 1, int(seconds / 7)):
         t = np.arange(round(0.15 * SAMPLE_RATE)) / SAMPLE_RATE
         start = round(at * SAMPLE_RATE)
@@ -144,9 +144,9 @@ def _dialling(rng: Rng, seconds: float) -> Floats:
 SOUNDS: dict[str, Callable[[Rng, float], Floats]] = {
     "breath": _breath,
     "keyboard": _keyboard,
-    "brown noise": lambda rng, seconds: 0.2 * _coloured(rng, seconds, 2.0),
-    "pink noise": lambda rng, seconds: 0.1 * _coloured(rng, seconds, 1.0),
-    "white noise": lambda rng, seconds: 0.1 * _coloured(rng, seconds, 0.0),
+    "brown noise": lambda rng, seconds: 0.2 * coloured(rng, seconds, 2.0),
+    "pink noise": lambda rng, seconds: 0.1 * coloured(rng, seconds, 1.0),
+    "white noise": lambda rng, seconds: 0.1 * coloured(rng, seconds, 0.0),
     "empty room": _room,
     "music on hold": _music,
     "touch tones": _dtmf,
@@ -155,7 +155,7 @@ SOUNDS: dict[str, Callable[[Rng, float], Floats]] = {
     "applause": _applause,
     "hum and clicks": _clicks,
     "dialling": _dialling,
-    "faint noise": lambda rng, seconds: 10 ** (-60 / 20) * _coloured(rng, seconds, 0.5),
+    "faint noise": lambda rng, seconds: 10 ** (-60 / 20) * coloured(rng, seconds, 0.5),
     **EFFECTS,
 }
 
@@ -163,10 +163,3 @@ SOUNDS: dict[str, Callable[[Rng, float], Floats]] = {
 def sound(name: str, seconds: float, seed: int) -> Samples:
     """`seconds` of the sound called `name`, float32 in [-1, 1] at 16 kHz."""
     return np.clip(SOUNDS[name](np.random.default_rng(seed), seconds), -1, 1).astype(np.float32)
-
-
-def in_noise(samples: Samples, below: float, slope: float = 1.0) -> Samples:
-    """Samples with noise (pink, or with another slope) this many decibels below their mean power."""
-    noise = _coloured(np.random.default_rng(1), len(samples) / SAMPLE_RATE + 0.01, slope)[: len(samples)]
-    gain = np.sqrt(np.mean(samples**2) / np.mean(noise**2)) * 10 ** (-below / 20)
-    return (samples + gain * noise).astype(np.float32)

@@ -19,6 +19,9 @@ _PARTED = 5
 
 _APART = re.compile(r"\w(-\w)+")
 
+_WEB = 3 * (len("doubleu") - 1)
+"""Letters of "double-u" said three times, beyond the three written: nobody says "www" as a word."""
+
 _SIGN = 4
 """Letters of a sign inside a word: "dot", "at", "percent"."""
 
@@ -38,7 +41,8 @@ def spoken_letters(word: str) -> int:
     spelled = len(letters) == 1 == len(core) or sum(character.isupper() for character in letters) > 1
     if spelled and _APART.fullmatch(core):
         return _PARTED * len(letters)
-    return sum(_weight(character, spelled) for character in core)
+    web = _WEB if not spelled and core.casefold().partition(".")[0] == "www" else 0
+    return web + sum(_weight(character, spelled) for character in core)
 
 
 def _weight(character: str, spelled: bool) -> int:
