@@ -140,4 +140,4 @@ def average_silence(
     first = int(np.argmax(count > 0))  # groups before it use its states
     means = total / np.maximum(count, 1)[:, None]
     means[:first] = means[first]
-    return rounded(means, LEVELS)
+    return rounded(means, LEVELS).astype(np.float32)

@@ -22,6 +22,7 @@ from asr_batch.models.recognizer import LoadOptions, WindowRequest
 from asr_batch.models.whisper.compile.bundle import compile_bundle
 from asr_batch.models.whisper.compile.encoder import build_encoder
 from asr_batch.models.whisper.compile.graph import DataFile
+from asr_batch.models.whisper.compile.layers import Style
 from asr_batch.models.whisper.compile.measuring import TrueEncoder, measure
 from asr_batch.models.whisper.compile.weights import read_source
 from asr_batch.models.whisper.config import WhisperConfig
@@ -285,3 +286,33 @@ def test_the_float64_encoder_is_the_model(tmp_path: Path) -> None:
     session = open_session(tmp_path / "encoder.onnx", provider="cpu").session
     hidden = session.run(["hidden"], {"log_mel": sound[None]})[0][0]
     np.testing.assert_allclose(TrueEncoder(read, config).run(sound).hidden, hidden, atol=2e-5)
+
+
+@pytest.mark.parametrize("style", ["fp32", "tensor"])
+def test_the_encoder_of_a_short_window_hears_the_silence_behind_it(tmp_path: Path, style: Style) -> None:
+    """Its states are nearer to those of the window padded to 30 s, behind which there is no silence."""
+    folder = source(tmp_path / "src", SPEC)
+    config, read = WhisperConfig.from_folder(folder), read_source(folder)
+    heard = measure(read, config, packaged_clips()[:4]).heard
+    assert [table.shape for table in heard[0]] == [(75, SPEC.d_model)] * 2
+    clip, sessions = packaged_clips()[5], {}
+    for name, tables in (("silence", heard), ("nothing", ())):
+        data = DataFile(tmp_path / f"{name}.weights")
+        build_encoder(read, config, style, heard=tables).save(tmp_path / f"{name}.onnx", data)
+        data.close()
+        sessions[name] = open_session(tmp_path / f"{name}.onnx", provider="cpu").session
+    whole = features(clip, SPEC.n_mels, 1500, 1500)[None]
+    true = TrueEncoder(read, config).run(whole[0]).hidden
+    off = {}
+    for name, session in sessions.items():
+        (hidden,) = session.run(["hidden"], {"log_mel": whole[:, :, :610]})  # inside the 16th group
+        off[name] = np.abs(hidden[0, :280] - true[:280]).mean()
+    assert off["silence"] < 0.5 * off["nothing"]
+    both = [session.run(["hidden"], {"log_mel": whole})[0] for session in sessions.values()]
+    np.testing.assert_allclose(*both, atol=1e-4)
+    if style == "fp32":  # windows share a batch
+        pair = np.concatenate([whole, whole[:, :, ::-1]])[:, :, :610]
+        together, (alone,) = (
+            sessions["silence"].run(None, {"log_mel": some})[0] for some in (pair, pair[1:])
+        )
+        np.testing.assert_allclose(together[1], alone, atol=1e-4)
