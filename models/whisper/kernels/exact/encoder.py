@@ -62,7 +62,8 @@ class ExactEncoder:
         if silent:
             bias[-silent:] = self._sizes[-silent:]
             heard = [np.concatenate([own, more[-silent:]]) for own, more in zip(heard, silence, strict=True)]
-        y = self._attended(queries, *map(self._split, heard), bias)
+        keys, values = map(self._split, heard)
+        y = self._attended(queries, keys, values, bias)
         x = x + self._linear[f"{name}.self_attn.out_proj"](quantised(y))
         wide = self._linear[f"{name}.fc1"](quantised(self._norm(f"{name}.final_layer_norm", x)))
         return x + self._linear[f"{name}.fc2"](quantised(gelu(wide)))
