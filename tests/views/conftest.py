@@ -81,6 +81,7 @@ WINDOWS = pa.schema(
         ("encoder_backend", pa.string()),
         ("node", pa.string()),
         ("batch", pa.int64()),
+        ("hypotheses", pa.list_(pa.struct([("source", pa.string()), ("text", pa.string())]))),
     ]
 )
 

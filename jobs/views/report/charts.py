@@ -97,14 +97,14 @@ def rates(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def slices(found: Gathered) -> list[dict[str, Any]]:
-    """WER by slice, worst first: a plot and its numbers."""
+    """WER by slice, worst first: a plot and its numbers. One value says what the total says."""
     made = []
     for name in SLICES:
         group = sorted(found.slices.groups[name].items(), key=lambda pair: (-pair[1].wer, pair[0]))
         if name == "duration":
             group.sort(key=lambda pair: DURATION_NAMES.index(pair[0]))
-        if group:
-            lines = [(value, errors.wer, percent(errors.wer, 2)) for value, errors in group[:BARS]]
+        if len(group) > 1:
+            lines = [(value, errors.wer, percent(errors.wer)) for value, errors in group[:BARS]]
             plot = bars(lines, f"WER by {name}")
             made.append({"name": name, "plot": plot, "table": group[:50]})
     return made

@@ -55,13 +55,27 @@ WEIGHTS = {
     "fallback_encoder": 0.3,
 }
 """How strongly each flag suggests listening to a window."""
+LEFT_OUT = 0.1
+"""The same for a window whose text was left out, where the audit hears no speech either."""
 
 TRANSCRIPT_COLUMNS = (
     *("id", "audio", "status", "error_code", "error_message", "language", "duration", "speech", "coverage"),
     *("encoder_backend", "node", "decode_seconds", "finished_at", "glossary"),
 )
 WINDOW_COLUMNS = ("id", "index", "text", "avg_logprob", "speech", "flags", "uncovered")
-DETAILS = ("id", "index", "start", "end", "text", "channel", "avg_logprob", "flags", "uncovered", "speech")
+DETAILS = (
+    "id",
+    "index",
+    "start",
+    "end",
+    "text",
+    "channel",
+    "avg_logprob",
+    "flags",
+    "uncovered",
+    "speech",
+    "hypotheses",
+)
 
 
 class Bins:
@@ -239,6 +253,8 @@ def badness_of(window: Row) -> float:
     """A score for listening to a window: flags, speech without text, low confidence."""
     flags: Iterable[str] = window.get("flags") or ()
     bad: float = sum(WEIGHTS.get(flag, 0.2) for flag in flags)
+    if not window.get("text") and not window.get("uncovered"):
+        return LEFT_OUT * bad
     bad += min(3.0, sum(span["end"] - span["start"] for span in window.get("uncovered") or ()))
     if window.get("text") and window.get("avg_logprob") is not None:
         bad += 2.0 * (1.0 - confidence(window["avg_logprob"]))

@@ -116,6 +116,7 @@ def _worst(found: Gathered) -> list[dict[str, Any]]:
             **window,
             "clip": clip,
             "confidence": confidence(window["avg_logprob"]) if window.get("text") else None,
+            "left_out": [h["text"] for h in window.get("hypotheses") or () if h["source"] == "left out"],
             "missing": sum(part["end"] - part["start"] for part in window.get("uncovered") or ()),
         }
         for window, clip in zip(found.worst, clips, strict=True)
