@@ -1,7 +1,7 @@
 """Word errors, alarms and invented words on human speech, compared with faster-whisper and transformers.
 
     python -m bench.human --clips MANIFEST --model BUNDLE [--half odd] [--window 10] [--cache FOLDER]
-        [--ct2 FOLDER] [--hf FOLDER] [--parts joined,single,turns,noise,repeated,deletions]
+        [--ct2 FOLDER] [--hf FOLDER] [--parts joined,spelling,single,turns,noise,repeated,deletions]
         [--minutes 6] [--seed 11 12] [--pauses 0.25-0.7 0.5-2] [--conditions pink:20 reverb:0.6]
 
 MANIFEST is a CSV with `audio`, `text`, `language`. There is one joined recording for each language, seed and
@@ -31,6 +31,7 @@ from bench.speech.measures import Alarms, Edits, WordTimes, edge_errors, in_lang
 from bench.speech.noises import SOUNDS, sound
 from bench.speech.remembered import Remembered
 from bench.speech.runners import Row, Runner, faster_whisper, kept, ours, transformers
+from bench.speech.spelling import spelled
 
 SEED = 5
 _LONGEST = 240
@@ -137,6 +138,14 @@ def single_table(name: str, run: Runner, clips: Sequence[Clip], verbose: bool) -
     print(f"| single | {name} | complete {alarms.complete}, of these partial {alarms.false} |", flush=True)
     if verbose:
         print(*alarms.examples, sep="\n")
+
+
+def spelling_table(name: str, run: Runner, recordings: Sequence[Recording]) -> None:
+    """The errors of the Spanish recordings, with less and less of the spelling."""
+    some = [recording for recording in recordings if recording.language == "es"]
+    for reading, found in spelled([(recording, run(recording)) for recording in some]).items():
+        parts = f"{found.substitutions} / {found.deletions} / {found.insertions}"
+        print(f"| es, {reading} | {name} | {100 * found.wer:.2f} | {parts} |", flush=True)
 
 
 def turns_table(name: str, run: Runner, clips: Sequence[Clip], minutes: float) -> None:
@@ -269,6 +278,8 @@ def main() -> None:
             for condition in args.conditions:
                 some = [altered(one, condition, clips) for one in recordings]
                 joined_table(name, condition, run, some, args.verbose)
+        if "spelling" in parts:
+            spelling_table(name, run, recordings)
         if "single" in parts:
             single_table(name, run, clips, args.verbose)
         if "turns" in parts:

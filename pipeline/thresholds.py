@@ -59,14 +59,14 @@ lingering before marks.
 NUCLEUS_SECONDS, NUCLEI_WEIGHT, DRAWN_OUT = 0.3, 0.5, 0.25
 """Usual seconds of a word per syllable heard, the weight of that beside its duration, and the most seconds by
 which few syllables reduce the speech that a word does not account for (in noise none is heard).
-docs/retries.md has what each of these terms finds of words deleted from human clips.
+docs/accuracy.md has how many words deleted from human clips are found with these terms, and without.
 """
 
 # Speech without text.
 SUSPECTED, GAP = 0.6, 1.1
 """Seconds of speech beyond the duration of its words from which a stretch is decoded again, and from which it
 is reported if that gives neither more words nor as many. Word positions have a resolution of 80 ms, and
-speakers linger. docs/audit.md has the share of deleted phrases that retries find with other values.
+speakers linger. docs/accuracy.md has the share of deleted phrases that are found.
 """
 
 GAPS_AGAIN = 2
