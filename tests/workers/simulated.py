@@ -70,6 +70,17 @@ class SimulatedWorker:
         pass
 
 
+class SlowToLoad(SimulatedWorker):
+    def __init__(self, spec, node) -> None:
+        time.sleep(0.5)
+        super().__init__(spec, node)
+
+
+class DiesLoading(SimulatedWorker):
+    def __init__(self, spec, node) -> None:
+        os._exit(139)
+
+
 class Hoarder(SimulatedWorker):
     """Frees 64 MB below a piece that it keeps."""
 

@@ -91,6 +91,16 @@ def test_a_worker_that_always_dies_ends_the_pool(child):
         always_again()
 
 
+def test_a_worker_killed_while_it_loads_is_replaced_once(child):
+    pool = child("SlowToLoad")
+    os.kill(pool._child.pid, signal.SIGKILL)
+    assert pool.info.name == "null"
+    assert run(pool, ["u0"]) == [("done", "u0")]
+    pool = child("DiesLoading")
+    with pytest.raises(WorkerFatalError, match=r"2 workers died in a row; last reason: .*exit code 139"):
+        _ = pool.info
+
+
 def test_nothing_is_left_of_it(child):
     pool = child()
     pid = pool._child.pid

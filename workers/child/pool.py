@@ -23,6 +23,9 @@ from asr_batch.workers.status import node_status
 
 log = logging.getLogger(__name__)
 
+LOADS = 2
+"""Workers that may die before any has loaded the model: one can be killed by chance, two hardly."""
+
 
 def load_ahead(spec: WorkerSpec) -> None:
     """Have a prepared process load the model of a :class:`ChildPool` that is likely to come."""
@@ -142,8 +145,8 @@ class ChildPool:
         """Start a new process: held units are lost, queued units wait for it."""
         self._child.end()
         self._failures += 1
-        if self._failures >= MAX_FAILURES or self._info is None:
-            raise WorkerFatalError(f"{self._failures} consecutive workers died; last reason: {message}")
+        if self._failures >= (LOADS if self._info is None else MAX_FAILURES):
+            raise WorkerFatalError(f"{self._failures} workers died in a row; last reason: {message}")
         events = self._desk.lost(reason, culpable, message)
         for unit in reversed(self._desk.queued):
             (self._alone if unit.alone else self._queued).appendleft(unit)
