@@ -56,7 +56,7 @@ WEIGHTS = {
 }
 """How strongly each flag suggests listening to a window."""
 LEFT_OUT = 0.1
-"""The same for a window whose text was left out, where the audit hears no speech either."""
+"""The same for a window whose text was left out, where the audit finds no speech either."""
 
 TRANSCRIPT_COLUMNS = (
     *("id", "audio", "status", "error_code", "error_message", "language", "duration", "speech", "coverage"),
