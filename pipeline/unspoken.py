@@ -16,6 +16,7 @@ from asr_batch.pipeline.guards import ENDLESS, letters
 from asr_batch.pipeline.text.words import is_dense, normal_words, words_of
 from asr_batch.pipeline.thresholds import (
     ABSENT,
+    CAPTION,
     CHANT,
     CHANT_DENIED,
     CHANT_DOUBTED,
@@ -23,6 +24,7 @@ from asr_batch.pipeline.thresholds import (
     DOUBTED,
     HARDLY,
     HOPELESS,
+    LAUGHED,
     LOGPROB,
     LONG,
     LONG_LIKELY,
@@ -36,7 +38,9 @@ from asr_batch.pipeline.thresholds import (
 )
 
 _PART = re.compile(r"\w+")
-_LAUGHTER = re.compile(r"[^\W\d_]{0,2}([^\W\d_]{2,3}?)\1{2,}[^\W\d_]{0,2}")
+_LAUGHTER = re.compile(
+    r"[^\W\d_]{0,2}([^\W\d_]{2,3}?)\1{2,}[^\W\d_]{0,2}|[aeiou]?(?:h[aeiou]h?){2,}|hah?|heh", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ class Witnesses:
         result, nothing = self.result, self.heard < NOTHING
         loop = "repetition" in self.flags
         doubted = result.avg_logprob < DOUBTED
-        if result.avg_logprob < LOGPROB or loop or (nothing and doubted):
+        if result.avg_logprob < LOGPROB or loop or (nothing and doubted) or is_caption(result.text):
             return True
         if math.isnan(result.no_speech_prob):
             return self.hinted == 0
@@ -92,7 +96,7 @@ class Witnesses:
     def _laughter(self) -> bool:
         """Silero takes laughter for speech; its text is one syllable again and again."""
         result = self.result
-        if result.no_speech_prob >= NO_SPEECH and is_laughter(result.text):
+        if result.no_speech_prob >= LAUGHED and is_laughter(result.text):
             return True
         chant = result.no_speech_prob >= CHANT_DENIED and result.avg_logprob < CHANT_DOUBTED
         return chant and stutter(result.text) >= CHANT
@@ -117,6 +121,11 @@ def stutter(text: str) -> float:
 
 
 def is_laughter(text: str) -> bool:
-    """Whether each word is a syllable three times in a row ("Hahaha!"), as no word is."""
+    """Whether each word is a syllable three times in a row, as no word is, or a shorter laugh ("Haha")."""
     words = normal_words(text)
     return bool(words) and all(_LAUGHTER.fullmatch(word) and not is_dense(word[0]) for word in words)
+
+
+def is_caption(text: str) -> bool:
+    """Whether the text describes a sound, as subtitles do in capitals ("ТРЕВОЖНАЯ МУЗЫКА": tense music)."""
+    return letters(text) >= CAPTION and text == text.upper() != text.lower()

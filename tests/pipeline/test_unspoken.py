@@ -15,7 +15,7 @@ from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND
 from asr_batch.pipeline.guards import Outcome, cut_loop, judge
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import DecodedWindow
-from asr_batch.pipeline.unspoken import is_laughter
+from asr_batch.pipeline.unspoken import is_caption, is_laughter
 
 SECONDS = 20
 TEXT = "thanks for watching"
@@ -61,6 +61,10 @@ def window(
         (1.5, 0.36, -0.3, "Hahaha", False),
         (3.5, 0.66, -0.66, "T-t-t-t-t", False),
         (3.5, 0.57, -0.64, "Pee Pee Pee Pee! Tap, tap, tap.", False),
+        (1.4, 0.26, -0.74, "Ha ha", False),
+        (0.95, 0.26, -1.46, "Here's the food.", False),
+        (0.67, 0.54, -1.14, "What is going on in the water?", False),  # somebody drowns
+        (0.0, 0.2, -0.46, "ДИНАМИЧНАЯ МУЗЫКА", False),
     ],
 )
 def test_text_that_two_witnesses_deny_is_unspoken(
@@ -87,6 +91,9 @@ def test_text_that_two_witnesses_deny_is_unspoken(
         (0.77, 0.69, -0.33, "Monday", False),  # short words have high no-speech probabilities
         (2.2, 0.61, -1.2, "one to listen", False),
         (0.48, 0.63, -0.94, "8", False),
+        (1.1, 0.3, -1.39, "Maya", False),
+        (3.0, 0.1, -0.4, "GO ON, GO ON, ALL OF YOU", False),  # shouted
+        (0.5, 0.15, -0.7, "Ha", False),
         (1.2, 0.2, -1.6, "bravo", False),
         (9.0, 0.1, -0.1, LOOP, True),  # somebody speaks: retries find out what
         (9.0, 0.8, -0.1, "leave a message " + LOOP, True),
@@ -116,10 +123,34 @@ def test_where_silero_rules_speech_out_only_a_long_and_likely_text_stays(
 
 @pytest.mark.parametrize(
     ("text", "laughs"),
-    [("Hahaha!", True), ("Hehahaha. Hahaha", True), ("Mississippi", False), ("\u306f\u3044" * 3, False)],
+    [
+        ("Hahaha!", True),
+        ("Hehahaha. Hahaha", True),
+        ("Ha, heh. Aha ha", False),
+        ("Ha, heh, hehe, ahaha", True),
+        ("He", False),
+        ("Ahead", False),
+        ("Mississippi", False),
+        ("\u306f\u3044" * 3, False),
+    ],
 )
 def test_laughter_is_words_of_one_syllable_again_and_again(text: str, laughs: bool) -> None:
     assert is_laughter(text) == laughs
+
+
+@pytest.mark.parametrize(
+    ("text", "caption"),
+    [
+        ("ТРЕВОЖНАЯ МУЗЫКА", True),
+        ("DRAMATIC MUSIC", True),
+        ("Dramatic music", False),
+        ("NASA", False),
+        ("1 234 567 890", False),
+        ("\u97f3\u697d" * 6, False),  # a script without capitals
+    ],
+)
+def test_sounds_are_described_in_capitals(text: str, caption: bool) -> None:
+    assert is_caption(text) == caption
 
 
 @pytest.mark.parametrize(
