@@ -61,9 +61,8 @@ def window(
         (1.5, 0.36, -0.3, "Hahaha", False),
         (3.5, 0.66, -0.66, "T-t-t-t-t", False),
         (3.5, 0.57, -0.64, "Pee Pee Pee Pee! Tap, tap, tap.", False),
+        (3.7, 0.6, -0.61, "Fala, fala, fala, fala, fala", False),
         (1.4, 0.26, -0.74, "Ha ha", False),
-        (0.95, 0.26, -1.46, "Here's the food.", False),
-        (0.67, 0.54, -1.14, "What is going on in the water?", False),  # somebody drowns
         (0.0, 0.2, -0.46, "ДИНАМИЧНАЯ МУЗЫКА", False),
     ],
 )
