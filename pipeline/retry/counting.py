@@ -7,12 +7,15 @@ Pauses tell it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
-from asr_batch.pipeline.audio.frames import Float32, Mask
+import numpy as np
+
+from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask
 from asr_batch.pipeline.retry.hearing import utterances
 from asr_batch.pipeline.retry.merging import Word, spelled
-from asr_batch.pipeline.text.words import normal, normal_words, words_of
-from asr_batch.pipeline.thresholds import SHORT_PAUSE
+from asr_batch.pipeline.text.words import normal, normal_words, similarity, words_of
+from asr_batch.pipeline.thresholds import LEAST_SPEECH, SAME, SHORT_PAUSE
 
 
 def rounds(text: str) -> tuple[str, int]:
@@ -47,6 +50,38 @@ def recounted(words: Sequence[Word], before: str, level: Float32, speech: Mask) 
     if times == len(words) == said and normal(spelling) == same:
         return [spelled(word, spelling) for word in words]
     return []
+
+
+def repeats(text: str) -> bool:
+    """Whether most of the text is a phrase that occurs twice or more in a row."""
+    words = normal_words(text)
+    for length in range(1, len(words) // 2 + 1):
+        same = sum(one == other for one, other in zip(words, words[length:], strict=False))
+        if 2 * (same + length) > len(words) and same >= length:
+            return True
+    return False
+
+
+def parts(edges: Sequence[int], speech: Mask) -> list[int]:
+    """The edges (frames) without those that leave a part too little speech for a word."""
+    enough = LEAST_SPEECH * FRAMES_PER_SECOND
+    out = [edges[0]]
+    for edge in edges[1:-1]:
+        if np.count_nonzero(speech[out[-1] : edge]) >= enough <= np.count_nonzero(speech[edge : edges[-1]]):
+            out.append(edge)
+    return [*out, edges[-1]]
+
+
+def alike(words: Sequence[Word], edges: Sequence[int]) -> list[tuple[int, int]]:
+    """The parts between these edges (frames) whose words are similar to those of most others like them."""
+    starts = [FRAMES_PER_SECOND * word.place.start + 1 for word in words]
+    places = np.searchsorted(np.array(edges[1:-1]), starts).tolist()
+    texts = ["" for _ in edges[1:]]
+    for word, place in zip(words, places, strict=True):
+        texts[place] += normal(word.place.text)
+    found = [[similarity(one, other) >= SAME for other in texts] for one in texts if one]
+    most = max(found, key=sum, default=[])
+    return [part for part, same in zip(pairwise(edges), most, strict=False) if same]
 
 
 def _utterances(level: Float32, speech: Mask) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 
 from asr_batch.models.recognizer import SAMPLE_RATE, Samples, WindowResult
 from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Float32, Mask
+from asr_batch.pipeline.audio.rounds import rounds
 from asr_batch.pipeline.guards import (
     WHOLE,
     DecodeRequest,
@@ -26,7 +27,7 @@ from asr_batch.pipeline.guards import (
     request,
     within_audio,
 )
-from asr_batch.pipeline.retry.counting import miscounted, recounted
+from asr_batch.pipeline.retry.counting import alike, miscounted, parts, recounted, repeats
 from asr_batch.pipeline.retry.gaps import Gap, find_gaps, missing
 from asr_batch.pipeline.retry.hearing import Hearing, Listener, halves, hear, utterances, words_heard
 from asr_batch.pipeline.retry.merging import Word, is_part_of, merged, with_words
@@ -49,6 +50,7 @@ from asr_batch.pipeline.thresholds import (
     SAME,
     SHORT_PAUSE,
     SPARSE_WORDS,
+    SURELY_MORE,
     SURROUNDINGS,
     SUSPECTED,
     UNCLEAR,
@@ -171,6 +173,34 @@ def _by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Att
     return window
 
 
+def _by_likeness(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
+    """Decode separately each round of what is said again and again, as the sound tells.
+
+    Decoders skip such rounds, and write too many; all texts of a loop are likely.
+    """
+    edges = parts(rounds(samples, window.level), window.speech)
+    if len(edges) < 3:
+        return window
+    hearing = yield from hear(samples, edges, window.speech, listener, sparing=True, changes={"prompt": None})
+    same = tuple(alike(hearing.words, edges))
+    if 2 * len(same) < len(edges):
+        return _kept(window, "rounds by sound", hearing)
+    said = _letters(hearing.words)
+    other = abs(said - total_letters(words_of(window.outcome.result.text)))
+    if other < said / (2 * len(edges) - 2) and not (window.gaps or "truncated" in window.outcome.flags):
+        kept = replace(window.outcome, flags=window.outcome.flags - {"repetition"})
+        return _kept(replace(window, outcome=kept, confirmed=same), "rounds by sound", hearing)
+    return replace(_taken(window, hearing), confirmed=same)
+
+
+def _may_have_rounds(window: Doubtful, _: Listener) -> bool:
+    """Whether a text repeats itself or takes far less time to say than there is speech."""
+    looped = window.outcome.flags & {"repetition", "truncated", "too_dense"}
+    return (
+        bool(looped) or repeats(window.outcome.result.text) or any(gap.missing >= GAP for gap in window.gaps)
+    )
+
+
 def _by_rounds(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
     """Decode each utterance of a window that says one thing again and again: the audio tells how often."""
     edges = utterances(window.level, window.speech, SHORT_PAUSE, 0, len(window.level))
@@ -183,7 +213,8 @@ def _by_rounds(window: Doubtful, samples: Samples, listener: Listener) -> Attemp
 
 def _is_miscounted(window: Doubtful, _: Listener) -> bool:
     text = window.outcome.result.text
-    return "truncated" not in window.outcome.flags and miscounted(text, window.level, window.speech)
+    counted = window.confirmed or "truncated" in window.outcome.flags
+    return not counted and miscounted(text, window.level, window.speech)
 
 
 def _fits_better(window: Doubtful, hearing: Hearing) -> bool:
@@ -213,7 +244,8 @@ def _fill_gaps(window: Doubtful, samples: Samples, listener: Listener) -> Attemp
     """Decode each gap, from the pause before it to the pause after it, in one piece."""
     for gap in reversed(window.gaps):  # from the last one, so that words before it keep their positions
         hearing = yield from hear(samples, [gap.start, gap.end], window.speech, listener)
-        sure = _is_one_utterance(window, gap, listener) or not _left_over(window, gap, hearing)
+        brief = gap.missing < SURELY_MORE and _is_one_utterance(window, gap, listener)
+        sure = brief or not _left_over(window, gap, hearing)
         window = _filled(window, gap, hearing, sure=sure)
     return window
 
@@ -323,7 +355,7 @@ def _surrounded(
 def _is_unclear(window: Doubtful, _: Listener) -> bool:
     """Whether a brief window has a text that is sound but not likely."""
     result = window.outcome.result
-    sound = bool(result.text) and not (window.unheard or window.outcome.flags & _SPOILT)
+    sound = bool(result.text) and not (window.unheard or window.confirmed or window.outcome.flags & _SPOILT)
     return sound and window.seconds < BRIEF and result.avg_logprob < UNCLEAR
 
 
@@ -448,6 +480,7 @@ STRATEGIES: tuple[Strategy, ...] = (
         _length,
         _without_prompt,
     ),
+    Strategy("rounds by sound", _may_have_rounds, _length, _by_likeness),
     Strategy(
         "utterances",
         lambda window, _: bool(window.outcome.flags & {"repetition", "truncated"}),

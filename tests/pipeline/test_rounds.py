@@ -1,0 +1,125 @@
+"""What is said again and again is found by its sound, at another pace, level and in noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pipeline_lab import RATE, FakeRecognizer, row, speech_seconds
+
+from asr_batch.models.recognizer import TimedText, WindowRequest, WindowResult
+from asr_batch.pipeline.audio.frames import levels
+from asr_batch.pipeline.audio.rounds import rounds
+from asr_batch.pipeline.retry.counting import alike, parts, repeats
+from asr_batch.pipeline.retry.merging import Word
+
+Clips = list[tuple[str, np.ndarray]]
+
+
+def said_again(clip: np.ndarray, times: int, spread: float, noise: float) -> tuple[np.ndarray, list[float]]:
+    """The clip several times without a pause, each at its own pace and level, and the seams (s)."""
+    loud = np.flatnonzero(np.abs(clip) > 0.01)
+    clip = clip[loud[0] : loud[-1]]
+    rng, takes = np.random.default_rng(3), []
+    for _ in range(times):
+        places = np.arange(0, len(clip) - 1, rng.uniform(1 - spread, 1 + spread))
+        takes.append(np.interp(places, np.arange(len(clip)), clip) * 10 ** (rng.uniform(-3, 3) / 20))
+    samples = np.concatenate(takes)
+    samples += rng.normal(0, np.sqrt(np.mean(samples**2)) * 10 ** (-noise / 20), len(samples))
+    return samples.astype(np.float32), (np.cumsum([len(take) for take in takes])[:-1] / RATE).tolist()
+
+
+@pytest.mark.parametrize(("spread", "noise"), [(0.0, 80.0), (0.05, 30.0), (0.05, 20.0)])
+def test_seams_are_found(spread: float, noise: float, clips: Clips) -> None:
+    missed = total = 0
+    for _, clip in clips[:6]:
+        samples, seams = said_again(clip, 4, spread, noise)
+        edges = np.array(rounds(samples, levels(samples))) / 100
+        missed += sum(np.abs(edges - seam).min() > 0.15 for seam in seams)
+        total += len(seams)
+    assert missed <= total / 6
+
+
+def babble(syllables: int, seed: int) -> np.ndarray:
+    """Syllables of 0.2 s, each noise in another band."""
+    rng, shape, parts = np.random.default_rng(seed), 0.2 + 0.8 * np.hanning(RATE // 5), []
+    for _ in range(syllables):
+        low = rng.uniform(100, 3000)
+        spectrum = np.fft.rfft(rng.normal(0, 1, RATE // 5))
+        hertz = np.fft.rfftfreq(RATE // 5, 1 / RATE)
+        band = (hertz > low) & (hertz < low * rng.uniform(1.2, 2.5))
+        parts.append(np.fft.irfft(spectrum * band) * shape)
+    return (0.3 * np.concatenate(parts)).astype(np.float32)
+
+
+def test_nothing_is_found_where_nothing_is_said_twice() -> None:
+    samples = babble(100, 1)
+    assert rounds(samples, levels(samples)) == [0, len(levels(samples))]
+    for nothing in (np.zeros(RATE, np.float32), np.zeros(0, np.float32), samples[:700]):
+        assert rounds(nothing, levels(nothing)) == [0, len(levels(nothing))]
+
+
+def test_rounds_between_other_speech(clips: Clips) -> None:
+    samples, seams = said_again(clips[4][1], 3, 0.03, 40.0)
+    before, pause = clips[1][1], np.zeros(RATE // 4, np.float32)
+    both = np.concatenate([before, pause, samples, pause, clips[9][1]])
+    edges = np.array(rounds(both, levels(both))) / 100
+    start = (len(before) + len(pause)) / RATE
+    assert all(np.abs(edges - start - seam).min() < 0.15 for seam in seams)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Try again. Try again.", True),
+        ("One moment please. Try again. Try again. Try again. Try", True),
+        ("8 8", True),
+        ("Press one, then press two.", False),
+        ("It is very, very far from here to there.", False),
+        ("", False),
+    ],
+)
+def test_a_text_that_repeats_itself(text: str, expected: bool) -> None:
+    assert repeats(text) == expected
+
+
+def test_parts_without_a_word_join_their_neighbours() -> None:
+    speech = np.r_[np.zeros(20, bool), np.ones(280, bool)]
+    assert parts([0, 15, 100, 110, 200, 290, 300], speech) == [0, 100, 200, 300]
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["try again", "try again", "tri again"], [(0, 100), (100, 200), (200, 300)]),
+        (["well", "try again", "try again"], [(100, 200), (200, 300)]),
+        (["", "", ""], []),
+    ],
+)
+def test_parts_that_say_the_same(texts: list[str], expected: list[tuple[int, int]]) -> None:
+    words = [Word(TimedText(at, at + 0.5, word)) for at, text in enumerate(texts) for word in text.split()]
+    assert alike(words, [0, 100, 200, 300]) == expected
+
+
+@pytest.mark.parametrize("first", ["Please try again.", "Please try again. " * 7])
+def test_a_sentence_said_four_times_without_a_pause(
+    first: str, save: Callable[..., Path], clips: Clips
+) -> None:
+    clip = next(clip for _, clip in clips if len(clip) < 2.4 * RATE)
+    samples, _ = said_again(clip, 4, 0.03, 40.0)
+
+    def speak(request: WindowRequest, result: WindowResult) -> WindowResult:
+        alone = speech_seconds(request.samples) < 1.3 * len(clip) / RATE
+        text = "Please try again." if alone else first.strip()
+        words, end = text.split(), len(request.samples) / RATE
+        starts = [0.4 * place * min(1.0, end / (0.4 * len(words))) for place in range(len(words))]
+        places = [TimedText(*two, word) for two, word in zip(pairwise([*starts, end]), words, strict=True)]
+        return replace(result, text=text, tokens=tuple(range(len(words))), places=tuple(places))
+
+    transcript = row(save(samples), FakeRecognizer(speak))
+    assert transcript.text.split() == ["Please", "try", "again."] * 4
+    assert transcript.status == "ok"
