@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import save_file
 
 SIZES = {"tiny": (384, 6, 4), "base": (512, 8, 6), "small": (768, 12, 12)}
 LANGUAGES = ("en", "de", "fr", "es", "it", "ja", "zh")
@@ -93,7 +94,7 @@ def make(folder: Path, size: str = "tiny", seed: int = 0, endless: bool = True) 
     for name, content in json_files(d, heads, layers, endless).items():
         (folder / name).write_text(json.dumps(content))
     (folder / "merges.txt").write_text("#version: 0.2\n")
-    save(folder / "model.safetensors", weights(d, layers, TEXT + len(special_tokens()), seed))
+    save_file(weights(d, layers, TEXT + len(special_tokens()), seed), folder / "model.safetensors")
     return folder
 
 
@@ -132,20 +133,6 @@ def weights(d: int, layers: int, vocab: int, seed: int) -> dict[str, np.ndarray]
     normal("model.decoder.embed_tokens.weight", vocab, d, scale=1.0)
     state["model.decoder.embed_positions.weight"] *= 10  # otherwise a random decoder repeats its last token
     return state
-
-
-def save(path: Path, state: dict[str, np.ndarray]) -> None:
-    """Write a safetensors file."""
-    header, offset = {}, 0
-    for name, value in state.items():
-        end = offset + value.nbytes
-        header[name] = {"dtype": "F32", "shape": value.shape, "data_offsets": [offset, end]}
-        offset = end
-    text = json.dumps(header).encode()
-    with path.open("wb") as stream:
-        stream.write(len(text).to_bytes(8, "little") + text)
-        for value in state.values():
-            stream.write(np.ascontiguousarray(value).tobytes())
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import soundfile
+from safetensors.numpy import save_file
 
 from asr_batch.jobs.quality import Errors, compare
 from asr_batch.models.recognizer import SAMPLE_RATE
@@ -37,7 +38,6 @@ from asr_batch.models.whisper.compile.bundle import compile_bundle
 from asr_batch.models.whisper.compile.weights import read_source
 from asr_batch.models.whisper.config import WhisperConfig
 from bench.ggml import write_ggml
-from bench.random_model import save
 from bench.speech.clips import Clip, Recording, joined, load, single
 
 PEERS = Path(__file__).with_name("peers.py")
@@ -169,7 +169,7 @@ def write_transformers(source: Path, folder: Path) -> None:
     ):
         (folder / name).write_text(json.dumps(content))
     tensors = {f"model.{key}": np.asarray(value, np.float32) for key, value in weights.tensors.items()}
-    save(folder / "model.safetensors", tensors)
+    save_file(tensors, folder / "model.safetensors")
 
 
 def written(one: Recording, path: Path) -> Sound:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import numpy as np
 import whisper_reference as reference
+from safetensors.numpy import save_file
 from tiny_whisper import Tiny, weights, write_json
 
 from asr_batch.models.load import load_recognizer
@@ -14,23 +13,10 @@ from asr_batch.models.recognizer import DecodeOptions, LoadOptions, Recognizer, 
 from asr_batch.models.whisper.compile.bundle import compile_bundle
 
 
-def write_safetensors(path: Path, state: dict[str, np.ndarray]) -> None:
-    header, offset = {}, 0
-    for name, value in state.items():
-        end = offset + value.nbytes
-        header[name] = {"dtype": "F32", "shape": value.shape, "data_offsets": [offset, end]}
-        offset = end
-    text = json.dumps(header).encode()
-    with path.open("wb") as stream:
-        stream.write(len(text).to_bytes(8, "little") + text)
-        for value in state.values():
-            stream.write(np.ascontiguousarray(value).tobytes())
-
-
 def source(folder: Path, spec: Tiny) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder, spec)
-    write_safetensors(folder / "model.safetensors", weights(spec))
+    save_file(weights(spec), folder / "model.safetensors")
     return folder
 
 

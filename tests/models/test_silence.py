@@ -10,8 +10,9 @@ import numpy as np
 import processors
 import pytest
 import whisper_reference as reference
+from safetensors.numpy import save_file
 from tiny_whisper import weights
-from whisper_bundles import bundle, decode, options_for, source, write_safetensors
+from whisper_bundles import bundle, decode, options_for, source
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.calibration import clips_of, packaged_clips, recordings
@@ -210,7 +211,7 @@ def test_a_layer_with_rows_that_stand_out_gets_a_scale_for_each(tmp_path: Path) 
     up[0] = 0
     up[0, np.argmax(np.abs(up[1]))] = 300  # loud where one channel is
     folder = source(tmp_path / "src", SPEC)
-    write_safetensors(folder / "model.safetensors", state)
+    save_file(state, folder / "model.safetensors")
     config = WhisperConfig.from_folder(folder)
     read = read_source(folder)
     spiky = measure(read, config, packaged_clips()[:3]).spiky
