@@ -15,7 +15,7 @@ from asr_batch.pipeline.guards import Outcome
 from asr_batch.pipeline.text.words import words_of
 from asr_batch.pipeline.thresholds import ASTRAY, HARDLY
 from asr_batch.pipeline.unspoken import Witnesses
-from asr_batch.pipeline.windows.planning import SPEECH
+from asr_batch.pipeline.windows.planning import SPEECH, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,18 @@ class DecodedWindow:
     outcome: Outcome | None = None
     skipped: bool = False
     confirmed: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def of(cls, window: Window) -> DecodedWindow:
+        """What is kept of a planned window."""
+        return cls(
+            window.index,
+            window.start,
+            window.end,
+            window.cut,
+            window.level.astype(np.float16),
+            window.speech.astype(np.float16),
+        )
 
     @property
     def seconds(self) -> float:

@@ -17,7 +17,8 @@ from asr_batch.pipeline.guards import DecodeRequest
 from asr_batch.pipeline.language.vote import Answer
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import Stretch
-from asr_batch.pipeline.track import Key, Track
+from asr_batch.pipeline.running import Key
+from asr_batch.pipeline.track import Track
 from asr_batch.pipeline.windows.boundaries import plain_boundary, quiet_boundary
 
 T = TypeVar("T")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import DecodedWindow, Stretch
 from asr_batch.pipeline.retry.hearing import Listener
 from asr_batch.pipeline.retry.scheduler import DecodedTrack, Retries, budget_of
+from asr_batch.pipeline.running import RETRY, Key, Running
 from asr_batch.pipeline.windows.planning import SPEECH, PlannerName, Window, plan
 from asr_batch.pipeline.windows.silence import is_silence
 
@@ -34,30 +34,6 @@ READ_AHEAD = 8
 
 MISSING = 1.0
 """Seconds missing from a damaged file from which the row reports it."""
-
-Key = tuple[int, int]
-"""Of a request: the index of its window, and its place among those that the window waits for."""
-
-_RETRY = -1
-"""Place of a request of the retries, which have one per window."""
-
-
-@dataclass(slots=True)
-class _Open:
-    """A window being decoded, and the results that it waits for."""
-
-    decoding: Decoding
-    results: list[WindowResult | None]
-
-    def give(self, place: int, result: WindowResult) -> Sequence[DecodeRequest]:
-        """The next requests once all results are there. Raises StopIteration with the outcome."""
-        self.results[place] = result
-        complete = [one for one in self.results if one is not None]
-        if len(complete) < len(self.results):
-            return ()
-        asked = self.decoding.send(complete)
-        self.results = [None] * len(asked)
-        return asked
 
 
 class Track:
@@ -104,8 +80,7 @@ class Track:
         self._planned: Iterator[Spoken] | None = ((window, base.language) for window in planned)
         if turns is not None and not options.plain:
             self._planned = turns.parted(planned)
-        self._ready: deque[tuple[Key, DecodeRequest]] = deque()
-        self._open: dict[int, _Open] = {}
+        self._running = Running()
         self._retries: Retries | None = None
         self._settled = options.plain
 
@@ -126,7 +101,7 @@ class Track:
     @property
     def finished(self) -> bool:
         """Whether every window has its outcome."""
-        return self._planned is None and not self._open and self._settled
+        return self._planned is None and not self._running and self._settled
 
     @property
     def detected(self) -> tuple[str, float] | None:
@@ -142,34 +117,32 @@ class Track:
 
         Raises ItemError if the audio cannot be read.
         """
-        while not self._ready and self._planned is not None:
+        while self._running.waits and self._planned is not None:
             spoken = next(self._planned, None)
             if spoken is None:
                 self._close_stream()
                 break
             self._take(*spoken)
-        if self._planned is None and not self._open and not self._settled and self._retries is None:
+        if self._planned is None and not self._running and not self._settled and self._retries is None:
             self._retries = self._start_retries()
             self._go_on(self._retries)
-        if not self._ready:
+        if self._running.waits:
             return None
-        key, request = self._ready.popleft()
+        key, request = self._running.pull()
         self.asked_seconds += len(request.samples) / SAMPLE_RATE
         return key, request
 
     def give(self, key: Key, result: WindowResult) -> None:
         """Pass a result to the window that requested it."""
         index, place = key
-        if place == _RETRY:
+        if place == RETRY:
             assert self._retries is not None
             self._retries.give(index, result)
             self._go_on(self._retries)
             return
-        try:
-            self._queue(index, self._open[index].give(place, result))
-        except StopIteration as stop:
-            del self._open[index]
-            self.windows[index].outcome = stop.value
+        outcome = self._running.give(key, result)
+        if outcome is not None:
+            self.windows[index].outcome = outcome
             self.done_seconds += self.windows[index].seconds
 
     def close(self) -> None:
@@ -181,7 +154,7 @@ class Track:
             self._retries.close()
 
     def _go_on(self, retries: Retries) -> None:
-        self._ready += (((index, _RETRY), request) for index, request in retries.requests())
+        self._running.retry(retries.requests())
         self._settled = retries.finished
 
     def _start_retries(self) -> Retries:
@@ -190,17 +163,10 @@ class Track:
         return Retries(decoded, Listener(self.base, self.options, self.second, self.length, self._choice))
 
     def _take(self, window: Window, language: str | None) -> None:
-        decoded = DecodedWindow(
-            window.index,
-            window.start,
-            window.end,
-            window.cut,
-            window.level.astype(np.float16),
-            window.speech.astype(np.float16),
-        )
+        decoded = DecodedWindow.of(window)
         self.windows.append(decoded)
         if self.options.plain:
-            self._start(decoded, self._plain(window))
+            self._running.start(decoded.index, self._plain(window))
             return
         self.histogram.add(window.level)
         if is_silence(window.level, window.speech):
@@ -209,15 +175,8 @@ class Track:
             return
         samples = prepared(window.samples, window.level, window.speech >= SPEECH)
         base = replace(self.base, language=language)
-        self._start(decoded, decode(samples, base, self.options, decoded.heard_seconds, self._choice))
-
-    def _start(self, window: DecodedWindow, decoding: Decoding) -> None:
-        asked = next(decoding)
-        self._open[window.index] = _Open(decoding, [None] * len(asked))
-        self._queue(window.index, asked)
-
-    def _queue(self, index: int, asked: Sequence[DecodeRequest]) -> None:
-        self._ready += (((index, place), request) for place, request in enumerate(asked))
+        decoding = decode(samples, base, self.options, decoded.heard_seconds, self._choice)
+        self._running.start(decoded.index, decoding)
 
     def _plain(self, window: Window) -> Decoding:
         """One greedy pass over the window; a model with a fixed length pads it with zeros itself.
