@@ -94,7 +94,8 @@ def score(
 ) -> tuple[bool, float]:
     """How likely a text and its language are together; in another one than the `row`'s, it must be likelier.
 
-    Texts with a loop come last: each round of it is likelier than the one before.
+    Texts with a loop come last, and those that only the token limit ended: each round of a loop is likelier
+    than the one before.
     """
     if math.isnan(result.avg_logprob):
         return False, -math.inf
@@ -102,4 +103,4 @@ def score(
     likely = result.avg_logprob + CHANCE_WEIGHT * math.log(chance)
     if row is not None and result.language != row.language:
         likely -= ALSO_SPOKEN if result.language in row.spoken else NOT_SPOKEN
-    return not is_repetitive(result), likely
+    return not (result.truncated or is_repetitive(result)), likely

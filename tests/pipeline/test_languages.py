@@ -187,11 +187,12 @@ def test_the_texts_of_a_single_word_do_not_tell_its_language(save: Save, clips: 
     assert [request.options.language for request in recognizer.requests] == [None]
 
 
-def test_a_loop_is_no_likelier_text(save: Save, clips: Clips) -> None:
+@pytest.mark.parametrize(("text", "truncated"), [("ta" + 60 * "cha", False), ("ta" + 9 * "cha", True)])
+def test_a_loop_is_no_likelier_text(save: Save, clips: Clips, text: str, truncated: bool) -> None:
     def looping(request: WindowRequest, result: WindowResult) -> WindowResult:
         result = in_its_language(request, result)
         if result.language == "la":
-            result = replace(result, text="ta" + 60 * "cha", avg_logprob=-0.05)
+            result = replace(result, text=text, avg_logprob=-0.05, truncated=truncated)
         return result
 
     recognizer = Polyglot(looping, languages=("es", "fr", "it", "la", "ro"))
