@@ -145,9 +145,12 @@ def test_the_languages_compared_are_decoded_side_by_side(save: Save, clips: Clip
             open_at_once.append(len(self.queue))
             return super().poll()
 
-    recognizer = Watched(in_its_language, languages=("es", "fr", "it", "la", "ro"), batch=4)
-    row(save(0.9 * clips[0][1] / np.abs(clips[0][1]).max()), recognizer)
+    path = save(0.9 * clips[0][1] / np.abs(clips[0][1]).max())
+    languages = ("es", "fr", "it", "la", "ro")
+    many = row(path, Watched(in_its_language, languages=languages, batch=4))
     assert open_at_once == [1, 3, 2, 1, 1]
+    alone = row(path, Polyglot(in_its_language, languages=languages, batch=1))
+    assert alone.windows == many.windows
 
 
 @pytest.mark.parametrize(("worst", "padded"), [(-0.41, 1), (-0.6, 0)])
