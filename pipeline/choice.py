@@ -15,7 +15,9 @@ from asr_batch.pipeline.thresholds import (
     CHANCE_WEIGHT,
     CLOSE_TEXTS,
     ENOUGH_TO_TELL,
+    GUESSED_CHANCE,
     LEAST_CHANCE,
+    LEAST_SPEECH,
     MOST_LANGUAGES,
     NOT_SPOKEN,
     POOR_LOGPROB,
@@ -61,6 +63,11 @@ def ranked(chances: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
 def is_clear(chances: Mapping[str, float], speech: float) -> bool:
     """Whether the most likely language needs no text to confirm it."""
     return speech < ENOUGH_TO_TELL or clarity(chances) >= SURE_CHANCE
+
+
+def is_a_guess(chances: Mapping[str, float], speech: float) -> bool:
+    """Whether the most likely language of a word or two is hardly more than a guess."""
+    return LEAST_SPEECH <= speech < ENOUGH_TO_TELL and clarity(chances) < GUESSED_CHANCE
 
 
 def is_close(results: Iterable[WindowResult], chances: Mapping[str, float]) -> bool:

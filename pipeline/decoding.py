@@ -11,6 +11,7 @@ from asr_batch.pipeline.choice import (
     Choice,
     Detects,
     heard_instead,
+    is_a_guess,
     is_clear,
     is_close,
     ranked,
@@ -138,17 +139,21 @@ def _in_its_own(
     asked = request(samples, first, options, speech)
     (result,) = yield [asked]
     chances = chances or dict(result.languages)
-    results = {result.language: result}
+    results, code = {result.language: result}, result.language
     if not is_clear(chances, speech):
         yield from _compare(results, chances, samples, plain, options, speech)
         if is_close(results.values(), chances):
             (chances,) = detect([samples], allowed, whole=True)
             yield from _compare(results, chances, samples, plain, options, speech)
-    best = max(results.values(), key=lambda one: score(one, chances))
+        code = max(results.values(), key=lambda one: score(one, chances)).language
+    elif is_a_guess(chances, speech):
+        (chances,) = detect([samples], allowed, whole=True)
+        code = ranked(chances)[0][0]
+    best = results.get(code)
     others = _others(results.values(), best)
-    spoken = replace(base, language=best.language)
+    spoken = replace(base, language=code)
     wanted = request(samples, spoken, options, speech)
-    if best is not result or _differs(asked.options, wanted.options, result):
+    if best is None or best is not result or _differs(asked.options, wanted.options, result):
         (best,) = yield [wanted]
     return _outcome(replace(best, languages=ranked(chances)), speech, spoken, others)
 
@@ -179,7 +184,7 @@ def _compare(
         results.update(zip(codes, found, strict=True))
 
 
-def _others(results: Iterable[WindowResult], best: WindowResult) -> tuple[Hypothesis, ...]:
+def _others(results: Iterable[WindowResult], best: WindowResult | None) -> tuple[Hypothesis, ...]:
     return tuple(hypothesis(f"in {r.language}", r) for r in results if r is not best)
 
 

@@ -190,6 +190,29 @@ def test_the_texts_of_a_single_word_do_not_tell_its_language(save: Save, clips: 
     assert [request.options.language for request in recognizer.requests] == [None]
 
 
+@pytest.mark.parametrize(("spanish", "padded", "language"), [(0.35, 0, "it"), (0.5, 1, "ro")])
+def test_the_language_of_a_word_that_is_a_guess_is_detected_before_more_silence(
+    save: Save, clips: Clips, spanish: float, padded: int, language: str
+) -> None:
+    """Italian has 0.53 or 0.38; with the silence of the training it is Romanian."""
+
+    class Padding(Polyglot):
+        def detect_language(
+            self, windows: Sequence[np.ndarray], among: Sequence[str] = (), *, whole: bool = False
+        ) -> list[dict[str, float]]:
+            found = super().detect_language(windows, among, whole=whole)
+            guessed = {"it": 0.3, "fr": 0.3, "es": 0.25, "la": 0.15}
+            return [{"ro": 0.6, "it": 0.4} if whole else guessed if spanish == 0.5 else one for one in found]
+
+    recognizer = Padding(in_its_language, languages=("es", "fr", "it", "la", "ro"))
+    recognizer.spanish = spanish
+    path = save(0.9 * clips[0][1][: RATE // 2 * 3] / np.abs(clips[0][1]).max())
+    transcript = row(path, recognizer, PipelineOptions(repair_budget=0))
+    assert (transcript.language, recognizer.padded) == (language, padded)
+    assert [request.options.language for request in recognizer.requests] == [None, *["ro"] * padded]
+    assert [one.source for one in transcript.windows[0].hypotheses] == ["in it"] * padded
+
+
 @pytest.mark.parametrize(("text", "truncated"), [("ta" + 60 * "cha", False), ("ta" + 9 * "cha", True)])
 def test_a_loop_is_no_likelier_text(save: Save, clips: Clips, text: str, truncated: bool) -> None:
     def looping(request: WindowRequest, result: WindowResult) -> WindowResult:
