@@ -52,7 +52,7 @@ class Running:
         return self._ready.popleft()
 
     def give(self, key: Key, result: WindowResult) -> Outcome | None:
-        """Pass a result to its window, which goes on once all are there; the outcome if it has ended."""
+        """Pass a result to its window, which continues once all are there; the outcome if it has ended."""
         index, place = key
         window = self._open[index]
         window.results[place] = result

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asr_batch.pipeline.thresholds import LEAST_CHANCE, MOST_LANGUAGES
+from asr_batch.pipeline.thresholds import LEAST_CHANCE, MOST_LANGUAGES, SUSPECTED, TURN_CHANCE
 
 _ROUNDS = 20
 """Rounds of expectation maximisation; shares change by less than 0.01 afterwards."""
@@ -23,7 +23,10 @@ class Evidence:
 
 
 def spoken_in(heard: Sequence[Evidence], main: str, least: float) -> tuple[str, ...]:
-    """The language `main`, and those that make what is heard likelier by `least` nats each, the best first.
+    """The language `main`, and those that make what is heard likelier, the best first.
+
+    The second one by `least` nats; a row in two languages may have more, each by SUSPECTED. Where more is
+    asked, each must have a probability of TURN_CHANCE at least once.
 
     What is heard is taken as a mixture of languages with unknown shares. A model that knows a language badly
     detects another one here and there, but each time a different one; one that is spoken as well is detected
@@ -36,11 +39,12 @@ def spoken_in(heard: Sequence[Evidence], main: str, least: float) -> tuple[str, 
     if not weights.sum():
         return (main,)
     likely = _likelihood(chances[:, chosen], weights)
-    while len(chosen) < min(MOST_LANGUAGES, len(codes)):
-        others = [at for at in range(len(codes)) if at not in chosen]
+    sure = TURN_CHANCE if least > SUSPECTED else 0.0
+    confident = set(np.flatnonzero(chances.max(axis=0) >= sure).tolist())
+    while len(chosen) < MOST_LANGUAGES and (others := sorted(confident.difference(chosen))):
         ways = [_likelihood(chances[:, [*chosen, at]], weights) for at in others]
         best = int(np.argmax(ways))
-        if ways[best] - likely < least:
+        if ways[best] - likely < (least if len(chosen) == 1 else min(least, SUSPECTED)):
             break
         chosen.append(others[best])
         likely = ways[best]

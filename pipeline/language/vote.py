@@ -122,8 +122,7 @@ class LanguageVote:
             heard = self._evidence(windows, voters, parts)
             least = SUSPECTED
             if wanted == MORE_VOTERS:
-                once = min(1.0, (stretch[1] - stretch[0]) / (len(voters) * self._length))
-                least = max(ADMITTED / once, ADMITTED_EACH * sum(one.weight for one in heard))
+                least = max(ADMITTED, ADMITTED_EACH * sum(one.weight for one in heard))
             answer = self._vote(voters.values(), heard, least)
             if answer.turns is None:
                 break

@@ -376,6 +376,7 @@ MAIN = {"es": 0.9, "fr": 0.03, "it": 0.03, "pt": 0.03}
         ([], ("es",)),
         ([HEARD_ONCE], ("es",)),  # one confident error is none
         ([{"es": 0.3, "pt": 0.6}, {"es": 0.3, "it": 0.6}, {"es": 0.2, "fr": 0.7}], ("es",)),  # each another
+        ([{"es": 0.02, "pt": 0.7}] * 4, ("es",)),  # never with confidence
         ([HEARD_AGAIN] * 3, ("es", "fr")),
         ([HEARD_AGAIN] * 4 + [{"it": 0.97, "es": 0.02}] * 4, ("es", "fr", "it")),
     ],
