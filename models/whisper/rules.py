@@ -19,7 +19,10 @@ from asr_batch.models.whisper.config import WhisperConfig
 Float32 = NDArray[np.float32]
 Likely = tuple[int, float]
 """A token and its natural log-probability."""
+Rivals = tuple[Likely, ...]
 _BLOCKED = np.float32(-np.inf)
+RIVALS = 2
+"""The most likely tokens besides the chosen one that a search may take instead."""
 _LANGUAGES, _LEAST = 8, 0.001  # languages that a decoding keeps, and the least probability of one
 
 
@@ -29,8 +32,8 @@ class Decoding:
 
     `tokens` are the generated ids without prompt and end-of-text, `logprobs` their natural log-probabilities,
     `logprob` their sum including end-of-text, `languages` the most likely ones at start-of-transcript.
-    `rivals`: the second most likely token of each step, also the last one, with its log-probability, if the
-    options ask for a `search`. `broken`: the logits held NaN; the text so far is kept.
+    `rivals`: the most likely other tokens of each step, also the last one, descending, if the options ask
+    for a `search`. `broken`: the logits held NaN; the text so far is kept.
     """
 
     options: DecodeOptions
@@ -39,7 +42,7 @@ class Decoding:
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     logprob: float = 0.0
-    rivals: list[Likely] = field(default_factory=list)
+    rivals: list[Rivals] = field(default_factory=list)
     no_speech_prob: float = float("nan")
     languages: tuple[tuple[str, float], ...] = ()
     done: bool = False
@@ -116,15 +119,15 @@ class TokenRules:
                 token = _draw(logits[i], window)
             logprob = float(logits[i, token] - norm[i])
             self._take(
-                window, token, logprob, _second(logits[i], token, norm[i]) if window.searched else None
+                window, token, logprob, _besides(logits[i], token, norm[i]) if window.searched else None
             )
 
-    def _take(self, window: Decoding, token: int, logprob: float, rival: Likely | None = None) -> None:
+    def _take(self, window: Decoding, token: int, logprob: float, rivals: Rivals | None = None) -> None:
         if np.isnan(logprob):
             window.broken = window.done = True
             return
-        if rival is not None:
-            window.rivals.append(rival)
+        if rivals is not None:
+            window.rivals.append(rivals)
         window.logprob += logprob
         if token == self._config.eot:
             window.done = True
@@ -210,11 +213,14 @@ def _row_logsumexp(row: Float32) -> float:
         return float(np.log(np.exp(row - safe).sum(dtype=np.float64)) + safe)
 
 
-def _second(row: Float32, token: int, norm: float) -> Likely:
-    """The most likely token of `row` besides `token`, which is overwritten."""
-    row[token] = _BLOCKED
-    rival = int(row.argmax())
-    return rival, float(row[rival] - norm)
+def _besides(row: Float32, token: int, norm: float) -> Rivals:
+    """The most likely tokens of `row` besides `token`; overwrites them."""
+    found: list[Likely] = []
+    for _ in range(RIVALS):
+        row[token] = _BLOCKED
+        token = int(row.argmax())
+        found.append((token, float(row[token] - norm)))
+    return tuple(found)
 
 
 def _draw(row: Float32, window: Decoding) -> int:

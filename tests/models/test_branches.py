@@ -37,7 +37,7 @@ def text(
         tokens=[token for token, _ in tokens],
         logprobs=[logprob for _, logprob in tokens],
         logprob=sum(logprob for _, logprob in steps),
-        rivals=[rivals.get(at, (7, -math.inf)) for at in range(len(steps))],
+        rivals=[(rivals.get(at, (7, -math.inf)),) for at in range(len(steps))],
         done=True,
         truncated=not ended,
     )
@@ -83,6 +83,20 @@ def test_a_likelier_branch_that_joins_the_text_replaces_a_stretch() -> None:
     assert best.logprob == pytest.approx(decoding.logprob + 2.0 - 1.0 + SURE)
     assert len(attention) == len(best.tokens) + 1
     assert decoding.tokens == [token for token, _ in TEN]
+
+
+def test_the_third_most_likely_token_has_a_branch_too() -> None:
+    decoding, listened = text(doubtful(3), {})
+    decoding.rivals[3] = ((50, -1.2), (60, -1.3), (70, -9.0))  # the last is less likely than the text
+    search = Branches(decoding, listened, EOT)
+    begun = []
+    while (branch := search.begin()) is not None:
+        begun.append(branch.decoding.last)
+        grow(branch, 14, -0.7 if begun[-1] == 50 else SURE, 16)
+        grow(branch, 15, SURE, 20)
+        assert search.ends(branch)
+    assert begun == [50, 60]
+    assert search.best()[0].tokens == [10, 11, 12, 60, 14, 15, 16, 17, 18, 19]
 
 
 def test_a_branch_does_not_join_where_the_same_words_are_said_again() -> None:

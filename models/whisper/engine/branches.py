@@ -1,6 +1,6 @@
 """Looks for a likelier text close to a greedy one: a search with one discrepancy at a time.
 
-A branch departs from the text at one token, takes the second most likely one instead, and continues greedily
+A branch departs from the text at one token, takes one of the next likely ones instead, and continues greedily
 until it writes the same as the text again and attends to the same audio. It then replaces a stretch of the
 text, the rest of which is taken to stay as it is. Harvey and Ginsberg (1995), "Limited discrepancy search",
 search a tree by such departures from the first choice. That a few equal words make what was before them
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr_batch.models.whisper.engine.ranking import fewest_tokens, scores
-from asr_batch.models.whisper.rules import Decoding
+from asr_batch.models.whisper.rules import Decoding, Likely
 
 Float32 = NDArray[np.float32]
 
@@ -92,7 +92,12 @@ class Branches:
         self._pairs: dict[tuple[int, ...], list[int]] = {}  # where equal tokens end
         for end_at in range(_EQUAL, len(first.tokens) + 1):
             self._pairs.setdefault(tuple(first.tokens[end_at - _EQUAL : end_at]), []).append(end_at)
-        self._waiting = [at for at in range(len(first.rivals)) if self._start(at) >= self._floor(at)]
+        self._waiting = [
+            (at, rival)
+            for at, rivals in enumerate(first.rivals)
+            for rival in reversed(rivals)
+            if self._before[at] + rival[1] >= self._floor(at)
+        ]
         self._running = 0
         self._exchanges: list[_Exchange] = []
 
@@ -105,29 +110,26 @@ class Branches:
         """Whether every branch has ended."""
         return not self._waiting and not self._running
 
-    def _start(self, at: int) -> float:
-        return self._before[at] + self._first.rivals[at][1]
-
     def _floor(self, at: int) -> float:
         return self._before[min(at + _AHEAD, len(self._before) - 1)]
 
     def begin(self) -> Branch | None:
         """The next branch, whose own first token is to be fed next; None if none is left."""
         while self._waiting:
-            branch = self._branch(self._waiting.pop())
+            branch = self._branch(*self._waiting.pop())
             self._running += 1
             if not self.ends(branch):
                 return branch
         return None
 
-    def _branch(self, at: int) -> Branch:
-        first, (token, logprob) = self._first, self._first.rivals[at]
+    def _branch(self, at: int, rival: Likely) -> Branch:
+        first, (token, logprob) = self._first, rival
         ends = token == self._eot
         decoding = replace(
             first,
             tokens=[*first.tokens[:at], *([] if ends else [token])],
             logprobs=[*first.logprobs[:at], *([] if ends else [logprob])],
-            logprob=self._start(at),
+            logprob=self._before[at] + logprob,
             rivals=[],
             done=ends or at + 1 >= first.limit,
             truncated=not ends and at + 1 >= first.limit,

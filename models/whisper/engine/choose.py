@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.engine.vocabulary import Scores
-from asr_batch.models.whisper.rules import Decoding, TokenRules, logsumexp
+from asr_batch.models.whisper.rules import RIVALS, Decoding, TokenRules, logsumexp
 
 Float32 = NDArray[np.float32]
 Ids = slice | NDArray[np.int64]
@@ -82,8 +82,10 @@ class FastRules(TokenRules):
     def _plain_step(self, windows: Sequence[Decoding], scores: Scores) -> None:
         searched = any(window.searched for window in windows)
         if searched or scores.likely is not None:
-            for window, some in zip(windows, self.likeliest(windows, scores, 1 + searched), strict=True):
-                self._take(window, *some[0], some[1] if window.searched else None)
+            for window, some in zip(
+                windows, self.likeliest(windows, scores, 1 + RIVALS * searched), strict=True
+            ):
+                self._take(window, *some[0], tuple(some[1:]) if window.searched else None)
             return
         rows, start = np.arange(len(windows)), 0
         norm = self._without_suppressed(scores)

@@ -23,7 +23,7 @@ from asr_batch.models.whisper.engine.branches import Branch
 from asr_batch.models.whisper.engine.choose import FastRules
 from asr_batch.models.whisper.engine.decoder import Decoder, Heard, open_decoder
 from asr_batch.models.whisper.engine.vocabulary import Scores, Vocabulary, VocabularyGraphs
-from asr_batch.models.whisper.rules import Decoding
+from asr_batch.models.whisper.rules import RIVALS, Decoding
 
 Float32 = NDArray[np.float32]
 _CAPACITY = 48  # tokens per slot at first: prompt and text of 10 s; caches grow with longer texts
@@ -195,7 +195,7 @@ class DecoderEngine:
     def _feed(self, fed: Sequence[_Fed], wanted: Sequence[int], ruled: int) -> Scores:
         ids, positions = [one.slot.token(one.at) for one in fed], [one.at for one in fed]
         places = [one.place for one in fed] if len(fed) > len(self.running) else None
-        most = 1 + any(slot.decoding.searched for slot in self.running)
+        most = 1 + RIVALS * any(slot.decoding.searched for slot in self.running)
         with self._cores.spare(len(fed) // self._piece - 1) as spare:
             return self.reader.step(
                 ids, positions, wanted, self._pool, 1 + spare, ruled=ruled, most=most, places=places
