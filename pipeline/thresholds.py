@@ -73,7 +73,9 @@ SURELY_MORE = 2.2
 """Missing seconds from which the same text once more does not confirm a stretch without pauses."""
 
 GAPS_AGAIN = 2
-"""Decodings of each gap that the repair budget allows beyond its share of the recording."""
+"""Decodings of each gap that the repair budget allows beyond its share of the recording; a window with a text
+that repeats itself may be decoded once more.
+"""
 
 SPARSE_WORDS, ENOUGH_SPEECH = 0.5, 2.0
 """Words per second below which this many seconds of speech count as not transcribed; people say 2 to 4."""

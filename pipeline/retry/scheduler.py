@@ -16,8 +16,8 @@ from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import DecodedWindow, Stretch
 from asr_batch.pipeline.retry.hearing import Listener
 from asr_batch.pipeline.retry.rates import thin_windows
-from asr_batch.pipeline.retry.strategies import STRATEGIES, Doubtful, Strategy, in_gaps
-from asr_batch.pipeline.thresholds import AT_ONCE, GAPS_AGAIN, LEAST_WINDOWS, SECONDS_TURN
+from asr_batch.pipeline.retry.strategies import STRATEGIES, Doubtful, Strategy, beyond_budget
+from asr_batch.pipeline.thresholds import AT_ONCE, LEAST_WINDOWS, SECONDS_TURN
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Retries:
         self._track = track
         self._listener = listener
         self._windows = {window.index: window for window in _doubtful(track)}
-        self._left = track.budget and track.budget + GAPS_AGAIN * sum(map(in_gaps, self._windows.values()))
+        self._left = track.budget and track.budget + sum(map(beyond_budget, self._windows.values()))
         self._rounds = iter(STRATEGIES)
         self._strategy = STRATEGIES[0]
         self._tried: set[int] = set()

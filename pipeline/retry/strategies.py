@@ -39,6 +39,7 @@ from asr_batch.pipeline.thresholds import (
     BRIEF,
     ENOUGH_SPEECH,
     GAP,
+    GAPS_AGAIN,
     LEAST_RATE,
     LEAST_SPEECH,
     LETTER_SECONDS,
@@ -462,7 +463,12 @@ def _length(window: Doubtful) -> float:
     return window.seconds
 
 
-def in_gaps(window: Doubtful) -> float:
+def beyond_budget(window: Doubtful) -> float:
+    """Seconds that may be decoded besides the budget: its gaps, and all of it if its text repeats itself."""
+    return GAPS_AGAIN * _in_gaps(window) + window.seconds * repeats(window.outcome.result.text)
+
+
+def _in_gaps(window: Doubtful) -> float:
     """Seconds of audio in its gaps."""
     return sum(gap.end - gap.start for gap in window.gaps) / FRAMES_PER_SECOND
 
@@ -494,8 +500,8 @@ STRATEGIES: tuple[Strategy, ...] = (
         _in_other_surroundings,
     ),
     Strategy("rounds", _is_miscounted, _length, _by_rounds),
-    Strategy("gaps", _has_gaps, in_gaps, _fill_gaps),
-    Strategy("gaps by utterance", _has_gaps, in_gaps, _fill_by_utterance),
+    Strategy("gaps", _has_gaps, _in_gaps, _fill_gaps),
+    Strategy("gaps by utterance", _has_gaps, _in_gaps, _fill_by_utterance),
     Strategy(
         "other silences",
         lambda window, _: window.outcome.flags == {"too_dense"},
