@@ -13,6 +13,9 @@ from asr_batch.pipeline.thresholds import LEAST_CHANCE, MOST_LANGUAGES, SUSPECTE
 _ROUNDS = 20
 """Rounds of expectation maximisation; shares change by less than 0.01 afterwards."""
 
+_NOTICED = 0.2
+"""Probability that a language must have once to be considered; the other ninety only cost time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -39,7 +42,7 @@ def spoken_in(heard: Sequence[Evidence], main: str, least: float) -> tuple[str, 
     if not weights.sum():
         return (main,)
     likely = _likelihood(chances[:, chosen], weights)
-    sure = TURN_CHANCE if least > SUSPECTED else 0.0
+    sure = TURN_CHANCE if least > SUSPECTED else _NOTICED
     confident = set(np.flatnonzero(chances.max(axis=0) >= sure).tolist())
     while len(chosen) < MOST_LANGUAGES and (others := sorted(confident.difference(chosen))):
         ways = [_likelihood(chances[:, [*chosen, at]], weights) for at in others]
