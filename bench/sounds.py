@@ -5,9 +5,9 @@
         [--clips MANIFEST [--pause 0.4] [--below 10]]
 
 MANIFEST is a CSV with `audio` and, if wanted, `kind`; without one, the synthesised sounds of
-`bench.speech.noises` are taken, four lengths of each. `--peak` sets the level (dBFS). With human `--clips`,
-each sound stands between two English ones, `--pause` seconds from both, or lies beneath them, `--below` so
-many decibels; the words are then compared with those written for the clips alone.
+`bench.speech.noises` are taken, of four lengths (`--seconds`). `--peak` sets the level (dBFS). With human
+`--clips`, each sound stands between two English ones, `--pause` seconds from both, or lies beneath them,
+`--below` so many decibels; the words are then compared with those written for the clips alone.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ class Tally:
         return Tally(*(one + two for one, two in zip(astuple(self), astuple(other), strict=True)))
 
 
-def synthesised() -> Iterator[Sound]:
-    """The sounds of `bench.speech.noises`."""
-    for kind, seconds in product(SOUNDS, LENGTHS):
+def synthesised(lengths: Sequence[float]) -> Iterator[Sound]:
+    """The sounds of `bench.speech.noises`, of these lengths in seconds."""
+    for kind, seconds in product(SOUNDS, lengths):
         yield Sound(f"{kind} {seconds:g} s", kind, sound(kind, seconds, _SEED))
 
 
@@ -158,6 +158,7 @@ def main() -> None:
     )
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--sounds", type=Path)
+    parser.add_argument("--seconds", type=float, nargs="+", default=LENGTHS, help="of synthesised sounds")
     parser.add_argument("--half", choices=["even", "odd", "all"], default="all")
     parser.add_argument("--window", type=float)
     parser.add_argument("--threads", type=int, default=2)
@@ -173,7 +174,7 @@ def main() -> None:
     args = parser.parse_args()
     sounds = [
         Sound(one.name, one.kind, at_peak(one.samples, args.peak))
-        for one in (recorded(args.sounds, args.half) if args.sounds else synthesised())
+        for one in (recorded(args.sounds, args.half) if args.sounds else synthesised(args.seconds))
     ]
     for name, run in runners(args):
         if args.clips:

@@ -192,7 +192,9 @@ six more texts of 396 recordings of speech, none of them right.
 """
 
 LAUGHED = 0.2
-"""No-speech probability from which "Haha" is laughter, and not said by somebody. Laughter: at least 0.21."""
+"""No-speech probability from which "Haha" is laughter, not said by somebody. Laughter: at least 0.21. Other
+syllables need `NO_SPEECH`: "LSTTTTTT" (0.23) is a loop for words in noise, which a retry understands.
+"""
 
 CHANT, CHANT_DENIED, CHANT_DOUBTED = 0.6, 0.5, -0.55
 """Share of repeated words, no-speech probability and log-probability from which a text is laughter. Single

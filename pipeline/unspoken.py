@@ -38,9 +38,8 @@ from asr_batch.pipeline.thresholds import (
 )
 
 _PART = re.compile(r"\w+")
-_LAUGHTER = re.compile(
-    r"[^\W\d_]{0,2}([^\W\d_]{2,3}?)\1{2,}[^\W\d_]{0,2}|[aeiou]?(?:h[aeiou]h?){2,}|hah?|heh", re.IGNORECASE
-)
+_LAUGHTER = re.compile(r"[^\W\d_]{0,2}([^\W\d_]{2,3}?)\1{2,}[^\W\d_]{0,2}")
+_HAHA = re.compile(r"[aeiou]?(?:h[aeiou]h?){2,}|hah?|heh", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +95,9 @@ class Witnesses:
     def _laughter(self) -> bool:
         """Silero takes laughter for speech; its text is one syllable again and again."""
         result = self.result
-        if result.no_speech_prob >= LAUGHED and is_laughter(result.text):
+        if result.no_speech_prob >= NO_SPEECH and is_laughter(result.text):
+            return True
+        if result.no_speech_prob >= LAUGHED and is_haha(result.text):
             return True
         chant = result.no_speech_prob >= CHANT_DENIED and result.avg_logprob < CHANT_DOUBTED
         return chant and stutter(result.text) >= CHANT
@@ -121,9 +122,15 @@ def stutter(text: str) -> float:
 
 
 def is_laughter(text: str) -> bool:
-    """Whether each word is a syllable three times in a row, as no word is, or a shorter laugh ("Haha")."""
+    """Whether each word is a syllable three times in a row ("Hahaha!"), as no word is."""
     words = normal_words(text)
     return bool(words) and all(_LAUGHTER.fullmatch(word) and not is_dense(word[0]) for word in words)
+
+
+def is_haha(text: str) -> bool:
+    """Whether each word is the usual spelling of a laugh, short or long."""
+    words = normal_words(text)
+    return bool(words) and all(_HAHA.fullmatch(word) for word in words)
 
 
 def is_caption(text: str) -> bool:
