@@ -10,6 +10,7 @@ import numpy as np
 from asr_batch.manifests.records import WindowRecord, Word
 from asr_batch.models.recognizer import WindowResult
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND
+from asr_batch.pipeline.audit import HINT
 from asr_batch.pipeline.records import DecodedWindow
 from asr_batch.pipeline.retry.hearing import spread
 from asr_batch.pipeline.text.spoken import spoken_seconds
@@ -21,6 +22,9 @@ _SHORTEST = 0.06
 
 _PAUSE = 8
 """Frames of a pause that no word spans."""
+
+_SILENCE = 50
+"""Frames that are a pause if Silero rules speech out in all of them, however loud they are: music, a door."""
 
 
 def word_times(
@@ -46,7 +50,11 @@ def word_times(
 
 def _without_pauses(words: Sequence[Word], window: DecodedWindow) -> list[Word]:
     """Words that end where a pause begins and begin where one ends."""
-    quiet = pauses(window.level.astype(np.float32), window.speech.astype(np.float32))
+    speech = window.speech.astype(np.float32)
+    quiet = pauses(window.level.astype(np.float32), speech)
+    for first, last in runs(speech < HINT):
+        if last - first >= _SILENCE:
+            quiet[first:last] = True
     silent = [(a / FRAMES_PER_SECOND, b / FRAMES_PER_SECOND) for a, b in runs(quiet) if b - a >= _PAUSE]
     return [_trimmed(word, silent) for word in words]
 
