@@ -26,6 +26,9 @@ _PAUSE = 8
 _SILENCE = 50
 """Frames that are a pause if Silero rules speech out in all of them, however loud they are: music, a door."""
 
+_EDGE = 5
+"""Frames at either end of these in which speech may have begun or not ended."""
+
 
 def word_times(
     record: WindowRecord, result: WindowResult, window: DecodedWindow
@@ -54,7 +57,7 @@ def _without_pauses(words: Sequence[Word], window: DecodedWindow) -> list[Word]:
     quiet = pauses(window.level.astype(np.float32), speech)
     for first, last in runs(speech < HINT):
         if last - first >= _SILENCE:
-            quiet[first:last] = True
+            quiet[first + _EDGE : last - _EDGE] = True
     silent = [(a / FRAMES_PER_SECOND, b / FRAMES_PER_SECOND) for a, b in runs(quiet) if b - a >= _PAUSE]
     return [_trimmed(word, silent) for word in words]
 
