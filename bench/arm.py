@@ -47,7 +47,7 @@ def unknown(*shape: int) -> replay.Expected:
 def encoder(layout: Layout) -> Iterator[bytes]:
     arrays = random_encoder(POSITIONS, HEADS, WIDTH, FFN, MELS, LAYERS)
     sound = np.random.default_rng(0).uniform(-1, 1, (MELS, 2 * POSITIONS)).astype(np.float32)
-    shape = np.array([MELS, POSITIONS, D, HEADS, FFN, LAYERS, 0, 0], np.int64)
+    shape = np.array([MELS, POSITIONS, D, HEADS, FFN, LAYERS], np.int64)
     weights = list(_in_order(layout, arrays, LAYERS))
     yield replay.call("encoder_run", shape, weights, sound, unknown(POSITIONS, D), replay.Scratch(1 << 26))
 

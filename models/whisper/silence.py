@@ -4,8 +4,7 @@ In training, shorter audio was padded with silence before the encoder, and the d
 states of that silence: they mark the end of the speech, and more. So a window is encoded with a margin of
 silence, followed by states that were measured when the model was compiled
 (:mod:`asr_batch.models.whisper.compile.measuring`): the means of :data:`STEP` neighbouring positions each,
-with ln(number of positions) added to their cross-attention scores. While it is encoded, each layer attends to
-the keys and values that the same silence has there.
+with ln(number of positions) added to their cross-attention scores.
 """
 
 from __future__ import annotations
@@ -29,8 +28,6 @@ LEVELS = 1 << 12
 """Of a measured state between two whole numbers: coarse enough to be the same everywhere. The bytes of
 a quantised state are a hundred times as coarse.
 """
-SIZES = "encoder.silence.sizes"
-"""Name of a constant in an encoder's graph: ln(positions) of each group of silence [groups]."""
 STEP = 20
 """Neighbouring positions (of 20 ms) that one state of silence represents."""
 MARGIN = 20
@@ -66,27 +63,6 @@ def features(samples: Samples, n_mels: int, positions: int, trained: int) -> Flo
     return log_mel(samples, n_mels, whole)[:, : 2 * positions]
 
 
-def tables(layer: int) -> tuple[str, str]:
-    """Names of constants in an encoder's graph: keys and values of silence in a layer, [groups, d_model]."""
-    return f"encoder.layers.{layer}.silence.keys", f"encoder.layers.{layer}.silence.values"
-
-
-def groups_behind(positions: int, count: int) -> int:
-    """How many of `count` groups lie wholly behind these positions."""
-    return max(0, count - -(-positions // STEP))
-
-
-def group_sizes(trained: int) -> NDArray[np.int64]:
-    """The positions that each group stands for; the last may be short."""
-    return np.minimum(STEP, trained - np.arange(groups(trained)) * STEP)
-
-
-def group_means(states: NDArray[Any]) -> NDArray[np.float64]:
-    """Means [groups, width] of the rows [positions, width] of each group."""
-    sums = np.add.reduceat(states, np.arange(0, len(states), STEP), axis=0, dtype=np.float64)
-    return np.asarray(sums / group_sizes(len(states))[:, None])
-
-
 @dataclass(frozen=True, slots=True)
 class Silence:
     """Measured states [groups, d_model] over `trained` positions; the last group may be short."""
@@ -97,7 +73,8 @@ class Silence:
     def behind(self, positions: int) -> tuple[Float32, NDArray[np.int64]]:
         """The states after this many encoded positions, and how many positions each represents."""
         first = -(-positions // STEP)
-        return self.states[first:], group_sizes(self.trained)[first:]
+        starts = np.arange(first, len(self.states)) * STEP
+        return self.states[first:], np.minimum(STEP, self.trained - starts)
 
 
 def groups(trained: int) -> int:
@@ -121,23 +98,31 @@ def read_silence(folder: Path, d_model: int, trained: int) -> Silence:
 def average_silence(
     encode: Callable[[Float32], NDArray[Any]], recordings: Iterable[Samples], n_mels: int, positions: int
 ) -> Float32:
-    """Measure a table [groups, width] over `positions`.
+    """Measure a table over `positions`; `encode` takes log-mel [n_mels, 2 * positions].
 
-    `encode` takes log-mel [n_mels, 2 * positions] and returns the means of each group [groups, width].
-    Recordings are padded to the full length; the groups after their ends are averaged over the recordings.
-    Silence alone would give different states.
+    Recordings are padded to the full length; the states after their ends are averaged per position over
+    the recordings, then over groups of neighbours. Silence alone would give different states.
     """
     total: NDArray[np.float64] | None = None
-    count = np.zeros(groups(positions), np.int64)
+    count = np.zeros(positions, np.int64)
     longest = max(1, positions - MARGIN - 2 * STEP) * _SAMPLES
     for samples in recordings:
         states = encode(rounded(features(samples[:longest], n_mels, positions, positions)))
-        start = min(_ending(min(len(samples), longest)), positions) // STEP
+        start = min(_ending(min(len(samples), longest)), positions)
         total = np.zeros(states.shape) if total is None else total
         total[start:] += states[start:]
         count[start:] += 1
     assert total is not None
-    first = int(np.argmax(count > 0))  # groups before it use its states
-    means = total / np.maximum(count, 1)[:, None]
-    means[:first] = means[first]
-    return rounded(means, LEVELS).astype(np.float32)
+    return _grouped(total, count)
+
+
+def _grouped(total: NDArray[np.float64], count: NDArray[np.int64]) -> Float32:
+    """Means of groups; positions before the first measured one use the nearest group."""
+    table = np.zeros((groups(len(total)), total.shape[1]), np.float32)
+    if count.any():
+        first = int(np.argmax(count > 0))
+        mean = total[first:] / count[first:, None]
+        for i in range(len(table)):
+            at = max(0, i * STEP - first)
+            table[i] = rounded(mean[at : at + STEP].mean(axis=0), LEVELS)
+    return table

@@ -8,15 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 
 from asr_batch.models.whisper.compile.quantize import int8_columns
-from asr_batch.models.whisper.silence import SIZES, tables
 
 Arrays = dict[str, np.ndarray]
 
 
-def random_encoder(
-    positions: int, heads: int, width: int, ffn: int, mels: int, layers: int = 2, groups: int = 0
-) -> Arrays:
-    """Named constants as `encoder.onnx` of an int8 bundle has them; `groups` of silence."""
+def random_encoder(positions: int, heads: int, width: int, ffn: int, mels: int, layers: int = 2) -> Arrays:
+    """Named constants as `encoder.onnx` of an int8 bundle has them."""
     rng, d, found = np.random.default_rng(positions), heads * width, {}
 
     def linear(name: str, k: int, n: int, bias: bool = True, by: float = 1.0) -> None:
@@ -42,10 +39,6 @@ def random_encoder(
         linear(f"{name}.fc1", d, ffn)
         linear(f"{name}.fc2", ffn, d)
     norm("encoder.layer_norm")
-    if groups:
-        found[SIZES] = np.log(rng.integers(1, 20, groups)).astype(np.float32)
-        for name in (name for i in range(layers) for name in tables(i)):
-            found[name] = rng.standard_normal((groups, d), np.float32)
     return found
 
 

@@ -8,7 +8,6 @@ import re
 import shutil
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +31,6 @@ from asr_batch.models.whisper.engine.vocabulary import (
 from asr_batch.models.whisper.kernels.encoder import EncoderKernel, fits
 from asr_batch.models.whisper.kernels.exact.encoder import ExactEncoder
 from asr_batch.models.whisper.kernels.opening import open_encoder_kernel
-from asr_batch.models.whisper.silence import SIZES, groups_behind, tables
 from asr_batch.workers.doctor import _kernels
 
 ROOT = Path(__file__).parents[2]
@@ -65,20 +63,13 @@ def in_float64(arrays: Arrays, heads: int, log_mel: np.ndarray) -> np.ndarray:
     x = convolution("encoder.conv2", convolution("encoder.conv1", log_mel.T.astype(np.float64), 1), 2)
     x = x + arrays["encoder.embed_positions.weight"][: len(x)]
     layers = sum(name.endswith("fc1.int8") for name in arrays)
-    for layer in range(layers):
-        name = f"encoder.layers.{layer}"
+    for name in (f"encoder.layers.{i}" for i in range(layers)):
         y = norm(f"{name}.self_attn_layer_norm", x)
         q = linear(f"{name}.self_attn.q_proj", y)
         k, v = np.split(linear(f"{name}.self_attn.kv_proj", y), 2, axis=1)
-        silent = groups_behind(len(x), len(arrays.get(SIZES, ())))
-        bias = np.zeros(len(x))
-        if silent:
-            k, v = (np.vstack([a, arrays[b][-silent:]]) for a, b in zip((k, v), tables(layer), strict=True))
-            bias = np.append(bias, arrays[SIZES][-silent:])
         sums = []
         for queries, keys, values in zip(*(np.split(part, heads, axis=1) for part in (q, k, v)), strict=True):
-            scores = queries @ keys.T + bias
-            scores = np.exp(scores - scores.max(1, keepdims=True))
+            scores = np.exp(queries @ keys.T - (queries @ keys.T).max(1, keepdims=True))
             sums.append(scores / scores.sum(1, keepdims=True) @ values)
         x = x + linear(f"{name}.self_attn.out_proj", np.hstack(sums))
         inner = gelu(linear(f"{name}.fc1", norm(f"{name}.final_layer_norm", x)))
@@ -92,25 +83,22 @@ def off(found: np.ndarray, right: np.ndarray) -> float:
 
 @needs_kernel
 @pytest.mark.parametrize(
-    ("positions", "heads", "width", "ffn", "mels", "groups"),
+    ("positions", "heads", "width", "ffn", "mels"),
     [
-        (1, 1, 16, 16, 80, 0),
-        (7, 3, 16, 96, 80, 0),
-        (25, 2, 32, 128, 128, 0),
-        (49, 1, 48, 208, 80, 0),
-        (64, 5, 16, 320, 80, 0),
-        (97, 2, 64, 512, 128, 0),
-        (250, 3, 64, 768, 80, 0),
-        (250, 1, 16, 16, 128, 0),  # a stem larger than the layers
-        (66, 2, 64, 512, 80, 9),  # five groups of silence behind the window
-        (30, 3, 16, 96, 80, 5),
-        (81, 1, 48, 96, 80, 5),  # the fifth begins inside the window
+        (1, 1, 16, 16, 80),
+        (7, 3, 16, 96, 80),
+        (25, 2, 32, 128, 128),
+        (49, 1, 48, 208, 80),
+        (64, 5, 16, 320, 80),
+        (97, 2, 64, 512, 128),
+        (250, 3, 64, 768, 80),
+        (250, 1, 16, 16, 128),  # a stem larger than the layers
     ],
 )
 def test_hidden_states_of_random_encoders(
-    positions: int, heads: int, width: int, ffn: int, mels: int, groups: int
+    positions: int, heads: int, width: int, ffn: int, mels: int
 ) -> None:
-    arrays = random_encoder(positions, heads, width, ffn, mels, groups=groups)
+    arrays = random_encoder(positions, heads, width, ffn, mels)
     assert fits(arrays, heads)
     encode = EncoderKernel(BEST, arrays, heads)
     assert encode.n_mels == mels
@@ -134,8 +122,8 @@ def encoder_of(chosen: kernels.KernelSet, arrays: Arrays, heads: int) -> Encoder
 def test_every_set_gives_the_same_numbers(chosen: kernels.KernelSet) -> None:
     sizes = [(1, 1, 16, 16, 80), (7, 3, 16, 96, 80), (9, 2, 48, 96, 80), (11, 5, 16, 80, 80)]
     sizes += [(49, 1, 48, 208, 80), (66, 2, 64, 512, 128)]
-    for (positions, heads, width, ffn, mels), groups in product(sizes, (0, 9)):
-        arrays = random_encoder(positions, heads, width, ffn, mels, groups=groups)
+    for positions, heads, width, ffn, mels in sizes:
+        arrays = random_encoder(positions, heads, width, ffn, mels)
         sound = np.random.default_rng(0).uniform(-1, 1, (1, mels, 2 * positions)).astype(np.float32)
         ours, best = (encoder_of(one, arrays, heads)(sound) for one in (chosen, BEST))
         np.testing.assert_array_equal(ours, best)

@@ -25,7 +25,6 @@ from asr_batch.models.whisper.engine.vocabulary import _Kernel, _Table
 from asr_batch.models.whisper.kernels import decoder as decoding
 from asr_batch.models.whisper.kernels.decoder import DecoderKernel, tokens_of
 from asr_batch.models.whisper.kernels.encoder import EncoderKernel, _in_order
-from asr_batch.models.whisper.silence import SIZES, groups_behind
 
 C = Path(library.__file__).parent / "c"
 SETS = library.all_sets()
@@ -97,13 +96,10 @@ def call(name: str, *arguments: Argument) -> bytes:
 
 
 def encoder_call(layout: library.KernelSet, positions: int, heads: int, width: int, ffn: int) -> bytes:
-    mels = 80
-    arrays = random_encoder(positions, heads, width, ffn, mels, groups=6)
+    arrays, mels = random_encoder(positions, heads, width, ffn, 80), 80
     sound = np.random.default_rng(1).uniform(-1, 1, (1, mels, 2 * positions)).astype(np.float32)
     right = EncoderKernel(SETS[0], arrays, heads)(sound)
-    groups = len(arrays.get(SIZES, ()))
-    silence = groups, groups_behind(positions, groups)
-    shape = np.array([mels, positions, heads * width, heads, ffn, 2, *silence], np.int64)
+    shape = np.array([mels, positions, heads * width, heads, ffn, 2], np.int64)
     weights = list(_in_order(layout, arrays, 2))
     return call("encoder_run", shape, weights, sound, Expected(right), Scratch(1 << 24))
 

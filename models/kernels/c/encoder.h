@@ -1,14 +1,8 @@
-/* The encoder of one window, before the keys and values that silence has in each layer. */
+/* The encoder of one window. */
 
 typedef struct {
     long mels, positions, d, heads, ffn, layers;
-    long groups, silent; /* rows of the tables of silence, and how many of these, the last ones, are heard */
 } Shape;
-
-/* Keys and values [groups, d] of silence in a layer; each row stands for several positions. */
-typedef struct {
-    const float *keys, *values;
-} Silence;
 
 typedef struct {
     float *sound, *stem, *x, *queries, *keys, *values, *attended, *bias;
@@ -29,21 +23,20 @@ static long heads_together(const Shape *s) {
    the layers. */
 static uintptr_t lay_out(const Shape *s, uintptr_t base, Buffers *to) {
     long n = s->positions, width = s->d / s->heads, widest = most(3 * s->d, most(3 * s->mels, s->ffn));
-    long heard = n + s->silent;
     to->x = take_floats(&base, n * s->d);
     uintptr_t behind = base;
     to->sound = take_floats(&behind, (2 * n + 2) * s->mels);
     to->stem = take_floats(&behind, (2 * n + 1) * s->d);
     to->rows = take_rows(&base, n, s->d);
     to->queries = take_floats(&base, n * heads_together(s) * width);
-    to->keys = take_floats(&base, heard * heads_together(s) * width);
-    to->values = take_floats(&base, heard * heads_together(s) * width);
+    to->keys = take_floats(&base, n * heads_together(s) * width);
+    to->values = take_floats(&base, n * heads_together(s) * width);
     to->attended = take_floats(&base, n * s->d);
     if (base < behind) base = behind;
     to->block = take_block(&base, s->d, s->ffn, widest);
-    to->head = take_head(&base, heard, width);
-    to->listening = take_listening(&base, heard, width);
-    to->bias = take_floats(&base, up(heard, LANES));
+    to->head = take_head(&base, n, width);
+    to->listening = take_listening(&base, n, width);
+    to->bias = take_floats(&base, up(n, LANES));
     return base;
 }
 
@@ -81,32 +74,22 @@ static void stem(const Shape *s, const void *const **weights, const float *log_m
 
 /* Attention of head h, whose queries, keys and values are at column `at` of [positions, columns]. */
 static void attend_to_all(const Shape *s, long h, long at, long columns, Buffers *b) {
-    long n = s->positions, heard = n + s->silent, d = s->d, width = d / s->heads;
-    pack_keys(b->keys + at, heard, columns, width, b->head);
-    pack_values(b->values + at, heard, columns, width, b->head);
+    long n = s->positions, d = s->d, width = d / s->heads;
+    pack_keys(b->keys + at, n, columns, width, b->head);
+    pack_values(b->values + at, n, columns, width, b->head);
     for (long i = 0; i < n; i += TILE)
-        attend(b->queries + i * columns + at, least(TILE, n - i), columns, heard, width, b->head, b->bias,
+        attend(b->queries + i * columns + at, least(TILE, n - i), columns, n, width, b->head, b->bias,
                b->listening, b->attended + i * d + h * width, d);
 }
 
-/* The last rows of a table of silence, `columns` from column `at` on, behind the window's own rows. */
-static void behind(const Shape *s, const float *table, long at, long columns, float *to) {
-    for (long r = 0; r < s->silent; r++)
-        __builtin_memcpy(to + (s->positions + r) * columns, table + (s->groups - s->silent + r) * s->d + at,
-                         columns * sizeof(float));
-}
-
 /* Attention to the normalised rows. A few heads at a time: what they need stays in the L2 cache. */
-static void attention_layer(const Shape *s, Linear query, Linear key, Linear value, Silence silence,
-                            Buffers *b) {
+static void attention_layer(const Shape *s, Linear query, Linear key, Linear value, Buffers *b) {
     long n = s->positions, d = s->d, width = d / s->heads, together = heads_together(s);
     for (long h = 0; h < s->heads; h += together) {
         long some = least(together, s->heads - h), columns = some * width;
         product(b->rows, n, d, columns, columns_from(query, h * width, d), b->queries, columns);
         product(b->rows, n, d, columns, columns_from(key, h * width, d), b->keys, columns);
         product(b->rows, n, d, columns, columns_from(value, h * width, d), b->values, columns);
-        behind(s, silence.keys, h * width, columns, b->keys);
-        behind(s, silence.values, h * width, columns, b->values);
         for (long i = 0; i < some; i++) attend_to_all(s, h + i, i * width, columns, b);
     }
 }
@@ -115,15 +98,13 @@ static void encoder_layer(const Shape *s, const void *const **weights, Buffers *
     long d = s->d, n = s->positions;
     Norm before = next_norm(weights);
     Linear query = next_linear(weights), key = next_linear(weights), value = next_linear(weights);
-    Silence silence = {(*weights)[0], (*weights)[1]};
-    *weights += 2;
     Linear out = next_linear(weights);
     Norm between = next_norm(weights);
     Linear wider = next_linear(weights), narrower = next_linear(weights);
     Block all = b->block;
     all.rows = b->rows;
     normalised(b->x, n, d, before, all);
-    attention_layer(s, query, key, value, silence, b);
+    attention_layer(s, query, key, value, b);
     for (long t = 0; t < n; t += BLOCK) {
         long some = least(BLOCK, n - t);
         add_linear(b->x + t * d, b->attended + t * d, some, d, d, out, b->block);
@@ -131,17 +112,15 @@ static void encoder_layer(const Shape *s, const void *const **weights, Buffers *
     }
 }
 
-/* Log-mel [mels, 2 * positions] to hidden states [positions, d]. `weights`: what is added to the scores of
-   silence [groups], in units of log 2; then four arrays per linear layer, two per norm and two for silence, in
-   the order of the computation. mels, d and ffn are multiples of LANES, also d / heads, which is at most
-   MOST_WIDTH. */
+/* Log-mel [mels, 2 * positions] to hidden states [positions, d]. `weights`: four arrays per linear layer
+   and two per norm, in the order of the computation. mels, d and ffn are multiples of LANES, also d /
+   heads, which is at most MOST_WIDTH. */
 void SET(encoder_run)(const Shape *shape, const void *const *weights, const float *log_mel, float *hidden,
                       char *scratch) {
     Buffers b;
-    long n = shape->positions, d = shape->d, heard = n + shape->silent;
+    long n = shape->positions, d = shape->d;
     lay_out(shape, (uintptr_t)scratch, &b);
-    const float *sizes = (const float *)*weights++ + shape->groups - shape->silent;
-    for (long i = 0; i < up(heard, LANES); i++) b.bias[i] = i < n ? 0 : i < heard ? sizes[i - n] : ABSENT;
+    for (long i = 0; i < up(n, LANES); i++) b.bias[i] = i < n ? 0 : ABSENT;
     clear(b.listening.zeros, d / shape->heads);
     stem(shape, &weights, log_mel, &b);
     for (long i = 0; i < shape->layers; i++) encoder_layer(shape, &weights, &b);

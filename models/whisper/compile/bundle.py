@@ -28,7 +28,7 @@ from asr_batch.models.whisper.compile.decoder import DecoderBuilder, order_of
 from asr_batch.models.whisper.compile.encoder import build_cross, build_encoder
 from asr_batch.models.whisper.compile.graph import DataFile
 from asr_batch.models.whisper.compile.layers import Style
-from asr_batch.models.whisper.compile.measuring import Measured, measure
+from asr_batch.models.whisper.compile.measuring import measure
 from asr_batch.models.whisper.compile.vocabulary import build_vocabulary, halves, make_vocabulary
 from asr_batch.models.whisper.compile.weights import Source, read_source
 from asr_batch.models.whisper.config import WhisperConfig
@@ -123,7 +123,7 @@ def _write(
     _check_numbers(source)
     measured = measure(source, config, recordings(clips))
     np.save(folder / SILENCE, measured.silence)
-    _write_graphs(source, folder, config, precision, measured)
+    _write_graphs(source, folder, config, precision, measured.spiky)
     described = _describe(config, window, precision)
     described["files"] = {path.name: _fingerprint(path) for path in sorted(folder.iterdir())}
     (folder / "bundle.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
@@ -136,12 +136,11 @@ def _check_numbers(source: Source) -> None:
 
 
 def _write_graphs(
-    source: Source, folder: Path, config: WhisperConfig, precision: str, measured: Measured
+    source: Source, folder: Path, config: WhisperConfig, precision: str, spiky: frozenset[int]
 ) -> None:
     encoder_style, decoder_style = PRECISIONS[precision]
     data = DataFile(folder / "encoder.weights")
-    encoder = build_encoder(source, config, encoder_style, measured.spiky, measured.heard)
-    encoder.save(folder / "encoder.onnx", data)
+    build_encoder(source, config, encoder_style, spiky).save(folder / "encoder.onnx", data)
     data.close()
     data = DataFile(folder / "cross.weights")
     build_cross(source, config, int8=precision != "fp32").save(folder / "cross.onnx", data)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,13 +17,12 @@ from asr_batch.models.whisper.compile.layers import (
     layer_norm,
     linear,
     names_of,
-    pad_columns,
     padded_head,
     quantise_window,
 )
 from asr_batch.models.whisper.compile.weights import Source
 from asr_batch.models.whisper.config import WhisperConfig
-from asr_batch.models.whisper.silence import BLOCK, SIZES, STEP, group_sizes, tables
+from asr_batch.models.whisper.silence import BLOCK
 
 Float32 = NDArray[np.float32]
 
@@ -35,19 +32,16 @@ def build_encoder(
     config: WhisperConfig,
     style: Style,
     spiky: frozenset[int] = frozenset(),
-    heard: Sequence[tuple[Float32, Float32]] = (),
 ) -> Graph:
     """Log-mel [batch, n_mels, 2 * positions] to hidden states [batch, positions, d_model].
 
-    In the layers `spiky`, the last product has a scale per row instead of one per window. `heard`: keys and
-    values of silence [groups, d_model] in each layer, which stand behind those of the window.
+    In the layers `spiky`, the last product has a scale per row instead of one per window.
     """
     graph = Graph("encoder")
     d = config.d_model
     x = graph.input("log_mel", "FLOAT", ["batch", config.n_mels, "frames"])
     stem = _stem_int8 if style == "tensor" else _stem
     x = stem(graph, x, source, config)
-    silence = Silent(graph, x, config, heard) if heard else None
     skip: str | None = None
     for i in range(config.encoder_layers):
         name = f"encoder.layers.{i}"
@@ -55,7 +49,7 @@ def build_encoder(
             skip, y = x, layer_norm(graph, x, source, f"{name}.self_attn_layer_norm", d)
         else:
             skip, y = add_and_norm(graph, skip, x, source, f"{name}.self_attn_layer_norm", d)
-        y = _self_attention(graph, y, source, i, config, style, silence)
+        y = _self_attention(graph, y, source, name, config, style)
         skip, y = add_and_norm(graph, skip, y, source, f"{name}.final_layer_norm", d)
         wide = _widened(graph, y, source, name, d, config.encoder_ffn, style)
         narrow: Style = "row" if style == "tensor" and i in spiky else style
@@ -115,85 +109,28 @@ def _shifted(graph: Graph, x: str, zero: str, width: int, by: int) -> str:
     return graph.op("Concat", *((zeros, rest) if by == 1 else (rest, zeros)), axis=1)
 
 
-class Silent:
-    """Keys and values of silence behind those of a window, as long as silence follows it."""
-
-    def __init__(
-        self, graph: Graph, x: str, config: WhisperConfig, heard: Sequence[tuple[Float32, Float32]]
-    ) -> None:
-        """`x` [batch, positions, d_model]: anything of the window's length."""
-        self._graph, self._heads = graph, config.encoder_heads
-        sizes = np.log(group_sizes(config.max_source_positions)).astype(np.float32)
-        shape = graph.op("Shape", x)
-        self._batch, count = (graph.op("Slice", shape, *self._numbers(i, i + 1)) for i in (0, 1))
-        more = graph.op("Add", count, graph.weight([STEP - 1], np.int64))
-        self._first = graph.op("Div", more, graph.weight([STEP], np.int64))
-        own = graph.op("Expand", graph.weight(0, np.float32), count)
-        self.bias = graph.op("Concat", own, self._behind(graph.weight(sizes, name=SIZES)), axis=0)
-        self._tables = [
-            [
-                graph.weight(pad_columns(table, self._heads), name=name)
-                for name, table in zip(tables(i), both, strict=True)
-            ]
-            for i, both in enumerate(heard)
-        ]
-
-    def _numbers(self, *numbers: int) -> list[str]:
-        return [self._graph.weight([number], np.int64) for number in numbers]
-
-    def _behind(self, table: str) -> str:
-        start, (end, axis) = self._first, self._numbers(np.iinfo(np.int64).max, 0)
-        return self._graph.op("Slice", table, start, end, axis)
-
-    def rows(self, layer: int) -> tuple[str, str]:
-        """Keys and values [groups, heads * width] behind the window."""
-        keys, values = map(self._behind, self._tables[layer])
-        return keys, values
-
-    def with_(self, x: str, rows: str) -> str:
-        """`x` [batch, positions, heads * width] and the `rows` behind it."""
-        graph = self._graph
-        ones = graph.weight([1, 1], np.int64)
-        shape = graph.op("Concat", self._batch, ones, axis=0)
-        return graph.op("Concat", x, graph.op("Expand", rows, shape), axis=1)
-
-    def scores_bias(self, x: str) -> str:
-        """What is added to the scores of the window `x`: [1, 1, positions, positions and groups]."""
-        graph = self._graph
-        count = graph.op("Slice", graph.op("Shape", x), *self._numbers(1, 2))
-        shape = graph.op("Concat", *self._numbers(1, 1), count, *self._numbers(1), axis=0)
-        return graph.op("Expand", self.bias, shape)
-
-
 def _self_attention(
-    graph: Graph, x: str, source: Source, i: int, config: WhisperConfig, style: Style, silence: Silent | None
+    graph: Graph, x: str, source: Source, name: str, config: WhisperConfig, style: Style
 ) -> str:
-    heads, name = config.encoder_heads, f"encoder.layers.{i}"
+    heads = config.encoder_heads
     w = AttentionWeights(source, f"{name}.self_attn", config.d_model, heads)
     if style == "tensor":
-        behind = None if silence is None else (*silence.rows(i), silence.bias)
-        y = _int8_attention(graph, x, w, heads, f"{name}.self_attn", behind)
+        y = _int8_attention(graph, x, w, heads, f"{name}.self_attn")
     else:
         qkv = linear(graph, x, *w.qkv(), style)
         parts = [f"{name}.{kind}" for kind in "qkv"]
         graph.ops("Split", qkv, graph.weight([w.q.shape[1]] * 3, np.int64), outs=parts, axis=-1)
-        if silence is not None:
-            heard = (silence.with_(part, rows) for part, rows in zip(parts[1:], silence.rows(i), strict=True))
-            parts = [parts[0], *heard, "", "", silence.scores_bias(x)]
         y = graph.op("MultiHeadAttention", *parts, num_heads=heads, scale=w.scale)
     return linear(graph, y, w.out, w.out_bias, style, f"{name}.self_attn.out_proj")
 
 
-def _int8_attention(
-    graph: Graph, x: str, w: AttentionWeights, heads: int, name: str, behind: tuple[str, str, str] | None
-) -> str:
+def _int8_attention(graph: Graph, x: str, w: AttentionWeights, heads: int, name: str) -> str:
     """Int8 attention of one window `x` [1, positions, d_model]; returns [1, positions, heads * width].
 
     Keys and values have a scale per channel. The keys' scales are folded into the queries, which then have
     one scale, so the error of a score is the same in every head; the values' scales apply to the product's
     columns. Softmax weights have a scale per row: a flat row then uses 255 levels, not two or three. Heads
-    are processed one by one, so that the scores of a head stay in the cache of a core. `behind`: keys and
-    values of silence, and what is added to all scores.
+    are processed one by one, so that the scores of a head stay in the cache of a core.
     """
     inner = w.q.shape[1]
     rows = quantise_window(graph, x)
@@ -201,8 +138,6 @@ def _int8_attention(
     query = int8_product(graph, rows, w.q * factor, w.q_bias * factor, f"{name}.q_proj")
     both = int8_product(graph, rows, np.concatenate([w.k, w.v], axis=1), None, f"{name}.kv_proj")
     both = graph.op("Reshape", both, graph.weight([-1, 2 * inner], np.int64))
-    if behind is not None:
-        both = graph.op("Concat", both, graph.op("Concat", *behind[:2], axis=1), axis=0)
     both, scale = int8_columns_of(graph, both)
     scales = graph.ops("Split", scale, graph.weight([inner, inner], np.int64), outs=names_of(scale, 2))
     query = graph.op("Reshape", graph.op("Mul", query, scales[0]), graph.weight([-1, inner], np.int64))
@@ -216,9 +151,7 @@ def _int8_attention(
     one, sums = graph.weight(1, np.float32), []
     for head, query in enumerate(queries):
         key = graph.op("Transpose", keys_values[head], perm=[1, 0])
-        bias = () if behind is None else ("", behind[2])
-        scores = graph.op("MatMulIntegerToFloat", query, key, step, one, zero, *bias)
-        weights, top = _softmax_bytes(graph, scores)
+        weights, top = _softmax_bytes(graph, graph.op("MatMulIntegerToFloat", query, key, step, one, zero))
         value = keys_values[heads + head]
         y = graph.op("MatMulIntegerToFloat", weights, value, one, value_scales[head])
         sums.append(graph.op("Mul", y, top))

@@ -1,4 +1,4 @@
-"""Measurements before a bundle is written: silence, and layers that need a scale per row.
+"""Measurements before a bundle is written: states of silence, and layers that need a scale per row.
 
 Both use the full encoder on recordings padded to the full length, in float64: in float32, libraries on two
 processors differ in the sixth digit, and with it the hash of a model that is compiled on each.
@@ -16,7 +16,7 @@ from asr_batch.models.onnx.products import product
 from asr_batch.models.recognizer import Samples
 from asr_batch.models.whisper.compile.weights import Source
 from asr_batch.models.whisper.config import WhisperConfig
-from asr_batch.models.whisper.silence import average_silence, group_means
+from asr_batch.models.whisper.silence import average_silence
 
 Float32 = NDArray[np.float32]
 Double = NDArray[np.float64]
@@ -30,12 +30,9 @@ _ERF = (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """States of silence [groups, d_model], its keys and values in each layer of the encoder (the same shape),
-    and the layers with outliers before their last product.
-    """
+    """States of silence [groups, d_model], and encoder layers with outliers before their last product."""
 
     silence: Float32
-    heard: tuple[tuple[Float32, Float32], ...]
     spiky: frozenset[int]
 
 
@@ -44,29 +41,13 @@ def measure(source: Source, config: WhisperConfig, recordings: Iterable[Samples]
     ratios: list[list[float]] = []
 
     def encode(log_mel: Float32) -> Double:
-        made = TrueEncoder(source, config).run(log_mel)
-        ratios.append([float(one.max() / max(np.median(one), 1e-6)) for one in made.peaks])
-        return np.hstack([group_means(made.hidden), *made.heard])
+        hidden, peaks = TrueEncoder(source, config).run(log_mel)
+        ratios.append([float(one.max() / max(np.median(one), 1e-6)) for one in peaks])
+        return hidden
 
-    table = average_silence(encode, recordings, config.n_mels, config.max_source_positions)
-    parts = np.split(table, 1 + 2 * config.encoder_layers, axis=1)
+    silence = average_silence(encode, recordings, config.n_mels, config.max_source_positions)
     spikes = np.median(ratios, axis=0)
-    heard = tuple(zip(parts[1::2], parts[2::2], strict=True))
-    return Measured(parts[0], heard, frozenset(np.flatnonzero(spikes > _SPIKE).tolist()))
-
-
-@dataclass(slots=True)
-class Encoded:
-    """What the encoder makes of a window.
-
-    `hidden`: states [positions, d_model]; `peaks`: for each layer the largest value of each position before
-    its last product; `heard`: of each layer the keys, then the values, without bias, as means of each group
-    [groups, d_model].
-    """
-
-    hidden: Double
-    peaks: list[Double]
-    heard: list[Double]
+    return Measured(silence, frozenset(np.flatnonzero(spikes > _SPIKE).tolist()))
 
 
 class TrueEncoder:
@@ -77,21 +58,22 @@ class TrueEncoder:
     def __init__(self, source: Source, config: WhisperConfig) -> None:
         self._source, self._config = source, config
 
-    def run(self, log_mel: Float32) -> Encoded:
-        """Encode `log_mel` [n_mels, 2 * positions]."""
-        config, x = self._config, log_mel.T.astype(np.float64)
-        peaks, heard = list[Double](), list[Double]()
+    def run(self, log_mel: Float32) -> tuple[Double, list[Double]]:
+        """Hidden states [positions, d_model] of `log_mel` [n_mels, 2 * positions], and for each layer the
+        largest value of each position before its last product.
+        """
+        config, x, peaks = self._config, log_mel.T.astype(np.float64), list[Double]()
         x = _gelu(self._convolved("encoder.conv1", x, 1))
         x = _gelu(self._convolved("encoder.conv2", x, 2))
         shape = config.max_source_positions, config.d_model
         x += self._source.get("encoder.embed_positions.weight", *shape)[: len(x)]
         for i in range(config.encoder_layers):
             name = f"encoder.layers.{i}"
-            x += self._attention(f"{name}.self_attn", self._norm(f"{name}.self_attn_layer_norm", x), heard)
+            x += self._attention(f"{name}.self_attn", self._norm(f"{name}.self_attn_layer_norm", x))
             wide = self._linear(f"{name}.fc1", self._norm(f"{name}.final_layer_norm", x), config.encoder_ffn)
             peaks.append(_gelu(wide).max(axis=1))
             x += self._linear(f"{name}.fc2", wide, config.d_model)
-        return Encoded(self._norm("encoder.layer_norm", x), peaks, heard)
+        return self._norm("encoder.layer_norm", x), peaks
 
     def _convolved(self, name: str, x: Double, stride: int) -> Double:
         d, width = self._config.d_model, x.shape[1]
@@ -113,12 +95,9 @@ class TrueEncoder:
         made = away * self._source.get(f"{name}.weight", d) + self._source.get(f"{name}.bias", d)
         return np.asarray(made)
 
-    def _attention(self, name: str, x: Double, heard: list[Double]) -> Double:
-        """Attention of each position; adds the layer's keys and values to `heard`."""
+    def _attention(self, name: str, x: Double) -> Double:
         d, heads = x.shape[1], self._config.encoder_heads
-        parts = [self._linear(f"{name}.{kind}_proj", x, d, bias=kind == "q") for kind in "qkv"]
-        heard += map(group_means, parts[1:])
-        parts[2] = parts[2] + self._source.get(f"{name}.v_proj.bias", d)
+        parts = (self._linear(f"{name}.{kind}_proj", x, d, bias=kind != "k") for kind in "qkv")
         query, key, value = (part.reshape(len(x), heads, -1).transpose(1, 0, 2) for part in parts)
         sums = [_attended(*one) for one in zip(query, key, value, strict=True)]
         return self._linear(f"{name}.out_proj", np.hstack(sums), d)

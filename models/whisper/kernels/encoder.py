@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
-from itertools import product
 
 import numpy as np
 
-from asr_batch.models.kernels.arithmetic import LOG2_E
 from asr_batch.models.kernels.library import (
     LANES,
     WIDEST,
@@ -20,7 +18,6 @@ from asr_batch.models.kernels.library import (
     Weights,
     place,
 )
-from asr_batch.models.whisper.silence import SIZES, groups_behind, tables
 
 _LAYER = (
     "self_attn_layer_norm",
@@ -48,18 +45,14 @@ def fits(arrays: Arrays, heads: int) -> bool:
 
 def _in_order(chosen: KernelSet, arrays: Arrays, layers: int) -> Iterator[Array]:
     """The arrays of `weights` for `encoder_run`."""
-    none = np.zeros(0, np.float32)
-    yield arrays.get(SIZES, none) * LOG2_E
     yield from chosen.parameters(arrays, "encoder.conv1")
     yield from chosen.parameters(arrays, "encoder.conv2")
     yield arrays["encoder.embed_positions.weight"]
-    for i, part in product(range(layers), _LAYER):
-        name = f"encoder.layers.{i}.{part}"
+    for name in (f"encoder.layers.{i}.{part}" for i in range(layers) for part in _LAYER):
         if name.endswith("kv_proj"):  # apart, because the values' columns must begin a panel
             weight, scale = arrays[f"{name}.int8"], arrays[f"{name}.scale"]
-            for half in np.split(np.arange(len(scale)), 2):
-                yield from chosen.linear(weight[:, half], scale[half], None)
-            yield from (arrays.get(one, none) for one in tables(i))
+            for part in np.split(np.arange(len(scale)), 2):
+                yield from chosen.linear(weight[:, part], scale[part], None)
         else:
             yield from chosen.parameters(arrays, name)
     yield from chosen.parameters(arrays, "encoder.layer_norm")
@@ -77,7 +70,6 @@ class EncoderKernel:
         layers = sum(name.endswith(".fc1.int8") for name in arrays)
         self.n_mels, self._width = sound // 3, d
         self._sizes = (d, heads, arrays["encoder.layers.0.fc1.int8"].shape[1], layers)
-        self._groups = len(arrays.get(SIZES, ()))
         self._weights = Weights(_in_order(chosen, arrays, layers), arrays)
         self._run = chosen.function("encoder_run")
         self._scratch = chosen.function("encoder_scratch", ctypes.c_long)
@@ -86,7 +78,7 @@ class EncoderKernel:
     def __call__(self, log_mel: Float32) -> Float32:
         """Hidden states [1, positions, d_model] of `log_mel` [1, n_mels, 2 * positions]."""
         positions = log_mel.shape[2] // 2
-        sizes = (self.n_mels, positions, *self._sizes, self._groups, groups_behind(positions, self._groups))
+        sizes = (self.n_mels, positions, *self._sizes)
         shape = (ctypes.c_long * len(sizes))(*sizes)
         work = self._work(self._scratch(shape))
         given = np.ascontiguousarray(log_mel, np.float32)

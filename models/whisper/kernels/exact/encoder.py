@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr_batch.models.kernels.arithmetic import LOG2_E, Float32, gelu, norm, quantised
+from asr_batch.models.kernels.arithmetic import Float32, gelu, norm, quantised
 from asr_batch.models.whisper.kernels.exact.attention import attend, empty_heads, pack
 from asr_batch.models.whisper.kernels.exact.products import Linear, linears
-from asr_batch.models.whisper.silence import SIZES, groups_behind, tables
 
 _QUERIES = 48  # attend together
 
@@ -36,15 +35,13 @@ class ExactEncoder:
         self._layers = sum(name.endswith(".fc1.int8") for name in arrays)
         self._linear, self._norm = linears(arrays), Norms(arrays)
         self._places = arrays["encoder.embed_positions.weight"]
-        self._sizes = np.asarray(arrays.get(SIZES, np.zeros(0, np.float32))) * LOG2_E
-        self._silence = [[arrays[name] for name in tables(i) if name in arrays] for i in range(self._layers)]
 
     @np.errstate(all="ignore")  # the C code has no warnings either
     def __call__(self, log_mel: Float32) -> Float32:
         """Hidden states [1, positions, d_model] of `log_mel` [1, n_mels, 2 * positions]."""
         x = self._stem(np.asarray(log_mel[0].T, np.float32))
         for i in range(self._layers):
-            x = self._layer(x, f"encoder.layers.{i}", self._silence[i])
+            x = self._layer(x, f"encoder.layers.{i}")
         return self._norm("encoder.layer_norm", x)[None]
 
     def _stem(self, sound: Float32) -> Float32:
@@ -53,17 +50,11 @@ class ExactEncoder:
         x += self._places[: len(x)]
         return x
 
-    def _layer(self, x: Float32, name: str, silence: Sequence[NDArray[Any]]) -> Float32:
+    def _layer(self, x: Float32, name: str) -> Float32:
         rows = quantised(self._norm(f"{name}.self_attn_layer_norm", x))
         queries = self._split(self._linear[f"{name}.self_attn.q_proj"](rows))
         both = self._linear[f"{name}.self_attn.kv_proj"](rows)
-        heard, silent = np.split(both, 2, axis=1), groups_behind(len(x), len(self._sizes))
-        bias = np.zeros(len(x) + silent, np.float32)
-        if silent:
-            bias[-silent:] = self._sizes[-silent:]
-            heard = [np.concatenate([own, more[-silent:]]) for own, more in zip(heard, silence, strict=True)]
-        keys, values = map(self._split, heard)
-        y = self._attended(queries, keys, values, bias)
+        y = self._attended(queries, *map(self._split, np.split(both, 2, axis=1)))
         x = x + self._linear[f"{name}.self_attn.out_proj"](quantised(y))
         wide = self._linear[f"{name}.fc1"](quantised(self._norm(f"{name}.final_layer_norm", x)))
         return x + self._linear[f"{name}.fc2"](quantised(gelu(wide)))
@@ -71,11 +62,11 @@ class ExactEncoder:
     def _split(self, x: Float32) -> Float32:
         return x.reshape(len(x), self._heads, -1)
 
-    def _attended(self, queries: Float32, keys: Float32, values: Float32, bias: Float32) -> Float32:
+    def _attended(self, queries: Float32, keys: Float32, values: Float32) -> Float32:
         heads = empty_heads(self._heads, len(keys), keys.shape[2])
         pack(keys, values, heads)
         parts = range(0, len(queries), _QUERIES)
-        sums = [attend(queries[at : at + _QUERIES], heads, bias)[0] for at in parts]
+        sums = [attend(queries[at : at + _QUERIES], heads, None)[0] for at in parts]
         return np.concatenate(sums).reshape(len(queries), -1)
 
 
