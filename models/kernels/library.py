@@ -35,7 +35,7 @@ LANES = 16
 WIDEST = 64
 """Maximum columns of a head."""
 
-_VERSION = 8  # of the interface of c/
+_VERSION = 9  # of the interface of c/
 _LINE = 64  # bytes of a cache line
 _SPARE = 1 << 20  # bytes for sums and tables
 _TOGETHER = 4  # panels that are made together: they stay in the cache
