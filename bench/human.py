@@ -24,7 +24,7 @@ import numpy as np
 from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import SAMPLE_RATE, LoadOptions, Recognizer
 from asr_batch.pipeline.options import PipelineOptions
-from bench.speech.clips import PAUSES, Clip, Recording, Said, in_turns, joined, load, repeated, single
+from bench.speech.clips import PAUSES, Clip, Recording, Said, in_turns, joined, load, repeated, single, varied
 from bench.speech.conditions import NAMES, altered
 from bench.speech.deletions import deletions
 from bench.speech.measures import Alarms, Edits, WordTimes, edge_errors, in_languages, pooled
@@ -202,19 +202,23 @@ def _altered(clip: Clip, gain: float, noise: float) -> Clip:
 
 def repeated_table(name: str, run: Runner, clips: Sequence[Clip]) -> None:
     """The same clip repeated: words written compared with those written for it once."""
-    for times, pause in product((2, 5, 20, 80), (0.5, 0.0)):
+    kinds = ((repeated, 0.5), (repeated, 0.0), (varied, 0.0))
+    for times, (kind, pause) in product((2, 5, 20, 80), kinds):
         total = Edits()
         for clip in clips:
             if times * len(clip.samples) > _LONGEST * SAMPLE_RATE:
                 continue
-            recording, once = repeated(clip, times, pause), run(single(clip))
+            recording, once = kind(clip, times, pause), run(single(clip))
             row = run(recording)
             found, _ = pooled([(replace(recording, said=_written(recording, once.text)), row)])
             total += found
             if found.deletions + found.insertions > found.words / 20:
                 print(f"| {recording.name} | {name} | {once.text} | {found} | {row.status} |", flush=True)
         parts = f"{total.substitutions} / {total.deletions} / {total.insertions}"
-        print(f"| {times} times, pauses of {pause} s | {name} | {total.words} words | {parts} |", flush=True)
+        print(
+            f"| {times} times, {kind.__name__}, pauses {pause} s | {name} | {total.words} words | {parts} |",
+            flush=True,
+        )
 
 
 def _written(recording: Recording, text: str) -> tuple[Said, ...]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import soundfile
+import soxr
 
 from asr_batch.models.recognizer import SAMPLE_RATE, Samples
 
@@ -154,6 +156,20 @@ def repeated(clip: Clip, times: int, pause: float = 0.5) -> Recording:
     return Recording(
         f"{clip.name} x {times}", clip.language, np.tile(np.r_[clip.samples, silence], times), said
     )
+
+
+def varied(clip: Clip, times: int, pause: float = 0.0) -> Recording:
+    """The clip repeated, up to 5 % faster or slower and 3 dB louder or quieter each, in noise 30 dB below."""
+    rng = np.random.default_rng(zlib.crc32(clip.name.encode()) + times)
+    made = _Joining(rng, (pause, pause))
+    for _ in range(times):
+        pace = rng.uniform(0.95, 1.05)
+        samples = soxr.resample(clip.samples, SAMPLE_RATE, SAMPLE_RATE * pace)
+        made.add(replace(clip, samples=(samples * 10 ** (rng.uniform(-3, 3) / 20)).astype(np.float32)))
+    both = np.concatenate(made.parts)
+    noise = rng.normal(0, np.sqrt(np.mean(both**2)) * 10 ** (-30 / 20), len(both))
+    samples = (both + noise).astype(np.float32)
+    return Recording(f"{clip.name} x {times}, varied", clip.language, samples, tuple(made.said))
 
 
 def single(clip: Clip) -> Recording:
