@@ -270,7 +270,7 @@ spoken in, and in one that is heard in this window alone. Of 74 windows in a sec
 two minutes in two or three languages) 73 exceed the first, 68 the second.
 """
 
-SUSPECTED, ADMITTED, ADMITTED_EACH = 1.0, 3.5, 0.06
+CONSIDERED, ADMITTED, ADMITTED_EACH = 1.0, 3.5, 0.06
 """Nats by which another language makes what is heard in the voters likelier, from which more of them are
 asked, and from which the row counts as spoken in it as well: in all, and for each utterance or two seconds of
 a clear voter. Recordings of one to six minutes, clips in eight languages: at least 4.8 nats and 0.06 each

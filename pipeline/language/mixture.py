@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asr_batch.pipeline.thresholds import LEAST_CHANCE, MOST_LANGUAGES, SUSPECTED, TURN_CHANCE
+from asr_batch.pipeline.thresholds import CONSIDERED, LEAST_CHANCE, MOST_LANGUAGES, TURN_CHANCE
 
 _ROUNDS = 20
 """Rounds of expectation maximisation; shares change by less than 0.01 afterwards."""
@@ -28,7 +28,7 @@ class Evidence:
 def spoken_in(heard: Sequence[Evidence], main: str, least: float) -> tuple[str, ...]:
     """The language `main`, and those that make what is heard likelier, the best first.
 
-    The second one by `least` nats; a row in two languages may have more, each by SUSPECTED. Where more is
+    The second one by `least` nats; a row in two languages may have more, each by CONSIDERED. Where more is
     asked, each must have a probability of TURN_CHANCE at least once.
 
     What is heard is taken as a mixture of languages with unknown shares. A model that knows a language badly
@@ -42,12 +42,12 @@ def spoken_in(heard: Sequence[Evidence], main: str, least: float) -> tuple[str, 
     if not weights.sum():
         return (main,)
     likely = _likelihood(chances[:, chosen], weights)
-    sure = TURN_CHANCE if least > SUSPECTED else _NOTICED
+    sure = TURN_CHANCE if least > CONSIDERED else _NOTICED
     confident = set(np.flatnonzero(chances.max(axis=0) >= sure).tolist())
     while len(chosen) < MOST_LANGUAGES and (others := sorted(confident.difference(chosen))):
         ways = [_likelihood(chances[:, [*chosen, at]], weights) for at in others]
         best = int(np.argmax(ways))
-        if ways[best] - likely < (least if len(chosen) == 1 else min(least, SUSPECTED)):
+        if ways[best] - likely < (least if len(chosen) == 1 else min(least, CONSIDERED)):
             break
         chosen.append(others[best])
         likely = ways[best]

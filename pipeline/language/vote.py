@@ -27,13 +27,13 @@ from asr_batch.pipeline.thresholds import (
     ADMITTED,
     ADMITTED_EACH,
     CLEAR_CHANCE,
+    CONSIDERED,
     ENOUGH_SPEECH,
     ENOUGH_TO_TELL,
     FEW_VOTERS,
     MORE_VOTERS,
     PADDED_CHANCE,
     PADDED_SECONDS,
-    SUSPECTED,
     VOTER_SECONDS,
     VOTERS,
 )
@@ -120,7 +120,7 @@ class LanguageVote:
             if wanted == FEW_VOTERS < len(found) and not _are_clear(voters.values()):
                 continue
             heard = self._evidence(windows, voters, parts)
-            least = SUSPECTED
+            least = CONSIDERED
             if wanted == MORE_VOTERS:
                 least = max(ADMITTED, ADMITTED_EACH * sum(one.weight for one in heard))
             answer = self._vote(voters.values(), heard, least)
