@@ -145,7 +145,8 @@ def _record(
     kept_mask[max(0, round((part.end - start) * FRAMES_PER_SECOND)) :] = False
     speech = float(np.count_nonzero(kept_mask)) / FRAMES_PER_SECOND
     holes: tuple[tuple[float, float], ...] = ()
-    lost = thin or bare(window.outcome, float(np.count_nonzero(heard)) / FRAMES_PER_SECOND)
+    seconds = float(np.count_nonzero(heard)) / FRAMES_PER_SECOND
+    lost = thin or window.disputed or bare(window.outcome, seconds)
     if not track.options.plain:
         bare_mask = kept_mask if lost else _unheard(window, kept_mask & heard) | (kept_mask & gone)
         holes = tuple(

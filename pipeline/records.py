@@ -13,7 +13,7 @@ from asr_batch.pipeline.audio.source import Source
 from asr_batch.pipeline.audit import HINT, audible_speech
 from asr_batch.pipeline.guards import Outcome
 from asr_batch.pipeline.text.words import words_of
-from asr_batch.pipeline.thresholds import ASTRAY, HARDLY
+from asr_batch.pipeline.thresholds import ASTRAY, ENOUGH_SPEECH, HARDLY
 from asr_batch.pipeline.unspoken import Witnesses
 from asr_batch.pipeline.windows.planning import SPEECH, Window
 
@@ -78,11 +78,27 @@ class DecodedWindow:
     @property
     def unspoken(self) -> bool:
         """Whether independent witnesses agree that nobody speaks (see :mod:`asr_batch.pipeline.unspoken`)."""
-        if self.outcome is None or self.outcome.result.error is not None:
+        witnesses = self._witnesses
+        return witnesses is not None and witnesses.deny()
+
+    @property
+    def disputed(self) -> bool:
+        """Whether its text is left out although Silero hears somebody for long, and not laughing.
+
+        The text is worth nothing, but somebody may have spoken.
+        """
+        witnesses = self._witnesses
+        if witnesses is None or self.heard_seconds < ENOUGH_SPEECH:
             return False
+        return witnesses.deny() and not witnesses.laughter()
+
+    @property
+    def _witnesses(self) -> Witnesses | None:
+        if self.outcome is None or self.outcome.result.error is not None:
+            return None
         hinted = float(np.count_nonzero(self.speech >= HINT)) / FRAMES_PER_SECOND
         result, flags = self.outcome.result, self.outcome.flags
-        return Witnesses(result, flags, self.heard_seconds, hinted, self.seconds).deny()
+        return Witnesses(result, flags, self.heard_seconds, hinted, self.seconds)
 
     @property
     def astray(self) -> frozenset[int]:

@@ -62,7 +62,7 @@ class Witnesses:
             return True
         if self.hinted < RULED_OUT and not self._surely_speech():
             return True
-        return self._doubted_text() or self._laughter()
+        return self._doubted_text() or self.laughter()
 
     def _hardly_spoken(self) -> bool:
         """Silero detects hardly any speech: one more signal is enough."""
@@ -92,7 +92,7 @@ class Witnesses:
             return True
         return few and (self.flags >= ENDLESS or (denied and result.avg_logprob < LOGPROB))
 
-    def _laughter(self) -> bool:
+    def laughter(self) -> bool:
         """Silero takes laughter for speech; its text is one syllable again and again."""
         result = self.result
         if result.no_speech_prob >= NO_SPEECH and is_laughter(result.text):

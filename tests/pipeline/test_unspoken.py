@@ -196,3 +196,21 @@ def test_punctuation_alone_is_no_text(save: Callable[..., Path], clips: list) ->
     transcript = row(save(joined(clips[:3], 0.4)), FakeRecognizer(speak))
     assert (transcript.text, transcript.status) == ("", "partial")
     assert all("punctuation alone" in [one.source for one in w.hypotheses] for w in transcript.windows)
+
+
+@pytest.mark.parametrize(("logprob", "no_speech", "status"), [(-1.6, 0.6, "partial"), (-0.3, 0.1, "ok")])
+def test_speech_whose_text_is_left_out_is_named(
+    save: Callable[..., Path], clips: list, logprob: float, no_speech: float, status: str
+) -> None:
+    def speak(_: WindowRequest, result: WindowResult) -> WindowResult:
+        return replace(result, avg_logprob=logprob, no_speech_prob=no_speech)
+
+    options = PipelineOptions(repair_budget=0)
+    transcript = row(save(joined(clips[:2], 0.4)), FakeRecognizer(speak), options)
+    assert (transcript.status, transcript.coverage < 0.1) == (status, status == "partial")
+
+
+def test_laughter_is_no_speech_without_text() -> None:
+    assert not window(3.5, 0.66, -1.5, "Hahaha! Hahaha!", False).disputed
+    assert window(3.5, 0.66, -1.5, "2 2 2", False).disputed
+    assert not window(1.5, 0.66, -1.5, "2 2 2", False).disputed
