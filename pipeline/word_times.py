@@ -59,7 +59,12 @@ def _without_pauses(words: Sequence[Word], window: DecodedWindow) -> list[Word]:
         if last - first >= _SILENCE:
             quiet[first + _EDGE : last - _EDGE] = True
     silent = [(a / FRAMES_PER_SECOND, b / FRAMES_PER_SECOND) for a, b in runs(quiet) if b - a >= _PAUSE]
-    return [_trimmed(word, silent) for word in words]
+    return [_trimmed(word, silent) for word in _within(words, window.seconds)]
+
+
+def _within(words: Sequence[Word], seconds: float) -> list[Word]:
+    """Words that end within the window: decoded with more silence behind it, the last may lie in that."""
+    return [Word(min(w.start, seconds), min(w.end, seconds), w.word, w.prob) for w in words]
 
 
 def _trimmed(word: Word, silent: Sequence[tuple[float, float]]) -> Word:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -20,6 +22,8 @@ _RESULT = WindowResult(
     temperature=0.0,
     words=(TimedWord(0.0, 4.3, "Good", 0.9), TimedWord(4.3, 4.9, "morning", 0.9)),
 )
+
+_BEHIND = (TimedWord(5.2, 5.4, "morning", 0.9), TimedWord(5.4, 5.6, "all", 0.9))
 
 
 def window(level: np.ndarray, unheard: float) -> DecodedWindow:
@@ -48,3 +52,11 @@ def test_sound_that_may_be_speech_belongs_to_the_word() -> None:
     level[425:495] = -60.0
     words, _ = word_times(record, _RESULT, window(level, 0.3))
     assert words[0].start == 0.0
+
+
+def test_words_behind_the_end_of_the_window_share_its_last_moment() -> None:
+    result = replace(_RESULT, text="Good morning all", words=(*_RESULT.words[:1], *_BEHIND))
+    record = WindowRecord(0, 0.0, 5.0, 0.0, 5.0, "end", "Good morning all")
+    words, _ = word_times(record, result, window(np.full(500, -20.0), 0.3))
+    assert all(word.end - word.start >= 0.06 - 1e-9 for word in words)
+    assert words[-1].end == 5.0
