@@ -83,7 +83,7 @@ class DecodedWindow:
 
     @property
     def disputed(self) -> bool:
-        """Whether its text is left out although Silero hears somebody for long, and not laughing.
+        """Whether its text is left out although Silero detects somebody for long, and not laughing.
 
         The text is worth nothing, but somebody may have spoken.
         """
