@@ -19,9 +19,9 @@ from asr_batch.pipeline.guards import (
     without_words,
 )
 from asr_batch.pipeline.records import DecodedWindow
+from asr_batch.pipeline.retry.doubtful import bare
 from asr_batch.pipeline.retry.gaps import bare_stretches
 from asr_batch.pipeline.retry.rates import thin_windows
-from asr_batch.pipeline.retry.strategies import bare
 from asr_batch.pipeline.text.sentences import sentences
 from asr_batch.pipeline.text.stitching import Seam, find_seam, meet
 from asr_batch.pipeline.text.words import words_between, words_of

@@ -14,9 +14,10 @@ from asr_batch.pipeline.audio.syllables import nuclei
 from asr_batch.pipeline.guards import DecodeRequest, Outcome, prepared
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import DecodedWindow, Stretch
+from asr_batch.pipeline.retry.doubtful import Doubtful
 from asr_batch.pipeline.retry.hearing import Listener
 from asr_batch.pipeline.retry.rates import thin_windows
-from asr_batch.pipeline.retry.strategies import STRATEGIES, Doubtful, Strategy, beyond_budget
+from asr_batch.pipeline.retry.strategies import STRATEGIES, Strategy, beyond_budget
 from asr_batch.pipeline.thresholds import AT_ONCE, LEAST_WINDOWS, SECONDS_TURN
 
 

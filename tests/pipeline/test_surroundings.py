@@ -8,8 +8,9 @@ import pytest
 from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, TimedText, WindowResult
 from asr_batch.pipeline.guards import DecodeRequest, Outcome
 from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.retry.doubtful import Doubtful
 from asr_batch.pipeline.retry.hearing import Listener
-from asr_batch.pipeline.retry.strategies import STRATEGIES, Doubtful, Strategy
+from asr_batch.pipeline.retry.strategies import STRATEGIES, Strategy
 from asr_batch.pipeline.thresholds import BRIEF, UNCLEAR
 
 SECONDS = 3

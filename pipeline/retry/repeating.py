@@ -1,0 +1,88 @@
+"""Strategies for text that says the same again and again: the sound tells how often it was said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from asr_batch.models.recognizer import Samples
+from asr_batch.pipeline.audio.rounds import rounds
+from asr_batch.pipeline.guards import WHOLE, cut_loop
+from asr_batch.pipeline.retry.counting import alike, miscounted, parts, recounted, repeats
+from asr_batch.pipeline.retry.doubtful import (
+    Attempt,
+    Doubtful,
+    fits_better,
+    is_as_likely,
+    is_believable,
+    kept_aside,
+    letters_of,
+    says_as_much,
+    taken,
+)
+from asr_batch.pipeline.retry.hearing import Listener, hear, utterances
+from asr_batch.pipeline.text.spoken import total_letters
+from asr_batch.pipeline.text.words import words_of
+from asr_batch.pipeline.thresholds import GAP, NEWS, PAUSE, SHORT_PAUSE
+
+
+def by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
+    """Decode each utterance separately: really repeated speech stays, loops do not."""
+    edges = utterances(window.level, window.speech, PAUSE, 0, len(window.level))
+    if len(edges) > 2:
+        hearing = yield from hear(samples, edges, window.speech, listener)
+        preferred = is_as_likely(window, hearing) or fits_better(window, hearing)
+        if preferred and not hearing.faults & WHOLE and is_believable(window, hearing):
+            return taken(window, hearing)
+        window = kept_aside(window, "utterances", hearing)
+        if not hearing.faults & WHOLE and says_as_much(window, hearing):
+            kept = replace(window.outcome, flags=window.outcome.flags - {"repetition"})
+            more = letters_of(hearing.words) >= total_letters(words_of(kept.result.text)) + NEWS
+            return replace(window, outcome=kept, confirmed=() if more else ((0, len(window.level)),))
+    if window.outcome.flags & {"truncated", "too_dense"}:
+        return replace(window, outcome=cut_loop(window.outcome))
+    return window
+
+
+def by_sound(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
+    """Decode separately each round of what is said again and again, as the sound tells.
+
+    Decoders skip such rounds, and write too many; all texts of a loop are likely.
+    """
+    edges = parts(rounds(samples, window.level), window.speech)
+    if len(edges) < 3:
+        return window
+    hearing = yield from hear(samples, edges, window.speech, listener, sparing=True, changes={"prompt": None})
+    same = tuple(alike(hearing.words, edges))
+    if 2 * len(same) < len(edges):
+        return kept_aside(window, "rounds by sound", hearing)
+    said = letters_of(hearing.words)
+    other = abs(said - total_letters(words_of(window.outcome.result.text)))
+    if other < said / (2 * len(edges) - 2) and not (window.gaps or "truncated" in window.outcome.flags):
+        kept = replace(window.outcome, flags=window.outcome.flags - {"repetition"})
+        return kept_aside(replace(window, outcome=kept, confirmed=same), "rounds by sound", hearing)
+    return replace(taken(window, hearing), confirmed=same)
+
+
+def may_have_rounds(window: Doubtful, _: Listener) -> bool:
+    """Whether a text repeats itself or takes far less time to say than there is speech."""
+    looped = window.outcome.flags & {"repetition", "truncated", "too_dense"}
+    return (
+        bool(looped) or repeats(window.outcome.result.text) or any(gap.missing >= GAP for gap in window.gaps)
+    )
+
+
+def by_rounds(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
+    """Decode each utterance of a window that says one thing again and again: the audio tells how often."""
+    edges = utterances(window.level, window.speech, SHORT_PAUSE, 0, len(window.level))
+    hearing = yield from hear(samples, edges, window.speech, listener)
+    words = recounted(hearing.words, window.outcome.result.text, window.level, window.speech)
+    if words:
+        return taken(window, replace(hearing, words=tuple(words)))
+    return kept_aside(window, "rounds", hearing)
+
+
+def is_miscounted(window: Doubtful, _: Listener) -> bool:
+    """Whether a text says one thing more or less often than there are utterances."""
+    text = window.outcome.result.text
+    counted = window.confirmed or "truncated" in window.outcome.flags
+    return not counted and miscounted(text, window.level, window.speech)
