@@ -26,6 +26,7 @@ from asr_batch.models.recognizer import SAMPLE_RATE, LoadOptions, Recognizer, Sa
 from asr_batch.pipeline.audio.reader import AudioStream
 from asr_batch.pipeline.options import PipelineOptions
 from bench.speech.clips import Clip, Recording, Said, load, single
+from bench.speech.conditions import under
 from bench.speech.measures import Edits, pooled
 from bench.speech.noises import SOUNDS, sound
 from bench.speech.remembered import Remembered
@@ -140,9 +141,7 @@ def _with_sound(
     between = one.samples if below is None else np.zeros(SAMPLE_RATE // 2, np.float32)
     samples = np.concatenate([clips[0].samples, gap, between, gap, clips[1].samples])
     if below is not None:
-        noise = np.resize(one.samples, len(samples))
-        ratio = np.sqrt(np.mean(samples**2) / max(float(np.mean(noise**2)), 1e-12))
-        samples = samples + noise * np.float32(ratio * 10 ** (-below / 20))
+        samples = under(samples, np.resize(one.samples, len(samples)), below)
     ends = [len(clips[0].samples), len(samples)]
     starts = [0, len(samples) - len(clips[1].samples)]
     said = tuple(

@@ -21,7 +21,6 @@ from asr_batch.pipeline.choice import (
 from asr_batch.pipeline.guards import (
     DecodeRequest,
     Outcome,
-    echoes,
     hypothesis,
     judge,
     request,
@@ -65,7 +64,7 @@ def decode(
         outcome = yield from plain
         return replace(outcome, prompted=False)
     outcome = yield from _decode(samples, base, options, speech, choice, second)
-    if not _may_be_shown(outcome.result, base.prompt, speech):
+    if not _may_be_shown(outcome, base.prompt, speech):
         return outcome
     alone = replace(base, prompt=None, language=outcome.result.language or base.language)
     (result,) = yield [request(samples, alone, options, speech, second)]
@@ -75,11 +74,11 @@ def decode(
     return replace(told, prompted=False) if nobody or not told.result.text else outcome
 
 
-def _may_be_shown(result: WindowResult, prompt: str, speech: float) -> bool:
+def _may_be_shown(outcome: Outcome, prompt: str, speech: float) -> bool:
     """Whether a text may be the work of its prompt, or nobody may be speaking."""
-    text = result.text
-    shown = echoes(text, prompt) or shown_only(text, prompt)
-    return bool(text) and (shown or speech < SILENT_SECONDS or result.no_speech_prob >= NO_SPEECH)
+    result = outcome.result
+    shown = "prompt_echo" in outcome.flags or shown_only(result.text, prompt)
+    return bool(result.text) and (shown or speech < SILENT_SECONDS or result.no_speech_prob >= NO_SPEECH)
 
 
 def _decode(

@@ -27,7 +27,10 @@ _BAND = (300, 3400)  # Hz
 
 def under(samples: Samples, noise: Samples, below: float) -> Samples:
     """Samples with this noise `below` decibels under their mean power."""
-    gain = np.sqrt(np.mean(samples**2) / np.mean(noise**2)) * 10 ** (-below / 20)
+    power = np.mean(noise**2)
+    if not power:
+        return samples
+    gain = np.sqrt(np.mean(samples**2) / power) * 10 ** (-below / 20)
     return (samples + gain * noise).astype(np.float32)
 
 
@@ -100,15 +103,21 @@ def at_speed(recording: Recording, speed: float) -> Recording:
     return replace(recording, samples=samples, said=said)
 
 
+def _over(kind: str) -> Callable[[Samples, float], Samples]:
+    """A change that adds one of the sounds without speech."""
+
+    def change(samples: Samples, below: float) -> Samples:
+        noise = sound(kind, len(samples) / SAMPLE_RATE + 0.01, 1)
+        return under(samples, noise[: len(samples)], below)
+
+    return change
+
+
 _CHANGES: dict[str, Callable[[Samples, float], Samples]] = {
     "white": lambda samples, below: in_noise(samples, below, 0.0),
     "pink": in_noise,
-    "music": lambda samples, below: under(
-        samples, sound("music on hold", len(samples) / SAMPLE_RATE + 0.01, 1)[: len(samples)], below
-    ),
-    "hum": lambda samples, below: under(
-        samples, sound("hum", len(samples) / SAMPLE_RATE + 0.01, 1)[: len(samples)], below
-    ),
+    "music": _over("music on hold"),
+    "hum": _over("hum"),
     "gain": lambda samples, decibels: samples * np.float32(10 ** (decibels / 20)),
     "reverb": reverberant,
     "telephone": lambda samples, _: telephone(samples, "ULAW"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -14,12 +15,14 @@ import pytest
 from asr_batch.manifests.records import AudioItem, SpanResult, Transcript, Unit
 from asr_batch.models.recognizer import ModelInfo, WindowRequest, WindowResult
 from asr_batch.pipeline.audio.frames import Meter
+from asr_batch.pipeline.guards import DecodeRequest
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.text.assembling import assemble
 from asr_batch.pipeline.transcribe import Transcriber
 from asr_batch.pipeline.windows.spans import split_item
 
 RATE = 16_000
+Ended = TypeVar("Ended")
 AUDIO = Path(__file__).parent.parent / "data" / "audio"
 BUNDLED = Path(__file__).parents[2] / "models" / "bundled"
 
@@ -97,6 +100,17 @@ class FakeRecognizer:
 
     def close(self) -> None:
         self.closed = True
+
+
+def answered(
+    asking: Generator[DecodeRequest, WindowResult, Ended], *answers: WindowResult
+) -> tuple[Ended, list[DecodeRequest]]:
+    """What a decoding returns after these answers, of which it needs every one, and what it asked."""
+    asked = [next(asking)]
+    asked += [asking.send(answer) for answer in answers[:-1]]
+    with pytest.raises(StopIteration) as stop:
+        asking.send(answers[-1])
+    return stop.value.value, asked
 
 
 def speech_seconds(samples: np.ndarray) -> float:

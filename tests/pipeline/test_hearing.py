@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pipeline_lab import answered
 
 from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, WindowResult
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND
@@ -27,12 +28,7 @@ def heard(
 ) -> tuple[Hearing, list[DecodeRequest]]:
     """What is heard of three parts after these answers, and what was asked."""
     samples = np.zeros(SECONDS * SAMPLE_RATE, np.float32)
-    hearing = hear(samples, EDGES, speech, LISTENER, **how)
-    asked = [next(hearing)]
-    asked += [hearing.send(answer) for answer in answers[:-1]]
-    with pytest.raises(StopIteration) as stop:
-        hearing.send(answers[-1])
-    return stop.value.value, asked
+    return answered(hear(samples, EDGES, speech, LISTENER, **how), *answers)
 
 
 def test_what_the_witnesses_believe_is_joined() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pipeline_lab import RATE, FakeRecognizer, joined, row
+from pipeline_lab import RATE, FakeRecognizer, answered, joined, row
 
 from asr_batch.models.recognizer import DecodeOptions, WindowRequest, WindowResult
 from asr_batch.pipeline.decoding import decode, one_by_one
@@ -26,11 +26,7 @@ def said(text: str, logprob: float = -0.3, no_speech: float = 0.1) -> WindowResu
 def decoded(speech: float, *answers: WindowResult) -> tuple[Outcome, list[DecodeRequest]]:
     """The outcome of a window with so much speech after these answers, and what was asked."""
     decoding = one_by_one(decode(SAMPLES, DecodeOptions(prompt=PROMPT), PipelineOptions(), speech, None))
-    asked = [next(decoding)]
-    asked += [decoding.send(answer) for answer in answers[:-1]]
-    with pytest.raises(StopIteration) as stop:
-        decoding.send(answers[-1])
-    return stop.value.value, asked
+    return answered(decoding, *answers)
 
 
 def test_it_is_not_shown_where_hardly_any_speech_is_detected() -> None:

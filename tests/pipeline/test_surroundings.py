@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pipeline_lab import answered
 
 from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, TimedText, WindowResult
 from asr_batch.pipeline.guards import DecodeRequest, Outcome
@@ -40,12 +41,7 @@ def heard(
     window: Doubtful, *answers: WindowResult, longest: float = 30.0
 ) -> tuple[Doubtful, list[DecodeRequest]]:
     """The window after these answers, and what was asked."""
-    attempt = STRATEGY.attempt(window, SAMPLES, listener(longest))
-    asked = [next(attempt)]
-    asked += [attempt.send(answer) for answer in answers[:-1]]
-    with pytest.raises(StopIteration) as stop:
-        attempt.send(answers[-1])
-    return stop.value.value, asked
+    return answered(STRATEGY.attempt(window, SAMPLES, listener(longest)), *answers)
 
 
 def test_it_is_decoded_after_silence_and_at_half_the_level() -> None:
