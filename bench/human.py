@@ -238,7 +238,8 @@ def deletions_table(args: argparse.Namespace, recordings: Sequence[Recording]) -
         )
 
 
-def _pauses(text: str) -> tuple[float, float]:
+def pause_range(text: str) -> tuple[float, float]:
+    """The least and the greatest pause, in seconds, of "0.25-0.7"."""
     least, most = map(float, text.split("-"))
     return least, most
 
@@ -253,7 +254,7 @@ def main() -> None:
     parser.add_argument("--languages", default="")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, nargs="+", default=[SEED], help="of the joined recordings")
-    parser.add_argument("--pauses", type=_pauses, nargs="+", default=[PAUSES], help="between joined clips")
+    parser.add_argument("--pauses", type=pause_range, nargs="+", default=[PAUSES], help="between clips")
     parser.add_argument(
         "--conditions", nargs="+", default=["clean"], help=f"of the joined recordings: {', '.join(NAMES)}"
     )

@@ -2,7 +2,7 @@
 
 The second text is used only if it contains more of the terms and is as likely as the first. A prompt of
 terms changes unrelated words too, so a window without terms keeps exactly the text it has without a
-glossary. docs/accuracy.md has the figures.
+glossary. docs/quality.md has the figures.
 """
 
 from __future__ import annotations
