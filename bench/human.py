@@ -2,7 +2,7 @@
 
     python -m bench.human --clips MANIFEST --model BUNDLE [--half odd] [--window 10] [--cache FOLDER]
         [--ct2 FOLDER] [--hf FOLDER] [--parts joined,spelling,single,turns,noise,repeated,deletions]
-        [--minutes 6] [--seed 11 12] [--pauses 0.25-0.7 0.5-2] [--conditions pink:20 reverb:0.6]
+        [--minutes 6] [--seed 11 12] [--pauses 0.25-0.7 0.5-2] [--conditions pink:20 reverb:0.6] [--retries]
 
 MANIFEST is a CSV with `audio`, `text`, `language`. There is one joined recording for each language, seed and
 range of pauses (seconds), as it is or under each of the conditions of `bench.speech.conditions`.
@@ -30,6 +30,7 @@ from bench.speech.deletions import deletions
 from bench.speech.measures import Alarms, Edits, WordTimes, edge_errors, in_languages, pooled
 from bench.speech.noises import SOUNDS, sound
 from bench.speech.remembered import Remembered
+from bench.speech.retried import watched
 from bench.speech.runners import Row, Runner, faster_whisper, kept, ours, transformers
 from bench.speech.spelling import spelled
 
@@ -55,6 +56,9 @@ def runners(args: argparse.Namespace) -> Iterator[tuple[str, Runner]]:
         window=args.window, word_timestamps=args.words, repair_budget=args.repair_budget
     )
     run = ours(opened(args), options)
+    if args.retries:
+        yield from watched(run, args.verbose)
+        return
     yield "asr-batch", lambda recording: run(recording)[0]
     if args.ct2:
         for batched in (False, True):
@@ -266,6 +270,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--ct2", type=Path, help="the same weights for CTranslate2")
     parser.add_argument("--hf", type=Path, help="the same weights for transformers")
+    parser.add_argument("--retries", action="store_true", help="what each retry strategy mends and spoils")
     parser.add_argument("--verbose", action="store_true")
     args = parser.parse_args()
     clips = load(args.clips, args.half)

@@ -34,9 +34,14 @@ class Edits:
         return Edits(*(one + two for one, two in pairs))
 
     @property
+    def errors(self) -> int:
+        """All of them."""
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
     def wer(self) -> float:
         """Errors over reference words."""
-        return (self.substitutions + self.deletions + self.insertions) / max(1, self.words)
+        return self.errors / max(1, self.words)
 
 
 def edits(expected: str, said: str) -> Edits:
