@@ -1,7 +1,8 @@
 """What precision and arithmetic cost: the same human speech, decoded with several forms of the same weights.
 
     python -m bench.precision --clips MANIFEST --forms BUNDLE-fp32 BUNDLE BUNDLE:cpu [--half odd]
-        [--window 30] [--languages en,es] [--minutes 6] [--seed 11 12] [--pauses 0.05-0.3 0.25-0.7 0.5-2] [--greedy]
+        [--window 30] [--languages en,es] [--minutes 6] [--seed 11 12] [--pauses 0.05-0.3 0.5-2]
+        [--greedy]
 
 A form is a bundle; `:cpu` behind it runs its graphs in ONNX Runtime instead of the kernels. The first form is
 the reference. Cuts depend on the samples alone, so all forms decode the same windows. `--greedy`: neither
@@ -73,7 +74,8 @@ class Beside:
         spread = np.abs(self.likelier).mean() if self.likelier else np.nan
         return (
             f"{self.other} of {self.windows} windows differ, {self.shorter} end earlier, {self.longer} "
-            f"later; log-probability of equal ones {np.mean(self.likelier or [np.nan]):+.4f}, absolute {spread:.4f}"
+            f"later; log-probability of equal ones {np.mean(self.likelier or [np.nan]):+.4f}, "
+            f"absolute {spread:.4f}"
         )
 
 
