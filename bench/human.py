@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from asr_batch.jobs.config.glossary import read_glossary
 from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import SAMPLE_RATE, LoadOptions, Recognizer
 from asr_batch.pipeline.options import PipelineOptions
@@ -53,7 +54,11 @@ def opened(args: argparse.Namespace) -> Recognizer:
 def runners(args: argparse.Namespace) -> Iterator[tuple[str, Runner]]:
     """asr-batch first, then the requested others."""
     options = PipelineOptions(
-        window=args.window, word_timestamps=args.words, repair_budget=args.repair_budget
+        window=args.window,
+        word_timestamps=args.words,
+        repair_budget=args.repair_budget,
+        prompt=args.prompt,
+        glossary=read_glossary(args.glossary) if args.glossary else (),
     )
     run = ours(opened(args), options)
     if args.retries:
@@ -266,6 +271,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repair-budget", type=float, default=0.1)
     parser.add_argument("--words", action="store_true", help="word times too")
+    parser.add_argument("--prompt", help="of every window of asr-batch")
+    parser.add_argument("--glossary", type=Path, help="a file with one term per line, for asr-batch")
     parser.add_argument("--parts", default="joined,single,turns,noise,repeated")
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--ct2", type=Path, help="the same weights for CTranslate2")
