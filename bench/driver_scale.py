@@ -103,7 +103,7 @@ def plan(folder: Path) -> None:
 
 
 def run(folder: Path) -> None:
-    session.choose_model = lambda _: Choice(folder, None)
+    session.choose_model = lambda *_, **__: Choice(folder, None)
     parts = session.Parts(start_pool=lambda *_: NullPool(), split=split_item)
     options = {"manifest": str(folder / "manifest.csv"), "out": str(folder / "out"), "progress": "plain"}
     code = job.run_job(build_config(options), parts=parts)

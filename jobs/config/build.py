@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from asr_batch.jobs.config.contradictions import check_together, without_overruled
 from asr_batch.jobs.config.keys import KEYS, RunConfig
 from asr_batch.jobs.config.values import check_value
 from asr_batch.manifests.errors import ConfigError
@@ -20,7 +21,8 @@ def build_config(given: Mapping[str, Any], file: Mapping[str, Any] | None = None
         raise ConfigError("job.toml has both manifest and sources; expected one of them")
     if told.keys() & {"manifest", "sources"}:
         kept = {name: value for name, value in kept.items() if name not in ("manifest", "sources")}
-    values = {**kept, **told}
+    values = {**without_overruled(kept, told), **told}
+    check_together(values)
     config = _with_manifest(RunConfig(**values, named=frozenset(values)))
     if not config.manifest and not config.sources:
         raise ConfigError(

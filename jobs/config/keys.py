@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # keeps NumPy out of `--help`, which takes 0.1 s
     from asr_batch.pipeline.options import PipelineOptions
 
 Count = Annotated[int, Meta(ge=1)]
+Few = Annotated[int, Meta(ge=1, le=1024)]
+"""Of processes, threads or windows at once: more is a slip of the pen, which would take hours to fail."""
 Port = Annotated[int, Meta(ge=1, le=65535)]
 BeamSize = Annotated[int, Meta(ge=1, le=16)]
 Amount = Annotated[float, Meta(ge=0)]
@@ -113,9 +115,9 @@ class RunConfig:
         GATES, "Gate: maximum failed rows, a number or a share such as 1%.", metavar="N|P%"
     )
 
-    workers: Count | None = _key(CLUSTER, "Number of workers; default: by cores and memory.")
-    threads: Count | None = _key(CLUSTER, "Threads per worker; default: by cores.")
-    batch_size: Count | None = _key(CLUSTER, "Windows to decode together; default: chosen by the engine.")
+    workers: Few | None = _key(CLUSTER, "Number of workers; default: by cores and memory.")
+    threads: Few | None = _key(CLUSTER, "Threads per worker; default: by cores.")
+    batch_size: Few | None = _key(CLUSTER, "Windows to decode together; default: chosen by the engine.")
     no_ray: bool = _key(CLUSTER, "Run in this process, without Ray.", False)
     address: str = _key(
         CLUSTER,

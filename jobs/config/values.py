@@ -80,7 +80,9 @@ def _range(least: float | None, most: float | None) -> str:
 
 def formats_of(text: str | None) -> tuple[str, ...]:
     """The formats of `--format`, without duplicates. Raises ValueError."""
-    found = tuple(dict.fromkeys(part.strip().lower() for part in (text or "").split(",") if text))
+    if text is None:
+        return ()
+    found = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",")))
     if not set(found) <= set(FORMATS):
         raise ValueError(f"one or more of {','.join(FORMATS)}, separated by commas")
     return found
@@ -115,6 +117,11 @@ def _webhook(text: str) -> None:
         raise ValueError("an address such as https://example.org/hook")
 
 
+def _something(text: str) -> None:
+    if not text.strip():
+        raise ValueError("a text that is not empty")
+
+
 def _language(text: str) -> None:
     if not language_code(text):
         raise ValueError(EXPECTED)
@@ -126,6 +133,7 @@ def _languages(text: str) -> None:
 
 
 _READERS: dict[str, Callable[[str], object]] = {
+    **dict.fromkeys(("out", "model", "second_model", "glossary", "provider", "address"), _something),
     "format": formats_of,
     "max_failures": lambda text: failures_allowed(text, 100),
     "stop_at": time_of_day,

@@ -123,7 +123,7 @@ class Session:
         found = survey(manifest)
         if not found.rows:
             raise ConfigError(f"{manifest.name}: no rows; expected at least one below the header")
-        self._warn_of_columns(found)
+        self._warn(found)
         if self.stop.exit_code is not None:
             self.messages.complain("asr-batch: stopped before any work")
             return self.stop.exit_code
@@ -148,9 +148,14 @@ class Session:
     def _choice(self, model: str | None) -> Choice:
         return choose_model(model, say=self.messages.say)
 
-    def _warn_of_columns(self, found: Survey) -> None:
-        for name, meant in found.misspelt.items():
-            self.messages.complain(f"asr-batch: warning: {misspelt_text(name, meant)}")
+    def _warn(self, found: Survey) -> None:
+        warnings = [misspelt_text(name, meant) for name, meant in found.misspelt.items()]
+        if self.config.no_ray and (self.config.workers or 1) > 1:
+            warnings.append(
+                f"--workers {self.config.workers} does not count: --no-ray is one worker, in this process"
+            )
+        for warning in warnings:
+            self.messages.complain(f"asr-batch: warning: {warning}")
 
     def _work(
         self, choice: Choice, second: Path | None, manifest: Manifest, found: Survey, same: bool

@@ -82,6 +82,48 @@ def test_the_command_line_wins_over_the_file():
     assert (config.manifest, config.out, config.language, config.quiet) == ("m", "o", "en", True)
 
 
+@pytest.mark.parametrize(
+    ("together", "said"),
+    [
+        (
+            {"no_ray": True, "address": "auto"},
+            "--no-ray and --address auto exclude each other: --no-ray stays in",
+        ),
+        (
+            {"plain": True, "beam_size": 5},
+            "--plain and --beam-size 5 exclude each other: --plain decodes each",
+        ),
+        ({"plain": True, "second_model": "base"}, "--plain and --second-model base"),
+        ({"plain": True, "timestamps": True}, "--plain and --timestamps exclude"),
+        ({"plain": True, "drop_hallucinations": True}, "--plain and --drop-hallucinations exclude"),
+    ],
+)
+def test_settings_that_exclude_each_other(together, said):
+    with pytest.raises(ConfigError) as raised:
+        build_config({"manifest": "m", "out": "o", **together})
+    assert said in str(raised.value)
+    with pytest.raises(ConfigError):
+        build_config({"manifest": "m", "out": "o"}, together)
+    (one, value), (other, its) = together.items()
+    won = build_config({"manifest": "m", "out": "o", other: its}, {one: value})
+    assert getattr(won, one) == KEYS[one].default
+    won = build_config({"manifest": "m", "out": "o", one: value}, {other: its})
+    assert getattr(won, other) == KEYS[other].default
+
+
+@pytest.mark.parametrize(
+    "together",
+    [
+        {"no_ray": True, "address": "local"},
+        {"no_ray": False, "address": "auto"},
+        {"plain": True, "beam_size": 1, "word_timestamps": True, "max_new_tokens": 5},
+    ],
+)
+def test_settings_that_go_together(together):
+    config = build_config({"manifest": "m", "out": "o", **together})
+    assert {name: getattr(config, name) for name in together} == together
+
+
 def test_a_job_file_of_another_version_can_be_read():
     config = from_job({"language": "de", "gone_since": 1}, out="o")
     assert (config.language, config.out, config.grace) == ("de", "o", 30.0)
@@ -94,6 +136,11 @@ def test_a_job_file_of_another_version_can_be_read():
         ("workers", True),
         ("quiet", 1),
         ("window", 0),
+        ("workers", 100_000),
+        ("batch_size", 1_000_000),
+        ("model", ""),
+        ("out", " "),
+        ("format", ""),
         ("model", 3),
         ("task", "sing"),
         ("grace", float("nan")),
@@ -114,7 +161,8 @@ def test_every_key_but_the_arguments_stands_under_a_heading():
     ("name", "words"),
     [
         ("precision", "auto, fp32, int8, int4"),
-        ("workers", "a whole number from 1"),
+        ("workers", "a whole number from 1 to 1024"),
+        ("part_rows", "a whole number from 1"),
         ("metrics_port", "a whole number from 1 to 65535"),
         ("repair_budget", "a number from 0 to 10"),
         ("quiet", "true or false"),
