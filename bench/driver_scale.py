@@ -1,8 +1,8 @@
 """Measures how the driver scales: many rows with a recognizer that returns immediately.
 
 `python bench/driver_scale.py --rows 1000000` writes a manifest with that many rows over 1000 small files
-(each row another span), plans it, runs it, resumes it, and prints seconds, rows per second and peak memory
-of each step. Each step runs in its own process.
+(each row another span), plans it, runs it, resumes it, and prints seconds, rows per second, processor
+time and peak memory of each step. Each step runs in its own process.
 """
 
 from __future__ import annotations
@@ -117,19 +117,19 @@ def step(name: str, work, folder: Path, rows: int) -> None:
     process.start()
     process.join()
     seconds = time.monotonic() - begun
-    peak = (folder / "peak").read_text() if (folder / "peak").exists() else "?"
-    print(
-        f"{name}: {seconds:.1f} s, {rows / seconds:.0f} rows/s, "
-        f"peak memory {peak} MB, exit {process.exitcode}"
-    )
+    used = (folder / "used").read_text() if (folder / "used").exists() else "died"
+    print(f"{name}: {seconds:.1f} s, {rows / seconds:.0f} rows/s, {used}, exit {process.exitcode}")
 
 
 def measured(work, folder: Path) -> None:
     try:
         work(folder)
     finally:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        (folder / "peak").write_text(f"{peak:.0f}")
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        told = (
+            f"{used.ru_utime + used.ru_stime:.1f} s of processor time, {used.ru_maxrss / 1024:.0f} MB at most"
+        )
+        (folder / "used").write_text(told)
 
 
 def main() -> None:

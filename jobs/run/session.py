@@ -146,7 +146,11 @@ class Session:
             raise
 
     def _choice(self, model: str | None) -> Choice:
-        return choose_model(model, say=self.messages.say)
+        """The model; the seconds that it is downloaded and compiled, once, are none of the job's."""
+        before = time.monotonic()
+        choice = choose_model(model, say=self.messages.say)
+        self.begun += time.monotonic() - before
+        return choice
 
     def _warn(self, found: Survey) -> None:
         warnings = [misspelt_text(name, meant) for name, meant in found.misspelt.items()]

@@ -46,6 +46,10 @@ def tree(tmp_path):
     return tmp_path
 
 
+def test_one_file_is_not_files(tree):
+    assert build(tree / "rec/a/2.flac", "--to", tree / "m.csv").stderr == f"1 audio file in {tree}/m.csv\n"
+
+
 def test_folder_relative_sorted_unique(tree):
     result = build(tree / "rec", "--to", tree / "m.csv")
     assert result.exit_code == 0, result.output

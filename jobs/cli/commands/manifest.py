@@ -38,6 +38,7 @@ def build(paths: tuple[str, ...], to: str, durations: bool, hidden: bool) -> Non
     once. Paths below the manifest's folder are written relative to it, so both can be moved together; others
     are absolute.
     """
+    from asr_batch.jobs.console.messages import plural  # with rich, which `--help` does without
     from asr_batch.manifests.build import Target, add_durations, encode, find, rows
 
     target = Target.of(to)
@@ -52,7 +53,7 @@ def build(paths: tuple[str, ...], to: str, durations: bool, hidden: bool) -> Non
         if missing:
             click.echo(f"files of unknown duration (`asr-batch plan` gives the reasons): {missing}", err=True)
     write(encode(lines, target), target.path)
-    click.echo(f"{len(lines)} audio files in {to}", err=True)
+    click.echo(f"{plural(len(lines), 'audio file')} in {to}", err=True)
 
 
 def write(data: bytes, path: Path | None) -> None:
