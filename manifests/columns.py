@@ -77,6 +77,8 @@ def audio_expected(names: Sequence[str]) -> str:
     """What was expected of a manifest with these columns, none of which holds audio."""
     if len(names) == 1 and ";" in names[0]:
         return "commas between the columns, not semicolons"
+    if len(names) == 1 and "\t" in names[0]:
+        return "commas between the columns, or the ending .tsv of a file with tabs"
     wanted = f"a column named {' or '.join(ALIASES['audio'])}"
     for name in names:
         plain = name.strip().lower()

@@ -24,7 +24,7 @@ class Survey:
 
     `ids` are 64-bit hashes of all row ids, `first` the first few ids, `extra` names and Arrow types of the
     passed-through columns, `misspelt` those that look like a misspelt known column, with the probable
-    name.
+    name; `folder` is where relative paths start, None for a remote manifest.
     """
 
     rows: int
@@ -33,6 +33,7 @@ class Survey:
     extra: tuple[tuple[str, Any], ...]
     sha256: str
     misspelt: Mapping[str, str] = field(default_factory=dict)
+    folder: str | None = None
 
 
 def survey(manifest: Manifest) -> Survey:
@@ -53,5 +54,16 @@ def survey(manifest: Manifest) -> Survey:
         deque(noted(manifest.rows()), maxlen=0)
     hashes = np.frombuffer(ids, dtype=np.int64) if ids else np.empty(0, dtype=np.int64)
     return Survey(
-        facts.rows, hashes, tuple(first), facts.extra, manifest.sha256(), misspelt(manifest.columns)
+        facts.rows,
+        hashes,
+        tuple(first),
+        facts.extra,
+        manifest.sha256(),
+        misspelt(manifest.columns),
+        None if manifest.base.remote else manifest.base.folder,
     )
+
+
+def no_rows_text(manifest: str) -> str:
+    """The error of a manifest that has only a header."""
+    return f"{manifest}: no rows; expected at least one below the header"

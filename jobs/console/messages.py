@@ -162,6 +162,13 @@ def misspelt_text(name: str, meant: str) -> str:
     return f"the manifest's column {name} is passed through without effect; is {meant} meant?"
 
 
+def misplaced_text(missing: int, rows: int, folder: str | None) -> str:
+    """The advice for a manifest none of whose files exists, most likely because it was moved; else empty."""
+    if not rows or missing < rows or folder is None:
+        return ""
+    return f"None of the files exists; relative paths start at the manifest's folder, {folder}."
+
+
 def plural(count: int, noun: str) -> str:
     """`1 row`, `2 rows`."""
     return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import shlex
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from asr_batch.jobs.console.messages import TABLE_ROWS, Messages, counts_line, plural, program
+from asr_batch.jobs.console.messages import TABLE_ROWS, Messages, counts_line, misplaced_text, plural, program
 from asr_batch.jobs.console.progress import hms
 from asr_batch.jobs.dataset.files import write_text
 from asr_batch.jobs.dataset.json_files import plain, write_document
@@ -51,7 +52,9 @@ def say_end(messages: Messages, root: Path, found: Survey, summary: Summary, fil
     if files is not None:
         messages.say(files.text())
     if code in (3, 4):
-        messages.complain(failures_text(summary, root))
+        missing = summary.errors.get("not_found", 0)
+        advice = misplaced_text(missing, summary.rows.total, found.folder)
+        messages.complain("\n".join(filter(None, (failures_text(summary, root), advice))))
 
 
 def ending_text(summary: Summary) -> str:
@@ -106,5 +109,6 @@ def shown_rows(root: Path, found: Survey) -> tuple[list[dict[str, Any]], int]:
     if found.rows <= TABLE_ROWS:
         rows = {row["id"]: row for row in read_rows(root, columns)}
         return [rows[row_id] for row_id in found.first if row_id in rows], 0
-    wrong = [row for row in read_rows(root, columns) if row["status"] in ("failed", "partial")]
-    return wrong[:TABLE_ROWS], len(wrong) - TABLE_ROWS
+    wrong = (row for row in read_rows(root, columns) if row["status"] in ("failed", "partial"))
+    shown = list(islice(wrong, TABLE_ROWS))
+    return shown, sum(1 for _ in wrong)

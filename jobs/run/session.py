@@ -59,7 +59,7 @@ from asr_batch.manifests.errors import (
     WorkerFatalError,
 )
 from asr_batch.manifests.reader import Manifest
-from asr_batch.manifests.survey import Survey, survey
+from asr_batch.manifests.survey import Survey, no_rows_text, survey
 from asr_batch.models.load import identify
 from asr_batch.models.recognizer import ModelInfo
 from asr_batch.pipeline.text.assembling import assemble
@@ -122,7 +122,7 @@ class Session:
         manifest = manifest or find_manifest(self.config, self.root, stack)
         found = survey(manifest)
         if not found.rows:
-            raise ConfigError(f"{manifest.name}: no rows; expected at least one below the header")
+            raise ConfigError(no_rows_text(manifest.name))
         self._warn(found)
         if self.stop.exit_code is not None:
             self.messages.complain("asr-batch: stopped before any work")

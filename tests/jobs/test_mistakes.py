@@ -39,6 +39,7 @@ def test_a_word_that_is_no_command(tmp_path, monkeypatch, words, meant):
     ("header", "meant"),
     [
         ("id;audio", "'id;audio'; expected commas between the columns, not semicolons"),
+        ("id\taudio", "or the ending .tsv of a file with tabs"),
         ("id,adio", "is adio meant to be audio?"),
         ("id,Audio", "or wav, in lower case"),
         ("id,sound", "expected a column named audio or path"),
@@ -105,3 +106,17 @@ def test_a_provider_that_is_not_there_is_told(tmp_path, capfd):
     again = capfd.readouterr().err
     assert "nothing to do" in again
     assert "--provider" not in again
+
+
+def test_a_manifest_far_from_its_files(tmp_path):
+    (tmp_path / "m.csv").write_text("audio\na.wav\nb.wav\n")
+    shown = CliRunner().invoke(main, ["plan", str(tmp_path / "m.csv")])
+    advice = f"None of the files exists; relative paths start at the manifest's folder, {tmp_path}."
+    assert (shown.exit_code, advice in shown.stdout) == (0, True)
+    (tmp_path / "b.wav").write_bytes(b"")
+    assert advice not in CliRunner().invoke(main, ["plan", str(tmp_path / "m.csv")]).stdout
+
+
+def test_a_header_alone_is_no_manifest_for_plan_either(tmp_path):
+    (tmp_path / "m.csv").write_text("audio\n")
+    assert "m.csv: no rows; expected at least one below the header" in said("plan", str(tmp_path / "m.csv"))

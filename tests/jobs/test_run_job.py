@@ -554,3 +554,11 @@ def test_a_model_that_is_fetched_first_does_not_slow_the_job_down(run, folder, m
     assert run() == 0
     took = time.monotonic() - begun
     assert json.loads((root / "out/summary.json").read_text())["wall_seconds"] <= took - 1.0
+
+
+def test_a_run_none_of_whose_files_exists_says_where_it_looked(run, folder, capfd):
+    root = folder(2)
+    for number in range(2):
+        (root / f"{number}.wav").unlink()
+    assert run() == 3
+    assert f"relative paths start at the manifest's folder, {root}." in capfd.readouterr().err

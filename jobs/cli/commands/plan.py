@@ -37,15 +37,19 @@ def plan(sources: tuple[str, ...], out: str | None, speed: float | None, as_json
     Lists unreadable files and duplicates, adds up the audio, and estimates the wall time. SOURCE is a
     manifest, or any number of audio files, folders and quoted globs.
     """
+    from asr_batch.manifests.errors import ConfigError
     from asr_batch.manifests.sources import open_sources
+    from asr_batch.manifests.survey import no_rows_text
 
     with tempfile.TemporaryDirectory(prefix="asr-batch-") as spool:
         opened = open_sources(sources, Path(out or "."), Path(spool) / "manifest")
         found = _planner(out, speed).run(opened)
+    if not found.rows:
+        raise ConfigError(no_rows_text(opened.name))
     if as_json:
         click.echo(json.dumps({**asdict(found), "wall_seconds": found.wall_seconds}, indent=2))
     else:
-        _print(found)
+        _print(found, None if opened.base.remote else opened.base.folder)
 
 
 def _planner(out: str | None, speed: float | None) -> Planner:
@@ -61,23 +65,25 @@ def _planner(out: str | None, speed: float | None) -> Planner:
     return planner
 
 
-def _print(found: Plan) -> None:
-    from asr_batch.jobs.console.messages import misspelt_text, one_line, plural
+def _print(found: Plan, folder: str | None) -> None:
+    from asr_batch.jobs.console.messages import misplaced_text, misspelt_text, one_line, plural
     from asr_batch.jobs.console.progress import hms
 
     for name, meant in found.misspelt.items():
         click.echo(misspelt_text(name, meant))
-    click.echo(f"{found.rows} rows, {hms(found.seconds)} of audio")
+    click.echo(f"{plural(found.rows, 'row')}, {hms(found.seconds)} of audio")
     click.echo(
         f"{found.done} already done, {found.unreadable} unreadable, {plural(found.duplicates, 'duplicate')}"
     )
     if found.remote:
-        click.echo(f"{found.remote} remote files were not checked")
+        click.echo(f"not checked: {plural(found.remote, 'remote file')}")
     for row in found.unreadable_rows[:SHOWN]:
         click.echo(
             f"  line {row['line']}: {one_line(row['audio'])}: {one_line(row['message'])} ({row['error']})"
         )
     _more(found.unreadable, "unreadable")
+    if advice := misplaced_text(found.errors.get("not_found", 0), found.rows, folder):
+        click.echo(advice)
     for row in found.duplicate_rows[:SHOWN]:
         click.echo(f"  line {row['line']}: {one_line(row['audio'])}: duplicate")
     _more(found.duplicates, "duplicates")
