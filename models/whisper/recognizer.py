@@ -169,8 +169,8 @@ class CompiledWhisper:
             elif slot.branch is not None and job.search is not None and job.search.ends(slot.branch):
                 self._search(slot, job, job.search)
 
-    def _refill(self) -> None:
-        while self._engine.free and (ready := self._feed.take()) is not None:
+    def _refill(self, *, wait: bool = True) -> None:
+        while self._engine.free and (ready := self._feed.take(wait=wait)) is not None:
             self._begin(ready)
         self._spread()
 
@@ -269,9 +269,17 @@ class CompiledWhisper:
         """Probability of each language after start-of-transcript (empty for an English-only model)."""
         if not self._config.multilingual:
             return [{} for _ in windows]
-        every = self._feed.encode(windows, lambda _: whole)
+        every = self._feed.encode(windows, whole=whole, meanwhile=self._go_on)
         rows = (self._engine.first_logits(hidden) for hidden in every)
         return [dict(language_chances(row, self._config, among)) for row in rows]
+
+    def _go_on(self) -> bool:
+        """One step of the windows in the slots, without waiting for others; False if there are none."""
+        self._refill(wait=False)
+        if not self._engine.running:
+            return False
+        self._step()
+        return True
 
     def confirm(self) -> bool:
         """Whether windows since the last call can be trusted; see the encoder."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
+import numpy as np
 import pytest
 import whisper_reference as reference
 from tiny_whisper import publish
@@ -79,3 +81,38 @@ def test_a_text_below_the_least_likelihood_is_not_finished(tmp_path: Path, kind:
     assert 0 < len(part.tokens) < len(whole.tokens)
     assert part.tokens == whole.tokens[: len(part.tokens)]
     assert part.avg_logprob * (len(part.tokens) + 1) < total / 2
+
+
+def test_windows_are_decoded_while_a_language_is_detected(tmp_path: Path) -> None:
+    """The rows in the slots need not wait until another one's audio is encoded."""
+    model = bundle(tmp_path, SPEC)
+    clip, other = reference.audio(70, 2.0), reference.audio(71, 3.0)
+    given = options_for(SPEC, plain=False, language="de")
+    alone = decode(model, [WindowRequest(0, clip, given)])[0]
+    engine, encoder = model._engine, model._encoder  # type: ignore[attr-defined]
+    stepped, step, encode = Event(), engine.step, encoder.encode
+    engine.step = lambda: (step(), stepped.set())
+    began: list[bool] = []
+
+    def slowly(log_mel: np.ndarray) -> np.ndarray:
+        began.append(stepped.wait(20))
+        return encode(log_mel)
+
+    model.submit(WindowRequest(0, clip, given))
+    model._refill()  # type: ignore[attr-defined]  # the window is in a slot
+    encoder.encode = slowly
+    (chances,) = model.detect_language([other])
+    assert (began, chances) == ([True], bundle(tmp_path, SPEC).detect_language([other])[0])
+    assert model.pending() == 1
+    (result,) = model.poll()
+    assert (result.tokens, result.avg_logprob) == (alone.tokens, alone.avg_logprob)
+
+
+def test_an_utterance_is_encoded_once_for_all_detections(tmp_path: Path) -> None:
+    model = bundle(tmp_path, SPEC)
+    clip = reference.audio(70, 2.0)
+    (chances,) = model.detect_language([clip])
+    encoder = model._encoder  # type: ignore[attr-defined]
+    encoder.encode = lambda log_mel: pytest.fail("encoded again")
+    (among,) = model.detect_language([clip], ("de", "fr"))
+    assert among["de"] / among["fr"] == pytest.approx(chances["de"] / chances["fr"])

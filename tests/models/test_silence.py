@@ -97,7 +97,7 @@ def test_a_group_counts_as_the_positions_that_it_stands_for(tmp_path: Path, prec
     """Logits over 8 s and groups are those over 2 s and every group's state as often as it has positions."""
     model = bundle(tmp_path, SPEC, precision)
     engine, feed = model._engine, model._feed  # type: ignore[attr-defined]
-    (hidden,) = feed.encode([reference.audio(5, 8.0)], lambda _: False)
+    (hidden,) = feed.encode([reference.audio(5, 8.0)])
     table = read_silence(tmp_path / precision, SPEC.d_model, 1500)
     states, sizes = table.behind(len(hidden))
     spread = np.concatenate([hidden, np.repeat(states, sizes, axis=0)])
@@ -114,7 +114,7 @@ def test_silence_measured_behind_speech_is_what_the_encoder_makes_of_it(tmp_path
     model = bundle(tmp_path, SPEC)
     feed = model._feed  # type: ignore[attr-defined]
     clip = packaged_clips()[5]
-    (true,) = feed.encode([clip], lambda _: True)
+    (true,) = feed.encode([clip], whole=True)
     table = read_silence(tmp_path / "fp32", SPEC.d_model, 1500).states
     first = encoded_positions(len(clip), 1500) // STEP
     near = np.abs(table[first:] - true.reshape(-1, STEP, SPEC.d_model)[first:].mean(axis=1)).mean()

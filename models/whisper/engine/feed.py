@@ -21,6 +21,7 @@ from asr_batch.models.whisper.silence import encoded_positions, features
 Float32 = NDArray[np.float32]
 _TRIES = 3
 _AHEAD = 12  # windows that an NPU encodes ahead, so that it never waits for a full set of slots
+_NOTHING = np.zeros(0, np.float32)
 T = TypeVar("T")
 H = TypeVar("H")
 
@@ -130,14 +131,14 @@ class EncoderFeed(Generic[T, H]):
         if len(self._waiting) >= self._encoder.max_batch:
             self._launch()
 
-    def take(self) -> Ready[T, H] | None:
-        """Wait for the next window with its cross-attention inputs; None if the queue is empty.
+    def take(self, *, wait: bool = True) -> Ready[T, H] | None:
+        """The next window with its cross-attention inputs; None if the queue is empty, or none is encoded.
 
         Waiting keeps the decoder's slots full: a step over few windows costs nearly as much as one over
         many.
         """
         self._launch()
-        while not self._ready and self._flights:
+        while wait and not self._ready and self._flights:
             self._land()
             self._launch()
         return self._ready.popleft() if self._ready else None
@@ -178,33 +179,44 @@ class EncoderFeed(Generic[T, H]):
 
     def _hear(self, encoder: CpuEncoder, one: _Queued[T]) -> Ready[T, H]:
         """Encode and project a window, on a thread of the encoder."""
+        log_mel, hidden = self._states(encoder, one)
+        return _ready(one.item, log_mel, hidden, self._project)
+
+    def _states(self, encoder: CpuEncoder, one: _Queued[T] | _Queued[None]) -> tuple[Float32, Float32]:
+        """Log-mel (empty if the states are still kept) and hidden states of a window."""
         known = self._recent.find(one.samples, self._positions(one))
         if known is not None:
-            return Ready(one.item, self._project(known))
+            return _NOTHING, known
         log_mel = self._features([one])
         hidden = encoder.encode(log_mel)[0]
-        if one.again:
+        if one.again and np.isfinite(log_mel).all():
             self._recent.keep(one.samples, hidden)
-        return _ready(one.item, log_mel[0], hidden, self._project)
+        return log_mel[0], hidden
 
-    def encode(self, windows: Sequence[Samples], whole: Callable[[Samples], bool]) -> list[Float32]:
+    def encode(
+        self, windows: Sequence[Samples], *, whole: bool = False, meanwhile: Callable[[], bool] = bool
+    ) -> list[Float32]:
         """Hidden states [positions, d_model] of windows, outside the queue and in parallel.
 
-        `whole` as in :meth:`put`, if the encoder supports it.
+        `whole` as in :meth:`put`, if the encoder supports it. `meanwhile` does a piece of other work until
+        they are there, or returns False if there is none.
         """
-        jobs = []
-        for samples in windows:
-            full = self._encoder.frames is None and whole(samples)
-            log_mel = self._features([_Queued(None, samples, cpu=False, whole=full)])
-            jobs.append(self._encoder.start(log_mel))
-        every = [job.result()[0] for job in jobs]
-        if isinstance(self._encoder, CpuEncoder):
-            for samples, hidden in zip(windows, every, strict=True):
-                if not whole(samples):  # as it will be decoded
-                    self._recent.keep(samples, hidden)
-        return every
+        full = whole and self._encoder.frames is None
+        asked = [_Queued(None, samples, cpu=False, whole=full, again=not full) for samples in windows]
+        jobs = [self._encoding(one) for one in asked]
+        while not all(done() for done, _ in jobs) and meanwhile():
+            pass
+        return [states() for _, states in jobs]
 
-    def _features(self, items: Sequence[_Queued[T]] | Sequence[_Queued[None]]) -> Float32:
+    def _encoding(self, one: _Queued[None]) -> tuple[Callable[[], bool], Callable[[], Float32]]:
+        """Start to encode a window; whether it is done, and what waits for its hidden states."""
+        if isinstance(self._encoder, CpuEncoder):
+            work = self._encoder.work(partial(self._states, self._encoder, one))
+            return work.done, lambda: work.result()[1]
+        job = self._encoder.start(self._features([one]))
+        return job.done, lambda: job.result()[0]
+
+    def _features(self, items: Sequence[_Queued[T] | _Queued[None]]) -> Float32:
         """Log-mel [batch, n_mels, frames] of windows, each padded with silence."""
         positions = max(map(self._positions, items))
         rows = [features(one.samples, self._encoder.n_mels, positions, self._trained) for one in items]
