@@ -26,6 +26,11 @@ class Cores:
         self._free, self._wanted = count - 1, 0
         self._change = Condition()
 
+    @property
+    def wanted(self) -> bool:
+        """Whether a thread waits for a permit."""
+        return self._wanted > 0
+
     def _take(self) -> None:
         with self._change:
             self._wanted += 1

@@ -97,7 +97,7 @@ class CompiledWhisper:
         self._config = config
         self._rules = FastRules(config)
         slots = options.batch_size or SLOTS
-        cores = Cores(threads)
+        cores = self._cores = Cores(threads)
         cpu = partial(CpuEncoder, bundle.folder, cores, options.provider)
         with ThreadPoolExecutor(1) as beside:  # opening copies weights, for half of the time
             opened = None if wants_npu(bundle, options) else beside.submit(cpu)
@@ -274,7 +274,12 @@ class CompiledWhisper:
         return [dict(language_chances(row, self._config, among)) for row in rows]
 
     def _go_on(self) -> bool:
-        """One step of the windows in the slots, without waiting for others; False if there are none."""
+        """One step of the windows in the slots, without waiting for others; False if there are none.
+
+        With a step over few windows, which takes nearly as long as over many, encoding does not wait.
+        """
+        if self._cores.wanted:
+            return False
         self._refill(wait=False)
         if not self._engine.running:
             return False

@@ -112,7 +112,7 @@ def test_where_the_language_is_unsure_the_likelier_text_stands(save: Save, clips
 
 def test_languages_whose_text_cannot_be_likelier_are_not_tried(save: Save, clips: Clips) -> None:
     def speak(request: WindowRequest, result: WindowResult) -> WindowResult:
-        return replace(result, language=request.options.language, avg_logprob=-0.3)
+        return replace(result, language=request.options.language, avg_logprob=-0.4)
 
     recognizer = Polyglot(speak, languages=("es", "fr", "it", "la", "ro"))
     transcript = row(save(0.9 * clips[0][1] / np.abs(clips[0][1]).max()), recognizer)

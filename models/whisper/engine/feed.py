@@ -198,15 +198,18 @@ class EncoderFeed(Generic[T, H]):
     ) -> list[Float32]:
         """Hidden states [positions, d_model] of windows, outside the queue and in parallel.
 
-        `whole` as in :meth:`put`, if the encoder supports it. `meanwhile` does a piece of other work until
-        they are there, or returns False if there is none.
+        `whole` as in :meth:`put`, if the encoder supports it. Until they are there, `meanwhile` does other
+        work, piece by piece; False: there is none, or it would take a core from the encoder.
         """
         full = whole and self._encoder.frames is None
         asked = [_Queued(None, samples, cpu=False, whole=full, again=not full) for samples in windows]
         jobs = [self._encoding(one) for one in asked]
-        while not all(done() for done, _ in jobs) and meanwhile():
-            pass
-        return [states() for _, states in jobs]
+        found = []
+        for done, states in jobs:
+            while not done() and meanwhile():
+                pass
+            found.append(states())
+        return found
 
     def _encoding(self, one: _Queued[None]) -> tuple[Callable[[], bool], Callable[[], Float32]]:
         """Start to encode a window; whether it is done, and what waits for its hidden states."""
