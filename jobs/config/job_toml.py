@@ -45,7 +45,10 @@ def _parse(path: Path) -> tuple[str, dict[str, Any]]:
         return text, tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); expected a job.toml") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{path}:{line}: not UTF-8; expected a TOML file in UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f'{path}: not TOML ({error}); expected lines such as language = "en"') from error
 
 

@@ -145,16 +145,20 @@ class _Watching:
         return summary is not None and summary.run.rows > 0
 
     def _finished(self) -> Any:
-        """Time at which the last row finished."""
+        """Time at which the last row finished; None before the first."""
+        import pyarrow.compute as pc  # slow to import
+
         if not (self.root / JOB).exists():
             return None
-        rows = stream(open_transcripts(self.root), ("finished_at",))
-        return max((row["finished_at"] for row in rows), default=None)
+        return pc.max(open_transcripts(self.root).to_table(["finished_at"]).column(0)).as_py()
 
     def _tell(self, before: Any) -> None:
+        """Print the rows that finished after `before`; Arrow skips the others, however many there are."""
+        import pyarrow.compute as pc  # as above
+
         if not (self.root / JOB).exists():
             return
-        columns = ("id", "status", "duration", "text", "error_message", "finished_at")
-        for row in stream(open_transcripts(self.root), columns):
-            if before is None or row["finished_at"] > before:
-                self.messages.row(row)
+        columns = ("id", "status", "duration", "text", "error_message")
+        where = None if before is None else pc.field("finished_at") > before
+        for row in stream(open_transcripts(self.root), columns, where):
+            self.messages.row(row)

@@ -14,7 +14,7 @@ from pathlib import Path
 from asr_batch.models.onnx import fields
 from asr_batch.models.onnx.wire import BYTES, FIXED32, VARINT, Message
 
-FLOAT_TYPE, INT32_TYPE, INT64_TYPE, FLOAT16_TYPE = 1, 6, 7, 10
+FLOAT_TYPE, INT32_TYPE, INT64_TYPE = 1, 6, 7
 
 
 def number(field_number: int, value: int) -> bytes:

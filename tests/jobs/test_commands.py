@@ -127,10 +127,11 @@ def test_quiet_and_config(data_set, tmp_path):
         ('max_failures = "x"\n', "expected a number of rows or a share such as 1%"),
         ("stop_at = 25\n", "expected a time of day such as 06:30"),
         ("= 3\n", "not TOML"),
+        ('out = "o"\nprompt = "café"\n', "job.toml:2: not UTF-8; expected a TOML file in UTF-8"),
     ],
 )
 def test_config_errors_name_the_line(tmp_path, text, said):
-    (tmp_path / "job.toml").write_text(text)
+    (tmp_path / "job.toml").write_text(text, encoding="latin-1")
     done = call_here("run", "--config", tmp_path / "job.toml")
     assert done.exit_code == 2
     assert said in done.stderr

@@ -128,10 +128,6 @@ class SoundFile:
         """Whether its header declares it empty."""
         return bool(self._file.frames == 0)
 
-    def let_go(self) -> None:
-        """Close, but leave the stream open for another decoder."""
-        self._file.close()
-
     def close(self) -> None:
         """Release the file."""
         self._file.close()
