@@ -20,6 +20,15 @@ BOM = b"\xef\xbb\xbf"
 csv.field_size_limit(64 * 1024 * 1024)
 
 
+def read_lines(stream: IO[bytes], fmt: str) -> Iterator[RawRow | Problem]:
+    """The rows of a `jsonl`, `text`, `tsv` or `csv` manifest."""
+    if fmt == "jsonl":
+        return read_jsonl(stream)
+    if fmt == "text":
+        return read_paths(stream)
+    return read_csv(stream, "\t" if fmt == "tsv" else ",")
+
+
 def read_csv(stream: IO[bytes], delimiter: str = ",") -> Iterator[RawRow | Problem]:
     """Rows of a CSV file (RFC 4180, UTF-8, optional BOM, any line ending, quoted line breaks)."""
     text = io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="")

@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import IO, Any, Literal, cast
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from asr_batch.manifests.columns import ALIASES, Layout, RowError, audio_expected, build_item
+from asr_batch.manifests.column_types import ColumnTypes
+from asr_batch.manifests.columns import ALIASES, Layout, RowError, build_item
 from asr_batch.manifests.errors import ManifestError, Problem
 from asr_batch.manifests.ids import Names
-from asr_batch.manifests.lines import BOM, RawRow, read_csv, read_jsonl, read_paths
+from asr_batch.manifests.lines import BOM, RawRow, read_lines
 from asr_batch.manifests.location import Base, is_remote, plain_path
+from asr_batch.manifests.parquet import read_parquet, read_schema
 from asr_batch.manifests.records import AudioItem
 
 Format = Literal["csv", "tsv", "jsonl", "parquet", "text"]
@@ -148,14 +149,14 @@ class Manifest:
     def _raw(self) -> Iterator[RawRow | Problem]:
         try:
             if self.format == "parquet":
-                yield from _read_parquet(self.path)
+                yield from read_parquet(self.path)
                 return
             with _open(self.path) as stream:
                 head = stream.peek(2)[:2]  # type: ignore[attr-defined]  # both kinds of stream have it
                 if head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
                     yield Problem(0, "", "UTF-16", 'UTF-8; spreadsheets call it "CSV UTF-8"')
                     return
-                yield from _line_reader(stream, self.format)
+                yield from read_lines(stream, self.format)
         except (OSError, EOFError, pa.ArrowException) as error:
             yield Problem(0, "", str(error), f"a readable {self.format} file")
 
@@ -164,17 +165,16 @@ class Manifest:
 
         `items` is an iterator over :meth:`check`, if the caller wants to see the rows as well.
         """
-        types = _Types()
+        types = ColumnTypes()
         if self.format == "parquet":
-            schema = _parquet_schema(self.path)
-            extra = Layout.of(schema.names).extra
-            types.fixed = {name: _plain_type(schema.field(name).type) for name in extra}
+            schema = read_schema(self.path)
+            types.fix(schema, Layout.of(schema.names).extra)
         rows = 0
         for item in items or self.check():
             rows += 1
             if item.extra:
                 types.see(item.extra)
-        return ManifestFacts(rows, types.result(self.format))
+        return ManifestFacts(rows, types.result(as_text=self.format != "jsonl"))
 
 
 def open_manifest(name: str, spool: Path | None = None) -> Manifest:
@@ -246,98 +246,3 @@ def _open(path: Path) -> IO[bytes]:
     stream = path.open("rb")
     packed = stream.peek(2)[:2] == b"\x1f\x8b" if isinstance(stream, io.BufferedReader) else False
     return cast(IO[bytes], gzip.open(stream)) if packed else stream
-
-
-def _line_reader(stream: IO[bytes], fmt: Format) -> Iterator[RawRow | Problem]:
-    if fmt == "jsonl":
-        return read_jsonl(stream)
-    if fmt == "text":
-        return read_paths(stream)
-    return read_csv(stream, "\t" if fmt == "tsv" else ",")
-
-
-def _parquet_file(path: Path) -> pq.ParquetFile:
-    with path.open("rb") as stream:
-        packed = stream.read(2) == b"\x1f\x8b"
-    if packed:  # a Parquet file is read from its end, so a compressed one must be decompressed as a whole
-        with gzip.open(path) as unpacked:
-            return pq.ParquetFile(pa.BufferReader(unpacked.read()))
-    return pq.ParquetFile(path)
-
-
-def _parquet_schema(path: Path) -> pa.Schema:
-    try:
-        return _parquet_file(path).schema_arrow
-    except (OSError, pa.ArrowException):
-        return pa.schema([])  # `check` reports the error
-
-
-def _read_parquet(path: Path) -> Iterator[RawRow | Problem]:
-    file = _parquet_file(path)
-    names = file.schema_arrow.names
-    if not any(name in ALIASES["audio"] for name in names):
-        yield Problem(0, "audio", ", ".join(names)[:200], audio_expected(names))
-        return
-    line = 0
-    for batch in file.iter_batches(batch_size=4096):
-        columns = [_values(batch.column(index)) for index in range(batch.num_columns)]
-        for values in zip(*columns, strict=True):
-            line += 1
-            yield line, dict(zip(names, values, strict=True))
-
-
-def _values(column: pa.Array) -> list[Any]:
-    """Python values, or Arrow scalars where Python has no such type (nanoseconds without pandas)."""
-    try:
-        return cast(list[Any], column.to_pylist())
-    except (ValueError, OverflowError):
-        return list(column)
-
-
-def _plain_type(kind: pa.DataType) -> pa.DataType:
-    """The type to write values back with: the value type of a dictionary, else unchanged."""
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
-class _Types:
-    """Infers one Arrow type for every passed-through column, chunk by chunk."""
-
-    chunk = 4096
-
-    def __init__(self) -> None:
-        self.fixed: dict[str, pa.DataType] = {}
-        self._found: dict[str, pa.DataType] = {}
-        self._waiting: dict[str, list[Any]] = {}
-
-    def see(self, extra: tuple[tuple[str, Any], ...]) -> None:
-        """Take in the values of one row."""
-        if self.fixed:
-            return
-        for name, value in extra:
-            waiting = self._waiting.setdefault(name, [])
-            if type(value) is not str or name not in self._found or self._found[name] != pa.string():
-                waiting.append(value)
-                if len(waiting) >= self.chunk:
-                    self._merge(name)
-
-    def _merge(self, name: str) -> None:
-        values, self._waiting[name] = self._waiting[name], []
-        if not values:
-            return
-        try:
-            found = pa.array(values).type
-            known = self._found.get(name)
-            both = [pa.schema([(name, kind)]) for kind in (known, found) if kind is not None]
-            self._found[name] = pa.unify_schemas(both, promote_options="permissive").field(name).type
-        except (pa.ArrowException, ValueError, TypeError, OverflowError):
-            self._found[name] = pa.string()  # values without a common type are written as JSON text
-
-    def result(self, fmt: Format) -> tuple[tuple[str, Any], ...]:
-        """Name and type of every column, in order of first appearance."""
-        if self.fixed:
-            return tuple(self.fixed.items())
-        for name in self._waiting:
-            self._merge(name)
-        kinds = {name: self._found.get(name, pa.string()) for name in self._waiting}
-        text = fmt != "jsonl"
-        return tuple((n, pa.string() if text or pa.types.is_null(k) else k) for n, k in kinds.items())

@@ -18,6 +18,7 @@ from asr_batch.jobs.dataset.tables import read_rows
 from asr_batch.jobs.run.figures import Figures
 from asr_batch.jobs.views.row_files import RowFiles
 from asr_batch.manifests.survey import Survey
+from asr_batch.models.recognizer import ModelInfo
 from asr_batch.workers.pool import Pool
 
 log = logging.getLogger("asr_batch")
@@ -55,6 +56,16 @@ def say_end(messages: Messages, root: Path, found: Survey, summary: Summary, fil
         missing = summary.errors.get("not_found", 0)
         advice = misplaced_text(missing, summary.rows.total, found.folder)
         messages.complain("\n".join(filter(None, (failures_text(summary, root), advice))))
+
+
+def provider_text(wanted: str, model: ModelInfo) -> str:
+    """The sentence for a job that ran without the provider that it asked for, else empty."""
+    if wanted in ("auto", "cpu") or model.provider != "cpu":
+        return ""
+    return (
+        f"--provider {wanted}: ONNX Runtime has none that works here; the CPU did the work, slower than with "
+        "--provider auto."
+    )
 
 
 def ending_text(summary: Summary) -> str:

@@ -1,13 +1,40 @@
-"""A ledger that also writes the files of `--format` after each commit."""
+"""The files of `--format`: those that are missing before a run, and those of the rows of each commit."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from pathlib import Path
 
+from asr_batch.jobs.config.keys import RunConfig
+from asr_batch.jobs.config.values import formats_of
 from asr_batch.jobs.dataset.files import output_errors
 from asr_batch.jobs.dataset.schema import Row
+from asr_batch.jobs.dataset.tables import open_transcripts
 from asr_batch.jobs.run.driver.commits import Book
+from asr_batch.jobs.views.beside import Beside
 from asr_batch.jobs.views.row_files import RowFiles
+from asr_batch.manifests.reader import Manifest
+from asr_batch.manifests.survey import Survey
+
+log = logging.getLogger("asr_batch")
+
+
+def files_of(config: RunConfig, root: Path, manifest: Manifest, found: Survey) -> RowFiles | None:
+    """The files of `--format`, of which missing ones of finished rows are written; None without that option.
+
+    Raises OutputError.
+    """
+    forms = formats_of(config.format)
+    if not forms:
+        return None
+    places = Beside(root, manifest.base, manifest.rows()) if config.beside_audio else None
+    files = RowFiles(root, forms, places)
+    with output_errors(root):
+        written = files.write_missing(open_transcripts(root), found.ids)
+    if written:
+        log.info("files written for rows that lacked them", extra={"data": {"rows": written}})
+    return files
 
 
 class FileBook:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from asr_batch.jobs.config.keys import RunConfig
 from asr_batch.jobs.config.values import next_occurrence, time_of_day
+from asr_batch.jobs.console.messages import misspelt_text
 from asr_batch.jobs.dataset.files import FOLDERS
 from asr_batch.jobs.dataset.job_file import find_job
 from asr_batch.jobs.dataset.lock import hold
@@ -19,6 +20,7 @@ from asr_batch.jobs.model_choice import Choice
 from asr_batch.manifests.errors import ConfigError, OutputError
 from asr_batch.manifests.languages import AUTO, language_code
 from asr_batch.manifests.sources import FILE
+from asr_batch.manifests.survey import Survey
 from asr_batch.models.load import identify
 from asr_batch.models.recognizer import ModelInfo
 
@@ -84,6 +86,14 @@ def _languages(model: ModelInfo) -> str:
     if len(model.languages) == 1:
         return f"{model.languages[0]}, its only one"
     return f"one of its {len(model.languages)}: {', '.join(model.languages)}"
+
+
+def warnings_of(config: RunConfig, found: Survey) -> list[str]:
+    """What is accepted but has no effect: columns that look misspelt, and workers that there will not be."""
+    warnings = [misspelt_text(name, meant) for name, meant in found.misspelt.items()]
+    if config.no_ray and (config.workers or 1) > 1:
+        warnings.append(f"--workers {config.workers} does not count: --no-ray is one worker, in this process")
+    return warnings
 
 
 OURS = (

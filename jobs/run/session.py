@@ -12,13 +12,8 @@ from pathlib import Path
 
 from asr_batch.jobs.config.fingerprint import Settings, settings_base
 from asr_batch.jobs.config.keys import RunConfig
-from asr_batch.jobs.config.values import formats_of
 from asr_batch.jobs.console.logs import log_to
-from asr_batch.jobs.console.messages import (
-    Messages,
-    misspelt_text,
-    native_stderr_to,
-)
+from asr_batch.jobs.console.messages import Messages, native_stderr_to
 from asr_batch.jobs.console.progress import make_progress
 from asr_batch.jobs.console.signals import StopRequest
 from asr_batch.jobs.dataset.facts import look_at
@@ -27,22 +22,22 @@ from asr_batch.jobs.dataset.index import Index
 from asr_batch.jobs.dataset.job_file import Job, find_job, part_metadata, write_job
 from asr_batch.jobs.dataset.ledger import Ledger, Limits
 from asr_batch.jobs.dataset.parts import part_names
-from asr_batch.jobs.dataset.tables import open_transcripts
 from asr_batch.jobs.model_choice import Choice, choose_model, folder_sha256
 from asr_batch.jobs.quality import compare
 from asr_batch.jobs.run.driver.commits import Book, Pace
 from asr_batch.jobs.run.driver.feed import Feed, Looker, Resume
 from asr_batch.jobs.run.driver.loop import Driver
 from asr_batch.jobs.run.driver.rows import Assemble, RowMaker, Split
-from asr_batch.jobs.run.ending import record_end, say_end
+from asr_batch.jobs.run.ending import provider_text, record_end, say_end
 from asr_batch.jobs.run.figures import Figures, exit_code, judge_gates
-from asr_batch.jobs.run.files import FileBook
+from asr_batch.jobs.run.files import FileBook, files_of
 from asr_batch.jobs.run.guard import (
     check_abilities,
     contents,
     deadline,
     held_for,
     leave_as_it_was,
+    warnings_of,
     with_slowness,
 )
 from asr_batch.jobs.run.manifest import find_manifest, keep_manifest
@@ -50,14 +45,8 @@ from asr_batch.jobs.run.pools import LazyPool, load_ahead, start_pool
 from asr_batch.jobs.run.same_job import SameJob, own_settings
 from asr_batch.jobs.run.totals import Totals
 from asr_batch.jobs.run.watch import Watch
-from asr_batch.jobs.views.beside import Beside
 from asr_batch.jobs.views.row_files import RowFiles
-from asr_batch.manifests.errors import (
-    AsrBatchError,
-    ConfigError,
-    OutputError,
-    WorkerFatalError,
-)
+from asr_batch.manifests.errors import AsrBatchError, ConfigError, OutputError, WorkerFatalError
 from asr_batch.manifests.reader import Manifest
 from asr_batch.manifests.survey import Survey, no_rows_text, survey
 from asr_batch.models.load import identify
@@ -123,7 +112,8 @@ class Session:
         found = survey(manifest)
         if not found.rows:
             raise ConfigError(no_rows_text(manifest.name))
-        self._warn(found)
+        for warning in warnings_of(self.config, found):
+            self.messages.complain(f"asr-batch: warning: {warning}")
         if self.stop.exit_code is not None:
             self.messages.complain("asr-batch: stopped before any work")
             return self.stop.exit_code
@@ -152,15 +142,6 @@ class Session:
         self.begun += time.monotonic() - before
         return choice
 
-    def _warn(self, found: Survey) -> None:
-        warnings = [misspelt_text(name, meant) for name, meant in found.misspelt.items()]
-        if self.config.no_ray and (self.config.workers or 1) > 1:
-            warnings.append(
-                f"--workers {self.config.workers} does not count: --no-ray is one worker, in this process"
-            )
-        for warning in warnings:
-            self.messages.complain(f"asr-batch: warning: {warning}")
-
     def _work(
         self, choice: Choice, second: Path | None, manifest: Manifest, found: Survey, same: bool
     ) -> int:
@@ -182,7 +163,9 @@ class Session:
         feed = self.feed = Feed(manifest.rows(), resume, looker=self.parts.looker)
         self.stack.callback(feed.close)
         watch = self._watch(found, ledger.index, pool, choice)
-        driver = self._driver(feed, pool, self._with_files(ledger, manifest, found), watch)
+        self.files = files_of(config, self.root, manifest, found)
+        book = FileBook(ledger, self.files) if self.files else ledger
+        driver = self._driver(feed, pool, book, watch)
         log.info("run started", extra={"data": {"rows": found.rows, "in_data_set": watch.totals.rows}})
         return self._drive(driver, watch, found)
 
@@ -229,19 +212,6 @@ class Session:
     def _audio_ahead(self, enough: float) -> float:
         return self.feed.audio_ahead(enough)
 
-    def _with_files(self, ledger: Ledger, manifest: Manifest, found: Survey) -> Book:
-        """The ledger, wrapped to write the files of `--format` if there are any."""
-        forms = formats_of(self.config.format)
-        if not forms:
-            return ledger
-        places = Beside(self.root, manifest.base, manifest.rows()) if self.config.beside_audio else None
-        self.files = RowFiles(self.root, forms, places)
-        with output_errors(self.root):
-            written = self.files.write_missing(open_transcripts(self.root), found.ids)
-        if written:
-            log.info("files written for rows that lacked them", extra={"data": {"rows": written}})
-        return FileBook(ledger, self.files)
-
     def _watch(self, found: Survey, index: Index, pool: Pool, choice: Choice) -> Watch:
         totals = Totals.of(index.entries[index.present(found.ids)])
         figures = Figures.resumed(self.root, self.config, found.rows, totals, self.begun, pool)
@@ -275,15 +245,6 @@ class Session:
         self.stack.close()  # remove the bar and close the pool before the final output
         if self.parts.last_words:
             say_end(self.messages, self.root, found, summary, self.files)
-            if summary.run.rows:
-                self._say_provider(driver.pool.info)
+            if summary.run.rows and (text := provider_text(self.config.provider, driver.pool.info)):
+                self.messages.complain(text)
         return code
-
-    def _say_provider(self, model: ModelInfo) -> None:
-        """Tell that the job ran without the provider that it asked for."""
-        wanted = self.config.provider
-        if wanted not in ("auto", "cpu") and model.provider == "cpu":
-            self.messages.complain(
-                f"--provider {wanted}: ONNX Runtime has none that works here; the CPU did the work, slower "
-                "than with --provider auto."
-            )

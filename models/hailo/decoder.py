@@ -17,7 +17,8 @@ from asr_batch.manifests.errors import ModelError, WorkerFatalError
 from asr_batch.models.encoder import Float32
 from asr_batch.models.hailo.faults import NpuError, Rung
 from asr_batch.models.hailo.layout import Layout, layout
-from asr_batch.models.hailo.session import Frame, Session, Slot, Stream
+from asr_batch.models.hailo.session import Session, Stream
+from asr_batch.models.hailo.slots import Frame, Slot
 
 log = logging.getLogger(__name__)
 DEADLINE = 10.0

@@ -14,7 +14,8 @@ from asr_batch.models.hailo.layout import Layout
 from asr_batch.models.hailo.recovery.ladder import Ladder
 from asr_batch.models.hailo.recovery.probe import Probe
 from asr_batch.models.hailo.recovery.standby import StandIn
-from asr_batch.models.hailo.session import Frame, Session
+from asr_batch.models.hailo.session import Session
+from asr_batch.models.hailo.slots import Frame
 
 log = logging.getLogger(__name__)
 AHEAD = 5

@@ -11,7 +11,8 @@ from asr_batch.manifests.errors import ModelError
 from asr_batch.models.encoder import Float32
 from asr_batch.models.hailo.faults import NpuError, Rung
 from asr_batch.models.hailo.layout import Layout, hidden_layout, window_layout
-from asr_batch.models.hailo.session import Frame, Session, Slot
+from asr_batch.models.hailo.session import Session
+from asr_batch.models.hailo.slots import Frame, Slot
 
 SEEN, TIMES = 32, 50
 """How many recent windows are timed, and how many times the median a window may take."""

@@ -1,24 +1,14 @@
-"""The batch job over a fake pool: rows, resume, faults of workers, exit codes."""
+"""Rows of a job: each is done once, and again only if something changed."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import signal
-import time
-from pathlib import Path
 
-import fake_pool
-import pytest
 from fake_pool import FakePool
 
 from asr_batch.jobs.dataset.verify import check_dataset_files, check_rows
-from asr_batch.jobs.model_choice import Choice
-from asr_batch.jobs.run import session
-
-HEARD = 0.2
-"""Seconds in which the thread that waits for signals has heard one."""
 
 
 def holds(root):
@@ -129,54 +119,6 @@ def test_a_long_row_is_put_together_from_its_spans(folder, run, rows):
     assert [w["index"] for w in rows("windows") if w["id"] == "long"] == list(range(6))
 
 
-def test_a_crash_is_charged_to_the_row_that_was_alone(folder, run, rows):
-    folder(8)
-    kills = []
-
-    def poison(unit):
-        if unit.item.id == "f3":
-            kills.append(unit)
-            return "crashed"
-        return None
-
-    assert run(FakePool(2, 3, poison)) == 3
-    found = rows()
-    assert [i for i, row in found.items() if row["status"] == "failed"] == ["f3"]
-    assert found["f3"]["error_code"] == "worker_crashed"
-    assert found["f3"]["attempts"] == len(kills)
-    # The first kill is charged only if by chance nothing else was in that worker yet.
-    assert [unit.alone for unit in kills] in ([False, True], [False, True, True])
-
-
-@pytest.mark.parametrize(("reason", "code"), [("hung", "timeout"), ("out_of_memory", "out_of_memory")])
-def test_hangs_and_memory(folder, run, rows, reason, code):
-    folder(3)
-    assert run(FakePool(1, 1, lambda unit: reason if unit.item.id == "f1" else None)) == 3
-    assert rows()["f1"]["error_code"] == code
-    assert rows()["f2"]["status"] == "ok"
-
-
-def test_a_lost_node_costs_nobody(folder, run, rows):
-    folder(4)
-    left = {"node_lost": 6}
-
-    def poison(unit):
-        left["node_lost"] -= 1
-        return "node_lost" if left["node_lost"] >= 0 else None
-
-    assert run(FakePool(2, 2, poison)) == 0
-    assert {row["status"] for row in rows().values()} == {"ok"}
-
-
-def test_retryable_is_tried_four_times(folder, run, rows):
-    folder(2)
-    tries = []
-    pool = FakePool(1, 1, lambda unit: tries.append(unit) or "retryable" if unit.item.id == "f0" else None)
-    assert run(pool) == 3
-    assert len(tries) == 4
-    assert rows()["f0"]["error_code"] == "fetch_failed"
-
-
 def test_retry_runs_the_failed_rows_only(folder, run, rows):
     folder(4)
     run(FakePool(poison=lambda unit: "crashed" if unit.item.id in ("f1", "f2") else None))
@@ -185,83 +127,6 @@ def test_retry_runs_the_failed_rows_only(folder, run, rows):
     assert run(again=("failed",)) == 0
     assert sorted(unit.item.id for unit in run.pool.submitted) == ["f1", "f2"]
     assert {row["status"] for row in rows().values()} == {"ok"}
-
-
-@pytest.mark.parametrize(
-    ("gates", "code"),
-    [
-        ({"max_failures": "1"}, 3),
-        ({"max_failures": "0"}, 4),
-        ({"max_failures": "25%"}, 3),
-        ({"max_failures": "24%"}, 4),
-        ({"min_coverage": 0.9}, 3),
-    ],
-)
-def test_gates(folder, run, gates, code):
-    root = folder(3, extra="gone,gone.wav,x\n")
-    assert run(**gates) == code
-    summary = json.loads((root / "out/summary.json").read_text())
-    assert [gate["held"] for gate in summary["gates"]] == [code == 3]
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_drains_and_the_same_command_goes_on(folder, run, rows, number, code):
-    root = folder(12)
-    waits = []
-
-    def strike(pool):
-        waits.append(len(pool.open_units()))
-        if len(waits) == 2:
-            os.kill(os.getpid(), number)
-            time.sleep(HEARD)
-
-    assert run(FakePool(1, 2, on_wait=strike), grace=5.0) == code
-    assert 0 < len(rows()) < 12
-    assert json.loads((root / "out/summary.json").read_text())["exit_code"] == code
-    done = set(rows())
-    assert run() == 0
-    assert {unit.item.id for unit in run.pool.submitted} == {f"f{i}" for i in range(12)} - done
-    holds(root / "out")
-
-
-class Stuck(FakePool):
-    def wait(self, timeout):
-        self.on_wait(self)
-        return []
-
-
-def signals(number, times):
-    """Sends a signal to this process at each of the first waits: a third one would end it there and then."""
-    left = [number] * times
-
-    def send(pool) -> None:
-        if left:
-            os.kill(os.getpid(), left.pop())
-            time.sleep(HEARD)
-
-    return send
-
-
-def test_a_second_signal_stops_at_once(folder, run):
-    folder(3)
-    pool = Stuck(on_wait=signals(signal.SIGINT, times=2))
-    assert run(pool, grace=1000.0) == 130
-
-
-def test_no_grace_puts_units_back(folder, run, rows):
-    folder(3)
-    assert run(Stuck(on_wait=signals(signal.SIGTERM, times=1)), grace=0.0) == 143
-    assert run() == 0
-    assert len(rows()) == 3
-
-
-def test_out_of_time_is_a_clean_stop(folder, run, rows):
-    root = folder(4)
-    assert run(max_hours=0.0) == 0
-    summary = json.loads((root / "out/summary.json").read_text())
-    assert (summary["ending"], summary["rows"]["pending"]) == ("out of time", 4)
-    assert run() == 0
-    assert len(rows()) == 4
 
 
 def test_the_order_of_work_changes_no_row(folder, run, rows):
@@ -274,161 +139,6 @@ def test_the_order_of_work_changes_no_row(folder, run, rows):
     for row_id, row in rows().items():
         for name in ("text", "segments", "audio_sha256", "settings_sha256"):
             assert again[row_id][name] == row[name]
-
-
-def test_fresh_wants_an_empty_folder(folder, run, capfd):
-    root = folder(1)
-    (root / "out").mkdir()
-    assert run(fresh=True) == 0
-    assert run(fresh=True) == 2
-    assert "deletes nothing" in capfd.readouterr().err
-
-
-def test_a_foreign_folder_is_left_alone(folder, run):
-    root = folder(1)
-    (root / "out/transcripts").mkdir(parents=True)
-    (root / "out/transcripts/theirs.parquet").write_bytes(b"x")
-    assert run() == 2
-    assert (root / "out/transcripts/theirs.parquet").read_bytes() == b"x"
-
-
-def test_quiet_is_silent_and_says_what_is_wrong(folder, run, capfd):
-    folder(1)
-    assert run() == 0
-    assert capfd.readouterr() == ("", "")
-    folder(1, extra="gone,gone.wav,x\n")
-    assert run() == 3
-    assert "1 failed" in capfd.readouterr().err
-
-
-def test_log_lines_are_json(folder, run):
-    root = folder(1, extra="gone,gone.wav,x\n")
-    run()
-    entries = [json.loads(line) for line in (root / "out/log.jsonl").read_text().splitlines()]
-    assert any(entry.get("error_code") == "not_found" for entry in entries)
-
-
-def test_a_bug_in_one_row_leaves_the_others(folder, run, rows, monkeypatch):
-    import fake_pool
-
-    good = fake_pool.assemble
-
-    def bad(item, spans):
-        if item.id == "f1":
-            raise ZeroDivisionError
-        return good(item, spans)
-
-    folder(3)
-    monkeypatch.setattr(fake_pool, "assemble", bad)
-    assert run() == 3
-    assert rows()["f1"]["error_code"] == "internal_error"
-    assert rows()["f2"]["status"] == "ok"
-
-
-@pytest.mark.parametrize("trouble", [MemoryError(), OverflowError("2**63"), ValueError("a bad header")])
-def test_a_row_that_cannot_be_planned_leaves_the_others(folder, run, rows, monkeypatch, trouble):
-    good = fake_pool.split
-
-    def bad(item, info):
-        if item.id == "f1":
-            raise trouble
-        return good(item, info)
-
-    folder(3)
-    monkeypatch.setattr(fake_pool, "split", bad)
-    assert run() == 3
-    assert rows()["f1"]["error_code"] == "internal_error"
-    assert type(trouble).__name__ in rows()["f1"]["error_message"]
-    assert [rows()[name]["status"] for name in ("f0", "f2")] == ["ok", "ok"]
-
-
-def test_a_file_that_cannot_be_looked_at_goes_to_a_worker_all_the_same(folder, run, rows, monkeypatch):
-    def broken(location, **_):
-        raise MemoryError
-
-    folder(3)
-    monkeypatch.setattr("asr_batch.jobs.dataset.facts.stat_file", broken)
-    assert run() == 0
-    assert len(rows()) == 3
-
-
-def test_status_while_it_runs(folder, run):
-    from asr_batch.jobs.views.state import job_state, state_lines
-
-    root = folder(12)
-    seen = []
-
-    def look(pool):
-        seen.append(job_state(root / "out"))
-        assert "running" in state_lines(seen[-1])[0]
-
-    assert run(FakePool(1, 2, on_wait=look)) == 0
-    assert {found.state for found in seen} == {"running"}
-    assert seen[-1].rows.ok > seen[0].rows.ok
-    assert seen[0].held_by.pid == os.getpid()
-    assert job_state(root / "out").state == "finished"
-
-
-def test_an_interrupted_run_says_so(folder, run):
-    from asr_batch.jobs.views.state import job_state
-
-    root = folder(4)
-
-    class Gone(BaseException):
-        pass
-
-    def vanish(pool):
-        raise Gone
-
-    with pytest.raises(Gone):
-        run(FakePool(on_wait=vanish))
-    assert "interrupted" in job_state(root / "out").state
-
-
-def test_a_signal_before_the_work_starts_nothing(folder, run, monkeypatch, capfd):
-    from asr_batch.jobs.run import session
-
-    root = folder(2)
-    real = session.survey
-
-    def slow(manifest):
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(HEARD)
-        return real(manifest)
-
-    monkeypatch.setattr(session, "survey", slow)
-    assert run() == 143
-    assert not (root / "out").exists()
-    assert "before any work" in capfd.readouterr().err
-
-
-def test_a_pool_that_lost_all_workers_is_waited_for(folder, run, rows):
-    """Nothing is out and there is no room: only `wait` can bring the pool back."""
-    folder(4)
-
-    class Recovering(FakePool):
-        sick = 0
-
-        def room(self):
-            return 0 if self.sick else super().room()
-
-        def wait(self, timeout):
-            if self.sick:
-                self.sick -= 1
-                return []
-            events = super().wait(timeout)
-            if len(self.submitted) <= 4:
-                self.sick = 3
-            return events
-
-    lost = []
-
-    def poison(unit):
-        lost.append(unit.item.id)
-        return "node_lost" if len(lost) <= 4 else None
-
-    assert run(Recovering(2, 2, poison)) == 0
-    assert len(rows()) == 4
 
 
 def test_audio_in_place_of_a_manifest_grows(run, rows, tmp_path):
@@ -445,21 +155,6 @@ def test_audio_in_place_of_a_manifest_grows(run, rows, tmp_path):
     again = {row_id: row["finished_at"] for row_id, row in rows().items()}
     assert {row_id: again[row_id] for row_id in first} == first
     assert sorted(again) == ["a", "b", "c"]
-
-
-def test_a_manifest_of_the_users_own_is_not_written_over(run, folder, capfd):
-    made = folder(1)
-    before = (made / "manifest.csv").read_bytes()
-    assert run(manifest="", sources=(str(made),), out=".") == 2
-    assert "was not written by `run`" in capfd.readouterr().err
-    assert (made / "manifest.csv").read_bytes() == before
-
-
-def test_a_column_that_looks_misspelt_is_warned_of(run, tmp_path, capfd):
-    (tmp_path / "0.wav").write_bytes(b"audio")
-    (tmp_path / "manifest.csv").write_text("audio,languge\n0.wav,en\n")
-    assert run() == 0
-    assert "column languge is passed through without effect; is language meant?" in capfd.readouterr().err
 
 
 def test_files_are_written_as_rows_end_and_on_resume(run, folder, tmp_path):
@@ -541,24 +236,3 @@ def test_prompt_and_glossary_make_rows_anew_and_none_leaves_them(run, folder, ro
     assert "prompt" not in json.loads((tmp_path / "out/job.json").read_text())["settings"]
     run(out="other", prompt="About telephones.")
     assert rows(out="other")["f0"]["settings_sha256"] != before
-
-
-def test_a_model_that_is_fetched_first_does_not_slow_the_job_down(run, folder, monkeypatch):
-    def fetched(name, say):
-        time.sleep(1.0)
-        return Choice(Path("/fake"), None)
-
-    monkeypatch.setattr(session, "choose_model", fetched)
-    root = folder(1)
-    begun = time.monotonic()
-    assert run() == 0
-    took = time.monotonic() - begun
-    assert json.loads((root / "out/summary.json").read_text())["wall_seconds"] <= took - 1.0
-
-
-def test_a_run_none_of_whose_files_exists_says_where_it_looked(run, folder, capfd):
-    root = folder(2)
-    for number in range(2):
-        (root / f"{number}.wav").unlink()
-    assert run() == 3
-    assert f"relative paths start at the manifest's folder, {root}." in capfd.readouterr().err

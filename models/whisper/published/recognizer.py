@@ -4,19 +4,12 @@ A folder has `config.json`, `generation_config.json`, `tokenizer.json` and, in `
 `encoder_model*.onnx` with either `decoder_model_merged*.onnx` (one graph with `use_cache_branch`) or
 `decoder_model*.onnx` + `decoder_with_past_model*.onnx`. All sizes are read from the files and checked.
 
-`LoadOptions.precision` selects the files: `fp32` takes names without suffix, `int8` those ending in
-`_quantized` or `_int8`, `int4` those in `_q4`; `auto` takes float32 and, for each part, the quantised file
-if there is no float32 one. Float32 comes first because dynamic quantisation with one scale per tensor
-makes a window's text depend on its neighbours in the batch; quantised parts therefore decode one window at
-a time unless a batch size is requested. Merged graphs take precedence over split ones.
-
 Windows start together in groups and run in lock step, because the graphs have no mask for unequal lengths;
 :mod:`asr_batch.models.whisper.recognizer` refills its slots and is several times faster.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import deque
 from collections.abc import Sequence
@@ -41,73 +34,18 @@ from asr_batch.models.recognizer import (
 from asr_batch.models.whisper.alignment import alignment_heads, word_times
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.outcome import window_result
+from asr_batch.models.whisper.published.files import Files, choose_files, graph_folder
 from asr_batch.models.whisper.published.graphs import Cache, PublishedEncoder, keep_rows, open_decoder
 from asr_batch.models.whisper.rules import Decoding, TokenRules, language_chances
 from asr_batch.models.whisper.silence import features
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer, prompt_ids, sot_index
 
-SUFFIXES = {"fp32": ("",), "int8": ("_quantized", "_int8"), "int4": ("_q4",)}
-"""File name suffixes of each precision, best first."""
-
 _BATCH = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """The graphs chosen from a folder; exactly one of `merged` and (`first`, `past`) is set."""
-
-    encoder: Path
-    merged: Path | None
-    first: Path | None
-    past: Path | None
-
-    @property
-    def graphs(self) -> tuple[Path, ...]:
-        """All chosen graphs."""
-        return tuple(p for p in (self.encoder, self.merged, self.first, self.past) if p is not None)
-
-    @property
-    def precision(self) -> str:
-        """`fp32`, `int8`, `int4`, or `mixed`."""
-        kinds = {
-            name
-            for path in self.graphs
-            for name, suffixes in SUFFIXES.items()
-            if any(path.stem == base + s for s in suffixes for base in _BASES)
-        }
-        return kinds.pop() if len(kinds) == 1 else "mixed"
-
-
-_BASES = ("encoder_model", "decoder_model_merged", "decoder_model", "decoder_with_past_model")
-
-
-def _graph_folder(path: Path) -> Path:
-    return path / "onnx" if (path / "onnx").is_dir() else path
 
 
 def matches(path: Path) -> bool:
     """Whether the folder has the names of a published Whisper export."""
-    return (path / "config.json").is_file() and any(_graph_folder(path).glob("encoder_model*.onnx"))
-
-
-def choose_files(path: Path, precision: str) -> Files:
-    """Choose graphs by the rule above. Raises ModelError with the expected names."""
-    folder = _graph_folder(path)
-    order = ["fp32", "int8", "int4"] if precision == "auto" else [precision]
-    suffixes = [suffix for name in order for suffix in SUFFIXES[name]]
-
-    def find(base: str) -> Path | None:
-        return next((p for s in suffixes if (p := folder / f"{base}{s}.onnx").is_file()), None)
-
-    encoder, merged = find("encoder_model"), find("decoder_model_merged")
-    first, past = find("decoder_model"), find("decoder_with_past_model")
-    if encoder is None or (merged is None and (first is None or past is None)):
-        names = " or ".join(f"'{s}.onnx'" for s in suffixes)
-        raise ModelError(
-            f"{folder}: precision {precision} needs encoder_model and decoder_model_merged (or decoder_model "
-            f"and decoder_with_past_model), each ending in {names}"
-        )
-    return Files(encoder, merged, None, None) if merged else Files(encoder, None, first, past)
+    return (path / "config.json").is_file() and any(graph_folder(path).glob("encoder_model*.onnx"))
 
 
 def load(path: Path, options: LoadOptions) -> Recognizer:
@@ -118,18 +56,6 @@ def load(path: Path, options: LoadOptions) -> Recognizer:
         )
     files = choose_files(path, options.precision)
     return PublishedWhisper(path, files, WhisperConfig.from_folder(path), options)
-
-
-def _fingerprint(path: Path, files: Files) -> str:
-    """SHA-256 over everything that affects the text: graphs, data files, JSON files, tokenizer."""
-    data = [p for graph in files.graphs for p in sorted(graph.parent.glob(graph.name + "_data*"))]
-    json_names = ("config.json", "generation_config.json", "preprocessor_config.json", "tokenizer.json")
-    total = hashlib.sha256()
-    for file in [*files.graphs, *data, *(path / name for name in json_names)]:
-        if file.is_file():
-            with file.open("rb") as stream:
-                total.update(file.name.encode() + b"\0" + hashlib.file_digest(stream, "sha256").digest())
-    return total.hexdigest()
 
 
 @dataclass(slots=True)
@@ -172,7 +98,7 @@ class PublishedWhisper:
             name=path.name,
             family="whisper",
             path=str(path),
-            sha256=_fingerprint(path, files),
+            sha256=files.fingerprint(path),
             precision=files.precision,
             window=min(window or longest, longest),
             languages=tuple(sorted(config.languages)) if config.multilingual else ("en",),
