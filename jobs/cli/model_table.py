@@ -78,11 +78,11 @@ def known_row(model: KnownModel) -> dict[str, Any]:
 
 
 def model_table(rows: list[dict[str, Any]]) -> Table:
-    """Format the rows as a table for a terminal."""
+    """Format the rows as a table for a terminal; a narrow one breaks the lines of repositories and notes."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("name", "state", "repository", "licence", "MB", "window", "languages", "note"):
-        right = column in {"MB", "window"}
-        table.add_column(column, justify="right" if right else "left", no_wrap=True)
+        right, long = column in {"MB", "window"}, column in {"repository", "note"}
+        table.add_column(column, justify="right" if right else "left", no_wrap=not long)
     for row in rows:
         about = "" if row["state"] != "known" else "~"
         window = f"{row['window']:g} s" if row["window"] else "-"

