@@ -67,6 +67,14 @@ def test_a_head_that_does_not_answer_a_stranger_is_not_taken_for_locked(head):
         preflight.check("auto")
 
 
+def test_a_ray_that_another_command_started_for_itself_is_no_cluster(head):
+    head({"error": "Unreachable", "text": "no answer"}, REFUSED)
+    with pytest.raises(
+        ConfigError, match=r"--address auto: the Ray on this machine does not answer .* HOST:PORT"
+    ):
+        preflight.check("auto")
+
+
 def test_a_head_that_refuses_the_token_is_told(head):
     head(REFUSED, REFUSED)
     with pytest.raises(ConfigError, match="rejects this machine's token"):

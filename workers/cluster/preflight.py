@@ -116,6 +116,11 @@ def _trouble(address: str, answer: dict[str, str]) -> str:
             f"{address}: the cluster rejects this machine's token; copy the head's token file (0600) "
             "and set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH"
         )
+    if address == "auto":
+        return (
+            f"--address auto: the Ray on this machine does not answer ({text}); another command may have "
+            "started it for itself: name the cluster's head as HOST:PORT"
+        )
     return f"{address}: no Ray head answers ({text}); check that it is running and its port is open"
 
 
