@@ -1,9 +1,9 @@
 """The Qwen3-ASR engine against a plain loop over the same published files, interleaved.
 
-    python bench/qwen3_scaled.py [--precision fp32|int4] [--windows 12] [--seconds 30] [--tokens 100]
+    python -m bench.qwen3.scaled [--precision fp32|int4] [--windows 12] [--seconds 30] [--tokens 100]
 
 The model is the tiny fixture's structure at hidden 512 with 8 layers (random weights, written by
-bench/qwen3_fixture.py). The plain loop is the layout's published inference: one window after the other,
+bench/qwen3/folder.py). The plain loop is the layout's published inference: one window after the other,
 `session.run` with numpy arrays, all cores for every session. Both get the same windows and must generate
 the same ids. Figures are per round: seconds and their ratio, and the ratio of processor seconds, which other
 jobs on the machine disturb less. `--no-spin` lets the plain loop's threads sleep when idle, as ours do.
@@ -20,13 +20,13 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
-from qwen3_fixture import SCALED, write_model
 
 from asr_batch.models.features import log_mel
 from asr_batch.models.qwen3 import layout
 from asr_batch.models.qwen3.config import QwenConfig
 from asr_batch.models.qwen3.prompt import PromptWriter
 from asr_batch.models.recognizer import DecodeOptions, LoadOptions, WindowRequest
+from bench.qwen3.folder import SCALED, write_model
 
 
 def windows(count: int, seconds: float) -> list[np.ndarray]:
