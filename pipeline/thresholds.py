@@ -139,6 +139,20 @@ short clips of other people, 42 % are decoded again.
 SURROUNDINGS = ((0.3, 12.0, 0.0), (0.0, 0.0, -6.0))
 """Seconds of silence before, seconds in all, and decibels. docs/retries.md compares others."""
 
+FIRST_TOKEN, LIKELY_BEFORE = -1.2, -0.15
+"""Log-probability of the first token of a text below which the window is decoded again after the text before
+it, and log-probability that this text must have: 3 % of the windows of human clips (30 s, both models).
+"""
+
+LIKELIER = 0.05
+"""How much likelier the text must be after the text before; of the right ones tiny.en's are 0.07 or more."""
+
+SHOWN = 400
+"""Letters of the text before that the decoder is shown: 100 of its 223 tokens at most, in English."""
+
+OTHER_WORDS = 0.25
+"""Share of the words that may be others then; of the right texts of human clips at most 0.1 are."""
+
 AT_ONCE = 8
 """Windows of a recording decoded again at the same time."""
 

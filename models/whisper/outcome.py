@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,4 +57,12 @@ def window_result(
         flags=flags,
         error=error,
         arithmetic=arithmetic,
+        first_logprob=_first_logprob(state, begin),
     )
+
+
+def _first_logprob(state: Decoding, timestamp_begin: int | None) -> float:
+    """Log-probability of the first token that is no timestamp."""
+    pairs = zip(state.tokens, state.logprobs, strict=False)  # beams keep no log-probabilities of tokens
+    found = (value for token, value in pairs if timestamp_begin is None or token < timestamp_begin)
+    return next(found, math.nan)

@@ -39,7 +39,8 @@ class Doubtful:
     """A window to decode again: its outcome so far, and the speech in it, frame by frame.
 
     `speech` is the audit's, `nuclei` are its syllables; `thin`: it has far less text than usual in this
-    recording; `confirmed`: stretches [start, end) in frames that a second decoding found complete.
+    recording; `confirmed`: stretches [start, end) in frames that a second decoding found complete;
+    `before`: likely text before the window.
     """
 
     index: int
@@ -49,6 +50,7 @@ class Doubtful:
     nuclei: Mask
     thin: bool = False
     confirmed: tuple[tuple[int, int], ...] = ()
+    before: str = ""
 
     @property
     def seconds(self) -> float:

@@ -14,6 +14,7 @@ from asr_batch.pipeline.audio.syllables import nuclei
 from asr_batch.pipeline.guards import DecodeRequest, Outcome, prepared
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import DecodedWindow, Stretch
+from asr_batch.pipeline.retry.context import text_before
 from asr_batch.pipeline.retry.doubtful import Doubtful
 from asr_batch.pipeline.retry.hearing import Listener
 from asr_batch.pipeline.retry.rates import thin_windows
@@ -165,7 +166,12 @@ class Retries:
 def _doubtful(track: DecodedTrack) -> list[Doubtful]:
     thin = thin_windows(track.windows, track.threshold)
     return [
-        _as_doubtful(window, window.outcome, track.threshold, window.index in thin)
+        replace(
+            _as_doubtful(window, window.outcome, track.threshold, window.index in thin),
+            before=text_before(
+                (track.windows[at] for at in range(window.index - 1, -1, -1)), window.outcome.result.language
+            ),
+        )
         for window in track.windows
         if window.outcome is not None and not window.unspoken
     ]

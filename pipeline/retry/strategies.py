@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from asr_batch.models.recognizer import Samples, WindowResult
 from asr_batch.pipeline.guards import WHOLE, DecodeRequest, echoes
+from asr_batch.pipeline.retry.context import after_text_before, begins_unsure
 from asr_batch.pipeline.retry.counting import repeats
 from asr_batch.pipeline.retry.doubtful import (
     MENDED,
@@ -139,6 +140,7 @@ STRATEGIES: tuple[Strategy, ...] = (
         between_other_silences,
     ),
     Strategy("halves", lambda window, _: window.faulty, _length, _in_halves),
+    Strategy("after the text before", begins_unsure, _length, after_text_before),
     Strategy(
         "CPU encoder",
         lambda window, _: window.faulty and window.outcome.result.encoder_backend == "hailo",

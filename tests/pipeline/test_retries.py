@@ -150,3 +150,27 @@ def test_slots_are_filled_with_retries_of_one_track(talk: Path) -> None:
     assert row(talk, many, options).windows == row(talk, one, options).windows
     assert many.most >= 5
     assert one.most == 1
+
+
+@pytest.mark.parametrize("pick", [lambda count: 0, lambda count: count - 1], ids=["first", "last"])
+def test_the_text_before_a_window_is_that_of_the_first_pass(
+    pick: Callable[[int], int], decoded: DecodedTrack
+) -> None:
+    """Window 1 has no text at first, and gets one from another strategy."""
+    track = replace(decoded, windows=copy.deepcopy(decoded.windows), budget=240.0)
+    before, unsure = track.windows[0].outcome, track.windows[2].outcome
+    assert before is not None
+    assert unsure is not None
+    track.windows[2].outcome = replace(unsure, result=replace(unsure.result, first_logprob=-3.0))
+    retries = Retries(track, replace(LISTENER, base=DecodeOptions(search=True)))
+    waiting, prompts = deque(retries.requests()), list[str | None]()
+    while waiting:
+        waiting.rotate(-pick(len(waiting)))
+        index, request = waiting.popleft()
+        prompts += [request.options.prompt] if index == 2 else []
+        retries.give(index, says(request.samples))
+        waiting += retries.requests()
+    repaired = track.windows[1].outcome
+    assert repaired is not None
+    assert repaired.result.text
+    assert prompts == [before.result.text]
