@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from pathlib import Path
 
@@ -128,6 +129,25 @@ def test_a_text_gives_way_to_a_likelier_one_close_to_it() -> None:
     assert any(found[i].avg_logprob > greedy[i].avg_logprob for i in range(6))
     assert any(found[i].tokens != greedy[i].tokens for i in range(6))
     assert all([p.text for p in found[i].places] == words_of(found[i].text) for i in range(6))
+
+
+def test_the_first_token_of_a_text_has_its_log_probability() -> None:
+    """Not that of a timestamp before it; beams keep none."""
+    kinds = [
+        DecodeOptions(),
+        DecodeOptions(max_new_tokens=1),
+        DecodeOptions(timestamps=True, max_new_tokens=1),
+        DecodeOptions(timestamps=True, max_new_tokens=2),
+        DecodeOptions(beam_size=2),
+    ]
+    clip = windows(1, seed=3)[0]
+    whole, one, stamp, both, beam = (
+        decode([WindowRequest(i, clip, kind)], 1)[i] for i, kind in enumerate(kinds)
+    )
+    assert whole.first_logprob == one.first_logprob == pytest.approx(2 * one.avg_logprob)
+    assert both.first_logprob == pytest.approx(3 * both.avg_logprob - 2 * stamp.avg_logprob)
+    assert math.isnan(stamp.first_logprob)
+    assert math.isnan(beam.first_logprob)
 
 
 @pytest.mark.parametrize("provider", ["auto", "cpu"])  # the kernels and the graphs
