@@ -139,9 +139,10 @@ short clips of other people, 42 % are decoded again.
 SURROUNDINGS = ((0.3, 12.0, 0.0), (0.0, 0.0, -6.0))
 """Seconds of silence before, seconds in all, and decibels. docs/retries.md compares others."""
 
-FIRST_TOKEN, LIKELY_BEFORE = -1.2, -0.15
+FIRST_TOKEN, LIKELY_BEFORE = -1.0, -0.12
 """Log-probability of the first token of a text below which the window is decoded again after the text before
-it, and log-probability that this text must have: 3 % of the windows of human clips (30 s, both models).
+it, and log-probability that this text must have: 1 to 7 % of the windows of human clips, by language.
+docs/accuracy.md compares others, all with the same gain: -0.7 to -1.3 and -0.1 to -0.15.
 """
 
 LIKELIER = 0.05

@@ -53,7 +53,7 @@ def begins_unsure(window: Doubtful, listener: Listener) -> bool:
 
 
 def after_text_before(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
-    """Decode the window after the text before it: the likelier text wins if it is another version.
+    """Decode the window after the text before it: of two versions of a text, the most likely one wins.
 
     A decoder may repeat what it is shown, or take what it shows for said. So no sentence may come or go.
     """
