@@ -128,9 +128,6 @@ below: 13 have 0.21 to 0.44; clips of the half tuned on, said again so: 0.10 to 
 neighbours of 431 places in ordinary speech: 0.35 or more, median above 0.5.
 """
 
-MARGINS = ((0.0, 0.2), (0.6, 0.6), (0.0, 0.0), (1.0, 1.0), (0.3, 0.3), (0.15, 0.5))
-"""Seconds of silence before and after an utterance with too much text for its length."""
-
 BRIEF, UNCLEAR = 8.0, -0.4
 """Seconds of a window and log-probability of its text below which it is decoded in other surroundings. Of 381
 short clips of other people, 42 % are decoded again.

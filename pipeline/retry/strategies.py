@@ -32,10 +32,8 @@ from asr_batch.pipeline.retry.repeating import (
     may_have_rounds,
 )
 from asr_batch.pipeline.retry.surroundings import (
-    between_other_silences,
     in_other_surroundings,
     is_unclear,
-    seconds_of_silences,
     seconds_of_surroundings,
 )
 from asr_batch.pipeline.thresholds import GAPS_AGAIN
@@ -133,12 +131,6 @@ STRATEGIES: tuple[Strategy, ...] = (
     Strategy("rounds", is_miscounted, _length, by_rounds),
     Strategy("gaps", has_gaps, seconds_in_gaps, fill_gaps),
     Strategy("gaps by utterance", has_gaps, seconds_in_gaps, fill_by_utterance),
-    Strategy(
-        "other silences",
-        lambda window, _: window.outcome.flags == {"too_dense"},
-        seconds_of_silences,
-        between_other_silences,
-    ),
     Strategy("halves", lambda window, _: window.faulty, _length, _in_halves),
     Strategy("after the text before", begins_unsure, _length, after_text_before),
     Strategy(

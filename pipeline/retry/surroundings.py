@@ -1,4 +1,4 @@
-"""Strategies for brief windows: the same speech between other lengths of silence, or quieter."""
+"""A strategy for brief windows: the same speech between other lengths of silence, or quieter."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from asr_batch.models.recognizer import SAMPLE_RATE, Samples, WindowResult
-from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND
 from asr_batch.pipeline.guards import DecodeRequest, judge, request, within_audio
 from asr_batch.pipeline.retry.doubtful import SPOILT, Attempt, Doubtful, is_believable, kept_aside, taken
 from asr_batch.pipeline.retry.hearing import Hearing, Listener, words_heard
-from asr_batch.pipeline.thresholds import BRIEF, MARGINS, SURROUNDINGS, UNCLEAR
-
-_EDGE = 5  # frames kept around speech that is decoded alone
+from asr_batch.pipeline.thresholds import BRIEF, SURROUNDINGS, UNCLEAR
 
 
 def in_other_surroundings(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
@@ -60,31 +57,6 @@ def is_unclear(window: Doubtful, _: Listener) -> bool:
     return sound and window.seconds < BRIEF and result.avg_logprob < UNCLEAR
 
 
-def between_other_silences(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
-    """Decode the speech between other lengths of silence: one of them usually gives a short word once."""
-    voiced = np.flatnonzero(window.speech)
-    if not len(voiced):
-        return window
-    first, last = max(0, int(voiced[0]) - _EDGE), int(voiced[-1]) + 1 + _EDGE
-    spoken = samples[first * FRAME : last * FRAME]
-    for before, behind in MARGINS:
-        padded = np.pad(spoken, (round(before * SAMPLE_RATE), round(behind * SAMPLE_RATE)))
-        result = yield request(padded, listener.base, listener.options, window.spoken)
-        result = replace(result, places=(), words=None, segments=())
-        hearing = Hearing(
-            result, tuple(words_heard(result, 0.0, window.speech)), judge(result, window.spoken)
-        )
-        if hearing.words and not hearing.faults:
-            return taken(window, hearing)
-        window = kept_aside(window, f"{before:g} and {behind:g} s of silence", hearing)
-    return window
-
-
 def seconds_of_surroundings(window: Doubtful) -> float:
     """Seconds that decoding in all other surroundings takes."""
     return sum(max(before + window.seconds, whole) for before, whole, _ in SURROUNDINGS)
-
-
-def seconds_of_silences(window: Doubtful) -> float:
-    """Seconds that decoding between all other silences takes."""
-    return sum(map(sum, MARGINS)) + len(MARGINS) * (window.spoken + 2 * _EDGE / FRAMES_PER_SECOND)
