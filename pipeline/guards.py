@@ -177,7 +177,7 @@ def without_loop(result: WindowResult) -> WindowResult:
     """The result up to the end of the first round of its loop; unchanged without a loop."""
     start = loop_start(words_of(result.text))
     if start is not None:
-        return _first_words(result, start)
+        return first_words(result, start)
     loop = _LETTERS_LOOP.search(result.text)
     return replace(result, text=result.text[: loop.end(1)], **_UNTIMED) if loop else result
 
@@ -192,7 +192,7 @@ def cut_loop(outcome: Outcome) -> Outcome:
     if cut is outcome.result:
         return outcome
     if outcome.flags >= ENDLESS and len(words_of(cut.text)) == 1 and cut.no_speech_prob >= NO_SPEECH:
-        cut = _first_words(outcome.result, 0)
+        cut = first_words(outcome.result, 0)
     others = (*outcome.others, hypothesis("looped", outcome.result))
     return replace(outcome, result=cut, flags=outcome.flags - {"too_dense"}, others=others)
 
@@ -209,7 +209,7 @@ def within_audio(result: WindowResult) -> WindowResult:
         taken = places[first].start - places[before].start
         again = places[-1].end - places[first].start
         if said[before:first] == said[first:] and taken > 0 and again <= AGAIN * taken:
-            return _first_words(result, first)
+            return first_words(result, first)
     return result
 
 
@@ -218,7 +218,8 @@ def with_letters(result: WindowResult) -> WindowResult:
     return replace(result, text="", **_UNTIMED) if result.text and not letters(result.text) else result
 
 
-def _first_words(result: WindowResult, count: int) -> WindowResult:
+def first_words(result: WindowResult, count: int) -> WindowResult:
+    """The result with the first `count` words of its text."""
     total = len(words_of(result.text))
     return replace(
         result,

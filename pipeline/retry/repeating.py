@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from asr_batch.models.recognizer import Samples
 from asr_batch.pipeline.audio.rounds import rounds
-from asr_batch.pipeline.guards import WHOLE, cut_loop
+from asr_batch.pipeline.guards import WHOLE, cut_loop, doubled, first_words
 from asr_batch.pipeline.retry.counting import alike, miscounted, parts, recounted, repeats
 from asr_batch.pipeline.retry.doubtful import (
     Attempt,
@@ -16,6 +16,7 @@ from asr_batch.pipeline.retry.doubtful import (
     is_believable,
     kept_aside,
     letters_of,
+    replaced,
     says_as_much,
     taken,
 )
@@ -50,7 +51,7 @@ def by_sound(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
     """
     edges = parts(rounds(samples, window.level), window.speech)
     if len(edges) < 3:
-        return window
+        return _said_once(window)
     hearing = yield from hear(samples, edges, window.speech, listener, sparing=True, changes={"prompt": None})
     same = tuple(alike(hearing.words, edges))
     if 2 * len(same) < len(edges):
@@ -61,6 +62,14 @@ def by_sound(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
         kept = replace(window.outcome, flags=window.outcome.flags - {"repetition"})
         return kept_aside(replace(window, outcome=kept, confirmed=same), "rounds by sound", hearing)
     return replace(taken(window, hearing), confirmed=same)
+
+
+def _said_once(window: Doubtful) -> Doubtful:
+    """The window with its text once if that is a phrase written twice for too little speech."""
+    result = window.outcome.result
+    if "too_dense" in window.outcome.flags and doubled(result.text):
+        return replaced(window, first_words(result, len(words_of(result.text)) // 2))
+    return window
 
 
 def may_have_rounds(window: Doubtful, _: Listener) -> bool:

@@ -79,3 +79,13 @@ def test_a_word_said_five_times(save: Callable[..., Path], clips: Clips) -> None
     transcript = row(save(samples), FakeRecognizer(speak))
     assert transcript.text == "8 8 8 8 8"
     assert "recovered" in transcript.windows[0].flags
+
+
+def test_a_word_written_twice_and_said_once(save: Callable[..., Path], clips: Clips) -> None:
+    clip = clips[0][1]
+    part = clip[: next(n for n in range(RATE // 2, len(clip), 160) if speech_seconds(clip[:n]) > 0.4)]
+    samples = np.r_[np.zeros(RATE, np.float32), part, np.zeros(RATE, np.float32)]
+
+    transcript = row(save(samples), FakeRecognizer(lambda _, result: replace(result, text="Eight. Eight.")))
+    assert transcript.text == "Eight."
+    assert [other.text for other in transcript.windows[0].hypotheses] == ["Eight. Eight."]
