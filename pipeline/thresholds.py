@@ -133,8 +133,8 @@ BRIEF, UNCLEAR = 8.0, -0.4
 short clips of other people, 42 % are decoded again.
 """
 
-SURROUNDINGS = ((0.3, 12.0, 0.0), (0.0, 0.0, -6.0))
-"""Seconds of silence before, seconds in all, and decibels. docs/retries.md compares others."""
+BEFORE, SURROUNDED = 0.3, 12.0
+"""Seconds of silence before, and in all. docs/retries.md compares others."""
 
 FIRST_TOKEN, LIKELY_BEFORE = -1.0, -0.12
 """Log-probability of the first token of a text below which the window is decoded again after the text before

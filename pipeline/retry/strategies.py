@@ -34,7 +34,7 @@ from asr_batch.pipeline.retry.repeating import (
 from asr_batch.pipeline.retry.surroundings import (
     in_other_surroundings,
     is_unclear,
-    seconds_of_surroundings,
+    seconds_surrounded,
 )
 from asr_batch.pipeline.thresholds import GAPS_AGAIN
 
@@ -125,7 +125,7 @@ STRATEGIES: tuple[Strategy, ...] = (
     Strategy(
         "other surroundings",
         is_unclear,
-        seconds_of_surroundings,
+        seconds_surrounded,
         in_other_surroundings,
     ),
     Strategy("rounds", is_miscounted, _length, by_rounds),

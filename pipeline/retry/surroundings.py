@@ -1,4 +1,4 @@
-"""A strategy for brief windows: the same speech between other lengths of silence, or quieter."""
+"""A strategy for brief windows: the same speech between more silence."""
 
 from __future__ import annotations
 
@@ -11,41 +11,31 @@ from asr_batch.models.recognizer import SAMPLE_RATE, Samples, WindowResult
 from asr_batch.pipeline.guards import DecodeRequest, judge, request, within_audio
 from asr_batch.pipeline.retry.doubtful import SPOILT, Attempt, Doubtful, is_believable, kept_aside, taken
 from asr_batch.pipeline.retry.hearing import Hearing, Listener, words_heard
-from asr_batch.pipeline.thresholds import BRIEF, SURROUNDINGS, UNCLEAR
+from asr_batch.pipeline.thresholds import BEFORE, BRIEF, SURROUNDED, UNCLEAR
 
 
 def in_other_surroundings(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
-    """Decode a brief window between more silence, and a quieter one: the likeliest text wins.
+    """Decode a brief window after some silence and before more: the likelier text wins.
 
-    What a model makes of a short, unclear utterance depends on the silence around it and on its level.
+    What a model makes of a short, unclear utterance depends on the silence around it.
     """
-    best: Hearing | None = None
-    for before, whole, gain in SURROUNDINGS:
-        hearing = yield from _surrounded(window, samples, listener, before, whole, gain)
-        other: Hearing | None = hearing
-        likeliest = (best or window.outcome).result.avg_logprob
-        sound = is_believable(window, hearing) and not hearing.faults & SPOILT
-        if sound and hearing.result.avg_logprob > likeliest:
-            best, other = hearing, best
-        if other is not None:
-            window = kept_aside(window, "other surroundings", other)
-    if best is None:
-        return window
-    mended = taken(window, best)
-    flags = mended.outcome.flags | (best.faults & {"low_logprob"})
+    hearing = yield from _surrounded(window, samples, listener)
+    sound = is_believable(window, hearing) and not hearing.faults & SPOILT
+    if not (sound and hearing.result.avg_logprob > window.outcome.result.avg_logprob):
+        return kept_aside(window, "other surroundings", hearing)
+    mended = taken(window, hearing)
+    flags = mended.outcome.flags | (hearing.faults & {"low_logprob"})
     return replace(mended, outcome=replace(mended.outcome, flags=flags))
 
 
 def _surrounded(
-    window: Doubtful, samples: Samples, listener: Listener, before: float, whole: float, gain: float
+    window: Doubtful, samples: Samples, listener: Listener
 ) -> Generator[DecodeRequest, WindowResult, Hearing]:
-    """Decode the window after `before` seconds of silence, in `whole` seconds, and louder by `gain` dB."""
     longest = round(listener.longest * SAMPLE_RATE)
-    first = max(0, min(round(before * SAMPLE_RATE), longest - len(samples)))
-    behind = max(0, min(round(whole * SAMPLE_RATE), longest) - first - len(samples))
-    padded: Samples = np.pad(samples * np.float32(10 ** (gain / 20)), (first, behind))
+    first = max(0, min(round(BEFORE * SAMPLE_RATE), longest - len(samples)))
+    behind = max(0, min(round(SURROUNDED * SAMPLE_RATE), longest) - first - len(samples))
     asked = request(samples, listener.base, listener.options, window.spoken)
-    result = within_audio((yield replace(asked, samples=padded)))
+    result = within_audio((yield replace(asked, samples=np.pad(samples, (first, behind)))))
     words = words_heard(result, -first / SAMPLE_RATE, window.speech)
     return Hearing(result, tuple(words), judge(result, window.spoken, listener.base.prompt))
 
@@ -57,6 +47,6 @@ def is_unclear(window: Doubtful, _: Listener) -> bool:
     return sound and window.seconds < BRIEF and result.avg_logprob < UNCLEAR
 
 
-def seconds_of_surroundings(window: Doubtful) -> float:
-    """Seconds that decoding in all other surroundings takes."""
-    return sum(max(before + window.seconds, whole) for before, whole, _ in SURROUNDINGS)
+def seconds_surrounded(window: Doubtful) -> float:
+    """Seconds that it takes."""
+    return max(BEFORE + window.seconds, SURROUNDED)

@@ -1,4 +1,4 @@
-"""A brief window with an unclear text is heard again between more silence and at another level."""
+"""A brief window with an unclear text is heard again between more silence."""
 
 from __future__ import annotations
 
@@ -44,27 +44,26 @@ def heard(
     return answered(STRATEGY.attempt(window, SAMPLES, listener(longest)), *answers)
 
 
-def test_it_is_decoded_after_silence_and_at_half_the_level() -> None:
-    _, (silent, quiet) = heard(unclear(), said("a", -2.0), said("b", -2.0))
+def test_it_is_decoded_between_silence() -> None:
+    _, (silent,) = heard(unclear(), said("a", -2.0))
     first = round(0.3 * SAMPLE_RATE)
     assert len(silent.samples) == 12 * SAMPLE_RATE
     assert not silent.samples[:first].any()
     assert not silent.samples[first + len(SAMPLES) :].any()
     np.testing.assert_array_equal(silent.samples[first : first + len(SAMPLES)], SAMPLES)
-    np.testing.assert_allclose(quiet.samples, SAMPLES * 0.501187, rtol=1e-4)
-    assert silent.options.max_new_tokens == quiet.options.max_new_tokens  # of the window, not of the silence
+    assert silent.options.max_new_tokens == 34  # of the window, not of the silence
 
 
-def test_the_likeliest_text_wins_and_the_others_are_kept() -> None:
-    window, _ = heard(unclear(), said("damon fried omelets", -0.7), said("damon fried the omelette", -0.5))
+def test_the_likelier_text_wins_and_the_other_is_kept() -> None:
+    window, _ = heard(unclear(), said("damon fried the omelette", -0.5))
     outcome = window.outcome
     assert outcome.result.text == "damon fried the omelette"
     assert outcome.flags == {"recovered"}
-    assert [other.text for other in outcome.others] == ["damon fried omelets", "damon fryd hamlet"]
+    assert [other.text for other in outcome.others] == ["damon fryd hamlet"]
 
 
 def test_places_are_those_of_the_window() -> None:
-    window, _ = heard(unclear(), said("damon fried the", -0.5, start=0.2), said("b", -2.0))
+    window, _ = heard(unclear(), said("damon fried the", -0.5, start=0.2))
     places = window.outcome.result.places
     assert [(round(place.start, 2), round(place.end, 2)) for place in places] == [
         (0, 0.4),
@@ -79,19 +78,19 @@ def test_places_are_those_of_the_window() -> None:
     ids=["less likely", "nothing", "a loop"],
 )
 def test_no_worse_text_is_taken(answer: WindowResult) -> None:
-    window, _ = heard(unclear(), answer, answer)
+    window, _ = heard(unclear(), answer)
     assert window.outcome.result.text == "damon fryd hamlet"
     assert window.outcome.flags == frozenset()
-    assert len(window.outcome.others) == 2
+    assert len(window.outcome.others) == 1
 
 
 def test_a_text_that_stays_unlikely_is_still_named() -> None:
-    window, _ = heard(unclear(-1.5, SECONDS, "low_logprob"), said("damon fried him", -1.2), said("b", -2.0))
+    window, _ = heard(unclear(-1.5, SECONDS, "low_logprob"), said("damon fried him", -1.2))
     assert window.outcome.flags == {"recovered", "low_logprob"}
 
 
 def test_it_fits_into_the_window_of_the_model() -> None:
-    window, asked = heard(unclear(), said("a b c", -0.5), said("b", -2.0), longest=3.1)
+    window, asked = heard(unclear(), said("a b c", -0.5), longest=3.1)
     assert max(len(request.samples) for request in asked) <= 3.1 * SAMPLE_RATE
     assert window.outcome.result.places[0].start == pytest.approx(0.4)
 
