@@ -15,7 +15,7 @@ from asr_batch.pipeline.thresholds import BEFORE, BRIEF, SURROUNDED, UNCLEAR
 
 
 def in_other_surroundings(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
-    """Decode a brief window after some silence and before more: the likelier text wins.
+    """Decode a brief window after some silence and before more: the more likely text wins.
 
     What a model makes of a short, unclear utterance depends on the silence around it.
     """
