@@ -67,7 +67,7 @@ def by_sound(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
 def _said_once(window: Doubtful) -> Doubtful:
     """The window with its text once if that is a phrase written twice for too little speech."""
     result = window.outcome.result
-    if "too_dense" in window.outcome.flags and doubled(result.text):
+    if window.outcome.flags == {"too_dense"} and doubled(result.text):
         return replaced(window, first_words(result, len(words_of(result.text)) // 2))
     return window
 
