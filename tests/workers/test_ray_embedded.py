@@ -27,6 +27,7 @@ def unit(name, **more):
     return Unit(AudioItem(name, name, "/nowhere/" + name), end=1.0, seconds=1.0, deadline=3.0, **more)
 
 pool = start(WorkerSpec(sys.argv[1]), workers=2, maker="simulated:SimulatedWorker")
+sys.excepthook = sys.__excepthook__  # Ray's own asks the head before it prints anything
 print("up", flush=True)
 todo = [unit(name) for name in json.loads(sys.argv[2])]
 told = []
@@ -122,6 +123,18 @@ def test_ray_is_gone_however_the_driver_ends(tmp_path, number):
     assert len(of_driver(driver)) > 5
     driver.send_signal(number)
     driver.communicate(timeout=30)
+    assert left(driver) == []
+
+
+@pytest.mark.parametrize("name", ["raylet", pytest.param("gcs_server", marks=pytest.mark.slow)])
+def test_a_ray_that_was_killed_ends_the_pool_at_once(tmp_path, name):
+    driver = start([f"slow-{i}" for i in range(100)], tmp_path)
+    assert driver.stdout.readline() == "up\n"
+    (daemon,) = (folder for folder in of_driver(driver) if (folder / "exe").resolve().name == name)
+    os.kill(int(daemon.name), signal.SIGKILL)
+    _, err = driver.communicate(timeout=20)
+    assert driver.returncode == 1
+    assert f"Ray's process {name} on this machine was killed" in err
     assert left(driver) == []
 
 

@@ -46,18 +46,35 @@ CLUSTER = QUIET | {"RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL": "minor"}
 TOKEN_FILE = Path("/etc/asr-batch/ray.token")
 """Path of the cluster's token, as installed by deploy/."""
 
+ESSENTIAL = ("gcs_server", "raylet")
+"""Daemons without which an embedded Ray does nothing any more."""
+
 _token = secrets.token_hex(32)  # one per process: Ray keeps the first one that it reads
+
+
+Daemons = dict[str, "subprocess.Popen[bytes]"]
+"""The processes of an embedded Ray by the names of their programs."""
 
 
 class Connection:
     """A running Ray; `close` ends it, or the connection to it."""
 
-    def __init__(self, ray: Any, watchdog: subprocess.Popen[bytes] | None = None) -> None:
+    def __init__(
+        self,
+        ray: Any,
+        watchdog: subprocess.Popen[bytes] | None = None,
+        daemons: Daemons | None = None,
+    ) -> None:
         self.ray = ray
-        self._watchdog = watchdog
+        self._watchdog, self._daemons = watchdog, daemons or {}
+
+    def fallen(self) -> str | None:
+        """The name of a daemon of an embedded Ray that has ended, killed for memory perhaps; else None."""
+        ended = (name for name, daemon in self._daemons.items() if daemon.poll() is not None)
+        return next((name for name in ended if name in ESSENTIAL), None)
 
     def abandon(self) -> None:
-        """Leave a cluster whose head is gone; a clean disconnect would hang."""
+        """Leave a Ray whose head is gone; a clean disconnect would hang."""
         atexit.unregister(self.ray.shutdown)
         atexit.register(_end_at_once)
 
@@ -81,7 +98,7 @@ def embedded(cpus: int) -> Connection:
     guard = _watch(folder)
     with _own_signals():
         ray = _import()
-        _own_group(ray, guard)
+        daemons = _own_group(ray, guard)
         ray.init(
             address="local",
             num_cpus=cpus,
@@ -93,7 +110,7 @@ def embedded(cpus: int) -> Connection:
             _temp_dir=str(folder),
             _plasma_directory=None if shm_free() > 2 * OBJECT_STORE_BYTES else str(folder),
         )
-    return Connection(ray, guard)
+    return Connection(ray, guard, daemons)
 
 
 def join(address: str) -> Connection:
@@ -140,13 +157,16 @@ def _import() -> Any:
     return ray
 
 
-def _own_group(ray: Any, guard: subprocess.Popen[bytes]) -> None:
+def _own_group(ray: Any, guard: subprocess.Popen[bytes]) -> Daemons:
     """Start Ray's daemons in separate sessions that ignore SIGTERM, and register each with the watchdog.
+
+    Returns the daemons, which are added as Ray starts them.
 
     Signals to this program's process group (Ctrl-C) or to all processes of its unit (`systemctl stop`)
     then reach only the driver. If its raylet died, the driver would end at once instead of finishing the
     work in progress.
     """
+    daemons: Daemons = {}
     services: Any = getattr(getattr(ray, "_private", None), "services", None)
     start: Any = getattr(services, "ConsolePopen", subprocess.Popen)
     start = getattr(start, "original", start)  # of an earlier session of this process
@@ -164,11 +184,13 @@ def _own_group(ray: Any, guard: subprocess.Popen[bytes]) -> None:
         assert guard.stdin is not None
         guard.stdin.write(b"%d\n" % process.pid)
         guard.stdin.flush()
+        daemons[Path(words[0][0]).name] = process
         return process
 
     if services is not None:
         services.ConsolePopen = start_apart
         start_apart.original = start  # type: ignore[attr-defined]
+    return daemons
 
 
 @contextlib.contextmanager

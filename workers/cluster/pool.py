@@ -63,7 +63,7 @@ def _embedded(spec: WorkerSpec, workers: int | None) -> tuple[Connection, Nodes]
     (raw,) = (node for node in joined.ray.nodes() if node["Alive"])
     machine = replace(machine_of(raw, local=True), cpus=cpus)
     setup = Setup(spec.model, spec.second_model, count, sizing.memory_share(free, count), npus)
-    return joined, ThisMachine(machine, setup)
+    return joined, ThisMachine(machine, setup, joined.fallen)
 
 
 def _cluster(spec: WorkerSpec, head: str, workers: int | None) -> tuple[Connection, Nodes]:

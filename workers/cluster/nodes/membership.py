@@ -50,13 +50,13 @@ class Nodes(Protocol):
 
 
 class ThisMachine:
-    """The only node of a job without a cluster."""
+    """The only node of a job without a cluster; `fallen` names a daemon of its Ray that has ended."""
 
     patience = 0.0
-    headless = False
 
-    def __init__(self, machine: Machine, setup: Setup) -> None:
-        self._node = Node(machine)
+    def __init__(self, machine: Machine, setup: Setup, fallen: Callable[[], str | None]) -> None:
+        self.headless = False
+        self._node, self._fallen = Node(machine), fallen
         self._node.begin(setup)
 
     def __iter__(self) -> Iterator[Node]:
@@ -67,7 +67,17 @@ class ThisMachine:
         """No-op: the node is ready."""
 
     def tend(self) -> None:
-        """No-op: nodes neither join nor leave."""
+        """Look whether this machine's Ray still runs, which starts no workers any more once it does not.
+
+        Raises WorkerFatalError.
+        """
+        name = self._fallen()
+        if name is not None:
+            self.headless = True
+            raise WorkerFatalError(
+                f"Ray's process {name} on this machine was killed, perhaps for want of memory; finished rows "
+                "are kept: the same command resumes"
+            )
 
 
 class ClusterNodes:
