@@ -194,7 +194,7 @@ def test_status_plan_and_verify(data_set):
     assert "5 already done, 2 unreadable, 0 duplicates" in done.stdout
     done = call("verify", data_set / "out", "--sample", "100%", "--no-ray")
     assert (done.returncode, done.stdout) == (0, f"{data_set}/out: all checks passed\n")
-    assert call("compact", data_set / "out").stdout == "1 parts before, 1 after\n"
+    assert call("compact", data_set / "out").stdout == "1 part before, 1 after\n"
 
 
 def test_plan_finds_duplicates_and_wants_no_data_set(tmp_path):

@@ -20,14 +20,8 @@ from asr_batch.models.kernels import library as kernels
 from asr_batch.models.kernels.arrays import page_by_page
 from asr_batch.models.onnx.options import Cores
 from asr_batch.models.whisper.engine.encoder import CpuEncoder
-from asr_batch.models.whisper.engine.vocabulary import (
-    Vocabulary,
-    VocabularyGraphs,
-    _Exact,
-    _Graph,
-    _Kernel,
-    _Table,
-)
+from asr_batch.models.whisper.engine.logits import _Exact, _Graph, _Kernel, _Table
+from asr_batch.models.whisper.engine.vocabulary import Vocabulary, VocabularyGraphs
 from asr_batch.models.whisper.kernels.encoder import EncoderKernel, fits
 from asr_batch.models.whisper.kernels.exact.encoder import ExactEncoder
 from asr_batch.models.whisper.kernels.opening import open_encoder_kernel

@@ -21,7 +21,7 @@ from asr_batch.models.kernels import library
 from asr_batch.models.silero import kernel as silero
 from asr_batch.models.silero.exact import ExactSilero
 from asr_batch.models.silero.weights import CHUNK, WIDTH
-from asr_batch.models.whisper.engine.vocabulary import _Kernel, _Table
+from asr_batch.models.whisper.engine.logits import _Kernel, _Table
 from asr_batch.models.whisper.kernels import decoder as decoding
 from asr_batch.models.whisper.kernels.decoder import DecoderKernel, tokens_of
 from asr_batch.models.whisper.kernels.encoder import EncoderKernel, _in_order

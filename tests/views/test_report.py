@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from asr_batch.jobs.cli.main import main
 from asr_batch.jobs.dataset.lock import hold
 from asr_batch.jobs.views.report.charts import rates
-from asr_batch.jobs.views.report.data import badness_of, gather
+from asr_batch.jobs.views.report.data import gather
+from asr_batch.jobs.views.report.listening import badness_of
 from asr_batch.jobs.views.report.page import write_report
 from asr_batch.jobs.views.report.svg import area, bars, columns, number, ticks
 from asr_batch.jobs.views.report.text import clock, marks, percent, span

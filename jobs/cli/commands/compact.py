@@ -17,6 +17,7 @@ import click
 )
 def compact(folder: str, rows: int, megabytes: int) -> None:
     """Merge the part files of data set DIR into fewer, larger ones."""
+    from asr_batch.jobs.console.messages import plural
     from asr_batch.jobs.dataset.compaction import compact_parts
     from asr_batch.jobs.dataset.lock import hold
     from asr_batch.jobs.dataset.tables import check_dataset
@@ -25,4 +26,4 @@ def compact(folder: str, rows: int, megabytes: int) -> None:
     check_dataset(root)
     with hold(root):
         before, after = compact_parts(root, rows, megabytes * 1024 * 1024)
-    click.echo(f"{before} parts before, {after} after")
+    click.echo(f"{plural(before, 'part')} before, {after} after")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import heapq
-import math
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from asr_batch.jobs.dataset.reading import stream
 from asr_batch.jobs.dataset.summary import Summary, find_status, find_summary
 from asr_batch.jobs.dataset.tables import open_transcripts, open_windows
 from asr_batch.jobs.quality import COUNTS, Errors, Slices
+from asr_batch.jobs.views.report.listening import Worst, confidence
 
 Row = Mapping[str, Any]
 
@@ -45,37 +45,11 @@ DURATIONS = (
     ("30-60 min", 3600.0),
 )
 CONFIDENCE_BINS = 20
-WEIGHTS = {
-    "uncovered": 3.0,
-    "suspect_hallucination": 2.5,
-    "repetition": 2.0,
-    "truncated": 2.0,
-    "low_logprob": 1.5,
-    "recovered": 0.5,
-    "fallback_encoder": 0.3,
-}
-"""How strongly each flag suggests listening to a window."""
-LEFT_OUT = 0.1
-"""The same for a window whose text was left out, where the audit finds no speech either."""
-
 TRANSCRIPT_COLUMNS = (
     *("id", "audio", "status", "error_code", "error_message", "language", "duration", "speech", "coverage"),
     *("encoder_backend", "node", "decode_seconds", "finished_at", "glossary"),
 )
 WINDOW_COLUMNS = ("id", "index", "text", "avg_logprob", "speech", "flags", "uncovered")
-DETAILS = (
-    "id",
-    "index",
-    "start",
-    "end",
-    "text",
-    "channel",
-    "avg_logprob",
-    "flags",
-    "uncovered",
-    "speech",
-    "hypotheses",
-)
 
 
 class Bins:
@@ -152,8 +126,9 @@ def gather(folder: Path, worst: int = 12) -> Gathered:
     found.terms = {term: Heard() for term in found.job.settings.get("glossary") or ()}
     transcripts, windows = open_transcripts(folder), open_windows(folder)
     _rows(found, transcripts)
-    found.worst = _worst(found, windows, worst)
-    _attach_audio(found.worst, transcripts)
+    kept = Worst(worst)
+    _windows(found, windows, kept)
+    found.worst = kept.read(windows, transcripts)
     return found
 
 
@@ -217,23 +192,10 @@ def _node(found: Gathered, row: Row, duration: float) -> None:
         found.finished[int(row["finished_at"].timestamp())] += round(duration * 1000)
 
 
-def _worst(found: Gathered, windows: ds.Dataset, count: int) -> list[dict[str, Any]]:
-    """The windows to listen to, worst first."""
-    heap: list[tuple[float, str, int]] = []
+def _windows(found: Gathered, windows: ds.Dataset, worst: Worst) -> None:
     for window in stream(windows, WINDOW_COLUMNS, batch=1024):
         _window(found, window)
-        badness = badness_of(window)
-        if count and badness > 0:
-            heapq.heappush(heap, (badness, window["id"], window["index"]))
-            if len(heap) > count:
-                heapq.heappop(heap)
-    order = {(row_id, index): rank for rank, (_, row_id, index) in enumerate(sorted(heap, reverse=True))}
-    if not order:
-        return []
-    where = pc.field("id").isin(sorted({row_id for row_id, _ in order}))
-    details = (dict(window) for window in stream(windows, DETAILS, where=where))
-    chosen = [window for window in details if (window["id"], window["index"]) in order]
-    return sorted(chosen, key=lambda window: order[window["id"], window["index"]])
+        worst.add(window)
 
 
 def _window(found: Gathered, window: Row) -> None:
@@ -242,32 +204,3 @@ def _window(found: Gathered, window: Row) -> None:
     if window.get("text") and window.get("avg_logprob") is not None:
         share = confidence(window["avg_logprob"])
         found.confidence[min(CONFIDENCE_BINS - 1, int(share * CONFIDENCE_BINS))] += 1
-
-
-def confidence(avg_logprob: float) -> float:
-    """The geometric mean of the token probabilities; 1.0 is certain."""
-    return math.exp(min(0.0, avg_logprob)) if math.isfinite(avg_logprob) else 0.0
-
-
-def badness_of(window: Row) -> float:
-    """A score for listening to a window: flags, speech without text, low confidence."""
-    flags: Iterable[str] = window.get("flags") or ()
-    bad: float = sum(WEIGHTS.get(flag, 0.2) for flag in flags)
-    if not window.get("text") and not window.get("uncovered"):
-        return LEFT_OUT * bad
-    bad += min(3.0, sum(span["end"] - span["start"] for span in window.get("uncovered") or ()))
-    if window.get("text") and window.get("avg_logprob") is not None:
-        bad += 2.0 * (1.0 - confidence(window["avg_logprob"]))
-    return bad
-
-
-def _attach_audio(windows: Sequence[dict[str, Any]], transcripts: ds.Dataset) -> None:
-    """Give each window the `audio` of its row."""
-    ids = sorted({window["id"] for window in windows})
-    if not ids:
-        return
-    audio = {
-        row["id"]: row["audio"] for row in stream(transcripts, ("id", "audio"), pc.field("id").isin(ids))
-    }
-    for window in windows:
-        window["audio"] = audio.get(window["id"])

@@ -9,7 +9,8 @@ from typing import Any
 
 from asr_batch.jobs.dataset.summary import Gate
 from asr_batch.jobs.views.report.charts import plots, slices
-from asr_batch.jobs.views.report.data import Gathered, confidence, gather
+from asr_batch.jobs.views.report.data import Gathered, gather
+from asr_batch.jobs.views.report.listening import confidence
 from asr_batch.jobs.views.report.snippets import Snippet, snippets
 from asr_batch.jobs.views.report.svg import number
 from asr_batch.jobs.views.report.text import clock, marked, marks, percent, span
