@@ -23,6 +23,7 @@ from asr_batch.pipeline.guards import (
     Outcome,
     hypothesis,
     judge,
+    of_language,
     request,
     shown_only,
     with_letters,
@@ -184,7 +185,7 @@ def _compare(
 
 
 def _others(results: Iterable[WindowResult], best: WindowResult | None) -> tuple[Hypothesis, ...]:
-    return tuple(hypothesis(f"in {r.language}", r) for r in results if r is not best)
+    return tuple(of_language(result) for result in results if result is not best)
 
 
 def _outcome(

@@ -36,6 +36,7 @@ _FAINT, _ORDINARY, _MOST_GAIN = -34.0, -20.0, 50.0  # dBFS, dBFS, dB
 _TOKENS_LATIN, _TOKENS_OTHER, _TOKENS_MORE = 6, 15, 16  # per second, per second, constant
 
 _LETTERS_LOOP = re.compile(rf"(\D{{1,{LOOP_LETTERS}}}?)\1{{{LETTERS_TIMES - 1},}}")
+_IN_LANGUAGE = "in "
 _UNTIMED: dict[str, Any] = {"segments": (), "words": None, "places": ()}
 
 WHOLE = frozenset({"failed", "repetition", "truncated", "prompt_echo"})
@@ -73,6 +74,16 @@ def hypothesis(source: str, result: WindowResult) -> Hypothesis:
     return Hypothesis(
         source, result.text, result.avg_logprob, compression_ratio(result.text), result.temperature
     )
+
+
+def of_language(result: WindowResult) -> Hypothesis:
+    """A result in a language that a window may be spoken in."""
+    return hypothesis(f"{_IN_LANGUAGE}{result.language}", result)
+
+
+def is_of_language(one: Hypothesis) -> bool:
+    """Whether it was decoded to compare languages, so that other words are to be expected."""
+    return one.source.startswith(_IN_LANGUAGE)
 
 
 def compression_ratio(text: str) -> float:

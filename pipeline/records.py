@@ -11,7 +11,7 @@ from asr_batch.models.recognizer import SAMPLE_RATE, TimedText
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask
 from asr_batch.pipeline.audio.source import Source
 from asr_batch.pipeline.audit import HINT, audible_speech
-from asr_batch.pipeline.guards import Outcome
+from asr_batch.pipeline.guards import Outcome, is_of_language
 from asr_batch.pipeline.text.words import words_of
 from asr_batch.pipeline.thresholds import ASTRAY, ENOUGH_SPEECH, HARDLY
 from asr_batch.pipeline.unspoken import Witnesses
@@ -98,7 +98,8 @@ class DecodedWindow:
             return None
         hinted = float(np.count_nonzero(self.speech >= HINT)) / FRAMES_PER_SECOND
         result, flags = self.outcome.result, self.outcome.flags
-        return Witnesses(result, flags, self.heard_seconds, hinted, self.seconds)
+        others = tuple(other.text for other in self.outcome.others if not is_of_language(other))
+        return Witnesses(result, flags, self.heard_seconds, hinted, self.seconds, others)
 
     @property
     def astray(self) -> frozenset[int]:

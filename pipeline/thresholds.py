@@ -203,6 +203,19 @@ has -1.33. A no-speech probability of 0.25 would leave out four more words for 6
 six more texts of 396 recordings of speech, none of them right.
 """
 
+DOUBT, DOUBT_LONGER = 1.95, 2.2
+"""Twice the no-speech probability minus the log-probability from which a text without digits counts for
+nothing: for less than 1 s of speech; and for less than 2 s, or twice the time that the text takes to say. Of
+1,176 texts for speech (both halves and files of others; base and tiny.en; in noise, under music, far away,
+whispered), 25 exceed it, none of them right. Cries, choirs and laughter: up to 2.8.
+"""
+
+CRY_DOUBT = 1.6
+"""The same for interjections ("Mmm"). "Ah." for the letter A has 1.34."""
+
+CHANT_PARTS = 4
+"""Words or syllables of a decoding from which it may be one syllable again and again."""
+
 LAUGHED = 0.2
 """No-speech probability from which "Haha" is laughter, not said by somebody. Laughter: at least 0.21. Other
 syllables need `NO_SPEECH`: "LSTTTTTT" (0.23) is a loop for words in noise, which a retry understands.

@@ -1,27 +1,41 @@
 """Text where nobody speaks: what the witnesses must say for the text of a window to be left out.
 
-The witnesses are Silero, the model's no-speech probability, the probability of the text, and a text that only
-repeats itself. What one of them hears stays, unless another is certain of the contrary.
+The witnesses are Silero, the model's no-speech probability, the probability of the text, a text that only
+repeats itself, and what other decodings of the window write. What one of them hears stays, unless another is
+certain of the contrary.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
-from itertools import pairwise
 
 from asr_batch.models.recognizer import WindowResult
 from asr_batch.pipeline.guards import ENDLESS, letters
-from asr_batch.pipeline.text.words import is_dense, normal_words, words_of
+from asr_batch.pipeline.text.spoken import spoken_seconds
+from asr_batch.pipeline.text.wordless import (
+    chants_otherwise,
+    has_digits,
+    is_caption,
+    is_cry,
+    is_drawn_out,
+    is_haha,
+    is_laughter,
+    repetition,
+    stutter,
+)
+from asr_batch.pipeline.text.words import words_of
 from asr_batch.pipeline.thresholds import (
     ABSENT,
-    CAPTION,
     CHANT,
     CHANT_DENIED,
     CHANT_DOUBTED,
+    CRY_DOUBT,
     DENIED,
+    DOUBT,
+    DOUBT_LONGER,
     DOUBTED,
+    ENOUGH_SPEECH,
     HARDLY,
     HOPELESS,
     LAUGHED,
@@ -37,17 +51,13 @@ from asr_batch.pipeline.thresholds import (
     WORTHLESS,
 )
 
-_PART = re.compile(r"\w+")
-_LAUGHTER = re.compile(r"[^\W\d_]{0,2}([^\W\d_]{2,3}?)\1{2,}[^\W\d_]{0,2}")
-_HAHA = re.compile(r"[aeiou]?(?:h[aeiou]h?){2,}|hah?|heh", re.IGNORECASE)
-
 
 @dataclass(frozen=True, slots=True)
 class Witnesses:
     """What is known of a window with text.
 
     `heard`, `hinted`: seconds that Silero classifies as speech, and that it does not rule out. `seconds`: the
-    length of the window. `flags`: the guards that the text fails.
+    length of the window. `flags`: the guards that the text fails. `others`: texts of its other decodings.
     """
 
     result: WindowResult
@@ -55,6 +65,7 @@ class Witnesses:
     heard: float
     hinted: float
     seconds: float
+    others: tuple[str, ...] = ()
 
     def deny(self) -> bool:
         """Whether they agree that nobody speaks."""
@@ -62,7 +73,25 @@ class Witnesses:
             return True
         if self.hinted < RULED_OUT and not self._surely_speech():
             return True
-        return self._doubted_text() or self.laughter()
+        return self._doubted_text() or self._is_no_word() or self.laughter()
+
+    @property
+    def _doubt(self) -> float:
+        """How absent the model holds a speaker to be, and how unlikely its text: both count."""
+        return 2 * self.result.no_speech_prob - self.result.avg_logprob
+
+    @property
+    def _doubted(self) -> bool:
+        return self.result.avg_logprob < DOUBTED
+
+    @property
+    def _thin(self) -> bool:
+        """Whether the text takes less than half as long to say as the speech detected."""
+        return 2 * sum(map(spoken_seconds, words_of(self.result.text))) < self.heard
+
+    @property
+    def _brief(self) -> bool:
+        return self.heard < ENOUGH_SPEECH or self._thin
 
     def _hardly_spoken(self) -> bool:
         """Silero detects hardly any speech: one more signal is enough."""
@@ -86,11 +115,27 @@ class Witnesses:
         result, few = self.result, self.heard < SILENT_SECONDS
         scarce = self.heard < SCARCE * self.seconds
         denied = result.no_speech_prob > SILENT_MODEL
+        doubtful = self._doubted and self._doubt > (DOUBT if few else DOUBT_LONGER)
+        if doubtful and self._brief and not has_digits(result.text):  # people read out numbers
+            return True
         if result.avg_logprob < HOPELESS and (denied or scarce):
             return True
         if result.avg_logprob < WORTHLESS and result.no_speech_prob >= DENIED:
             return True
         return few and (self.flags >= ENDLESS or (denied and result.avg_logprob < LOGPROB))
+
+    def _is_no_word(self) -> bool:
+        """A voice without words: a cry, or a syllable that each decoding takes for another."""
+        text, no_speech = self.result.text, self.result.no_speech_prob
+        if is_cry(text) and self._doubt > CRY_DOUBT:
+            return True
+        loop = self.flags >= ENDLESS  # a loop is likely whatever it says
+        if self._brief and (loop or self._doubted) and any(map(is_drawn_out, self.others)):
+            return True
+        chants = stutter(text) >= CHANT and no_speech >= NO_SPEECH
+        if chants or (loop and self._thin) or (self._doubted and self._doubt > DOUBT):
+            return any(chants_otherwise(text, other) for other in self.others)
+        return False
 
     def laughter(self) -> bool:
         """Silero takes laughter for speech; its text is one syllable again and again."""
@@ -101,38 +146,3 @@ class Witnesses:
             return True
         chant = result.no_speech_prob >= CHANT_DENIED and result.avg_logprob < CHANT_DOUBTED
         return chant and stutter(result.text) >= CHANT
-
-
-def repetition(text: str) -> float:
-    """Share of the text's words that it has already had."""
-    words = normal_words(text)
-    return 1 - len(set(words)) / len(words) if words else 0.0
-
-
-def stutter(text: str) -> float:
-    """Share of the text's words and hyphenated syllables that equal the one before; 0 with digits.
-
-    People read out numbers, and a model is unsure of single digits.
-    """
-    parts = [part.casefold() for word in words_of(text) for part in _PART.findall(word)]
-    if not parts or any(part.isdigit() for part in parts):
-        return 0.0
-    same: int = sum(left == right for left, right in pairwise(parts))
-    return same / len(parts)
-
-
-def is_laughter(text: str) -> bool:
-    """Whether each word is a syllable three times in a row ("Hahaha!"), as no word is."""
-    words = normal_words(text)
-    return bool(words) and all(_LAUGHTER.fullmatch(word) and not is_dense(word[0]) for word in words)
-
-
-def is_haha(text: str) -> bool:
-    """Whether each word is the usual spelling of a laugh, short or long."""
-    words = normal_words(text)
-    return bool(words) and all(_HAHA.fullmatch(word) for word in words)
-
-
-def is_caption(text: str) -> bool:
-    """Whether the text describes a sound, as subtitles do in capitals ("ТРЕВОЖНАЯ МУЗЫКА": tense music)."""
-    return letters(text) >= CAPTION and text == text.upper() != text.lower()

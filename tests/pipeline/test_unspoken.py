@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +12,9 @@ from pipeline_lab import FakeRecognizer, joined, row
 
 from asr_batch.models.recognizer import SAMPLE_RATE, WindowRequest, WindowResult
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND
-from asr_batch.pipeline.guards import Outcome, cut_loop, judge
+from asr_batch.pipeline.guards import Outcome, cut_loop, hypothesis, judge, of_language
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import DecodedWindow
-from asr_batch.pipeline.unspoken import is_caption, is_haha, is_laughter
 
 SECONDS = 20
 TEXT = "thanks for watching"
@@ -23,14 +22,24 @@ LOOP = "oh, " * 60
 
 
 def window(
-    heard: float, no_speech: float, logprob: float, text: str, truncated: bool, hinted: float = 0.5
+    heard: float,
+    no_speech: float,
+    logprob: float,
+    text: str,
+    truncated: bool,
+    hinted: float = 0.5,
+    others: Sequence[str] = (),
 ) -> DecodedWindow:
-    """A window in which Silero detects `heard` seconds of speech, and does not rule out `hinted` seconds."""
+    """A window in which Silero detects `heard` seconds of speech, and does not rule out `hinted` seconds.
+
+    `others`: texts of its other decodings.
+    """
     speech = np.zeros(SECONDS * FRAMES_PER_SECOND, np.float32)
     speech[: round(hinted * FRAMES_PER_SECOND)] = 0.2
     speech[: round(heard * FRAMES_PER_SECOND)] = 0.9
     result = WindowResult("w", text, (1,), logprob, no_speech, 0.0, truncated=truncated)
-    outcome = Outcome(result, judge(result, heard))
+    kept = tuple(hypothesis("other surroundings", replace(result, text=other)) for other in others)
+    outcome = Outcome(result, judge(result, heard), kept)
     level = np.full(len(speech), -30, np.float32)
     return DecodedWindow(0, 0, SECONDS * SAMPLE_RATE, "pause", level, speech, outcome)
 
@@ -64,6 +73,11 @@ def window(
         (3.7, 0.6, -0.61, "Fala, fala, fala, fala, fala", False),
         (1.4, 0.26, -0.74, "Ha ha", False),
         (0.0, 0.2, -0.46, "ДИНАМИЧНАЯ МУЗЫКА", False),
+        (0.38, 0.47, -1.22, "Thank you.", False),  # a choir without words
+        (0.41, 0.37, -1.68, "BEEE", False),
+        (1.07, 0.54, -1.19, "We're going to be able to do that.", False),  # a cry
+        (3.23, 0.36, -1.67, "No.", False),  # little text for much laughter
+        (0.41, 0.39, -1.0, "Mmm.", False),
     ],
 )
 def test_text_that_two_witnesses_deny_is_unspoken(
@@ -98,12 +112,54 @@ def test_text_that_two_witnesses_deny_is_unspoken(
         (9.0, 0.1, -0.1, LOOP, True),  # somebody speaks: retries find out what
         (9.0, 0.8, -0.1, "leave a message " + LOOP, True),
         (17.5, 0.94, -0.4, "user will join the conference. " * 10, False),  # said ten times
+        (0.55, 0.87, -0.45, "X.", False),  # a letter
+        (0.83, 0.42, -0.99, "W", False),
+        (0.25, 0.35, -0.64, "Ah.", False),  # the letter A
+        (3.7, 0.53, -1.1, "press one to hear the messages that are new", False),  # under noise
     ],
 )
 def test_text_that_one_witness_supports_is_not(
     heard: float, no_speech: float, logprob: float, text: str, truncated: bool
 ) -> None:
     assert not window(heard, no_speech, logprob, text, truncated).unspoken
+
+
+NO_LOOP, LOOPED = False, True
+
+
+@pytest.mark.parametrize(
+    ("heard", "no_speech", "logprob", "text", "truncated", "other", "left_out"),
+    [
+        (0.64, 0.09, -1.4, "What?", NO_LOOP, "AH" + "H" * 30, True),  # laughter, drawn out
+        (0.64, 0.09, -0.4, "What?", NO_LOOP, "AH" + "H" * 30, False),
+        (5.3, 0.2, -1.0, "my position is to the left of the others and behind", NO_LOOP, "ha" * 30, False),
+        (5.9, 0.02, -0.13, "Oh you " + LOOP, LOOPED, "ha" * 30, True),
+        (1.7, 0.63, -0.44, "Pup, pup, pup, pup, pup.", NO_LOOP, "TAP TAP TAP TAP TAP", True),  # babble
+        (3.2, 0.3, -0.44, "Monday, Monday, Monday.", NO_LOOP, "Mandi, mandi, mandi, mandi, mandi", False),
+        (3.2, 0.2, -0.44, "Monday, Monday, Monday.", NO_LOOP, "One day, one, one, one, one", False),
+        (3.2, 0.6, -0.43, "You you you you you", NO_LOOP, "Ю, Ю, Ю, Ю, Ю", False),  # another script
+        (2.2, 0.61, -1.1, "He did it over the years", NO_LOOP, "Pup, pup, pup, pup, pup", True),
+        (9.0, 0.1, -0.1, LOOP, LOOPED, "see, see, see, see, see", True),
+        (9.0, 0.1, -0.1, LOOP, LOOPED, "oh, oh, oh, oh, oh", False),
+        (9.0, 0.1, -0.1, "leave your message after the tone please " * 3 + LOOP, LOOPED, "see " * 9, False),
+    ],
+)
+def test_a_voice_without_words_gives_each_decoding_another_syllable(
+    heard: float, no_speech: float, logprob: float, text: str, truncated: bool, other: str, left_out: bool
+) -> None:
+    found = window(heard, no_speech, logprob, text, truncated, others=[other])
+    assert found.outcome is not None
+    if truncated:
+        found.outcome = cut_loop(found.outcome)
+    assert found.unspoken == left_out
+
+
+def test_a_text_in_a_language_that_was_only_tried_is_no_other_decoding() -> None:
+    found = window(1.7, 0.63, -0.44, "Pup, pup, pup, pup, pup.", False)
+    assert found.outcome is not None
+    tried = replace(found.outcome.result, text="Tap tap tap tap tap", language="nl")
+    found.outcome = replace(found.outcome, others=(of_language(tried),))
+    assert not found.unspoken
 
 
 @pytest.mark.parametrize(
@@ -119,45 +175,6 @@ def test_where_silero_rules_speech_out_only_a_long_and_likely_text_stays(
     logprob: float, text: str, left_out: bool
 ) -> None:
     assert window(0.0, 0.1, logprob, text, False, hinted=0.05).unspoken == left_out
-
-
-@pytest.mark.parametrize(
-    ("text", "laughs"),
-    [("Hahaha!", True), ("Hehahaha. Hahaha", True), ("Mississippi", False), ("\u306f\u3044" * 3, False)],
-)
-def test_laughter_is_words_of_one_syllable_again_and_again(text: str, laughs: bool) -> None:
-    assert is_laughter(text) == laughs
-
-
-@pytest.mark.parametrize(
-    ("text", "laughs"),
-    [
-        ("Ha", True),
-        ("Ha, heh, hehe, ahaha", True),
-        ("Hahahaha!", True),
-        ("Ha, he", False),
-        ("Aha", False),
-        ("Ahead", False),
-        ("LSTTTTTT", False),
-    ],
-)
-def test_a_laugh_is_spelled_in_a_few_ways(text: str, laughs: bool) -> None:
-    assert is_haha(text) == laughs
-
-
-@pytest.mark.parametrize(
-    ("text", "caption"),
-    [
-        ("ТРЕВОЖНАЯ МУЗЫКА", True),
-        ("DRAMATIC MUSIC", True),
-        ("Dramatic music", False),
-        ("NASA", False),
-        ("1 234 567 890", False),
-        ("\u97f3\u697d" * 6, False),  # a script without capitals
-    ],
-)
-def test_sounds_are_described_in_capitals(text: str, caption: bool) -> None:
-    assert is_caption(text) == caption
 
 
 @pytest.mark.parametrize(

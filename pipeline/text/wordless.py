@@ -1,0 +1,95 @@
+"""Texts that decoders write for voices without words: laughter, cries, one syllable again and again."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby, pairwise
+
+from asr_batch.pipeline.text.words import is_dense, normal_words, words_of
+from asr_batch.pipeline.thresholds import CAPTION, CHANT, CHANT_PARTS
+
+_PART = re.compile(r"\w+")
+_LAUGHTER = re.compile(r"[^\W\d_]{0,2}([^\W\d_]{2,3}?)\1{2,}[^\W\d_]{0,2}")
+_HAHA = re.compile(r"[aeiou]?(?:h[aeiou]h?){2,}|hah?|heh", re.IGNORECASE)
+_DRAWN_OUT = re.compile(r"([^\W\d_]{1,5}?)\1{7,}", re.IGNORECASE)
+_CRIES = re.compile(r"(?:ah|oh|uh|eh|u?m|h?m+h?m?|ar?gh|ugh|ow|whoa|woah)")  # letters in a row count once
+
+
+def repetition(text: str) -> float:
+    """Share of the text's words that it has already had."""
+    words = normal_words(text)
+    return 1 - len(set(words)) / len(words) if words else 0.0
+
+
+def stutter(text: str) -> float:
+    """Share of the text's words and hyphenated syllables that equal the one before; 0 with digits.
+
+    People read out numbers, and a model is unsure of single digits.
+    """
+    parts = _parts(text)
+    if not parts or has_digits(text):
+        return 0.0
+    same: int = sum(left == right for left, right in pairwise(parts))
+    return same / len(parts)
+
+
+def _parts(text: str) -> list[str]:
+    return [part.casefold() for word in words_of(text) for part in _PART.findall(word)]
+
+
+def has_digits(text: str) -> bool:
+    """Whether the text has a number."""
+    return any(map(str.isdigit, text))
+
+
+def is_drawn_out(text: str) -> bool:
+    """Whether it has the same letters eight times in a row ("Mmmmmmmm", "hahahahahahahaha"), as no word."""
+    return _DRAWN_OUT.search(text) is not None
+
+
+def chants_otherwise(text: str, other: str) -> bool:
+    """Whether `other` repeats a syllable that the text lacks and that begins otherwise than its own main one.
+
+    Decodings of a word said again and again differ in its end; those of laughter or babble altogether.
+    """
+    own, again = _parts(text), _parts(other)
+    if not own or len(again) < CHANT_PARTS or stutter(other) < CHANT:
+        return False
+    most, syllable = _most(own), _most(again)
+    return _script(most) == _script(syllable) and syllable not in own and syllable[0] != most[0]
+
+
+def _most(parts: Sequence[str]) -> str:
+    return Counter(parts).most_common(1)[0][0]
+
+
+def _script(part: str) -> str:
+    """The script of its first letter: a text in another one is spelled differently throughout."""
+    return unicodedata.name(part[0], "").split(" ")[0]
+
+
+def is_cry(text: str) -> bool:
+    """Whether each word is an interjection or a hum ("Mmm", "OOOH!", "Ugh")."""
+    words = normal_words(text)
+    once = ["".join(letter for letter, _ in groupby(word)) for word in words]
+    return bool(words) and all(len(word) > 1 for word in words) and all(map(_CRIES.fullmatch, once))
+
+
+def is_laughter(text: str) -> bool:
+    """Whether each word is a syllable three times in a row ("Hahaha!"), as no word is."""
+    words = normal_words(text)
+    return bool(words) and all(_LAUGHTER.fullmatch(word) and not is_dense(word[0]) for word in words)
+
+
+def is_haha(text: str) -> bool:
+    """Whether each word is the usual spelling of a laugh, short or long."""
+    words = normal_words(text)
+    return bool(words) and all(_HAHA.fullmatch(word) for word in words)
+
+
+def is_caption(text: str) -> bool:
+    """Whether the text describes a sound, as subtitles do in capitals ("ТРЕВОЖНАЯ МУЗЫКА": tense music)."""
+    return sum(map(str.isalnum, text)) >= CAPTION and text == text.upper() != text.lower()
