@@ -15,6 +15,7 @@ from asr_batch.manifests.records import Hypothesis
 from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, Samples, WindowResult
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask, percentile
 from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.text.wordless import is_cry, is_haha
 from asr_batch.pipeline.text.words import LATIN, join_texts, normal, normal_words, words_between, words_of
 from asr_batch.pipeline.thresholds import (
     AGAIN,
@@ -197,12 +198,13 @@ def cut_loop(outcome: Outcome) -> Outcome:
     """The outcome up to the end of the first round of its loop; unchanged without a loop.
 
     Nothing is left of one word again and again, as for laughter, if the model itself doubts that anybody
-    speaks. A sentence said twenty times may have any no-speech probability.
+    speaks, or if it is an interjection. A sentence said twenty times may have any no-speech probability.
     """
     cut = without_loop(outcome.result)
     if cut is outcome.result:
         return outcome
-    if outcome.flags >= ENDLESS and len(words_of(cut.text)) == 1 and cut.no_speech_prob >= NO_SPEECH:
+    doubted = cut.no_speech_prob >= NO_SPEECH or is_cry(cut.text) or is_haha(cut.text)
+    if outcome.flags >= ENDLESS and len(words_of(cut.text)) == 1 and doubted:
         cut = first_words(outcome.result, 0)
     others = (*outcome.others, hypothesis("looped", outcome.result))
     return replace(outcome, result=cut, flags=outcome.flags - {"too_dense"}, others=others)

@@ -15,10 +15,10 @@ from asr_batch.pipeline.guards import ENDLESS, letters
 from asr_batch.pipeline.text.spoken import spoken_seconds
 from asr_batch.pipeline.text.wordless import (
     chants_otherwise,
+    drawn_out,
     has_digits,
     is_caption,
     is_cry,
-    is_drawn_out,
     is_haha,
     is_laughter,
     repetition,
@@ -129,11 +129,11 @@ class Witnesses:
         text, no_speech = self.result.text, self.result.no_speech_prob
         if is_cry(text) and self._doubt > CRY_DOUBT:
             return True
-        loop = self.flags >= ENDLESS  # a loop is likely whatever it says
-        if self._brief and (loop or self._doubted) and any(map(is_drawn_out, self.others)):
+        if self._brief and self._doubted and any(map(drawn_out, self.others)):
             return True
         chants = stutter(text) >= CHANT and no_speech >= NO_SPEECH
-        if chants or (loop and self._thin) or (self._doubted and self._doubt > DOUBT):
+        loops = self.flags >= ENDLESS and self._thin  # likely, whatever it says
+        if chants or loops or (self._doubted and self._doubt > DOUBT):
             return any(chants_otherwise(text, other) for other in self.others)
         return False
 

@@ -45,9 +45,10 @@ def has_digits(text: str) -> bool:
     return any(map(str.isdigit, text))
 
 
-def is_drawn_out(text: str) -> bool:
-    """Whether it has the same letters eight times in a row ("Mmmmmmmm", "hahahahahahahaha"), as no word."""
-    return _DRAWN_OUT.search(text) is not None
+def drawn_out(text: str) -> str:
+    """Letters that it has eight times in a row ("Mmmmmmmm", "hahahahahahahaha"), as no word does; or none."""
+    found = _DRAWN_OUT.search(text)
+    return found.group(1).casefold() if found else ""
 
 
 def chants_otherwise(text: str, other: str) -> bool:
@@ -55,11 +56,18 @@ def chants_otherwise(text: str, other: str) -> bool:
 
     Decodings of a word said again and again differ in its end; those of laughter or babble altogether.
     """
-    own, again = _parts(text), _parts(other)
-    if not own or len(again) < CHANT_PARTS or stutter(other) < CHANT:
+    own, syllable = _parts(text), _chanted(other)
+    if not own or not syllable or syllable in text.casefold():
         return False
-    most, syllable = _most(own), _most(again)
-    return _script(most) == _script(syllable) and syllable not in own and syllable[0] != most[0]
+    return _script(_most(own)) == _script(syllable) and syllable[0] != _most(own)[0]
+
+
+def _chanted(text: str) -> str:
+    """The syllable that the text is made of, again and again; empty if it says more."""
+    parts = _parts(text)
+    if len(parts) >= CHANT_PARTS and stutter(text) >= CHANT:
+        return _most(parts)
+    return drawn_out(text)
 
 
 def _most(parts: Sequence[str]) -> str:

@@ -134,13 +134,14 @@ NO_LOOP, LOOPED = False, True
         (0.64, 0.09, -0.4, "What?", NO_LOOP, "AH" + "H" * 30, False),
         (5.3, 0.2, -1.0, "my position is to the left of the others and behind", NO_LOOP, "ha" * 30, False),
         (5.9, 0.02, -0.13, "Oh you " + LOOP, LOOPED, "ha" * 30, True),
+        (5.9, 0.02, -0.13, "well tach " + LOOP, LOOPED, "well t" + "ach" * 30, False),  # a decoder that fails
         (1.7, 0.63, -0.44, "Pup, pup, pup, pup, pup.", NO_LOOP, "TAP TAP TAP TAP TAP", True),  # babble
         (3.2, 0.3, -0.44, "Monday, Monday, Monday.", NO_LOOP, "Mandi, mandi, mandi, mandi, mandi", False),
         (3.2, 0.2, -0.44, "Monday, Monday, Monday.", NO_LOOP, "One day, one, one, one, one", False),
         (3.2, 0.6, -0.43, "You you you you you", NO_LOOP, "Ю, Ю, Ю, Ю, Ю", False),  # another script
         (2.2, 0.61, -1.1, "He did it over the years", NO_LOOP, "Pup, pup, pup, pup, pup", True),
-        (9.0, 0.1, -0.1, LOOP, LOOPED, "see, see, see, see, see", True),
-        (9.0, 0.1, -0.1, LOOP, LOOPED, "oh, oh, oh, oh, oh", False),
+        (9.0, 0.1, -0.1, "eight, " * 60, LOOPED, "see, see, see, see, see", True),
+        (9.0, 0.1, -0.1, "eight, " * 60, LOOPED, "eight eight eight eight eight", False),
         (9.0, 0.1, -0.1, "leave your message after the tone please " * 3 + LOOP, LOOPED, "see " * 9, False),
     ],
 )
@@ -182,7 +183,8 @@ def test_where_silero_rules_speech_out_only_a_long_and_likely_text_stays(
     [
         ("oh, " * 60, 0.5, ""),
         ("T-" * 90, 0.5, ""),
-        ("oh, " * 60, 0.1, "oh,"),
+        ("oh, " * 60, 0.1, ""),
+        ("eight, " * 60, 0.1, "eight,"),
         ("well then " + "oh, " * 60, 0.5, "well then oh,"),
         ("so it is " * 60, 0.5, "so it is"),
     ],

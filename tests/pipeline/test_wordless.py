@@ -6,9 +6,9 @@ import pytest
 
 from asr_batch.pipeline.text.wordless import (
     chants_otherwise,
+    drawn_out,
     is_caption,
     is_cry,
-    is_drawn_out,
     is_haha,
     is_laughter,
     stutter,
@@ -71,16 +71,11 @@ def test_interjections_are_cries(text: str, cry: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "drawn_out"),
-    [
-        ("Noooooooo!", True),
-        ("waa" + "haa" * 9, True),
-        ("88888888", False),
-        ("oh, oh, oh, oh, oh, oh, oh, oh", False),
-    ],
+    ("text", "letters"),
+    [("Noooooooo!", "o"), ("waa" + "haa" * 9, "aah"), ("Hahaha!", ""), ("88888888", ""), ("oh, " * 8, "")],
 )
-def test_no_word_has_the_same_letters_eight_times_in_a_row(text: str, drawn_out: bool) -> None:
-    assert is_drawn_out(text) == drawn_out
+def test_no_word_has_the_same_letters_eight_times_in_a_row(text: str, letters: str) -> None:
+    assert drawn_out(text) == letters
 
 
 @pytest.mark.parametrize(
