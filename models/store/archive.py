@@ -160,7 +160,7 @@ def export_model(folder: Path, archive: Path) -> None:
     """Write the model in `folder`, with its record, to a plain tar (`archive` must not exist)."""
     if archive.exists():
         raise ModelError(f"{archive}: already exists; choose a new file")
-    with replacing(archive) as draft, tarfile.open(draft, "w") as out:
+    with disk_errors(str(archive)), replacing(archive) as draft, tarfile.open(draft, "w") as out:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             name = path.relative_to(folder)
             if _visible(name.as_posix()):

@@ -50,7 +50,7 @@ def disk_errors(place: str) -> Iterator[None]:
 
 def _disk_error(place: str, error: OSError) -> ModelError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return ModelError(f"{place}: the disk is full; free some space or choose another folder with --store")
+        return ModelError(f"{place}: the disk is full; free some space or choose another folder")
     reason = os.strerror(error.errno) if error.errno else _first_line(error)
     return ModelError(f"{place}: cannot be read or written ({reason})")
 

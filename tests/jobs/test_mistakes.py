@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import re
+import tempfile
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from asr_batch.jobs.cli.main import main
-from asr_batch.models.store import store
+from asr_batch.manifests.errors import ModelError
+from asr_batch.models.store import archive, store
 from asr_batch.models.store.elsewhere import FoundModel
+from asr_batch.models.whisper.compile import bundle
 
 CLIP = Path(__file__).parents[1] / "data/audio/dev-0001.flac"
 
@@ -120,3 +125,31 @@ def test_a_manifest_far_from_its_files(tmp_path):
 def test_a_header_alone_is_no_manifest_for_plan_either(tmp_path):
     (tmp_path / "m.csv").write_text("audio\n")
     assert "m.csv: no rows; expected at least one below the header" in said("plan", str(tmp_path / "m.csv"))
+
+
+@pytest.fixture
+def unwritable(tmp_path, monkeypatch):
+    """A folder in which nothing can be created; root may write anywhere, so the call that does is broken."""
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system", "elsewhere")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(archive, "replacing", refuse)
+    return tmp_path / "there"
+
+
+def test_a_bundle_has_its_own_folder(tmp_path):
+    (tmp_path / "notes.txt").write_text("x")
+    assert "notes.txt: exists and is not empty" in said(
+        "models", "compile", str(tmp_path), str(tmp_path / "notes.txt")
+    )
+
+
+def test_a_place_where_models_cannot_be_written(tmp_path, unwritable, monkeypatch):
+    monkeypatch.setattr(bundle, "read_source", lambda source: None)
+    there = str(unwritable)
+    refused = f"{there}: cannot be read or written (Read-only file system)"
+    assert refused in said("models", "compile", str(tmp_path), there)
+    with pytest.raises(ModelError, match=re.escape(refused)):
+        archive.export_model(tmp_path, unwritable)

@@ -15,6 +15,7 @@ from rich.console import Console
 from asr_batch.jobs.cli.model_table import found_row, known_row, model_table, stored_row
 from asr_batch.manifests.errors import ItemError
 from asr_batch.models.store.acquisition import ORIGINS
+from asr_batch.models.store.errors import disk_errors
 from asr_batch.models.store.names import DEFAULT_ROOT
 from asr_batch.models.store.store import Store
 
@@ -230,7 +231,8 @@ def compile_(
 
     source = Path(src) if Path(src).exists() else Store(root).resolve(src, source=True)
     audio = _Recordings(calibration_audio) if calibration_audio else None
-    compile_bundle(source, dst, window=window, precision=precision, target=target, calibration=audio)
+    with disk_errors(str(dst)):
+        compile_bundle(source, dst, window=window, precision=precision, target=target, calibration=audio)
     click.echo(dst)
 
 
@@ -266,5 +268,6 @@ def add_hef(bundle: Path, hef: Path, role: Literal["encoder", "decoder"] | None)
     """
     from asr_batch.models.whisper.opening import take_hef
 
-    take_hef(bundle, hef, role)
+    with disk_errors(str(bundle)):
+        take_hef(bundle, hef, role)
     click.echo(bundle)

@@ -68,7 +68,7 @@ def compile_bundle(
     """
     if precision not in PRECISIONS:
         raise ModelError(f"precision {precision!r} is unknown; expected one of {', '.join(PRECISIONS)}")
-    if dst.exists() and any(dst.iterdir()):
+    if dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
         raise ModelError(f"{dst}: exists and is not empty; choose another folder for the bundle")
     source = read_source(src)
     dst.parent.mkdir(parents=True, exist_ok=True)
