@@ -19,6 +19,7 @@ from asr_batch.pipeline.choice import (
     worth_trying,
 )
 from asr_batch.pipeline.guards import (
+    WHOLE,
     DecodeRequest,
     Outcome,
     hypothesis,
@@ -37,6 +38,8 @@ from asr_batch.pipeline.thresholds import (
     NO_SPEECH,
     OTHER_TOKENS,
     SILENT_SECONDS,
+    SWAYABLE,
+    SWAYED,
 )
 from asr_batch.pipeline.unspoken import Witnesses
 
@@ -57,7 +60,9 @@ def decode(
 
     A prompt may change words, but must not put any where nobody speaks: over music, models write it down,
     as sure of it as of speech. So it is not shown where Silero detects hardly any speech. Elsewhere, if the
-    text may be its work, the window is decoded without it too; if nobody is heard then, nothing stays.
+    text may be its work, the window is decoded without it too; if nobody is heard then, nothing stays. Nor
+    does an unlikely text that is clearly less likely than the one without the prompt: a long one in another
+    language makes models translate.
     """
     if not base.prompt or speech < HARDLY:
         plain = _decode(samples, replace(base, prompt=None), options, speech, choice, second)
@@ -72,13 +77,15 @@ def decode(
     others = (*outcome.others, hypothesis("with the prompt", outcome.result))
     told = _outcome(replace(result, languages=outcome.result.languages), speech, alone, others)
     nobody = Witnesses(told.result, told.flags, speech, speech, len(samples) / SAMPLE_RATE).deny()
-    return replace(told, prompted=False) if nobody or not told.result.text else outcome
+    swayed = told.result.avg_logprob >= outcome.result.avg_logprob + SWAYED and not told.flags & WHOLE
+    return replace(told, prompted=False) if nobody or swayed or not told.result.text else outcome
 
 
 def _may_be_shown(outcome: Outcome, prompt: str, speech: float) -> bool:
     """Whether a text may be the work of its prompt, or nobody may be speaking."""
     result = outcome.result
     shown = "prompt_echo" in outcome.flags or shown_only(result.text, prompt)
+    shown = shown or result.avg_logprob < SWAYABLE
     return bool(result.text) and (shown or speech < SILENT_SECONDS or result.no_speech_prob >= NO_SPEECH)
 
 
