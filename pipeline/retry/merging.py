@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from asr_batch.models.recognizer import TimedText, TimedWord, WindowResult
 from asr_batch.pipeline.text.sentences import ends_sentence
@@ -13,6 +14,7 @@ from asr_batch.pipeline.text.spoken import spoken_seconds, total_letters
 from asr_batch.pipeline.text.words import join_texts, normal, similarity
 
 _LONG = 5  # letters that are not part of another word by chance
+_TOUCH = 0.02  # seconds that neighbours may overlap: positions have that resolution
 _ALIKE = 0.6  # share of the letters of two spellings of a word ("tone", "town") that are the same
 
 
@@ -156,7 +158,7 @@ def with_words(result: WindowResult, words: Sequence[Word], more: WindowResult) 
     The word before inserted ones ends where they begin: it seemed to last as long as what was missing.
     """
     words = [_ended(*pair) for pair in pairwise(words)] + list(words[-1:])
-    timed = [word.timed for word in words if word.timed is not None]
+    timed = in_order([word.timed for word in words if word.timed is not None])
     return replace(
         result,
         text=join_texts(word.place.text for word in words),
@@ -170,3 +172,35 @@ def with_words(result: WindowResult, words: Sequence[Word], more: WindowResult) 
 def _ended(word: Word, following: Word) -> Word:
     here, there = word.place, following.place.start
     return replace(word, place=replace(here, end=min(here.end, there))) if there >= here.start else word
+
+
+def in_order(words: Sequence[TimedWord]) -> list[TimedWord]:
+    """The words one after the other: those that two decodings place at the same time share it.
+
+    None overlaps the next one or lasts no time, unless all do.
+    """
+    crowds: list[list[TimedWord]] = []
+    for word in words:
+        if crowds and _crowded(crowds[-1], word):
+            crowds[-1].append(word)
+        else:
+            crowds.append([word])
+    limits = [*(crowd[0].start for crowd in crowds[1:]), math.inf]
+    return [word for crowd, limit in zip(crowds, limits, strict=False) for word in _shared(crowd, limit)]
+
+
+def _crowded(crowd: Sequence[TimedWord], word: TimedWord) -> bool:
+    """Whether a word needs time of those before it, or leaves them none."""
+    last = crowd[-1]
+    overlap = max(one.end for one in crowd) - word.start
+    return overlap > _TOUCH or word.end <= word.start or last.end <= last.start
+
+
+def _shared(crowd: Sequence[TimedWord], limit: float) -> Sequence[TimedWord]:
+    """Words that share their time, as long as each takes to say; at most until second `limit`."""
+    if len(crowd) == 1:
+        return crowd
+    start, needs = crowd[0].start, [spoken_seconds(word.word) for word in crowd]
+    end = max(*(word.end for word in crowd), min(start + sum(needs), limit))
+    edges = [start + (end - start) * share / sum(needs) for share in accumulate(needs, initial=0.0)]
+    return [replace(word, start=a, end=b) for word, (a, b) in zip(crowd, pairwise(edges), strict=True)]
