@@ -7,8 +7,8 @@ smoothed over time and averaged; the cheapest monotone path through them gives t
 
 from __future__ import annotations
 
-import string
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from asr_batch.models.recognizer import TimedWord
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer
+from asr_batch.models.words import WORD
 
 Float32 = NDArray[np.float32]
 _SECONDS = 0.02  # of one encoder position
-_UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
-"""Languages written without spaces: every complete character is a word of its own."""
 
 GROUP = 4
 """Positions of 20 ms whose attention is summed: a finer resolution finds the same missing words."""
@@ -44,7 +43,6 @@ def word_times(
     tokenizer: WhisperTokenizer,
     *,
     seconds: float,
-    language: str | None = None,
     filter_width: int = 7,
 ) -> tuple[TimedWord, ...]:
     """Words of the generated `tokens` with times in seconds from the window's start.
@@ -59,9 +57,10 @@ def word_times(
     starts = token_starts(attention[:, :, :positions], filter_width) * _SECONDS
     edges = np.minimum(np.maximum.accumulate(starts), seconds)
     words = []
-    for text, first, last in group_words(tokens, tokenizer, language):
-        prob = float(np.mean(probs[first:last])) if first < len(probs) else 0.0
-        words.append(TimedWord(float(edges[first]), float(edges[last]), text, prob))
+    for text, begin, end in group_words(tokens, tokenizer):
+        some = probs[int(begin) : math.ceil(end)]
+        start, stop = np.interp((begin, end), range(len(edges)), edges).tolist()
+        words.append(TimedWord(start, stop, text, float(np.mean(some)) if some else 0.0))
     return tuple(words)
 
 
@@ -108,36 +107,41 @@ def _trace(total: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.in
     return rows, columns
 
 
-def group_words(
-    tokens: Sequence[int], tokenizer: WhisperTokenizer, language: str | None
-) -> list[tuple[str, int, int]]:
-    """(text, first token, token after the last) of each word.
+def group_words(tokens: Sequence[int], tokenizer: WhisperTokenizer) -> list[tuple[str, float, float]]:
+    """(text, begin, end) of each word of the text, as :data:`asr_batch.models.words.WORD` divides it.
 
-    A word begins at a token whose text begins with a space, or at every complete character in languages
-    without spaces; punctuation belongs to the word before it.
+    In tokens: words in one token, as there are in scripts without spaces, share it equally.
     """
-    groups: list[list[int]] = []
+    pieces = list(_pieces(tokens, tokenizer))
+    owners = [index for index, (text, _, _) in enumerate(pieces) for _ in text]
+    found = [
+        (match.group(), owners[match.start()], owners[match.end() - 1])
+        for match in WORD.finditer("".join(text for text, _, _ in pieces))
+    ]
+    shares: list[list[int]] = [[] for _ in pieces]
+    for word, (_, first, last) in enumerate(found):
+        for piece in range(first, last + 1):
+            shares[piece].append(word)
+
+    def place(piece: int, word: int, end: int) -> float:
+        _, first, last = pieces[piece]
+        return first + (last - first) * (shares[piece].index(word) + end) / len(shares[piece])
+
+    return [
+        (text, place(first, word, 0), place(last, word, 1)) for word, (text, first, last) in enumerate(found)
+    ]
+
+
+def _pieces(tokens: Sequence[int], tokenizer: WhisperTokenizer) -> Iterator[tuple[str, int, int]]:
+    """(text, first token, token after the last) of whole characters, spaces with what follows them."""
     pending: list[int] = []
     for index in range(len(tokens)):
         if not tokenizer.text_ids([tokens[index]]):
             continue
         pending.append(index)
         text = tokenizer.decode([tokens[i] for i in pending])
-        if "\ufffd" in text or not text.strip():  # half of a character, or a lone space: the rest follows
-            continue
-        if not groups or _begins_word(text, language):
-            groups.append([])
-        groups[-1] += pending
-        pending = []
-    if pending and groups:
-        groups[-1] += pending
-    spans = [
-        (tokenizer.decode([tokens[i] for i in group]).strip(), group[0], group[-1] + 1) for group in groups
-    ]
-    return [span for span in spans if span[0]]
-
-
-def _begins_word(text: str, language: str | None) -> bool:
-    if not text.strip(string.punctuation + string.whitespace + "。，！？、：；”“’…"):
-        return False
-    return text.startswith(" ") or language in _UNSPACED
+        if "\ufffd" not in text and text.strip():
+            yield text, pending[0], index + 1
+            pending = []
+    if pending:
+        yield tokenizer.decode([tokens[i] for i in pending]), pending[0], pending[-1] + 1

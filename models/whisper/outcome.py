@@ -37,7 +37,7 @@ def window_result(
     begin, samples = config.timestamp_begin, len(request.samples)
     places: tuple[TimedText, ...] = ()
     if error is None and not request.options.plain:
-        places = word_places(listened, state.tokens, tokenizer, samples, state.options.language)
+        places = word_places(listened, state.tokens, tokenizer, samples)
     timed = request.options.timestamps and begin is not None and error is None
     return WindowResult(
         key=request.key,

@@ -28,7 +28,6 @@ def word_places(
     tokens: Sequence[int],
     tokenizer: WhisperTokenizer,
     samples: int,
-    language: str | None,
 ) -> tuple[TimedText, ...]:
     """The words of `tokens` with their times in seconds, in a window of `samples` samples.
 
@@ -44,10 +43,9 @@ def word_places(
         return ()
     seconds = np.minimum(starts * (_SAMPLES / SAMPLE_RATE), samples / SAMPLE_RATE).tolist()
     seconds += [seconds[-1]] * (len(tokens) + 1 - len(seconds))
-    return tuple(
-        TimedText(seconds[first], seconds[last], text)
-        for text, first, last in group_words(tokens, tokenizer, language)
-    )
+    words = group_words(tokens, tokenizer)
+    edges = np.interp([edge for _, *edge in words], range(len(seconds)), seconds).tolist()
+    return tuple(TimedText(begin, end, text) for (begin, end), (text, _, _) in zip(edges, words, strict=True))
 
 
 def path_starts(weights: Float32) -> tuple[NDArray[np.int64], float]:

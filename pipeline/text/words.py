@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import re
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
-_DENSE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-"""Scripts that write no spaces between words: Thai, Lao, Burmese, Khmer, kana, Han."""
-
-_NO_SPACES = re.compile(f"[{_DENSE}]")
-_WORD = re.compile(rf"[{_DENSE}][^\w\s]*|[^\s{_DENSE}]+")
+from asr_batch.models.words import DENSE, WORD
 
 _LATIN_CODES = """
 af az br bs ca cs cy da de en es et eu fi fo fr gl ha haw hr ht hu id is it jw la lb ln lt lv
@@ -24,17 +19,17 @@ LATIN = frozenset(_LATIN_CODES.split())
 
 def words_of(text: str) -> list[str]:
     """The text's words; in scripts without spaces each character is one, with the marks after it."""
-    return _WORD.findall(text)
+    return WORD.findall(text)
 
 
 def is_dense(character: str) -> bool:
     """Whether a character belongs to a script without spaces between words."""
-    return _NO_SPACES.match(character) is not None
+    return DENSE.match(character) is not None
 
 
 def words_between(text: str, first: int, last: int) -> str:
     """The text from word `first` up to, but excluding, word `last`, with single spaces."""
-    places = [match.span() for match in _WORD.finditer(text)][first:last]
+    places = [match.span() for match in WORD.finditer(text)][first:last]
     return " ".join(text[places[0][0] : places[-1][1]].split()) if places else ""
 
 
@@ -45,7 +40,7 @@ def join_texts(texts: Iterable[str]) -> str:
         text = text.strip()
         if not text:
             continue
-        glue = " " if out and not (_NO_SPACES.match(text[0]) and _NO_SPACES.match(out[-1])) else ""
+        glue = " " if out and not (DENSE.match(text[0]) and DENSE.match(out[-1])) else ""
         out += glue + text
     return out
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from tiny_whisper import Tiny, publish
 from asr_batch.models.whisper.alignment import group_words, median_filter, token_starts, warp, word_times
 from asr_batch.models.whisper.config import WhisperConfig
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer
+from asr_batch.pipeline.text.words import words_of
 
 
 @pytest.fixture
@@ -58,11 +60,40 @@ def test_median_filter_is_numpys_median_inside() -> None:
 
 def test_words_take_punctuation_and_half_characters(tokenizer: WhisperTokenizer) -> None:
     tokens = tokenizer.encode(" one, two é. three")
-    words = group_words(tokens, tokenizer, "en")
+    words = group_words(tokens, tokenizer)
     assert [word for word, _, _ in words] == ["one,", "two", "é.", "three"]
     assert [first for _, first, _ in words] == sorted(first for _, first, _ in words)
     assert words[-1][2] == len(tokens)
-    assert [word for word, _, _ in group_words(tokenizer.encode("日本。"), tokenizer, "ja")] == ["日", "本。"]
+
+
+@pytest.mark.parametrize(
+    "text", ["日本。", " Un dossier ? Non - deux!", "日本 USB 両", "In coming 日", " a\u00e9b  c", ""]
+)
+def test_words_are_those_of_the_text(text: str, tokenizer: WhisperTokenizer) -> None:
+    assert [word for word, _, _ in group_words(tokenizer.encode(text), tokenizer)] == words_of(text)
+
+
+class Whole(WhisperTokenizer):
+    """Of texts by number."""
+
+    def __init__(self, *texts: str) -> None:
+        self._texts = texts
+
+    def text_ids(self, ids: Sequence[int]) -> list[int]:
+        return list(ids)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return "".join(self._texts[one] for one in ids)
+
+
+def test_words_in_one_token_share_its_time() -> None:
+    found = group_words([0, 1, 2], Whole("今日", "は", "、明日"))
+    assert [word for word, _, _ in found] == ["今", "日", "は、", "明", "日"]
+    times = [0, 0.5, 1, 2 + 1 / 3, 2 + 2 / 3, 3]
+    assert [begin for _, begin, _ in found] == pytest.approx(times[:-1])
+    assert [end for _, _, end in found] == pytest.approx(times[1:])
+    lone = group_words([0, 1, 2], Whole(" one", " two", "fold"))
+    assert lone == [("one", 0, 1), ("twofold", 1, 3)]
 
 
 def test_times_are_monotone_and_inside(tokenizer: WhisperTokenizer) -> None:

@@ -61,10 +61,10 @@ def test_heads_that_do_not_follow_the_audio_tell_no_places(nano: Recognizer) -> 
     tokens = heard(nano, clip("dev-0003")).tokens
     tokenizer = WhisperTokenizer(NANO, WhisperConfig.from_folder(NANO))
     even = np.full((len(tokens) + 1, 125), 1 / 125, np.float32)
-    assert word_places(list(even), tokens, tokenizer, 4 * RATE, "en") == ()
+    assert word_places(list(even), tokens, tokenizer, 4 * RATE) == ()
     follows = np.zeros_like(even)
     follows[np.arange(len(even)), np.arange(len(even)) * 2] = 1
-    assert len(word_places(list(follows), tokens, tokenizer, 10 * RATE, "en")) == 9
+    assert len(word_places(list(follows), tokens, tokenizer, 10 * RATE)) == 9
 
 
 def test_places_are_those_of_word_times(nano: Recognizer) -> None:

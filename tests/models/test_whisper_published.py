@@ -106,7 +106,7 @@ def test_where_each_step_listened_is_what_a_run_over_the_whole_text_says(
     publish(tmp_path, spec, "split", attentions=True)
     told: dict[int, tuple[list[np.ndarray], list[int]]] = {}
 
-    def keep(listened: list[np.ndarray], tokens: list[int], _: object, samples: int, __: object) -> tuple:
+    def keep(listened: list[np.ndarray], tokens: list[int], _: object, samples: int) -> tuple:
         told[samples] = ([row.copy() for row in listened], list(tokens))
         return (TimedText(0.0, 1.0, "kept"),)
 

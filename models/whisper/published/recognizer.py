@@ -214,7 +214,6 @@ class PublishedWhisper:
             weights[:, len(state.prompt) - 1 :],
             self._tokenizer,
             seconds=len(samples) / SAMPLE_RATE,
-            language=state.options.language,
             filter_width=self._config.median_filter_width,
         )
 
