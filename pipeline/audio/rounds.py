@@ -62,6 +62,19 @@ def rounds(samples: Samples, level: Float32) -> list[int]:
     return [0, *sorted(inner), len(level)]
 
 
+def distances(samples: Samples, edges: Sequence[int], place: int) -> list[float]:
+    """How far the sound of each part between these frames (10 ms) is from that of the part `place`.
+
+    1: as any two parts; infinite where the stretch ends too soon.
+    """
+    sound = _Sound(samples)
+    begins = np.array([edge // _HOP for edge in edges[:-1]], np.int64)
+    end = min(edges[place + 1] // _HOP, len(sound.frames))
+    lengths = np.full(len(begins), end - begins[place])
+    found: list[float] = sound.again(int(begins[place]), lengths, begins)[0].tolist()
+    return found
+
+
 def _chain(sound: _Sound, start: int, dips: Sequence[int], quiet: Float32) -> list[int]:
     """The edges of all rounds from frame `start` on; none if what is said there is not said again."""
     last = start + round((len(sound.frames) - start) * (0.5 + _SLACK / 4))

@@ -45,8 +45,23 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What is heard in the frames [start, end) of a window.
+
+    `faults`: guards that its text fails; `words`: in the window's time; `kept`: its text was not left out.
+    """
+
+    start: int
+    end: int
+    result: WindowResult
+    words: tuple[Word, ...]
+    faults: frozenset[str]
+    kept: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Hearing:
-    """Results of consecutive parts of a window as one.
+    """Results of consecutive `parts` of a window as one.
 
     `faults`: guards that any of them fails; `words`: their words, in the window's time; `whole`: whether none
     was left out.
@@ -56,6 +71,7 @@ class Hearing:
     words: tuple[Word, ...]
     faults: frozenset[str]
     whole: bool = True
+    parts: tuple[Part, ...] = ()
 
 
 Decoding = Generator[DecodeRequest, WindowResult, Hearing]
@@ -77,29 +93,33 @@ def hear(
     witnesses deny is always left out.
     """
     base = replace(listener.base, **(changes or {}))  # type: ignore[arg-type]
-    results: list[WindowResult] = []
-    words: list[Word] = []
-    faults: set[str] = set()
-    whole = True
+    found: list[Part] = []
     for start, end in pairwise(edges):
         part = samples[start * FRAME : end * FRAME]
         spoken = float(np.count_nonzero(speech[start:end])) / FRAMES_PER_SECOND
         choice = None if second else listener.choice
         decoding = decode(part, base, listener.options, spoken, choice, second=second)
         outcome = yield from one_by_one(decoding)
-        result, found = outcome.result, outcome.flags - {"low_logprob"}
-        faulty = sparing and len(edges) > 2 and (found & WHOLE or _is_thin(result, spoken))
-        witnesses = Witnesses(result, found, spoken, spoken, len(part) / SAMPLE_RATE)
-        if faulty or (result.text and witnesses.deny()):
+        result, faults = outcome.result, outcome.flags - {"low_logprob"}
+        faulty = sparing and len(edges) > 2 and bool(faults & WHOLE or _is_thin(result, spoken))
+        witnesses = Witnesses(result, faults, spoken, spoken, len(part) / SAMPLE_RATE)
+        gone = faulty or bool(result.text and witnesses.deny())
+        if gone:
             result = replace(result, text="", tokens=(), places=(), words=None, truncated=False)
-            found, whole = frozenset(), False
-        results.append(result)
-        faults |= found
-        words += words_heard(result, start / FRAMES_PER_SECOND, speech[start:end])
-    joined = _joined(results)
+            faults = frozenset()
+        words = words_heard(result, start / FRAMES_PER_SECOND, speech[start:end])
+        found.append(Part(start, end, result, tuple(words), faults, not gone))
+    return together(found)
+
+
+def together(parts: Sequence[Part]) -> Hearing:
+    """Consecutive parts as one."""
+    joined = _joined([part.result for part in parts])
+    faults = frozenset[str]().union(*(part.faults for part in parts))
     if not joined.avg_logprob >= LOGPROB:  # of all together: a short part may be less likely
-        faults.add("low_logprob")
-    return Hearing(joined, tuple(words), frozenset(faults), whole)
+        faults |= {"low_logprob"}
+    words = tuple(word for part in parts for word in part.words)
+    return Hearing(joined, words, faults, all(part.kept for part in parts), tuple(parts))
 
 
 def _is_thin(result: WindowResult, speech: float) -> bool:
@@ -151,6 +171,7 @@ def _joined(results: Sequence[WindowResult]) -> WindowResult:
         no_speech_prob=min(result.no_speech_prob for result in results),
         truncated=any(result.truncated for result in results),
         segments=(),
+        places=next((result.places for result in results if result.places), ()),
         flags=tuple(sorted({flag for result in results for flag in result.flags})),
         error=next((result.error for result in results if result.error), None),
     )

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from asr_batch.models.recognizer import Samples
+from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND
 from asr_batch.pipeline.audio.rounds import rounds
 from asr_batch.pipeline.guards import WHOLE, cut_loop, doubled, first_words
+from asr_batch.pipeline.retry.agreement import agreed
 from asr_batch.pipeline.retry.counting import alike, miscounted, parts, recounted, repeats
 from asr_batch.pipeline.retry.doubtful import (
     Attempt,
@@ -20,10 +24,11 @@ from asr_batch.pipeline.retry.doubtful import (
     says_as_much,
     taken,
 )
-from asr_batch.pipeline.retry.hearing import Listener, hear, utterances
+from asr_batch.pipeline.retry.gaps import missing
+from asr_batch.pipeline.retry.hearing import Hearing, Listener, hear, utterances
 from asr_batch.pipeline.text.spoken import total_letters
 from asr_batch.pipeline.text.words import words_of
-from asr_batch.pipeline.thresholds import GAP, NEWS, PAUSE, SHORT_PAUSE
+from asr_batch.pipeline.thresholds import GAP, NEWS, PAUSE, SHORT_PAUSE, SUSPECTED
 
 
 def by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
@@ -53,15 +58,25 @@ def by_sound(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
     if len(edges) < 3:
         return _said_once(window)
     hearing = yield from hear(samples, edges, window.speech, listener, sparing=True, changes={"prompt": None})
-    same = tuple(alike(hearing.words, edges))
+    hearing = agreed(hearing, samples)
+    same = alike(hearing.words, edges)
     if 2 * len(same) < len(edges):
         return kept_aside(window, "rounds by sound", hearing)
+    whole = tuple(part for part in same if not _has_gap(window, hearing, *part))
     said = letters_of(hearing.words)
     other = abs(said - total_letters(words_of(window.outcome.result.text)))
     if other < said / (2 * len(edges) - 2) and not (window.gaps or "truncated" in window.outcome.flags):
         kept = replace(window.outcome, flags=window.outcome.flags - {"repetition"})
-        return kept_aside(replace(window, outcome=kept, confirmed=same), "rounds by sound", hearing)
-    return replace(taken(window, hearing), confirmed=same)
+        return kept_aside(replace(window, outcome=kept, confirmed=whole), "rounds by sound", hearing)
+    return replace(taken(window, hearing), confirmed=whole)
+
+
+def _has_gap(window: Doubtful, hearing: Hearing, start: int, end: int) -> bool:
+    """Whether the words heard in a round, between these frames, account for too little of its speech."""
+    speech = np.zeros_like(window.speech)
+    speech[start:end] = window.speech[start:end]
+    words = [word.place for word in hearing.words if start <= word.place.start * FRAMES_PER_SECOND + 1 < end]
+    return missing(words, speech, window.nuclei) >= SUSPECTED
 
 
 def _said_once(window: Doubtful) -> Doubtful:

@@ -9,13 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pipeline_lab import RATE, FakeRecognizer, row, speech_seconds
+from pipeline_lab import RATE, FakeRecognizer, answered, row, speech_seconds
 
-from asr_batch.models.recognizer import TimedText, WindowRequest, WindowResult
+from asr_batch.models.recognizer import DecodeOptions, TimedText, WindowRequest, WindowResult
 from asr_batch.pipeline.audio.frames import levels
-from asr_batch.pipeline.audio.rounds import rounds
+from asr_batch.pipeline.audio.rounds import distances, rounds
+from asr_batch.pipeline.guards import Outcome
+from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.retry.agreement import agreed
 from asr_batch.pipeline.retry.counting import alike, parts, repeats
+from asr_batch.pipeline.retry.doubtful import Doubtful
+from asr_batch.pipeline.retry.hearing import Hearing, Listener, Part, together
 from asr_batch.pipeline.retry.merging import Word
+from asr_batch.pipeline.retry.repeating import by_sound
 
 Clips = list[tuple[str, np.ndarray]]
 
@@ -123,3 +129,93 @@ def test_a_sentence_said_four_times_without_a_pause(
     transcript = row(save(samples), FakeRecognizer(speak))
     assert transcript.text.split() == ["Please", "try", "again."] * 4
     assert transcript.status == "ok"
+
+
+def takes(clip: np.ndarray, times: int) -> tuple[np.ndarray, list[int]]:
+    """The clip said again, and the frames (10 ms) where its rounds begin and end."""
+    samples, seams = said_again(clip, times, 0.03, 40.0)
+    return samples, [0, *(round(100 * seam) for seam in seams), len(levels(samples))]
+
+
+def test_the_sound_of_other_words_is_farther_away(clips: Clips) -> None:
+    samples, edges = takes(clips[4][1], 3)
+    both = np.concatenate([samples, clips[9][1]])
+    apart = distances(both, [*edges, len(levels(both))], 1)
+    assert max(apart[:3]) < 0.4 < apart[3]
+    assert len(distances(samples, edges, 2)) == 3  # the last one ends with the samples
+    assert distances(samples, edges, 2)[2] == pytest.approx(0, abs=1e-6)
+
+
+def decoded(edges: list[int], *said: tuple[str, float]) -> Hearing:
+    """Rounds with these texts and log-probabilities."""
+    found = []
+    for (start, end), (text, likely) in zip(pairwise(edges), said, strict=True):
+        words, step = text.split(), (end - start) / 100 / max(1, len(text.split()))
+        first = start / 100
+        places = [TimedText(first + step * i, first + step * (i + 1), word) for i, word in enumerate(words)]
+        result = WindowResult("", text, tuple(range(len(words))), likely, 0.1, 0.0, places=tuple(places[:1]))
+        found.append(Part(start, end, result, tuple(map(Word, places)), frozenset()))
+    return together(found)
+
+
+def test_a_misheard_round_says_what_the_others_say(clips: Clips) -> None:
+    samples, edges = takes(clips[4][1], 4)
+    usual = ("Radio USB", -0.3)
+    hearing = agreed(decoded(edges, usual, ("Par a d'y USD B.", -0.8), usual, usual), samples)
+    assert [part.result.text for part in hearing.parts] == ["Radio USB"] * 4
+    assert [word.place.text for word in hearing.words] == ["Radio", "USB"] * 4
+    assert hearing.words[2].place.start == pytest.approx(edges[1] / 100)
+    assert hearing.words[3].place.end == pytest.approx(edges[2] / 100)
+    assert hearing.parts[1].result.avg_logprob == -0.8
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [("one", -0.3), ("two", -0.35), ("one", -0.3), ("one", -0.3)],  # as likely: another word
+        [("one", -0.3), ("two", -0.9), ("three", -0.3), ("one", -0.3)],  # two do not agree on it
+        [("one", -0.3), ("", -2.0), ("one", -0.3), ("one", -0.3)],  # nothing was heard
+        [("one", -0.3)] * 4,
+        [("", -0.3)] * 4,
+    ],
+)
+def test_a_round_keeps_its_text(said: list[tuple[str, float]], clips: Clips) -> None:
+    samples, edges = takes(clips[4][1], 4)
+    assert agreed(decoded(edges, *said), samples) == decoded(edges, *said)
+
+
+def test_another_sound_keeps_its_text(clips: Clips) -> None:
+    samples, edges = takes(clips[4][1], 3)
+    both = np.concatenate([samples, clips[9][1]])
+    said = [("try again", -0.3)] * 3 + [("goodbye", -0.9)]
+    hearing = decoded([*edges, len(levels(both))], *said)
+    assert agreed(hearing, both) == hearing
+
+
+def test_places_are_known_although_nothing_is_heard_first() -> None:
+    assert decoded([0, 100, 200], ("", -0.3), ("one", -0.3)).result.places
+
+
+@pytest.mark.parametrize(("until", "confirmed"), [(1.0, True), (0.3, False)])
+def test_a_round_that_is_half_heard_is_not_confirmed(until: float, confirmed: bool, clips: Clips) -> None:
+    clip = next(clip for _, clip in clips if len(clip) > 2 * RATE)
+    samples, _ = takes(clip, 4)
+    level, text = levels(samples), "Please enter the number of your extension again."
+    speech = np.ones(len(level), bool)
+    first = Outcome(
+        WindowResult("", "Please try again.", (1, 2, 3), -0.3, 0.1, 0.0), frozenset({"truncated"})
+    )
+    window = Doubtful(0, first, level, speech, np.zeros(len(level), bool))
+    edges = parts(rounds(samples, level), speech)
+
+    def answer(seconds: float) -> WindowResult:
+        words = text.split()
+        step = until * seconds / len(words)
+        places = tuple(TimedText(step * i, step * (i + 1), word) for i, word in enumerate(words))
+        return WindowResult("", text, tuple(range(5)), -0.3, 0.1, 0.0, places=places)
+
+    listener = Listener(DecodeOptions(language="en"), PipelineOptions(), second=False, longest=30.0)
+    answers = [answer((end - start) / 100) for start, end in pairwise(edges)]
+    found, _ = answered(by_sound(window, samples, listener), *answers)
+    assert found.outcome.result.text == " ".join([text] * len(answers))
+    assert bool(found.confirmed) == confirmed
