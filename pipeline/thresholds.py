@@ -136,9 +136,9 @@ neighbours of 431 places in ordinary speech: 0.35 or more, median above 0.5.
 
 AGREEING, AGREEING_SHARE, MISHEARD = 3, 1 / 3, 0.3
 """Rounds, and share of all rounds, with the same text from which others that sound the same are corrected,
-and by how much these must be less likely. In 90 lists of a sentence and a digit that changes, a digit really
-heard is less likely by at most 0.13; of 20 short clips of the half tuned on, said 20 times, grossly misheard
-rounds by 0.43 or more.
+and the least difference of their log-probabilities. In 90 lists of a sentence and a digit that changes, a
+digit really heard is less likely by at most 0.13; of 20 short clips of the half tuned on, said 20 times,
+grossly misheard rounds by 0.43 or more.
 """
 
 BRIEF, UNCLEAR = 8.0, -0.4
