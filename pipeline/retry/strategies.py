@@ -131,7 +131,7 @@ STRATEGIES: tuple[Strategy, ...] = (
     Strategy("rounds", is_miscounted, _length, by_rounds),
     Strategy("gaps", has_gaps, seconds_in_gaps, fill_gaps),
     Strategy("gaps by utterance", has_gaps, seconds_in_gaps, fill_by_utterance),
-    Strategy("halves", lambda window, _: window.faulty, _length, _in_halves),
+    Strategy("halves", lambda window, _: window.unheard, _length, _in_halves),
     Strategy("after the text before", begins_unsure, _length, after_text_before),
     Strategy(
         "CPU encoder",

@@ -122,7 +122,7 @@ def test_most_of_the_budget_is_used_where_nothing_helps(decoded: DecodedTrack) -
 def test_all_doubtful_windows_are_heard_at_once(decoded: DecodedTrack) -> None:
     seen: list[set[int]] = []
     retried(decoded, 300.0, 1, lambda _: 0, seen)
-    assert set().union(*seen) == BARE | UNLIKELY | EARLY
+    assert set().union(*seen) - UNLIKELY == BARE | EARLY  # of the unlikely ones only the brief
     assert max(map(len, seen)) == AT_ONCE
 
 
