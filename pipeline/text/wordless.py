@@ -15,6 +15,7 @@ _PART = re.compile(r"\w+")
 _LAUGHTER = re.compile(r"[^\W\d_]{0,2}([^\W\d_]{2,3}?)\1{2,}[^\W\d_]{0,2}")
 _HAHA = re.compile(r"[aeiou]?(?:h[aeiou]h?){2,}|hah?|heh", re.IGNORECASE)
 _DRAWN_OUT = re.compile(r"([^\W\d_]{1,5}?)\1{7,}", re.IGNORECASE)
+_LONG_VOWEL = re.compile(r"([aeiou\u0430\u0435\u0438\u043e\u0443])\1\1")
 _CRIES = re.compile(r"(?:ah|oh|uh|eh|u?m|h?m+h?m?|ar?gh|ugh|ow|whoa|woah)")  # letters in a row count once
 
 
@@ -80,10 +81,14 @@ def _script(part: str) -> str:
 
 
 def is_cry(text: str) -> bool:
-    """Whether each word is an interjection or a hum ("Mmm", "OOOH!", "Ugh")."""
+    """Whether each word is an interjection, a hum, or has a long vowel ("Mmm", "OOOH!", "Ugh", "Daaah")."""
     words = normal_words(text)
-    once = ["".join(letter for letter, _ in groupby(word)) for word in words]
-    return bool(words) and all(len(word) > 1 for word in words) and all(map(_CRIES.fullmatch, once))
+    return bool(words) and all(map(_is_cry, words))
+
+
+def _is_cry(word: str) -> bool:
+    once = "".join(letter for letter, _ in groupby(word))
+    return len(word) > 1 and bool(_CRIES.fullmatch(once) or _LONG_VOWEL.search(word))
 
 
 def is_laughter(text: str) -> bool:

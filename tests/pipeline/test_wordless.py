@@ -60,6 +60,8 @@ def test_sounds_are_described_in_capitals(text: str, caption: bool) -> None:
         ("Mmm.", True),
         ("OOOH! Ah...", True),
         ("Mm-hmm.", True),
+        ("BEEE! Daaah!", True),
+        ("www", False),
         ("M", False),  # a letter
         ("Oh no", False),
         ("Home", False),
