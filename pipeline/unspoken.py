@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 from asr_batch.models.recognizer import WindowResult
-from asr_batch.pipeline.guards import ENDLESS, letters
+from asr_batch.pipeline.guards import ENDLESS, doubled, letters
 from asr_batch.pipeline.text.spoken import spoken_seconds
 from asr_batch.pipeline.text.wordless import (
     chants_otherwise,
@@ -30,6 +30,7 @@ from asr_batch.pipeline.thresholds import (
     CHANT,
     CHANT_DENIED,
     CHANT_DOUBTED,
+    CRAMMED,
     CRY_DOUBT,
     DENIED,
     DOUBT,
@@ -117,6 +118,8 @@ class Witnesses:
         denied = result.no_speech_prob > SILENT_MODEL
         doubtful = self._doubted and self._doubt > (DOUBT if few else DOUBT_LONGER)
         if doubtful and self._brief and not has_digits(result.text):  # people read out numbers
+            return True
+        if self.heard < CRAMMED and self._doubted and "too_dense" in self.flags and not doubled(result.text):
             return True
         if result.avg_logprob < HOPELESS and (denied or scarce):
             return True

@@ -78,6 +78,7 @@ def window(
         (1.07, 0.54, -1.19, "We're going to be able to do that.", False),  # a cry
         (3.23, 0.36, -1.67, "No.", False),  # little text for much laughter
         (0.41, 0.39, -1.0, "Mmm.", False),
+        (0.16, 0.23, -0.93, "Thank you.", False),  # 50 letters per second
     ],
 )
 def test_text_that_two_witnesses_deny_is_unspoken(
@@ -113,6 +114,8 @@ def test_text_that_two_witnesses_deny_is_unspoken(
         (9.0, 0.8, -0.1, "leave a message " + LOOP, True),
         (17.5, 0.94, -0.4, "user will join the conference. " * 10, False),  # said ten times
         (0.55, 0.87, -0.45, "X.", False),  # a letter
+        (0.3, 0.27, -0.34, "I really don't know how to talk like this!", False),  # falsetto
+        (0.42, 0.1, -0.9, "Force. Force.", False),  # one word written twice, which a retry finds
         (0.83, 0.42, -0.99, "W", False),
         (0.25, 0.35, -0.64, "Ah.", False),  # the letter A
         (3.7, 0.53, -1.1, "press one to hear the messages that are new", False),  # under noise
