@@ -76,7 +76,8 @@ def decode(
     (result,) = yield [request(samples, alone, options, speech, second)]
     others = (*outcome.others, hypothesis("with the prompt", outcome.result))
     told = _outcome(replace(result, languages=outcome.result.languages), speech, alone, others)
-    nobody = Witnesses(told.result, told.flags, speech, speech, len(samples) / SAMPLE_RATE).deny()
+    witnesses = Witnesses(told.result, told.flags, speech, speech, len(samples) / SAMPLE_RATE)
+    nobody = witnesses.deny_whatever_follows()
     swayed = told.result.avg_logprob >= outcome.result.avg_logprob + SWAYED and not told.flags & WHOLE
     return replace(told, prompted=False) if nobody or swayed or not told.result.text else outcome
 

@@ -82,6 +82,12 @@ class DecodedWindow:
         return witnesses is not None and witnesses.deny()
 
     @property
+    def hopeless(self) -> bool:
+        """Whether they agree so clearly that it is not decoded again."""
+        witnesses = self._witnesses
+        return witnesses is not None and witnesses.deny_whatever_follows()
+
+    @property
     def disputed(self) -> bool:
         """Whether its text is left out although Silero detects somebody for long, and not laughing.
 
@@ -117,12 +123,12 @@ class DecodedWindow:
         gaps = np.maximum(starts - heard, heard - ends).min(axis=1)
         return frozenset(np.flatnonzero(gaps > ASTRAY).tolist())
 
-    def audible(self, threshold: float) -> Mask:
+    def audible(self, threshold: float, *, settled: bool = True) -> Mask:
         """Frames that the audit classifies as speech, by the recording's `threshold`.
 
-        In a window without speech, the frames of which Silero is sure.
+        In a window without speech, the frames of which Silero is sure. `settled`: its text is final.
         """
-        if self.unspoken:
+        if self.unspoken if settled else self.hopeless:
             return self.heard
         return audible_speech(self.level.astype(np.float32), self.heard, self.speech >= HINT, threshold)
 

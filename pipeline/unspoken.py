@@ -70,11 +70,15 @@ class Witnesses:
 
     def deny(self) -> bool:
         """Whether they agree that nobody speaks."""
+        return self.deny_whatever_follows() or self._doubted_twice() or self._is_no_word()
+
+    def deny_whatever_follows(self) -> bool:
+        """Whether they agree so clearly that no further decoding is asked."""
         if self.heard < HARDLY and self._hardly_spoken():
             return True
         if self.hinted < RULED_OUT and not self._surely_speech():
             return True
-        return self._doubted_text() or self._is_no_word() or self.laughter()
+        return self._doubted_text() or self.laughter()
 
     @property
     def _doubt(self) -> float:
@@ -116,16 +120,20 @@ class Witnesses:
         result, few = self.result, self.heard < SILENT_SECONDS
         scarce = self.heard < SCARCE * self.seconds
         denied = result.no_speech_prob > SILENT_MODEL
-        doubtful = self._doubted and self._doubt > (DOUBT if few else DOUBT_LONGER)
-        if doubtful and self._brief and not has_digits(result.text):  # people read out numbers
-            return True
-        if self.heard < CRAMMED and self._doubted and "too_dense" in self.flags and not doubled(result.text):
-            return True
         if result.avg_logprob < HOPELESS and (denied or scarce):
             return True
         if result.avg_logprob < WORTHLESS and result.no_speech_prob >= DENIED:
             return True
         return few and (self.flags >= ENDLESS or (denied and result.avg_logprob < LOGPROB))
+
+    def _doubted_twice(self) -> bool:
+        """Little speech, with a text that the model doubts, after further decodings too."""
+        text, few = self.result.text, self.heard < SILENT_SECONDS
+        if not self._doubted:
+            return False
+        if self._brief and self._doubt > (DOUBT if few else DOUBT_LONGER) and not has_digits(text):
+            return True  # people read out numbers, of whose digits models are unsure
+        return self.heard < CRAMMED and "too_dense" in self.flags and not doubled(text)
 
     def _is_no_word(self) -> bool:
         """A voice without words: a cry, or a syllable that each decoding takes for another."""

@@ -103,7 +103,7 @@ def hear(
         result, faults = outcome.result, outcome.flags - {"low_logprob"}
         faulty = sparing and len(edges) > 2 and bool(faults & WHOLE or _is_thin(result, spoken))
         witnesses = Witnesses(result, faults, spoken, spoken, len(part) / SAMPLE_RATE)
-        gone = faulty or bool(result.text and witnesses.deny())
+        gone = faulty or bool(result.text and witnesses.deny_whatever_follows())
         if gone:
             result = replace(result, text="", tokens=(), places=(), words=None, truncated=False)
             faults = frozenset()

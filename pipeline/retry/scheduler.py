@@ -173,12 +173,12 @@ def _doubtful(track: DecodedTrack) -> list[Doubtful]:
             ),
         )
         for window in track.windows
-        if window.outcome is not None and not window.unspoken
+        if window.outcome is not None and not window.hopeless
     ]
 
 
 def _as_doubtful(window: DecodedWindow, outcome: Outcome, threshold: float, thin: bool) -> Doubtful:
-    level, speech = window.level.astype(np.float32), window.audible(threshold)
+    level, speech = window.level.astype(np.float32), window.audible(threshold, settled=False)
     return Doubtful(window.index, outcome, level, speech, nuclei(level, speech), thin)
 
 

@@ -158,6 +158,12 @@ def test_a_voice_without_words_gives_each_decoding_another_syllable(
     assert found.unspoken == left_out
 
 
+@pytest.mark.parametrize(("text", "hopeless"), [("Emma.", False), ("Hahaha!", True)])
+def test_a_brief_text_is_decoded_again_before_it_is_left_out(text: str, hopeless: bool) -> None:
+    found = window(0.71, 0.4, -1.2, text, False)
+    assert (found.unspoken, found.hopeless) == (True, hopeless)
+
+
 def test_a_text_in_a_language_that_was_only_tried_is_no_other_decoding() -> None:
     found = window(1.7, 0.63, -0.44, "Pup, pup, pup, pup, pup.", False)
     assert found.outcome is not None
