@@ -57,7 +57,8 @@ def by_sound(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
     edges = parts(rounds(samples, window.level), window.speech)
     if len(edges) < 3:
         return _said_once(window)
-    hearing = yield from hear(samples, edges, window.speech, listener, sparing=True, changes={"prompt": None})
+    alone = replace(listener, choice=None)  # in the language of the window, of which there is more to hear
+    hearing = yield from hear(samples, edges, window.speech, alone, sparing=True, changes={"prompt": None})
     hearing = agreed(hearing, samples)
     same = alike(hearing.words, edges)
     if 2 * len(same) < len(edges):

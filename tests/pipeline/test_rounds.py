@@ -14,6 +14,7 @@ from pipeline_lab import RATE, FakeRecognizer, answered, row, speech_seconds
 from asr_batch.models.recognizer import DecodeOptions, TimedText, WindowRequest, WindowResult
 from asr_batch.pipeline.audio.frames import levels
 from asr_batch.pipeline.audio.rounds import distances, rounds
+from asr_batch.pipeline.choice import Choice
 from asr_batch.pipeline.guards import Outcome
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.retry.agreement import agreed
@@ -214,8 +215,10 @@ def test_a_round_that_is_half_heard_is_not_confirmed(until: float, confirmed: bo
         places = tuple(TimedText(step * i, step * (i + 1), word) for i, word in enumerate(words))
         return WindowResult("", text, tuple(range(5)), -0.3, 0.1, 0.0, places=places)
 
-    listener = Listener(DecodeOptions(language="en"), PipelineOptions(), second=False, longest=30.0)
+    choice = Choice("fr")  # of the row, which another window may be in
+    listener = Listener(DecodeOptions(language="en"), PipelineOptions(), False, 30.0, choice)
     answers = [answer((end - start) / 100) for start, end in pairwise(edges)]
-    found, _ = answered(by_sound(window, samples, listener), *answers)
+    found, asked = answered(by_sound(window, samples, listener), *answers)
+    assert {request.options.language for request in asked} == {"en"}
     assert found.outcome.result.text == " ".join([text] * len(answers))
     assert bool(found.confirmed) == confirmed
