@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -20,6 +20,9 @@ from asr_batch.pipeline.span import SpanRun
 
 _AHEAD = 2
 """Windows planned ahead for each slot of the recognizer."""
+
+_AT_ONCE = "at once"
+"""First part of the keys of requests that no window has made."""
 
 
 class Transcriber:
@@ -41,7 +44,8 @@ class Transcriber:
         self._second = second
         self._second_model: Recognizer | None = None
         self._node = node
-        self._vote = LanguageVote(recognizer, options)
+        self._vote = LanguageVote(recognizer, options, self._at_once)
+        self._early: list[WindowResult] = []
         self._runs: dict[tuple[str, int], SpanRun] = {}
 
     def add(self, unit: Unit, source: Source) -> None:
@@ -120,11 +124,25 @@ class Transcriber:
             return WindowResult("second", "", (), math.nan, math.nan, 0.0, error=error.message)
         return model.poll()[0]
 
+    def _at_once(self, requests: Sequence[DecodeRequest]) -> list[WindowResult]:
+        """Decode these before anything else is planned; windows that end meanwhile are given out later."""
+        for place, request in enumerate(requests):
+            self._recognizer.submit(WindowRequest((_AT_ONCE, place), request.samples, request.options))
+        done: dict[int, WindowResult] = {}
+        while len(done) < len(requests):
+            for result in self._recognizer.poll():
+                kind, place = cast(tuple[object, int], result.key)
+                if kind == _AT_ONCE:
+                    done[place] = result
+                else:
+                    self._early.append(result)
+        return [done[place] for place in range(len(requests))]
+
     def _poll(self) -> None:
-        if not self._recognizer.pending():
+        if not self._early and not self._recognizer.pending():
             return
         began = time.monotonic()
-        results = self._recognizer.poll()
+        results, self._early = self._early or self._recognizer.poll(), []
         share = (time.monotonic() - began) / max(1, len(self._runs))
         for run in self._runs.values():
             run.decode_seconds += share

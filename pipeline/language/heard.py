@@ -18,6 +18,9 @@ from asr_batch.pipeline.windows.planning import SPEECH
 Detect = Callable[[Sequence[Samples], Sequence[str]], Sequence[Mapping[str, float]]]
 """Probability of each given language in each given window."""
 
+Utterance = tuple[Samples, float]
+"""Samples as for decoding, and the seconds of speech in them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Heard:
@@ -37,7 +40,7 @@ class Heard:
         assert self.samples is not None
         return prepared(self.samples, self.level, self.speech)
 
-    def utterances(self) -> list[tuple[Samples, float]]:
+    def utterances(self) -> list[Utterance]:
         """The utterances with enough speech to tell their language, and its seconds, if there are several."""
         assert self.samples is not None
         _, pieces, seconds = in_utterances(self.samples, self.level, self.speech)
@@ -60,6 +63,15 @@ def hear(samples: Samples, *, keep: bool) -> Heard:
 def heard_in(voters: Iterable[Mapping[str, float]], least: float) -> set[str]:
     """The languages that have at least this probability in any voter."""
     return {code for chances in voters for code, chance in chances.items() if chance >= least}
+
+
+def mean(voters: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The mean probability of each language."""
+    total: dict[str, float] = {}
+    for chances in voters:
+        for code, chance in chances.items():
+            total[code] = total.get(code, 0.0) + chance
+    return {code: chance / sum(total.values()) for code, chance in total.items()}
 
 
 def in_utterances(

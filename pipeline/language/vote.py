@@ -19,8 +19,9 @@ from asr_batch.pipeline.audio.reader import AudioInfo, length_of
 from asr_batch.pipeline.audio.reread import Rereader
 from asr_batch.pipeline.audio.source import Source
 from asr_batch.pipeline.choice import Choice, clarity
-from asr_batch.pipeline.language.heard import Heard, hear
+from asr_batch.pipeline.language.heard import Heard, hear, mean
 from asr_batch.pipeline.language.mixture import Evidence, spoken_in
+from asr_batch.pipeline.language.texts import Ask, likeliest
 from asr_batch.pipeline.language.turns import OneWindow, Parting, Turns
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.thresholds import (
@@ -34,6 +35,7 @@ from asr_batch.pipeline.thresholds import (
     MORE_VOTERS,
     PADDED_CHANCE,
     PADDED_SECONDS,
+    SURE_CHANCE,
     VOTER_SECONDS,
     VOTERS,
 )
@@ -58,8 +60,9 @@ class Answer:
 class LanguageVote:
     """Language detection by vote, with a cache of rows."""
 
-    def __init__(self, recognizer: Recognizer, options: PipelineOptions) -> None:
+    def __init__(self, recognizer: Recognizer, options: PipelineOptions, ask: Ask) -> None:
         self._recognizer = recognizer
+        self._ask = ask
         self._options = options
         self._length = min(recognizer.info.window, VOTER_SECONDS)
         self._answers: OrderedDict[tuple[object, ...], Answer] = OrderedDict()
@@ -125,7 +128,7 @@ class LanguageVote:
                 least = max(ADMITTED, ADMITTED_EACH * sum(one.weight for one in heard))
             answer = self._vote(voters.values(), heard, least)
             if answer.turns is None:
-                break
+                return self._confirmed(answer, windows.values(), voters.values())
         return answer
 
     def _look(
@@ -189,17 +192,26 @@ class LanguageVote:
         self, voters: Collection[Mapping[str, float]], heard: Sequence[Evidence], least: float
     ) -> Answer:
         """The most likely language on average; turns if another one makes what is heard so much likelier."""
-        total: dict[str, float] = {}
-        for chances in voters:
-            for code, chance in chances.items():
-                total[code] = total.get(code, 0.0) + chance
-        if not total:
+        chances = mean(voters)
+        if not chances:
             return Answer(None)
-        main = min(total, key=lambda code: (-total[code], code))
+        main = min(chances, key=lambda code: (-chances[code], code))
         spoken = spoken_in(heard, main, least)
         turns = Turns(spoken, self._surely) if len(spoken) > 1 else None
         choice = Choice(main, spoken, self._options.languages)
-        return Answer(main, total[main] / sum(total.values()), choice, turns)
+        return Answer(main, chances[main], choice, turns)
+
+    def _confirmed(
+        self, answer: Answer, windows: Collection[Heard], voters: Collection[Mapping[str, float]]
+    ) -> Answer:
+        """The same; if the vote leaves the language open, that of the likeliest texts."""
+        if answer.prob is None or answer.prob >= SURE_CHANCE or self._options.plain:
+            return answer
+        chances = mean(voters)
+        told = likeliest(windows, chances, self._options, self._ask)
+        if told is None:
+            return answer
+        return Answer(told, chances[told], Choice(told, (told,), self._options.languages))
 
     def _chances(self, windows: Sequence[Samples]) -> list[dict[str, float]]:
         """Probability of each candidate language in each window."""

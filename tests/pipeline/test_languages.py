@@ -21,7 +21,7 @@ from asr_batch.pipeline.guards import Outcome
 from asr_batch.pipeline.language.mixture import Evidence, spoken_in
 from asr_batch.pipeline.language.turns import Turns, best_turns
 from asr_batch.pipeline.options import PipelineOptions
-from asr_batch.pipeline.thresholds import FEW_VOTERS, VOTER_SECONDS, VOTERS
+from asr_batch.pipeline.thresholds import FEW_VOTERS, TELLING_UTTERANCES, VOTER_SECONDS, VOTERS
 from asr_batch.pipeline.windows import spans as spans_of_rows
 from asr_batch.pipeline.windows.planning import plan
 from asr_batch.pipeline.windows.spans import split_item
@@ -240,6 +240,45 @@ def test_the_language_to_translate_from_is_that_of_the_likelier_transcript(save:
     asked = [(request.options.task, request.options.language) for request in recognizer.requests]
     assert asked.count(("translate", "es")) == 1
     assert [task for task, _ in asked].count("translate") == 1
+
+
+@pytest.mark.parametrize(("likely", "language"), [(-0.4, "es"), (-0.95, "it")])
+def test_the_texts_of_its_utterances_tell_the_language_of_a_longer_row(
+    save: Save, clips: Clips, likely: float, language: str
+) -> None:
+    """All voters are unsure, and take it for Italian; only likely texts tell otherwise."""
+
+    def speak(request: WindowRequest, result: WindowResult) -> WindowResult:
+        spoken = request.options.language
+        return replace(result, language=spoken, avg_logprob=likely if spoken == "es" else likely - 0.3)
+
+    speech = joined(clips, 0.4)
+    speech *= 0.9 / np.abs(speech).max()
+    recognizer = Polyglot(speak, languages=("es", "fr", "it", "la", "ro"), batch=3)
+    transcript = row(save(np.concatenate([speech, speech])), recognizer, PipelineOptions(repair_budget=0))
+    assert transcript.language == language
+    assert {window.language for window in transcript.windows if window.text} == {language}
+    compared = [one for one in recognizer.requests if one.options.language in ("fr", "la")]
+    assert len(compared) <= 2 * TELLING_UTTERANCES
+    assert compared
+    assert not any(one.options.search for one in compared)
+    assert max(len(one.samples) for one in compared) < 6 * RATE  # utterances, not windows
+
+
+def test_no_result_is_lost_while_a_longer_row_is_told_by_its_texts(save: Save, clips: Clips) -> None:
+    speech = joined(clips, 0.4)
+    speech *= 0.9 / np.abs(speech).max()
+    brief, long = save(clips[0][1], "brief.wav"), save(np.concatenate([speech, speech]), "long.wav")
+    items = [AudioItem(path.stem, path.name, str(path), language=code) for path, code in
+             ((brief, "fr"), (long, None))]  # fmt: skip
+    units = [
+        (unit, Path(item.location)) for item in items for unit in split_item(item, probe(Path(item.location)))
+    ]
+    alone = row(brief, Polyglot(in_its_language, languages=("es", "fr", "it", "la", "ro")), language="fr")
+    recognizer = Polyglot(in_its_language, languages=("es", "fr", "it", "la", "ro"), batch=16)
+    found = run_units(units, recognizer, PipelineOptions())
+    assert found["long", 0].language == "es"
+    assert [window.text for window in found["brief", 0].windows] == [one.text for one in alone.windows]
 
 
 def test_a_row_that_changes_its_language_is_written_in_both(save: Save, clips: Clips) -> None:
