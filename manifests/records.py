@@ -163,7 +163,8 @@ class SpanResult:
     `start` and `end` are the exact boundaries that the windows tile. `audio_sha256` is the hash of the file,
     empty if the worker did not read it for that. `language_prob` is None if the language was not detected.
     `problem` makes the row `partial` although it has windows (a truncated file, samples that are NaN).
-    `notes` say how the audio was read (which track, which channel); they change no status.
+    `notes` say how the audio was read (which track, which channel), and that the given language is hardly
+    heard; they change no status.
     """
 
     key: tuple[str, int]

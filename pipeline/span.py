@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TypeVar, cast
 
@@ -14,6 +14,7 @@ from asr_batch.pipeline.audio.frames import Meter
 from asr_batch.pipeline.audio.reader import AudioInfo, probe
 from asr_batch.pipeline.audio.source import NamedBytes, Source, sha256, shown
 from asr_batch.pipeline.guards import DecodeRequest
+from asr_batch.pipeline.language.heard import heard_instead_of
 from asr_batch.pipeline.language.vote import Answer
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import Stretch
@@ -185,7 +186,7 @@ class SpanRun:
         base = len(self._records)
         self._records += [replace(record, index=base + i) for i, record in enumerate(records)]
         self._problem = self._problem or track.problem
-        self._notes |= dict.fromkeys(track.notes)
+        self._notes |= dict.fromkeys((*track.notes, *self._misgivings(track)))
         self._detected = self._detected or track.detected
         self._asked += track.asked_seconds
         self._boundaries = (
@@ -194,6 +195,15 @@ class SpanRun:
         )
         self._end_second = track.end
         self._track = None
+
+    def _misgivings(self, track: Track) -> Iterator[str]:
+        """What speaks against the language given for the row; a prompt would have a say in it."""
+        given = self._language.language if self._language.choice is None else None
+        if given is None or track.base.prompt or self._options.glossary:
+            return
+        other = heard_instead_of(given, track.windows)
+        if other is not None:
+            yield f"its language is given as {given}, but the model hears {other}"
 
     def _guarded(self, work: Callable[[], T]) -> T | None:
         try:

@@ -566,3 +566,30 @@ def test_voters_are_short_unless_the_row_is_one_window(save: Save, clips: Clips)
         recognizer.detect_language = detect  # type: ignore
         assert row(save(samples), recognizer).language == "es"
         assert max(heard) == longest
+
+
+@pytest.mark.parametrize(
+    ("languages", "item", "notes"),
+    [
+        ({"es": 0.9, "fr": 0.04}, {}, ["its language is given as fr, but the model hears es"]),
+        ({"es": 0.9, "fr": 0.06}, {}, []),
+        ({"es": 0.75, "it": 0.2}, {}, []),
+        ({"fr": 0.9, "es": 0.04}, {}, []),
+        ({"es": 0.9}, {"prompt": "Buenos dias."}, []),
+        ({"es": 0.9}, {"language": None}, []),
+        ({}, {}, []),  # a model that detects none
+    ],
+)
+def test_a_row_whose_language_is_given_and_hardly_heard_has_a_note(
+    save: Save, clips: Clips, languages: dict[str, float], item: dict[str, str | None], notes: list[str]
+) -> None:
+    """The audio may be another file than the manifest means; the row is written as it wants."""
+
+    def speak(request: WindowRequest, result: WindowResult) -> WindowResult:
+        return replace(result, languages=tuple(languages.items()))
+
+    path = save(joined(clips[:4], 0.3))
+    recognizer = FakeRecognizer(speak, languages=("es", "fr", "it"))
+    recognizer.detect_language = lambda windows, among=(), whole=False: [{"es": 1.0} for _ in windows]  # type: ignore
+    transcript = row(path, recognizer, **{"language": "fr"} | item)
+    assert (list(transcript.notes), transcript.status) == (notes, "ok")
