@@ -203,7 +203,7 @@ class SpanRun:
             return
         other = heard_instead_of(given, track.windows)
         if other is not None:
-            yield f"its language is given as {given}, but the model hears {other}"
+            yield f"its language is given as {given}, but the model detects {other}"
 
     def _guarded(self, work: Callable[[], T]) -> T | None:
         try:

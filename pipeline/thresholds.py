@@ -267,9 +267,10 @@ ENOUGH_TO_TELL = 1.5
 likely language is right for 25, that of the likeliest text for 15.
 """
 
-SURE_CHANCE = 0.7
-"""Probability from which a row of one window has the language that the decoder detects. Of 380 human clips
-318 reach it, one of these in a wrong language; below it, the most likely language is wrong for 32 of 62.
+SURE_CHANCE = 0.75
+"""Probability from which a row of one window has the language that the decoder detects. Of 374 human clips
+305 reach it, one of these in a wrong language; below it, the most likely language is wrong for 32 of 69. With
+0.7 as many are right, and four fewer of 935 files of other people, two in each half of the sources.
 """
 
 GUESSED_CHANCE = 0.5
@@ -288,8 +289,8 @@ clips: 187 with 0.05, 188 with 0.06, 187 with 0.08.
 
 BEST_LOGPROB = -0.25
 """No text in a less likely language is expected to be likelier: the search for one ends. Of 374 human clips
-and 766 of other people, as many languages are right as with -0.15 (367 and 484), with 151 and 644 instead of
-190 and 679 decodings; with -0.3 one clip fewer.
+and 935 files of other people, as many languages are right as with -0.15 (367 and 548), with 151 and 760
+instead of 190 and 806 decodings; with -0.3 one clip fewer.
 """
 
 OTHER_TOKENS = 2.0
@@ -330,8 +331,8 @@ lie below the first, of 112 in one language 43; none of 470 utterances reaches t
 TELLING_UTTERANCES, TELLING_LOGPROB, LOOPED = 8, -0.9, 1.0
 """Utterances whose texts tell the language of a longer row if the vote gives none SURE_CHANCE, the mean
 log-probability from which they do, and what a loop is worth less. Of 86 rows in 12 languages, each 35 s of
-clips or one sentence 25 times, 17 are unclear: 9 of these are right by the vote, 12 by texts. Of 68 sentences
-20 times, 52 and 56.
+clips or one sentence 25 times, 23 are unclear: 13 of these are right by the vote, 16 by texts. Of 68
+sentences 20 times, 52 and 56 (below 0.7).
 """
 
 HARDLY_HEARD = 0.05

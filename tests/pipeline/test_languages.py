@@ -38,7 +38,7 @@ class Linguist(FakeRecognizer):
     ) -> list[dict[str, float]]:
         self.asked = [*getattr(self, "asked", []), len(windows)]
         spoken = [speech_seconds(window) > 1.0 for window in windows]
-        found = [{"de": 0.7, "nl": 0.2, "fr": 0.1} if s else {"fr": 0.9, "de": 0.1} for s in spoken]
+        found = [{"de": 0.8, "nl": 0.15, "fr": 0.05} if s else {"fr": 0.9, "de": 0.1} for s in spoken]
         return [{code: row[code] for code in row if not among or code in among} for row in found]
 
 
@@ -84,7 +84,7 @@ def test_the_language_is_voted_by_windows_that_speak(save: Save, clips: Clips) -
     recognizer = linguist()
     transcript = row(path, recognizer)
     assert transcript.language == "de"
-    assert transcript.language_prob == pytest.approx(0.7)
+    assert transcript.language_prob == pytest.approx(0.8)
     assert {request.options.language for request in recognizer.requests} == {"de"}
     assert row(path, linguist(), PipelineOptions(languages=("nl", "fr"))).language == "nl"
 
@@ -544,7 +544,7 @@ def test_the_spans_of_a_row_vote_once_and_alike(
     few, more, utterances = recognizer.asked
     assert (few, few + more) == (FEW_VOTERS, VOTERS)
     assert utterances > more
-    assert {(span.language, round(span.language_prob or 0, 6)) for span in spans.values()} == {("de", 0.7)}
+    assert {(span.language, round(span.language_prob or 0, 6)) for span in spans.values()} == {("de", 0.8)}
 
 
 def test_voters_are_short_unless_the_row_is_one_window(save: Save, clips: Clips) -> None:
@@ -571,7 +571,7 @@ def test_voters_are_short_unless_the_row_is_one_window(save: Save, clips: Clips)
 @pytest.mark.parametrize(
     ("languages", "item", "notes"),
     [
-        ({"es": 0.9, "fr": 0.04}, {}, ["its language is given as fr, but the model hears es"]),
+        ({"es": 0.9, "fr": 0.04}, {}, ["its language is given as fr, but the model detects es"]),
         ({"es": 0.9, "fr": 0.06}, {}, []),
         ({"es": 0.75, "it": 0.2}, {}, []),
         ({"fr": 0.9, "es": 0.04}, {}, []),
