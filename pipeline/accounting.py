@@ -25,12 +25,11 @@ from asr_batch.pipeline.retry.rates import thin_windows
 from asr_batch.pipeline.text.sentences import sentences
 from asr_batch.pipeline.text.stitching import Seam, find_seam, meet
 from asr_batch.pipeline.text.words import words_between, words_of
-from asr_batch.pipeline.thresholds import GAP
+from asr_batch.pipeline.thresholds import GAP, SUSPECT
 from asr_batch.pipeline.track import Track
 from asr_batch.pipeline.windows.planning import quietest, runs
 from asr_batch.pipeline.word_times import word_times
 
-_HARDLY = 0.15  # seconds of speech: text over less is suspect
 _JOIN = 40  # frames between two stretches without text that count as one
 
 
@@ -204,7 +203,7 @@ def _with_text(track: Track, window: DecodedWindow, part: Kept, empty: WindowRec
     others = window.outcome.others
     if empty.uncovered:
         flags.add("uncovered")
-    if words and not track.options.plain and (window.unspoken or window.heard_seconds < _HARDLY):
+    if words and not track.options.plain and (window.unspoken or window.heard_seconds < SUSPECT):
         flags.add("suspect_hallucination")
         if window.unspoken or track.options.drop_hallucinations:
             words, text, others = [], "", (*others, hypothesis("left out", result))

@@ -12,10 +12,9 @@ from asr_batch.models.recognizer import TimedText, TimedWord, WindowResult
 from asr_batch.pipeline.text.sentences import ends_sentence
 from asr_batch.pipeline.text.spoken import spoken_seconds, total_letters
 from asr_batch.pipeline.text.words import join_texts, normal, similarity
+from asr_batch.pipeline.thresholds import OWN_LETTERS, SAME_WORD
 
-_LONG = 5  # letters that are not part of another word by chance
 _TOUCH = 0.02  # seconds that neighbours may overlap: positions have that resolution
-_ALIKE = 0.6  # share of the letters of two spellings of a word ("tone", "town") that are the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +73,16 @@ def _new(heard: Sequence[Word], known: Sequence[Word | None]) -> Sequence[Word]:
 
 def _alike(name: str, names: Sequence[str]) -> str:
     """The most similar of `names`, if the word is one of them written otherwise; else the word."""
-    if name in names or len(name) < _LONG - 1:
+    if name in names or len(name) < OWN_LETTERS - 1:
         return name
     ratios = {one: similarity(one, name) for one in names}
     nearest = max(names, key=lambda one: ratios[one], default=name)
-    return nearest if ratios.get(nearest, 0.0) >= _ALIKE else name
+    return nearest if ratios.get(nearest, 0.0) >= SAME_WORD else name
 
 
 def _is_short(names: Sequence[str]) -> bool:
     """Whether the words are a short one, which the end of a stretch may have cut off."""
-    return len(names) == 1 and len(names[0]) < _LONG - 1
+    return len(names) == 1 and len(names[0]) < OWN_LETTERS - 1
 
 
 def _sentence_before(word: Word, before: Word | None, heard: Sequence[Word]) -> Sequence[Word]:
@@ -145,7 +144,7 @@ def is_part_of(words: Sequence[Word], neighbours: Sequence[Word]) -> bool:
     """Whether the words are part of a longer existing one: "asterisk.org" in "www.asterisk.org"."""
     text = "".join(normal(word.place.text) for word in words)
     names = [normal(word.place.text) for word in neighbours]
-    return len(text) >= _LONG and any(text in name and text != name for name in names)
+    return len(text) >= OWN_LETTERS and any(text in name and text != name for name in names)
 
 
 def _spoken(words: Sequence[Word]) -> int:
