@@ -28,6 +28,7 @@ from asr_batch.pipeline.thresholds import (
     LETTERS_TIMES,
     LOGPROB,
     LOOP_LETTERS,
+    LOOP_SENTENCE,
     LOOP_SPAN,
     LOOP_TIMES,
     NO_SPEECH,
@@ -106,23 +107,30 @@ def _one_byte_each(text: str) -> bytes:
     return bytes(codes[letter] % 256 for letter in text)
 
 
-def loop_start(words: Sequence[str]) -> int | None:
-    """Number of words before the second round of a loop (see thresholds); None without a loop."""
+def _loop(words: Sequence[str], longest: int) -> tuple[int, int] | None:
+    """Words [first, last) of the first round of a loop (see thresholds) of at most `longest` words."""
     compared = [normal(word) for word in words]
-    for span in range(1, LOOP_SPAN + 1):
+    for span in range(1, longest + 1):
         # Numbers are read digit by digit: "nine nine nine nine" is not a loop.
         rounds = DIGIT_TIMES if span == 1 else LOOP_TIMES
         same = 0
         for index in range(span, len(compared)):
             same = same + 1 if compared[index] == compared[index - span] else 0
             if same >= span * (rounds - 1):
-                return index + 1 - same
+                return index + 1 - same - span, index + 1 - same
     return None
+
+
+def looped(text: str) -> str:
+    """The letters of what a loop in the text repeats; empty without one."""
+    words = words_of(text)
+    found = _loop(words, LOOP_SENTENCE)
+    return "".join(map(normal, words[slice(*found)])) if found else ""
 
 
 def loops(text: str) -> bool:
     """Whether a phrase of up to six words occurs four times in a row."""
-    return loop_start([word for word in words_of(text) if normal(word)]) is not None
+    return _loop([word for word in words_of(text) if normal(word)], LOOP_SPAN) is not None
 
 
 def is_repetitive(result: WindowResult) -> bool:
@@ -187,9 +195,9 @@ def judge(result: WindowResult, speech: float, prompt: str | None = None) -> fro
 
 def without_loop(result: WindowResult) -> WindowResult:
     """The result up to the end of the first round of its loop; unchanged without a loop."""
-    start = loop_start(words_of(result.text))
-    if start is not None:
-        return first_words(result, start)
+    found = _loop(words_of(result.text), LOOP_SENTENCE)
+    if found is not None:
+        return first_words(result, found[1])
     loop = _LETTERS_LOOP.search(result.text)
     return replace(result, text=result.text[: loop.end(1)], **_UNTIMED) if loop else result
 

@@ -19,6 +19,9 @@ COMPRESSION = 2.4
 LOOP_SPAN, LOOP_TIMES, DIGIT_TIMES = 6, 4, 8
 """A phrase of at most this many words, this many times in a row, is a loop; digits need more."""
 
+LOOP_SENTENCE = 20
+"""The same of a loop that is cut: other guards tell that the text is one."""
+
 LOOP_LETTERS, LETTERS_TIMES = 20, 8
 """At most this many characters, this many times in a row, are a loop inside a word or in a language without
 spaces ("tachachacha") if the token limit ended the text.

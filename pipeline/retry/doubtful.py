@@ -91,10 +91,13 @@ def bare(outcome: Outcome | None, speech: float) -> bool:
     """Whether this much speech counts as not transcribed by the outcome (None: skipped)."""
     if outcome is None or outcome.result.error is not None:
         return speech >= LEAST_SPEECH
-    words = len(words_of(outcome.result.text))
+    words = words_of(outcome.result.text)
     if not words:
         return speech >= LEAST_SPEECH
-    return speech >= ENOUGH_SPEECH and words / speech < SPARSE_WORDS and not outcome.result.places
+    sparse = len(words) < SPARSE_WORDS * speech
+    if "repetition" in outcome.flags:  # of which perhaps one round is left
+        sparse = 2 * sum(map(spoken_seconds, words)) < speech
+    return speech >= ENOUGH_SPEECH and sparse and not outcome.result.places
 
 
 def fits_better(window: Doubtful, hearing: Hearing) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from asr_batch.models.recognizer import Samples
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND
 from asr_batch.pipeline.audio.rounds import rounds
-from asr_batch.pipeline.guards import WHOLE, cut_loop, doubled, first_words
+from asr_batch.pipeline.guards import WHOLE, cut_loop, doubled, first_words, looped
 from asr_batch.pipeline.retry.agreement import agreed
 from asr_batch.pipeline.retry.counting import alike, miscounted, parts, recounted, repeats
 from asr_batch.pipeline.retry.doubtful import (
@@ -27,8 +27,8 @@ from asr_batch.pipeline.retry.doubtful import (
 from asr_batch.pipeline.retry.gaps import missing
 from asr_batch.pipeline.retry.hearing import Hearing, Listener, hear, utterances
 from asr_batch.pipeline.text.spoken import total_letters
-from asr_batch.pipeline.text.words import words_of
-from asr_batch.pipeline.thresholds import GAP, NEWS, PAUSE, SHORT_PAUSE, SUSPECTED
+from asr_batch.pipeline.text.words import normal_words, similarity, words_of
+from asr_batch.pipeline.thresholds import GAP, NEWS, PAUSE, SAME, SHORT_PAUSE, SUSPECTED
 
 
 def by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
@@ -40,6 +40,8 @@ def by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Atte
         if preferred and not hearing.faults & WHOLE and is_believable(window, hearing):
             return taken(window, hearing)
         window = kept_aside(window, "utterances", hearing)
+        if _is_heard_once(looped(window.outcome.result.text), hearing):
+            return replace(window, outcome=cut_loop(window.outcome))
         if not hearing.faults & WHOLE and says_as_much(window, hearing):
             kept = replace(window.outcome, flags=window.outcome.flags - {"repetition"})
             more = letters_of(hearing.words) >= total_letters(words_of(kept.result.text)) + NEWS
@@ -47,6 +49,15 @@ def by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Atte
     if window.outcome.flags & {"truncated", "too_dense"}:
         return replace(window, outcome=cut_loop(window.outcome))
     return window
+
+
+def _is_heard_once(phrase: str, hearing: Hearing) -> bool:
+    """Whether what a loop repeats is heard in one utterance at most, if all of them have a sound text."""
+    said = ["".join(normal_words(part.result.text)) for part in hearing.parts]
+    times = [
+        max(text.count(phrase), similarity(text, phrase) >= SAME or text in phrase) for text in said if text
+    ]
+    return bool(phrase) and not hearing.faults & WHOLE and sum(times) < 2
 
 
 def by_sound(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:

@@ -8,11 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pipeline_lab import RATE, FakeRecognizer, row, speech_seconds
+from pipeline_lab import RATE, FakeRecognizer, answered, row, speech_seconds
 
-from asr_batch.models.recognizer import TimedText, WindowRequest, WindowResult
+from asr_batch.models.recognizer import DecodeOptions, TimedText, WindowRequest, WindowResult
+from asr_batch.pipeline.guards import Outcome, without_loop
+from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.retry.counting import miscounted, recounted, rounds
+from asr_batch.pipeline.retry.doubtful import Doubtful, bare
+from asr_batch.pipeline.retry.hearing import Listener
 from asr_batch.pipeline.retry.merging import Word
+from asr_batch.pipeline.retry.repeating import by_utterance
 
 Clips = list[tuple[str, np.ndarray]]
 
@@ -89,3 +94,48 @@ def test_a_word_written_twice_and_said_once(save: Callable[..., Path], clips: Cl
     transcript = row(save(samples), FakeRecognizer(lambda _, result: replace(result, text="Eight. Eight.")))
     assert transcript.text == "Eight."
     assert [other.text for other in transcript.windows[0].hypotheses] == ["Eight. Eight."]
+
+
+SENTENCE = "I am not sure that I can see the rest of it. "
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("So it is. " + 5 * SENTENCE, "So it is. " + SENTENCE),
+        ("Well. " + 6 * "try again ", "Well. try again"),
+        (3 * SENTENCE + "There.", 3 * SENTENCE + "There."),  # said three times
+    ],
+)
+def test_a_loop_is_cut_where_it_begins(text: str, left: str) -> None:
+    assert without_loop(WindowResult("", text.strip(), (), -0.3, 0.1, 0.0)).text == left.strip()
+
+
+@pytest.mark.parametrize(
+    ("heard", "left"),
+    [
+        (
+            ["See the fact", "ball at a basket", "finally I will"],
+            "I have a lot of fun,",
+        ),  # the decoder's loop
+        (["I have a lot of fun"] * 3, "I have a lot of fun " * 3),  # it was said so
+    ],
+)
+def test_a_loop_of_the_decoder_alone_is_cut(heard: list[str], left: str) -> None:
+    speech = np.tile(np.r_[np.ones(200, bool), np.zeros(60, bool)], 3)
+    level, text = np.where(speech, -20, -80).astype(np.float32), ("I have a lot of fun, " * 4).strip()
+    flags = frozenset({"repetition"})
+    window = Doubtful(0, Outcome(WindowResult("", text, (), -0.3, 0.1, 0.0), flags), level, speech, ~speech)
+    listener = Listener(DecodeOptions(language="en"), PipelineOptions(), second=False, longest=30.0)
+    samples = np.zeros(len(level) * RATE // 100, np.float32)
+    answers = [WindowResult("", words, tuple(range(5)), -0.9, 0.1, 0.0) for words in heard]
+    found, _ = answered(by_utterance(window, samples, listener), *answers)
+    assert found.outcome.result.text == left.strip()
+
+
+@pytest.mark.parametrize(("flags", "lacking"), [((), False), (("repetition",), True)])
+def test_what_is_left_of_a_loop_does_not_stand_for_all_speech(flags: tuple[str, ...], lacking: bool) -> None:
+    text = "I am not sure if I can see it, but I am not sure if I can see the rest of it."
+    outcome = Outcome(WindowResult("", text, (), -0.3, 0.1, 0.0), frozenset(flags))
+    assert bare(outcome, 25.0) == lacking
+    assert not bare(outcome, 8.0)
