@@ -41,10 +41,10 @@ recordings of human clips tiny.en gave 0.10 s to a sentence of 2.5 s that was sa
 ECHO = 4
 """Consecutive words shared with the prompt from which a window is decoded again without it."""
 
-SWAYABLE, SWAYED = -0.4, 0.2
+SWAYABLE, SWAYED = -0.3, 0.2
 """Log-probability with a prompt below which a window is decoded without it as well, and how much likelier
 that text must be to replace it. Human Spanish under an English sentence 60 times over, whisper-base: what it
-translates has -0.9 to -0.44, the right text is likelier by 0.2 to 0.6.
+translates has -0.9 to -0.36, the right text is likelier by 0.2 to 0.7.
 """
 
 # Time that a text takes to say (pipeline.text.spoken).
