@@ -341,7 +341,7 @@ different languages count as a change in a row of one window. Of 31 windows of h
 lie below the first, of 112 in one language 43; none of 470 utterances reaches the second in a wrong language.
 """
 
-TELLING_UTTERANCES, TELLING_LOGPROB, LOOPED = 8, -0.9, 1.0
+TELLING_UTTERANCES, TELLING_LOGPROB, LOOPED = 4, -0.9, 1.0
 """Utterances whose texts tell the language of a longer row if the vote gives none SURE_CHANCE, the mean
 log-probability from which they do, and what a loop is worth less. Of 86 rows in 12 languages, each 35 s of
 clips or one sentence 25 times, 23 are unclear: 13 of these are right by the vote, 16 by texts. Of 68
