@@ -133,7 +133,8 @@ class Witnesses:
             return False
         if self._brief and self._doubt > (DOUBT if few else DOUBT_LONGER) and not has_digits(text):
             return True  # people read out numbers, of whose digits models are unsure
-        return self.heard < CRAMMED and "too_dense" in self.flags and not doubled(text)
+        crammed = self.heard < CRAMMED and self.hinted < ENOUGH_SPEECH and "too_dense" in self.flags
+        return crammed and not doubled(text)
 
     def _is_no_word(self) -> bool:
         """A voice without words: a cry, or a syllable that each decoding takes for another."""

@@ -158,6 +158,12 @@ def test_a_voice_without_words_gives_each_decoding_another_syllable(
     assert found.unspoken == left_out
 
 
+def test_a_sentence_far_away_has_more_letters_than_the_speech_detected() -> None:
+    said = "Il y a un message d'accueil pour elle, ce qui est en place dans le premier message."
+    assert not window(0.35, 0.11, -0.8, said, False, hinted=4.9).unspoken
+    assert window(0.35, 0.11, -0.8, said, False, hinted=1.0).unspoken
+
+
 @pytest.mark.parametrize(("text", "hopeless"), [("Emma.", False), ("Hahaha!", True)])
 def test_a_brief_text_is_decoded_again_before_it_is_left_out(text: str, hopeless: bool) -> None:
     found = window(0.71, 0.4, -1.2, text, False)
