@@ -45,7 +45,8 @@ def text_before(windows: Iterable[DecodedWindow], language: str | None) -> str:
 def begins_unsure(window: Doubtful, listener: Listener) -> bool:
     """Whether the first word of a sound text is unsure, and there is likely text before it.
 
-    Only models that search for a likelier text are asked: others would gain the search as well.
+    Only engines that search for a likelier text are asked: that a text stays unsure in spite of the search is
+    what the thresholds were chosen for.
     """
     sound = not (window.unheard or window.outcome.flags & (SPOILT | {"low_logprob"}))
     unsure = window.outcome.result.first_logprob < FIRST_TOKEN
@@ -58,7 +59,8 @@ def after_text_before(window: Doubtful, samples: Samples, listener: Listener) ->
     A decoder may repeat what it is shown, or take what it shows for said. So no sentence may come or go.
     """
     prompt = join_texts((listener.base.prompt or "", window.before))
-    asked = request(samples, replace(listener.base, prompt=prompt), listener.options, window.spoken)
+    shown = replace(listener.base, prompt=prompt, search=False)  # the search mends nothing more here
+    asked = request(samples, shown, listener.options, window.spoken)
     result, first = within_audio((yield asked)), window.outcome.result
     faults = judge(result, window.spoken, listener.base.prompt)
     hearing = Hearing(result, tuple(words_heard(result, 0.0, window.speech)), faults)

@@ -71,7 +71,7 @@ def shown(*nearest: DecodedWindow) -> str:
 def test_the_decoder_is_shown_the_text_before_and_the_prompt_of_the_row() -> None:
     _, asked = heard(said(BETTER))
     assert asked.options.prompt == BEFORE
-    assert asked.options.search
+    assert not asked.options.search
     np.testing.assert_array_equal(asked.samples, SAMPLES)
     _, asked = heard(said(BETTER), replace(SEARCHED, prompt="Names: Ada."))
     assert asked.options.prompt == f"Names: Ada. {BEFORE}"
