@@ -82,4 +82,5 @@ def test_a_job_over_tls_and_nothing_without_it(hosts, tmp_path):
     )
     _, said = job.communicate(timeout=60)
     assert job.returncode == 2
-    assert "no Ray head answers" in said
+    assert "does not answer" in said
+    assert "RAY_USE_TLS" in said

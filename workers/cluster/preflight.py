@@ -118,8 +118,9 @@ def _trouble(address: str, answer: dict[str, str]) -> str:
         )
     if address == "auto":
         return (
-            f"--address auto: the Ray on this machine does not answer ({text}); another command may have "
-            "started it for itself: name the cluster's head as HOST:PORT"
+            f"--address auto: the Ray on this machine does not answer ({text}). If another command has "
+            "started it for itself, name the cluster's head as HOST:PORT; if the cluster uses TLS, set "
+            "RAY_USE_TLS=1 and its certificates"
         )
     return f"{address}: no Ray head answers ({text}); check that it is running and its port is open"
 
