@@ -45,6 +45,14 @@ def by_language(clips: Sequence[Clip]) -> dict[str, list[Clip]]:
     return {code: [c for c in clips if c.language == code] for code in sorted({c.language for c in clips})}
 
 
+def joined_as(args: argparse.Namespace, clips: Sequence[Clip]) -> list[Recording]:
+    """The clips of each language joined with each of `--pauses` and `--seed`."""
+    return [
+        joined(some, args.minutes, seed, pauses)
+        for some, pauses, seed in product(by_language(clips).values(), args.pauses, args.seed)
+    ]
+
+
 def opened(args: argparse.Namespace) -> Recognizer:
     """The model, with its results remembered if wanted."""
     recognizer = load_recognizer(args.model, LoadOptions(threads=args.threads, window=args.window))
@@ -280,13 +288,9 @@ def main() -> None:
     parser.add_argument("--retries", action="store_true", help="what each retry strategy mends and spoils")
     parser.add_argument("--verbose", action="store_true")
     args = parser.parse_args()
-    clips = load(args.clips, args.half)
-    clips = [c for c in clips if not args.languages or c.language in args.languages.split(",")]
+    clips = load(args.clips, args.half, args.languages)
     parts = args.parts.split(",")
-    recordings = [
-        joined(some, args.minutes, seed, pauses)
-        for some, pauses, seed in product(by_language(clips).values(), args.pauses, args.seed)
-    ]
+    recordings = joined_as(args, clips)
     if "deletions" in parts:
         deletions_table(args, recordings)
         parts.remove("deletions")

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,8 +24,8 @@ from asr_batch.manifests.records import Transcript
 from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import LoadOptions, Recognizer, WindowRequest
 from asr_batch.pipeline.options import PipelineOptions
-from bench.human import by_language, pause_range
-from bench.speech.clips import PAUSES, Recording, joined, load
+from bench.human import joined_as, pause_range
+from bench.speech.clips import PAUSES, Recording, load
 from bench.speech.measures import pooled
 from bench.speech.runners import Row, ours
 
@@ -168,13 +167,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--greedy", action="store_true")
     args = parser.parse_args()
-    clips = load(args.clips, args.half)
-    clips = [one for one in clips if not args.languages or one.language in args.languages.split(",")]
-    recordings = [
-        joined(some, args.minutes, seed, pauses)
-        for some, pauses, seed in product(by_language(clips).values(), args.pauses, args.seed)
-    ]
-    compare(recordings, args)
+    compare(joined_as(args, load(args.clips, args.half, args.languages)), args)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from itertools import islice, product
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from asr_batch.pipeline.audio.reader import AudioStream
 from asr_batch.pipeline.options import PipelineOptions
 from bench.speech.clips import Clip, Recording, Said, load, single
 from bench.speech.conditions import under
-from bench.speech.measures import Edits, pooled
+from bench.speech.measures import Edits, Pooled, pooled
 from bench.speech.noises import SOUNDS, sound
 from bench.speech.remembered import Remembered
 from bench.speech.runners import Runner, faster_whisper, kept, ours
@@ -49,16 +49,13 @@ class Sound:
 
 
 @dataclass(frozen=True)
-class Tally:
+class Tally(Pooled):
     """What was written for some sounds; `a + b` pools them."""
 
     files: int = 0
     seconds: float = 0.0
     words: int = 0
     texts: int = 0
-
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(*(one + two for one, two in zip(astuple(self), astuple(other), strict=True)))
 
 
 def synthesised(lengths: Sequence[float]) -> Iterator[Sound]:

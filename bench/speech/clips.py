@@ -58,11 +58,11 @@ class Recording:
         return len(self.samples) / SAMPLE_RATE
 
 
-def load(manifest: Path, half: str = "all") -> list[Clip]:
+def load(manifest: Path, half: str = "all", languages: str = "") -> list[Clip]:
     """The clips of a CSV with `audio`, `text` and optionally `id`, `language`.
 
     `half`: `even` or `odd` takes every other one of each language, so that parameters tuned on one half
-    can be measured on the other.
+    can be measured on the other. `languages`: codes separated by commas; empty: all.
     """
     with manifest.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
@@ -71,6 +71,8 @@ def load(manifest: Path, half: str = "all") -> list[Clip]:
     for row in rows:
         language = row.get("language") or "en"
         place = seen[language] = seen.get(language, -1) + 1
+        if languages and language not in languages.split(","):
+            continue
         if half == "all" or place % 2 == (half == "odd"):
             samples, rate = soundfile.read(manifest.parent / row["audio"], dtype="float32")
             if rate != SAMPLE_RATE:

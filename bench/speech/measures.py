@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, field
+from typing import Self
 
 import jiwer
 import numpy as np
@@ -21,17 +22,21 @@ _NEAR = 0.5
 
 
 @dataclass(frozen=True)
-class Edits:
+class Pooled:
+    """Numbers that `a + b` adds up, each with its own."""
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(*(one + two for one, two in zip(astuple(self), astuple(other), strict=True)))
+
+
+@dataclass(frozen=True)
+class Edits(Pooled):
     """Words of the references, and the edits to the text; `a + b` pools them."""
 
     words: int = 0
     substitutions: int = 0
     deletions: int = 0
     insertions: int = 0
-
-    def __add__(self, other: Edits) -> Edits:
-        pairs = zip(astuple(self), astuple(other), strict=True)
-        return Edits(*(one + two for one, two in pairs))
 
     @property
     def errors(self) -> int:

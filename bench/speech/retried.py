@@ -17,7 +17,7 @@ from asr_batch.pipeline.guards import Outcome
 from asr_batch.pipeline.retry.hearing import Listener
 from asr_batch.pipeline.retry.scheduler import DecodedTrack, Retries
 from bench.speech.clips import Recording
-from bench.speech.measures import edits
+from bench.speech.measures import Pooled, edits
 from bench.speech.runners import Row, Runner
 
 
@@ -41,7 +41,7 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Tally:
+class Tally(Pooled):
     """Windows asked for, changed and settled by a strategy; seconds decoded; errors; `a + b` pools them."""
 
     asked: int = 0
@@ -51,9 +51,6 @@ class Tally:
     mended: int = 0
     made: int = 0
     invented: int = 0
-
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(*(one + two for one, two in zip(astuple(self), astuple(other), strict=True)))
 
 
 class Watched(Retries):

@@ -17,7 +17,7 @@ from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND
 from asr_batch.pipeline.audio.rounds import distances
 from asr_batch.pipeline.retry.hearing import Hearing, Part, together
 from asr_batch.pipeline.retry.merging import Word
-from asr_batch.pipeline.text.words import normal_words
+from asr_batch.pipeline.text.words import normal_letters
 from asr_batch.pipeline.thresholds import AGREEING, AGREEING_SHARE, ALIKE_SOUND, MISHEARD
 
 
@@ -27,7 +27,7 @@ def agreed(hearing: Hearing, samples: Samples) -> Hearing:
     A round keeps its own text unless that is far less likely than the usual one.
     """
     parts = hearing.parts
-    names = ["".join(normal_words(part.result.text)) for part in parts]
+    names = [normal_letters(part.result.text) for part in parts]
     usual, count = Counter(name for name in names if name).most_common(1)[0] if any(names) else ("", 0)
     if count == len(parts) or count < max(AGREEING, AGREEING_SHARE * len(parts)):
         return hearing

@@ -13,10 +13,18 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from asr_batch.models.recognizer import Samples
-from asr_batch.pipeline.guards import judge, request, within_audio
+from asr_batch.pipeline.guards import request
 from asr_batch.pipeline.records import DecodedWindow
-from asr_batch.pipeline.retry.doubtful import SPOILT, Attempt, Doubtful, is_believable, kept_aside, taken
-from asr_batch.pipeline.retry.hearing import Hearing, Listener, words_heard
+from asr_batch.pipeline.retry.doubtful import (
+    SPOILT,
+    Attempt,
+    Doubtful,
+    heard_whole,
+    is_sound,
+    kept_aside,
+    taken,
+)
+from asr_batch.pipeline.retry.hearing import Listener
 from asr_batch.pipeline.text.words import join_texts, normal_words
 from asr_batch.pipeline.thresholds import FIRST_TOKEN, LIKELIER, LIKELY_BEFORE, OTHER_WORDS, SHOWN
 
@@ -61,12 +69,10 @@ def after_text_before(window: Doubtful, samples: Samples, listener: Listener) ->
     prompt = join_texts((listener.base.prompt or "", window.before))
     shown = replace(listener.base, prompt=prompt, search=False)  # the search mends nothing more here
     asked = request(samples, shown, listener.options, window.spoken)
-    result, first = within_audio((yield asked)), window.outcome.result
-    faults = judge(result, window.spoken, listener.base.prompt)
-    hearing = Hearing(result, tuple(words_heard(result, 0.0, window.speech)), faults)
-    sound = is_believable(window, hearing) and not faults & SPOILT
+    hearing = heard_whole(window, (yield asked), listener.base.prompt)
+    result, first = hearing.result, window.outcome.result
     likelier = result.avg_logprob >= first.avg_logprob + LIKELIER
-    better = sound and likelier and _is_version(result.text, first.text)
+    better = is_sound(window, hearing) and likelier and _is_version(result.text, first.text)
     return taken(window, hearing) if better else kept_aside(window, "after the text before", hearing)
 
 

@@ -14,13 +14,13 @@ import numpy as np
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask
 from asr_batch.pipeline.retry.hearing import utterances
 from asr_batch.pipeline.retry.merging import Word, spelled
-from asr_batch.pipeline.text.words import normal, normal_words, similarity, words_of
+from asr_batch.pipeline.text.words import normal, normal_letters, normal_words, similarity, words_of
 from asr_batch.pipeline.thresholds import LEAST_SPEECH, SAME, SHORT_PAUSE
 
 
 def rounds(text: str) -> tuple[str, int]:
     """The letters of the shortest phrase or word that the whole text repeats, and how often."""
-    letters = "".join(normal_words(text))
+    letters = normal_letters(text)
     for length in range(1, len(letters) // 2 + 1):
         times, rest = divmod(len(letters), length)
         if not rest and letters == letters[:length] * times:

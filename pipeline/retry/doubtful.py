@@ -10,9 +10,9 @@ import numpy as np
 
 from asr_batch.models.recognizer import WindowResult
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask
-from asr_batch.pipeline.guards import WHOLE, DecodeRequest, Outcome, hypothesis, letters
+from asr_batch.pipeline.guards import WHOLE, DecodeRequest, Outcome, hypothesis, judge, letters, within_audio
 from asr_batch.pipeline.retry.gaps import Gap, find_gaps
-from asr_batch.pipeline.retry.hearing import Hearing
+from asr_batch.pipeline.retry.hearing import Hearing, words_heard
 from asr_batch.pipeline.retry.merging import Word, with_words
 from asr_batch.pipeline.text.spoken import spoken_seconds, total_letters
 from asr_batch.pipeline.text.words import words_of
@@ -143,6 +143,18 @@ def is_believable(window: Doubtful, hearing: Hearing) -> bool:
     if hearing.result.error is not None or not words:
         return False
     return window.spoken < ENOUGH_SPEECH or LEAST_RATE <= words / window.spoken <= MOST_RATE
+
+
+def heard_whole(window: Doubtful, result: WindowResult, prompt: str | None, before: float = 0.0) -> Hearing:
+    """A decoding of all of the window, which began after `before` seconds of silence."""
+    result = within_audio(result)
+    words = words_heard(result, -before, window.speech)
+    return Hearing(result, tuple(words), judge(result, window.spoken, prompt))
+
+
+def is_sound(window: Doubtful, hearing: Hearing) -> bool:
+    """Whether a decoding is believable and has no fault but, perhaps, an unlikely text."""
+    return is_believable(window, hearing) and not hearing.faults & SPOILT
 
 
 def _says_more(window: Doubtful, hearing: Hearing) -> bool:

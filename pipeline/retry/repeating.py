@@ -9,7 +9,7 @@ import numpy as np
 from asr_batch.models.recognizer import Samples
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND
 from asr_batch.pipeline.audio.rounds import rounds
-from asr_batch.pipeline.guards import WHOLE, cut_loop, doubled, first_words, looped
+from asr_batch.pipeline.guards import ENDLESS, WHOLE, cut_loop, doubled, first_words, looped
 from asr_batch.pipeline.retry.agreement import agreed
 from asr_batch.pipeline.retry.counting import alike, miscounted, parts, recounted, repeats
 from asr_batch.pipeline.retry.doubtful import (
@@ -27,7 +27,7 @@ from asr_batch.pipeline.retry.doubtful import (
 from asr_batch.pipeline.retry.gaps import missing
 from asr_batch.pipeline.retry.hearing import Hearing, Listener, hear, utterances
 from asr_batch.pipeline.text.spoken import total_letters
-from asr_batch.pipeline.text.words import normal_words, similarity, words_of
+from asr_batch.pipeline.text.words import normal_letters, similarity, words_of
 from asr_batch.pipeline.thresholds import GAP, NEWS, PAUSE, SAME, SHORT_PAUSE, SUSPECTED
 
 
@@ -53,7 +53,7 @@ def by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Atte
 
 def _is_heard_once(phrase: str, hearing: Hearing) -> bool:
     """Whether what a loop repeats is heard in one utterance at most, if all of them have a sound text."""
-    said = ["".join(normal_words(part.result.text)) for part in hearing.parts]
+    said = [normal_letters(part.result.text) for part in hearing.parts]
     times = [
         max(text.count(phrase), similarity(text, phrase) >= SAME or text in phrase) for text in said if text
     ]
@@ -101,10 +101,9 @@ def _said_once(window: Doubtful) -> Doubtful:
 
 def may_have_rounds(window: Doubtful, _: Listener) -> bool:
     """Whether a text repeats itself or takes far less time to say than there is speech."""
-    looped = window.outcome.flags & {"repetition", "truncated", "too_dense"}
-    return (
-        bool(looped) or repeats(window.outcome.result.text) or any(gap.missing >= GAP for gap in window.gaps)
-    )
+    if window.outcome.flags & (ENDLESS | {"too_dense"}) or repeats(window.outcome.result.text):
+        return True
+    return any(gap.missing >= GAP for gap in window.gaps)
 
 
 def by_rounds(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:

@@ -31,11 +31,7 @@ from asr_batch.pipeline.retry.repeating import (
     is_miscounted,
     may_have_rounds,
 )
-from asr_batch.pipeline.retry.surroundings import (
-    in_other_surroundings,
-    is_unclear,
-    seconds_surrounded,
-)
+from asr_batch.pipeline.retry.surroundings import in_other_surroundings, is_unclear, seconds_surrounded
 from asr_batch.pipeline.thresholds import GAPS_AGAIN
 
 
@@ -122,12 +118,7 @@ STRATEGIES: tuple[Strategy, ...] = (
         _length,
         by_utterance,
     ),
-    Strategy(
-        "other surroundings",
-        is_unclear,
-        seconds_surrounded,
-        in_other_surroundings,
-    ),
+    Strategy("other surroundings", is_unclear, seconds_surrounded, in_other_surroundings),
     Strategy("rounds", is_miscounted, _length, by_rounds),
     Strategy("gaps", has_gaps, seconds_in_gaps, fill_gaps),
     Strategy("gaps by utterance", has_gaps, seconds_in_gaps, fill_by_utterance),

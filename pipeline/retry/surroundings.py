@@ -8,9 +8,17 @@ from dataclasses import replace
 import numpy as np
 
 from asr_batch.models.recognizer import SAMPLE_RATE, Samples, WindowResult
-from asr_batch.pipeline.guards import DecodeRequest, judge, request, within_audio
-from asr_batch.pipeline.retry.doubtful import SPOILT, Attempt, Doubtful, is_believable, kept_aside, taken
-from asr_batch.pipeline.retry.hearing import Hearing, Listener, words_heard
+from asr_batch.pipeline.guards import DecodeRequest, request
+from asr_batch.pipeline.retry.doubtful import (
+    SPOILT,
+    Attempt,
+    Doubtful,
+    heard_whole,
+    is_sound,
+    kept_aside,
+    taken,
+)
+from asr_batch.pipeline.retry.hearing import Hearing, Listener
 from asr_batch.pipeline.thresholds import BEFORE, BRIEF, SURROUNDED, UNCLEAR
 
 
@@ -20,8 +28,8 @@ def in_other_surroundings(window: Doubtful, samples: Samples, listener: Listener
     What a model makes of a short, unclear utterance depends on the silence around it.
     """
     hearing = yield from _surrounded(window, samples, listener)
-    sound = is_believable(window, hearing) and not hearing.faults & SPOILT
-    if not (sound and hearing.result.avg_logprob > window.outcome.result.avg_logprob):
+    likelier = hearing.result.avg_logprob > window.outcome.result.avg_logprob
+    if not (likelier and is_sound(window, hearing)):
         return kept_aside(window, "other surroundings", hearing)
     mended = taken(window, hearing)
     flags = mended.outcome.flags | (hearing.faults & {"low_logprob"})
@@ -35,9 +43,8 @@ def _surrounded(
     first = max(0, min(round(BEFORE * SAMPLE_RATE), longest - len(samples)))
     behind = max(0, min(round(SURROUNDED * SAMPLE_RATE), longest) - first - len(samples))
     asked = request(samples, listener.base, listener.options, window.spoken)
-    result = within_audio((yield replace(asked, samples=np.pad(samples, (first, behind)))))
-    words = words_heard(result, -first / SAMPLE_RATE, window.speech)
-    return Hearing(result, tuple(words), judge(result, window.spoken, listener.base.prompt))
+    result = yield replace(asked, samples=np.pad(samples, (first, behind)))
+    return heard_whole(window, result, listener.base.prompt, first / SAMPLE_RATE)
 
 
 def is_unclear(window: Doubtful, _: Listener) -> bool:

@@ -56,6 +56,11 @@ def normal_words(text: str) -> list[str]:
     return [word for word in map(normal, words_of(text)) if word]
 
 
+def normal_letters(text: str) -> str:
+    """The letters and digits of the text's words, for comparison."""
+    return "".join(normal_words(text))
+
+
 @lru_cache(256)
 def similarity(one: str, other: str) -> float:
     """How much two words have in common, 0 to 1: of all letters, those in runs that both have in order."""

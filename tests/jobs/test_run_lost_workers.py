@@ -7,6 +7,17 @@ import pytest
 from fake_pool import FakePool
 
 
+def failing(good, trouble):
+    """The function `good`, which raises this for the row f1."""
+
+    def bad(item, *rest):
+        if item.id == "f1":
+            raise trouble
+        return good(item, *rest)
+
+    return bad
+
+
 def test_a_crash_is_charged_to_the_row_that_was_alone(folder, run, rows):
     folder(8)
     kills = []
@@ -56,17 +67,8 @@ def test_retryable_is_tried_four_times(folder, run, rows):
 
 
 def test_a_bug_in_one_row_leaves_the_others(folder, run, rows, monkeypatch):
-    import fake_pool
-
-    good = fake_pool.assemble
-
-    def bad(item, spans):
-        if item.id == "f1":
-            raise ZeroDivisionError
-        return good(item, spans)
-
     folder(3)
-    monkeypatch.setattr(fake_pool, "assemble", bad)
+    monkeypatch.setattr(fake_pool, "assemble", failing(fake_pool.assemble, ZeroDivisionError))
     assert run() == 3
     assert rows()["f1"]["error_code"] == "internal_error"
     assert rows()["f2"]["status"] == "ok"
@@ -74,15 +76,8 @@ def test_a_bug_in_one_row_leaves_the_others(folder, run, rows, monkeypatch):
 
 @pytest.mark.parametrize("trouble", [MemoryError(), OverflowError("2**63"), ValueError("a bad header")])
 def test_a_row_that_cannot_be_planned_leaves_the_others(folder, run, rows, monkeypatch, trouble):
-    good = fake_pool.split
-
-    def bad(item, info):
-        if item.id == "f1":
-            raise trouble
-        return good(item, info)
-
     folder(3)
-    monkeypatch.setattr(fake_pool, "split", bad)
+    monkeypatch.setattr(fake_pool, "split", failing(fake_pool.split, trouble))
     assert run() == 3
     assert rows()["f1"]["error_code"] == "internal_error"
     assert type(trouble).__name__ in rows()["f1"]["error_message"]
