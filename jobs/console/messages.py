@@ -53,10 +53,9 @@ class Messages:
         names = [printable(plain_path(row["audio"])) for row in rows]
         folder = _common_folder(names)
         for row, name in zip(rows, names, strict=True):
-            text = row["text"] if row["status"] in ("ok", "partial") else row["error_message"]
             name = one_line(name.removeprefix(folder))
             status = Text(row["status"], COLOURS[row["status"]])
-            table.add_row(Text(name), status, hms_short(row["duration"]), Text(one_line(text or "")))
+            table.add_row(Text(name), status, hms_short(row["duration"]), Text(one_line(_told(row))))
         console = Console(file=self.stream, width=None if self.stream.isatty() else 120, emoji=False)
         if console.width < NARROW:
             for column in table.columns:
@@ -64,6 +63,12 @@ class Messages:
         console.print(table)
         if left_out > 0:
             console.print(f"... and {left_out} more rows")
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    """What the table says about a row: its text, its error, or, of a partial row, the error before the text."""
+    text, error = row["text"] or "", row["error_message"] or ""
+    return f"({error}) {text}".rstrip() if row["status"] == "partial" and error else error or text
 
 
 def _common_folder(paths: Sequence[str]) -> str:

@@ -95,12 +95,13 @@ MENDED = ("not_found", "unreadable", "unsupported_codec", "empty_file", "decode_
 
 
 def failures_text(summary: Summary, root: Path) -> str:
-    """Reasons of failed rows and gates that do not hold, with a command to retry if that can help."""
+    """Reasons of failed and partial rows, gates that do not hold, and a command to retry where that can help."""
     lines = []
     errors = summary.errors
     if errors:
         lines.append("Reasons: " + ", ".join(f"{count} {code}" for code, count in errors.items()) + ".")
-    command = f"{program()} retry {shlex.quote(str(root))} --only failed"
+    only = [f"--only {status}" for status in ("failed", "partial") if getattr(summary.rows, status)]
+    command = " ".join([program(), "retry", shlex.quote(str(root)), *only])
     if any(code in PASSING for code in errors):
         lines.append(f"To try them again: `{command}`.")
     elif any(code in MENDED for code in errors):

@@ -153,6 +153,22 @@ def test_the_table_shows_names_without_their_common_folder():
     assert names == ["file", "a.wav", "new line.wav", r"latin\xe9.wav", "sub/b.wav"]
 
 
+@pytest.mark.parametrize(
+    ("status", "text", "error", "told"),
+    [
+        ("ok", "hello", None, "hello"),
+        ("failed", None, "no such file", "no such file"),
+        ("partial", "hello", "the file is cut short", "(the file is cut short) hello"),
+        ("partial", "", "the file is cut short", "(the file is cut short)"),
+    ],
+)
+def test_the_table_says_why_a_row_is_partial(status, text, error, told):
+    stream = io.StringIO()
+    row = {"audio": "a.wav", "status": status, "duration": 3.0, "text": text, "error_message": error}
+    Messages(stream=stream).table([row], 0)
+    assert stream.getvalue().splitlines()[1].partition(" s  ")[2].strip() == told
+
+
 @pytest.mark.parametrize(("columns", "lines"), [(40, 2), (100, 3)])
 def test_a_row_is_one_line_of_a_narrow_terminal(monkeypatch, columns, lines):
     monkeypatch.setenv("COLUMNS", str(columns))
@@ -177,20 +193,26 @@ def summary(errors=None, total=3, rtfx=2.0, ending="", exit_code=None, **counts)
 
 
 @pytest.mark.parametrize(
-    ("errors", "told"),
+    ("errors", "counts", "told"),
     [
-        ({"timeout": 1, "not_found": 2}, "To try them again: `{}`."),
-        ({"not_found": 1}, "After the files are restored or repaired: `{}`."),
-        ({"bad_language": 1}, None),
-        ({"unsupported_option": 1}, None),
+        ({"timeout": 1, "not_found": 2}, {"failed": 3}, "To try them again: `{} --only failed`."),
+        ({"not_found": 1}, {"failed": 1}, "After the files are restored or repaired: `{} --only failed`."),
+        ({"unreadable": 1}, {"partial": 1}, "After the files are restored or repaired: `{} --only partial`."),
+        (
+            {"timeout": 2},
+            {"failed": 1, "partial": 1},
+            "To try them again: `{} --only failed --only partial`.",
+        ),
+        ({"bad_language": 1}, {"failed": 1}, None),
+        ({"unsupported_option": 1}, {"failed": 1}, None),
     ],
 )
-def test_a_retry_is_named_only_where_it_can_help(tmp_path, errors, told):
-    said = failures_text(summary(errors), tmp_path / "my out")
+def test_a_retry_is_named_only_where_it_can_help(tmp_path, errors, counts, told):
+    said = failures_text(summary(errors, **counts), tmp_path / "my out")
     assert said.startswith("Reasons: ")
     assert ("retry" in said) == bool(told)
     if told:
-        assert re.search(re.escape(told).replace(r"\{\}", r"\S.* retry '\S+ out' --only failed"), said)
+        assert re.search(re.escape(told).replace(r"\{\}", r"\S.* retry '\S+ out'"), said)
 
 
 def test_the_last_sentence():
