@@ -66,7 +66,7 @@ class Messages:
 
 
 def _told(row: Mapping[str, Any]) -> str:
-    """What the table says about a row: its text, its error, or, of a partial row, the error before the text."""
+    """What the table says about a row: its text or error, of a partial row the error and the text."""
     text, error = row["text"] or "", row["error_message"] or ""
     return f"({error}) {text}".rstrip() if row["status"] == "partial" and error else error or text
 

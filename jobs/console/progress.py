@@ -38,9 +38,15 @@ def hms(seconds: float | None) -> str:
 def line_of(view: View) -> str:
     """Format a view as one line."""
     failed = f", {view.failed} failed" if view.failed else ""
-    speed = f"{view.rtfx:.1f}x real time, ETA {hms(view.eta)}" if view.rtfx else "speed unknown"
     partial = f", {view.partial} partial" if view.partial else ""
-    return f"{view.done}/{view.rows} files{failed}{partial}, {hms(view.audio_seconds)} of audio, {speed}"
+    head = f"{view.done}/{view.rows} files{failed}{partial}, {hms(view.audio_seconds)} of audio"
+    if view.state == "stopping":
+        return (
+            f"{head}; stopping: files in progress have {view.stops_in or 0:.0f} s to finish, "
+            "a second signal stops at once"
+        )
+    speed = f"{view.rtfx:.1f}x real time, ETA {hms(view.eta)}" if view.rtfx else "speed unknown"
+    return f"{head}, {speed}"
 
 
 class Nothing:
@@ -54,16 +60,17 @@ class Nothing:
 
 
 class Lines:
-    """A line every 30 seconds."""
+    """A line every 30 seconds, and one when the job is asked to stop."""
 
     def __init__(self, stream: TextIO, every: float = 30.0) -> None:
         self._stream, self._every, self._last = stream, every, time.monotonic()
+        self._state = "running"
 
     def show(self, view: View) -> None:
         """Print the line if it is due."""
         now = time.monotonic()
-        if now - self._last >= self._every:
-            self._last = now
+        if now - self._last >= self._every or (view.state == "stopping" != self._state):
+            self._last, self._state = now, view.state
             print(line_of(view), file=self._stream, flush=True)
             if len(view.nodes) > 1:
                 for node in view.nodes:
@@ -74,18 +81,19 @@ class Lines:
 
 
 class JsonLines:
-    """One JSON object per line, at most one per second, and a final one."""
+    """One JSON object per line: at most one per second, and one at each change of the state."""
 
     def __init__(self, stream: TextIO, every: float = 1.0) -> None:
         self._stream, self._every, self._last = stream, every, 0.0
+        self._state = "running"
         self._view: View | None = None
 
     def show(self, view: View) -> None:
         """Write the object if it is due."""
         self._view = view
         now = time.monotonic()
-        if now - self._last >= self._every or view.state != "running":
-            self._last = now
+        if now - self._last >= self._every or view.state != self._state:
+            self._last, self._state = now, view.state
             self._write(view)
             self._view = None
 

@@ -124,7 +124,8 @@ class InFlight(Struct, frozen=True):
 class View:
     """The progress of a job. Seconds are audio seconds except `eta`; `share` is of all audio, 0 to 1.
 
-    `done` counts committed rows; `rtfx` is None until the speed is known.
+    `done` counts committed rows; `rtfx` is None until the speed is known. `stops_in`: the seconds after which
+    a job that is asked to stop gives up the files in progress.
     """
 
     rows: int
@@ -137,6 +138,7 @@ class View:
     eta: float | None
     nodes: tuple[NodeStatus, ...] = ()
     state: str = "running"
+    stops_in: float | None = None
 
 
 class Status(Summary, kw_only=True):

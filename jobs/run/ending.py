@@ -95,7 +95,7 @@ MENDED = ("not_found", "unreadable", "unsupported_codec", "empty_file", "decode_
 
 
 def failures_text(summary: Summary, root: Path) -> str:
-    """Reasons of failed and partial rows, gates that do not hold, and a command to retry where that can help."""
+    """Reasons of failed and partial rows, gates that do not hold; a command to retry if it can help."""
     lines = []
     errors = summary.errors
     if errors:

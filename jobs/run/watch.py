@@ -93,7 +93,8 @@ class Watch:
             rtfx=speed,
             eta=left / speed if speed and feed.known_rows else None,
             nodes=tuple(driver.pool.nodes()),
-            state=state,
+            state="stopping" if state == "running" and driver.stop_by else state,
+            stops_in=max(0.0, driver.stop_by - time.monotonic()) if driver.stop_by else None,
         )
 
     def _speed(self, decoded: float, now: float) -> float | None:

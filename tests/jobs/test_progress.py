@@ -38,7 +38,7 @@ class Clock:
         )
         self.driver = SimpleNamespace(
             partial={}, feed=SimpleNamespace(known_seconds=1000.0, known_rows=100, passed=0),
-            ledger=SimpleNamespace(waiting=lambda: 0), pool=SimpleNamespace(nodes=list),
+            ledger=SimpleNamespace(waiting=lambda: 0), pool=SimpleNamespace(nodes=list), stop_by=None,
         )  # fmt: skip
         shower = SimpleNamespace(show=self.views.append)
         self.watch = Watch(self.figures, shower, lambda _: None, now=lambda: self.now)
@@ -83,6 +83,24 @@ def test_the_line_of_a_person():
     assert line_of(replace(VIEW, failed=0, partial=0, rtfx=None)) == (
         "4/9 files, 0:01:05 of audio, speed unknown"
     )
+
+
+def test_a_stop_is_told_at_once_with_the_time_that_files_in_progress_have():
+    clock = Clock()
+    assert clock.at(1.0, 3).state == "running"
+    clock.driver.stop_by = progress.time.monotonic() + 30.0
+    view = clock.at(2.0, 3)
+    assert (view.state, round(view.stops_in or 0)) == ("stopping", 30)
+    stream, as_json = io.StringIO(), io.StringIO()
+    for shown in (Lines(stream), JsonLines(as_json)):
+        shown.show(replace(view, state="running"))
+        shown.show(view)
+        shown.show(view)
+    assert stream.getvalue() == (
+        "3/100 files, 0:00:30 of audio; stopping: files in progress have 30 s to finish, "
+        "a second signal stops at once\n"
+    )
+    assert [json.loads(line)["state"] for line in as_json.getvalue().splitlines()] == ["running", "stopping"]
 
 
 def test_lines_come_every_30_seconds_with_a_line_per_node(monkeypatch):

@@ -61,6 +61,8 @@ class Driver:
         self._maker, self._split, self._watcher = maker, split, watcher
         self._stop, self._out_of_time = stop or StopRequest(), out_of_time
         self._pace = pace or Pace()
+        self.stop_by: float | None = None
+        """After a request to stop: the monotonic time at which units in progress are given up."""
         self.attempts = Attempts()
         self.open: dict[str, OpenRow] = {}
         self.partial: dict[tuple[str, int], float] = {}
@@ -82,7 +84,6 @@ class Driver:
         return ending
 
     def _loop(self) -> Ending:
-        drained_by: float | None = None
         while True:
             stopping = self._stopping()
             if stopping is None:
@@ -90,8 +91,8 @@ class Driver:
                 if not self.open and self.feed.exhausted:
                     return "finished"
             else:
-                drained_by = drained_by or time.monotonic() + self._pace.grace
-                if not self.pool.open_units() or self._stop.count > 1 or time.monotonic() >= drained_by:
+                self.stop_by = self.stop_by or time.monotonic() + self._pace.grace
+                if not self.pool.open_units() or self._stop.count > 1 or time.monotonic() >= self.stop_by:
                     return stopping
             self._wait()
             self._commits.if_due()
