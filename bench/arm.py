@@ -11,6 +11,7 @@ qemu-user-static, llvm.
 
 from __future__ import annotations
 
+import argparse
 import re
 import subprocess
 import sys
@@ -161,7 +162,9 @@ def llvm_mca(block: list[int], processor: str) -> str:
 
 
 def main() -> None:
-    name = sys.argv[1] if len(sys.argv) > 1 else "neondot"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("set", choices=LAYOUTS, nargs="?", default="neondot")
+    name = parser.parse_args().set
     layout = Layout(name, *LAYOUTS[name], None)
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)

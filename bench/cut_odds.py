@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Meter
 from asr_batch.pipeline.windows.cuts import WEIGHTS, features
+from bench.inputs import an_existing_file
 from bench.speech.clips import Recording, joined, load
 from bench.speech.conditions import in_noise
 
@@ -91,7 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--clips", type=Path, nargs="+", required=True)
+    parser.add_argument("--clips", type=an_existing_file, nargs="+", required=True)
     parser.add_argument("--half", choices=["even", "odd", "all"], default="even")
     parser.add_argument("--minutes", type=float, default=3)
     args = parser.parse_args()

@@ -118,4 +118,6 @@ def _coded(tensor: NDArray[np.float32], kind: int) -> bytes:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        raise SystemExit(__doc__)
     write_ggml(Path(sys.argv[1]), Path(sys.argv[2]))

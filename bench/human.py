@@ -25,6 +25,7 @@ from asr_batch.jobs.config.glossary import read_glossary
 from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import SAMPLE_RATE, LoadOptions, Recognizer
 from asr_batch.pipeline.options import PipelineOptions
+from bench.inputs import an_existing_file, an_existing_folder, start
 from bench.speech.clips import PAUSES, Clip, Recording, Said, in_turns, joined, load, repeated, single, varied
 from bench.speech.conditions import NAMES, altered
 from bench.speech.deletions import deletions
@@ -257,16 +258,30 @@ def deletions_table(args: argparse.Namespace, recordings: Sequence[Recording]) -
 
 def pause_range(text: str) -> tuple[float, float]:
     """The least and the greatest pause, in seconds, of "0.25-0.7"."""
-    least, most = map(float, text.split("-"))
+    try:
+        least, most = map(float, text.split("-"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text}: expected seconds such as 0.25-0.7") from None
     return least, most
+
+
+PARTS = ("joined", "spelling", "single", "turns", "noise", "repeated", "deletions")
+
+
+def known_parts(text: str) -> list[str]:
+    """Names of parts, separated by commas."""
+    given = text.split(",")
+    if unknown := [part for part in given if part not in PARTS]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]}: expected some of {', '.join(PARTS)}")
+    return given
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--clips", type=Path, required=True)
-    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--clips", type=an_existing_file, required=True)
+    parser.add_argument("--model", type=an_existing_folder, required=True)
     parser.add_argument("--half", choices=["even", "odd", "all"], default="odd")
     parser.add_argument("--languages", default="")
     parser.add_argument("--minutes", type=float, default=10)
@@ -280,16 +295,16 @@ def main() -> None:
     parser.add_argument("--repair-budget", type=float, default=0.1)
     parser.add_argument("--words", action="store_true", help="word times too")
     parser.add_argument("--prompt", help="of every window of asr-batch")
-    parser.add_argument("--glossary", type=Path, help="a file with one term per line, for asr-batch")
-    parser.add_argument("--parts", default="joined,single,turns,noise,repeated")
+    parser.add_argument("--glossary", type=an_existing_file, help="one term per line, for asr-batch")
+    parser.add_argument("--parts", type=known_parts, default="joined,single,turns,noise,repeated")
     parser.add_argument("--cache", type=Path)
-    parser.add_argument("--ct2", type=Path, help="the same weights for CTranslate2")
-    parser.add_argument("--hf", type=Path, help="the same weights for transformers")
+    parser.add_argument("--ct2", type=an_existing_folder, help="the same weights for CTranslate2")
+    parser.add_argument("--hf", type=an_existing_folder, help="the same weights for transformers")
     parser.add_argument("--retries", action="store_true", help="what each retry strategy mends and spoils")
     parser.add_argument("--verbose", action="store_true")
     args = parser.parse_args()
     clips = load(args.clips, args.half, args.languages)
-    parts = args.parts.split(",")
+    parts = args.parts
     recordings = joined_as(args, clips)
     if "deletions" in parts:
         deletions_table(args, recordings)
@@ -312,4 +327,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

@@ -26,6 +26,7 @@ from asr_batch.models.whisper.engine.decoder import open_decoder
 from asr_batch.models.whisper.engine.encoder import CpuEncoder
 from asr_batch.models.whisper.engine.vocabulary import Vocabulary, VocabularyGraphs
 from asr_batch.models.whisper.silence import encoded_positions
+from bench.inputs import an_existing_file, an_existing_folder, start
 
 SLOTS, TOKENS = 16, 36
 
@@ -71,8 +72,8 @@ def parts(folder: Path, sound: np.ndarray, provider: str) -> dict[str, Callable[
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="times the kernel sets and the graphs on one thread")
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--audio", type=Path)
+    parser.add_argument("model", type=an_existing_folder)
+    parser.add_argument("--audio", type=an_existing_file)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sets", help="separated by commas; default: all, and the graphs")
@@ -107,4 +108,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

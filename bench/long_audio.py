@@ -1,6 +1,6 @@
 """Word errors on long recordings: our windows compared with windows cut at the true boundaries.
 
-    python bench/long_audio.py --clips clips/manifest.csv --model models/bundled/nano.en --minutes 30
+    python -m bench.long_audio --clips clips/manifest.csv --model models/bundled/nano.en --minutes 30
 
 Joins clips (CSV with `audio` and `text`) in random order with natural pauses (0.3 to 1.5 s), with pauses
 of at most 80 ms, and without pauses; runs both planners on each recording; and prints word error rates,
@@ -13,7 +13,6 @@ lost, but not silently.
 from __future__ import annotations
 
 import argparse
-import csv
 import difflib
 import tempfile
 import time
@@ -33,6 +32,8 @@ from asr_batch.pipeline.text.assembling import assemble
 from asr_batch.pipeline.text.words import normal_words
 from asr_batch.pipeline.transcribe import Transcriber
 from asr_batch.pipeline.windows.spans import split_item
+from bench.inputs import an_existing_file, an_existing_folder, start
+from bench.speech.clips import load
 
 RATE = 16_000
 PAUSES = {"natural": (0.3, 1.5), "dense": (0.0, 0.08), "none": (0.0, 0.0)}
@@ -198,8 +199,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--clips", type=Path, required=True)
-    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--clips", type=an_existing_file, required=True)
+    parser.add_argument("--model", type=an_existing_folder, required=True)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
@@ -207,12 +208,7 @@ def main() -> None:
     )
     parser.add_argument("--only", choices=[*PAUSES], default=None)
     args = parser.parse_args()
-    with args.clips.open(newline="") as stream:
-        lines = list(csv.DictReader(stream))
-    clips = [
-        (line["text"], soundfile.read(args.clips.parent / line["audio"], dtype="float32")[0])
-        for line in lines
-    ]
+    clips = [(clip.text, clip.samples) for clip in load(args.clips)]
     recognizer = load_recognizer(args.model)
     longest = recognizer.info.window
     if args.every:
@@ -249,4 +245,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

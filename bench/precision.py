@@ -25,6 +25,7 @@ from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import LoadOptions, Recognizer, WindowRequest
 from asr_batch.pipeline.options import PipelineOptions
 from bench.human import joined_as, pause_range
+from bench.inputs import an_existing_file, start
 from bench.speech.clips import PAUSES, Recording, load
 from bench.speech.measures import pooled
 from bench.speech.runners import Row, ours
@@ -156,7 +157,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--clips", type=Path, required=True)
+    parser.add_argument("--clips", type=an_existing_file, required=True)
     parser.add_argument("--forms", nargs="+", required=True)
     parser.add_argument("--half", choices=["even", "odd", "all"], default="odd")
     parser.add_argument("--languages", default="")
@@ -171,4 +172,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

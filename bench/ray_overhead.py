@@ -62,7 +62,10 @@ def job(manifest: str, model: str, rounds: int) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 command = [sys.executable, "-m", "asr_batch.jobs", "run", manifest, "--model", model]
                 words = ["--out", f"{folder}/out", "--progress", "none", "--workers", "1"]
-                subprocess.run([*command, *words, *filter(None, [option])], check=False, capture_output=True)
+                command += [*words, *filter(None, [option])]
+                done = subprocess.run(command, check=False, capture_output=True, text=True)
+                if done.returncode not in (0, 3):
+                    raise SystemExit(done.stderr.strip())
                 lines = map(json.loads, Path(folder, "out", "log.jsonl").read_text().splitlines())
                 at = {line["message"]: datetime.fromisoformat(line["time"]) for line in lines}
                 taken.append((at["run ended"] - at["run started"]).total_seconds())

@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 import soundfile
 
 from asr_batch.jobs.quality import normaliser
+from bench.inputs import an_existing_file, an_existing_folder
 from bench.speech.measures import edits
 from bench.speech.recordings import CASES, TROUBLES, Case, made
 
@@ -141,10 +142,10 @@ def _peer(args: argparse.Namespace, paths: list[Path]) -> dict[str, str | None]:
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--speech", type=Path, required=True, help="WAV at 16 kHz, one channel")
-    parser.add_argument("--text", type=Path, required=True, help="what is said in it")
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--ct2", type=Path, help="the same weights for CTranslate2")
+    parser.add_argument("--speech", type=an_existing_file, required=True, help="WAV at 16 kHz, one channel")
+    parser.add_argument("--text", type=an_existing_file, required=True, help="what is said in it")
+    parser.add_argument("--model", type=an_existing_folder, required=True)
+    parser.add_argument("--ct2", type=an_existing_folder, help="the same weights for CTranslate2")
     parser.add_argument("--peer", default=sys.executable, help="a Python that has faster-whisper")
     parser.add_argument("--keep", type=Path, help="folder for the files")
     parser.add_argument("--only", help="names of cases, with commas")

@@ -13,7 +13,6 @@ MANIFEST is a CSV with `audio` and, if wanted, `kind`; without one, the synthesi
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
@@ -25,6 +24,7 @@ from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import SAMPLE_RATE, LoadOptions, Recognizer, Samples
 from asr_batch.pipeline.audio.reader import AudioStream
 from asr_batch.pipeline.options import PipelineOptions
+from bench.inputs import an_existing_file, an_existing_folder, read_manifest, start
 from bench.speech.clips import Clip, Recording, Said, load, single
 from bench.speech.conditions import under
 from bench.speech.measures import Edits, Pooled, pooled
@@ -66,8 +66,7 @@ def synthesised(lengths: Sequence[float]) -> Iterator[Sound]:
 
 def recorded(manifest: Path, half: str) -> Iterator[Sound]:
     """The files of a manifest; `half`: `even`, `odd` rows, or `all`."""
-    with manifest.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = read_manifest(manifest, "audio")
     chosen = rows if half == "all" else rows[half == "odd" :: 2]
     for row in chosen:
         path = manifest.parent / row["audio"]
@@ -152,8 +151,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--sounds", type=Path)
+    parser.add_argument("--model", type=an_existing_folder, required=True)
+    parser.add_argument("--sounds", type=an_existing_file)
     parser.add_argument("--seconds", type=float, nargs="+", default=LENGTHS, help="of synthesised sounds")
     parser.add_argument("--half", choices=["even", "odd", "all"], default="all")
     parser.add_argument("--window", type=float)
@@ -161,11 +160,11 @@ def main() -> None:
     parser.add_argument("--prompt")
     parser.add_argument("--language")
     parser.add_argument("--peak", type=float)
-    parser.add_argument("--clips", type=Path)
+    parser.add_argument("--clips", type=an_existing_file)
     parser.add_argument("--pause", type=float, default=0.4)
     parser.add_argument("--below", type=float)
     parser.add_argument("--cache", type=Path)
-    parser.add_argument("--ct2", type=Path, help="the same weights for CTranslate2")
+    parser.add_argument("--ct2", type=an_existing_folder, help="the same weights for CTranslate2")
     parser.add_argument("--texts", action="store_true", help="print them")
     args = parser.parse_args()
     sounds = [
@@ -182,4 +181,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

@@ -38,6 +38,7 @@ from asr_batch.models.whisper.compile.bundle import compile_bundle
 from asr_batch.models.whisper.compile.weights import read_source
 from asr_batch.models.whisper.config import WhisperConfig
 from bench.ggml import write_ggml
+from bench.inputs import an_existing_file, an_existing_folder, start
 from bench.speech.clips import Clip, Recording, joined, load, single
 
 PEERS = Path(__file__).with_name("peers.py")
@@ -253,8 +254,12 @@ def processor() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--audio", type=Path, required=True, help="CSV manifest of 16 kHz clips with text")
-    parser.add_argument("--model", type=Path, action="append", required=True, help="CTranslate2 folder")
+    parser.add_argument(
+        "--audio", type=an_existing_file, required=True, help="CSV manifest of 16 kHz clips with text"
+    )
+    parser.add_argument(
+        "--model", type=an_existing_folder, action="append", required=True, help="CTranslate2 folder"
+    )
     parser.add_argument(
         "--peers", type=Path, default=Path(".venv/bench/bin/python"), help="Python that has them"
     )
@@ -295,4 +300,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

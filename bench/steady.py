@@ -20,6 +20,7 @@ import numpy as np
 
 from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import DecodeOptions, LoadOptions, Recognizer, WindowRequest
+from bench.inputs import an_existing_folder, start
 from bench.random_model import make
 
 
@@ -64,7 +65,7 @@ def go_through(model: Recognizer, count: int) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--windows", type=int, default=10000)
-    parser.add_argument("--model", type=Path)
+    parser.add_argument("--model", type=an_existing_folder)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-") as work:
@@ -80,4 +81,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

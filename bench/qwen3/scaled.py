@@ -26,6 +26,7 @@ from asr_batch.models.qwen3 import layout
 from asr_batch.models.qwen3.config import QwenConfig
 from asr_batch.models.qwen3.prompt import PromptWriter
 from asr_batch.models.recognizer import DecodeOptions, LoadOptions, WindowRequest
+from bench.inputs import an_existing_folder, start
 from bench.qwen3.folder import SCALED, write_model
 
 
@@ -113,7 +114,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--no-spin", action="store_true")
-    parser.add_argument("--model", type=Path, help="a folder already written")
+    parser.add_argument("--model", type=an_existing_folder, help="a folder already written")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = asked.model or Path(scratch)
@@ -145,4 +146,4 @@ def compare(folder: Path, asked: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ import soundfile
 import soxr
 
 from asr_batch.models.recognizer import SAMPLE_RATE, Samples
+from bench.inputs import read_manifest
 
 PAUSES = (0.25, 0.7)
 """Seconds between two clips of a joined recording."""
@@ -64,8 +64,7 @@ def load(manifest: Path, half: str = "all", languages: str = "") -> list[Clip]:
     `half`: `even` or `odd` takes every other one of each language, so that parameters tuned on one half
     can be measured on the other. `languages`: codes separated by commas; empty: all.
     """
-    with manifest.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = read_manifest(manifest, "audio", "text")
     seen: dict[str, int] = {}
     clips = []
     for row in rows:
@@ -74,7 +73,10 @@ def load(manifest: Path, half: str = "all", languages: str = "") -> list[Clip]:
         if languages and language not in languages.split(","):
             continue
         if half == "all" or place % 2 == (half == "odd"):
-            samples, rate = soundfile.read(manifest.parent / row["audio"], dtype="float32")
+            try:
+                samples, rate = soundfile.read(manifest.parent / row["audio"], dtype="float32")
+            except soundfile.LibsndfileError as error:
+                raise SystemExit(f"{manifest}: {row['audio']}: {error.error_string}") from error
             if rate != SAMPLE_RATE:
                 raise SystemExit(f"{row['audio']}: {rate} Hz; expected clips of {SAMPLE_RATE} Hz")
             clips.append(Clip(row.get("id") or row["audio"], language, row["text"], samples))
