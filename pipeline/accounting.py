@@ -13,7 +13,6 @@ from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Mask
 from asr_batch.pipeline.audio.syllables import nuclei
 from asr_batch.pipeline.guards import (
     ENDLESS,
-    compression_ratio,
     cut_loop,
     hypothesis,
     without_words,
@@ -22,6 +21,7 @@ from asr_batch.pipeline.records import DecodedWindow
 from asr_batch.pipeline.retry.doubtful import bare
 from asr_batch.pipeline.retry.gaps import bare_stretches
 from asr_batch.pipeline.retry.rates import thin_windows
+from asr_batch.pipeline.text.repetition import compression_ratio
 from asr_batch.pipeline.text.sentences import sentences
 from asr_batch.pipeline.text.stitching import Seam, find_seam, meet
 from asr_batch.pipeline.text.words import words_between, words_of

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,29 +13,28 @@ from asr_batch.manifests.records import Hypothesis
 from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, Samples, WindowResult
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask, percentile
 from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.text.repetition import (
+    before_letters_loop,
+    compression_ratio,
+    doubled,
+    is_loop,
+    loop_of,
+)
 from asr_batch.pipeline.text.wordless import is_cry, is_haha
 from asr_batch.pipeline.text.words import LATIN, join_texts, normal, normal_words, words_between, words_of
 from asr_batch.pipeline.thresholds import (
     AGAIN,
-    COMPRESSION,
     DENSEST,
     DENSEST_TWICE,
-    DIGIT_TIMES,
     ECHO,
     LEAST_SPEECH,
-    LETTERS_TIMES,
     LOGPROB,
-    LOOP_LETTERS,
-    LOOP_SENTENCE,
-    LOOP_SPAN,
-    LOOP_TIMES,
     NO_SPEECH,
 )
 
 _FAINT, _ORDINARY, _MOST_GAIN = -34.0, -20.0, 50.0  # dBFS, dBFS, dB
 _TOKENS_LATIN, _TOKENS_OTHER, _TOKENS_MORE = 6, 15, 16  # per second, per second, constant
 
-_LETTERS_LOOP = re.compile(rf"(\D{{1,{LOOP_LETTERS}}}?)\1{{{LETTERS_TIMES - 1},}}")
 _IN_LANGUAGE = "in "
 _UNTIMED: dict[str, Any] = {"segments": (), "words": None, "places": ()}
 
@@ -88,64 +85,9 @@ def is_of_language(one: Hypothesis) -> bool:
     return one.source.startswith(_IN_LANGUAGE)
 
 
-def compression_ratio(text: str) -> float:
-    """Compression ratio of the text with zlib (Whisper's measure of repetition); 0 without text."""
-    return _ratio(text.encode("utf-8"))
-
-
-def _ratio(data: bytes) -> float:
-    return len(data) / len(zlib.compress(data)) if data else 0.0
-
-
-def _one_byte_each(text: str) -> bytes:
-    """The text as if its letters were Latin: two or three bytes per letter look repetitive in other scripts.
-
-    Three sentences in Russian that differ in a word each have a ratio of 2.6 in UTF-8, their English
-    translations one of 2.3.
-    """
-    codes = {letter: index for index, letter in enumerate(sorted(set(text)))}
-    return bytes(codes[letter] % 256 for letter in text)
-
-
-def _loop(words: Sequence[str], longest: int) -> tuple[int, int] | None:
-    """Words [first, last) of the first round of a loop (see thresholds) of at most `longest` words."""
-    compared = [normal(word) for word in words]
-    for span in range(1, longest + 1):
-        # Numbers are read digit by digit: "nine nine nine nine" is not a loop.
-        rounds = DIGIT_TIMES if span == 1 else LOOP_TIMES
-        same = 0
-        for index in range(span, len(compared)):
-            same = same + 1 if compared[index] == compared[index - span] else 0
-            if same >= span * (rounds - 1):
-                return index + 1 - same - span, index + 1 - same
-    return None
-
-
-def looped(text: str) -> str:
-    """The letters of what a loop in the text repeats; empty without one."""
-    words = words_of(text)
-    found = _loop(words, LOOP_SENTENCE)
-    return "".join(map(normal, words[slice(*found)])) if found else ""
-
-
-def loops(text: str) -> bool:
-    """Whether a phrase of up to six words occurs four times in a row."""
-    return _loop([word for word in words_of(text) if normal(word)], LOOP_SPAN) is not None
-
-
 def is_repetitive(result: WindowResult) -> bool:
     """Whether the text repeats itself more than speech does."""
-    text = result.text
-    if "repetition" in result.flags or loops(text):
-        return True
-    return compression_ratio(text) > COMPRESSION and _ratio(_one_byte_each(text)) > COMPRESSION
-
-
-def doubled(text: str) -> bool:
-    """Whether the text consists of one phrase written twice."""
-    words = normal_words(text)
-    half = len(words) // 2
-    return half > 0 and words[:half] == words[half:]
+    return "repetition" in result.flags or is_loop(result.text)
 
 
 def echoes(text: str, prompt: str | None) -> bool:
@@ -195,11 +137,11 @@ def judge(result: WindowResult, speech: float, prompt: str | None = None) -> fro
 
 def without_loop(result: WindowResult) -> WindowResult:
     """The result up to the end of the first round of its loop; unchanged without a loop."""
-    found = _loop(words_of(result.text), LOOP_SENTENCE)
+    found = loop_of(result.text)
     if found is not None:
         return first_words(result, found[1])
-    loop = _LETTERS_LOOP.search(result.text)
-    return replace(result, text=result.text[: loop.end(1)], **_UNTIMED) if loop else result
+    text = before_letters_loop(result.text)
+    return replace(result, text=text, **_UNTIMED) if text != result.text else result
 
 
 def cut_loop(outcome: Outcome) -> Outcome:

@@ -11,7 +11,8 @@ import math
 from dataclasses import dataclass
 
 from asr_batch.models.recognizer import WindowResult
-from asr_batch.pipeline.guards import ENDLESS, doubled, letters
+from asr_batch.pipeline.guards import ENDLESS, letters
+from asr_batch.pipeline.text.repetition import doubled
 from asr_batch.pipeline.text.spoken import spoken_seconds
 from asr_batch.pipeline.text.wordless import (
     chants_otherwise,

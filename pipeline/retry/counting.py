@@ -14,18 +14,9 @@ import numpy as np
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask
 from asr_batch.pipeline.retry.hearing import utterances
 from asr_batch.pipeline.retry.merging import Word, spelled
-from asr_batch.pipeline.text.words import normal, normal_letters, normal_words, similarity, words_of
+from asr_batch.pipeline.text.repetition import rounds
+from asr_batch.pipeline.text.words import normal, similarity, words_of
 from asr_batch.pipeline.thresholds import LEAST_SPEECH, SAME, SHORT_PAUSE
-
-
-def rounds(text: str) -> tuple[str, int]:
-    """The letters of the shortest phrase or word that the whole text repeats, and how often."""
-    letters = normal_letters(text)
-    for length in range(1, len(letters) // 2 + 1):
-        times, rest = divmod(len(letters), length)
-        if not rest and letters == letters[:length] * times:
-            return letters[:length], times
-    return letters, min(1, len(letters))
 
 
 def miscounted(text: str, level: Float32, speech: Mask) -> bool:
@@ -50,16 +41,6 @@ def recounted(words: Sequence[Word], before: str, level: Float32, speech: Mask) 
     if times == len(words) == said and normal(spelling) == same:
         return [spelled(word, spelling) for word in words]
     return []
-
-
-def repeats(text: str) -> bool:
-    """Whether most of the text is a phrase that occurs twice or more in a row."""
-    words = normal_words(text)
-    for length in range(1, len(words) // 2 + 1):
-        same = sum(one == other for one, other in zip(words, words[length:], strict=False))
-        if 2 * (same + length) > len(words) and same >= length:
-            return True
-    return False
 
 
 def parts(edges: Sequence[int], speech: Mask) -> list[int]:

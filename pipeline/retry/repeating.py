@@ -9,9 +9,9 @@ import numpy as np
 from asr_batch.models.recognizer import Samples
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND
 from asr_batch.pipeline.audio.rounds import rounds
-from asr_batch.pipeline.guards import ENDLESS, WHOLE, cut_loop, doubled, first_words, looped
+from asr_batch.pipeline.guards import ENDLESS, WHOLE, cut_loop, first_words
 from asr_batch.pipeline.retry.agreement import agreed
-from asr_batch.pipeline.retry.counting import alike, miscounted, parts, recounted, repeats
+from asr_batch.pipeline.retry.counting import alike, miscounted, parts, recounted
 from asr_batch.pipeline.retry.doubtful import (
     Attempt,
     Doubtful,
@@ -26,8 +26,9 @@ from asr_batch.pipeline.retry.doubtful import (
 )
 from asr_batch.pipeline.retry.gaps import missing
 from asr_batch.pipeline.retry.hearing import Hearing, Listener, hear, utterances
+from asr_batch.pipeline.text.repetition import doubled, loop_of, repeats
 from asr_batch.pipeline.text.spoken import total_letters
-from asr_batch.pipeline.text.words import normal_letters, similarity, words_of
+from asr_batch.pipeline.text.words import normal_letters, similarity, words_between, words_of
 from asr_batch.pipeline.thresholds import GAP, NEWS, PAUSE, SAME, SHORT_PAUSE, SUSPECTED
 
 
@@ -40,7 +41,7 @@ def by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Atte
         if preferred and not hearing.faults & WHOLE and is_believable(window, hearing):
             return taken(window, hearing)
         window = kept_aside(window, "utterances", hearing)
-        if _is_heard_once(looped(window.outcome.result.text), hearing):
+        if _is_heard_once(window.outcome.result.text, hearing):
             return replace(window, outcome=cut_loop(window.outcome))
         if not hearing.faults & WHOLE and says_as_much(window, hearing):
             kept = replace(window.outcome, flags=window.outcome.flags - {"repetition"})
@@ -51,13 +52,17 @@ def by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Atte
     return window
 
 
-def _is_heard_once(phrase: str, hearing: Hearing) -> bool:
+def _is_heard_once(text: str, hearing: Hearing) -> bool:
     """Whether what a loop repeats is heard in one utterance at most, if all of them have a sound text."""
+    loop = loop_of(text)
+    if loop is None or hearing.faults & WHOLE:
+        return False
+    phrase = normal_letters(words_between(text, *loop))
     said = [normal_letters(part.result.text) for part in hearing.parts]
     times = [
         max(text.count(phrase), similarity(text, phrase) >= SAME or text in phrase) for text in said if text
     ]
-    return bool(phrase) and not hearing.faults & WHOLE and sum(times) < 2
+    return sum(times) < 2
 
 
 def by_sound(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from asr_batch.models.recognizer import Samples, WindowResult
 from asr_batch.pipeline.guards import WHOLE, DecodeRequest, echoes
 from asr_batch.pipeline.retry.context import after_text_before, begins_unsure
-from asr_batch.pipeline.retry.counting import repeats
 from asr_batch.pipeline.retry.doubtful import (
     MENDED,
     Attempt,
@@ -32,6 +31,7 @@ from asr_batch.pipeline.retry.repeating import (
     may_have_rounds,
 )
 from asr_batch.pipeline.retry.surroundings import in_other_surroundings, is_unclear, seconds_surrounded
+from asr_batch.pipeline.text.repetition import repeats
 from asr_batch.pipeline.thresholds import GAPS_AGAIN
 
 

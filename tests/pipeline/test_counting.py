@@ -13,11 +13,12 @@ from pipeline_lab import RATE, FakeRecognizer, answered, row, speech_seconds
 from asr_batch.models.recognizer import DecodeOptions, TimedText, WindowRequest, WindowResult
 from asr_batch.pipeline.guards import Outcome, without_loop
 from asr_batch.pipeline.options import PipelineOptions
-from asr_batch.pipeline.retry.counting import miscounted, recounted, rounds
+from asr_batch.pipeline.retry.counting import miscounted, recounted
 from asr_batch.pipeline.retry.doubtful import Doubtful, bare
 from asr_batch.pipeline.retry.hearing import Listener
 from asr_batch.pipeline.retry.merging import Word
 from asr_batch.pipeline.retry.repeating import by_utterance
+from asr_batch.pipeline.text.repetition import rounds
 
 Clips = list[tuple[str, np.ndarray]]
 

@@ -16,15 +16,14 @@ from asr_batch.models.recognizer import DecodeOptions, TimedText, WindowRequest,
 from asr_batch.pipeline.decoding import decode
 from asr_batch.pipeline.guards import (
     Outcome,
-    compression_ratio,
     judge,
-    loops,
     token_cap,
     within_audio,
     without_words,
 )
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import DecodedWindow
+from asr_batch.pipeline.text.repetition import compression_ratio, is_loop
 from asr_batch.pipeline.thresholds import ASTRAY
 
 Speak = Callable[[WindowRequest, WindowResult], WindowResult]
@@ -401,9 +400,9 @@ def test_plain_asks_once_for_whole_windows(talk: Path) -> None:
 def test_measures() -> None:
     assert compression_ratio("") == 0
     assert compression_ratio("so it is " * 30) > 2.4 > compression_ratio("a quick brown fox jumps over it")
-    assert loops("and then and then and then and then")
-    assert not loops("nine nine nine nine two")
-    assert loops("no " * 8)
+    assert is_loop("and then and then and then and then")
+    assert not is_loop("nine nine nine nine two")
+    assert is_loop("no " * 8)
     assert token_cap(10, "en", None) == 76
     assert token_cap(10, "ja", None) == 166
     assert token_cap(10, None, 20) == 20

@@ -18,11 +18,12 @@ from asr_batch.pipeline.choice import Choice
 from asr_batch.pipeline.guards import Outcome
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.retry.agreement import agreed
-from asr_batch.pipeline.retry.counting import alike, parts, repeats
+from asr_batch.pipeline.retry.counting import alike, parts
 from asr_batch.pipeline.retry.doubtful import Doubtful
 from asr_batch.pipeline.retry.hearing import Hearing, Listener, Part, together
 from asr_batch.pipeline.retry.merging import Word
 from asr_batch.pipeline.retry.repeating import by_sound
+from asr_batch.pipeline.text.repetition import repeats
 
 Clips = list[tuple[str, np.ndarray]]
 
