@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from asr_batch.manifests.records import Segment, WindowRecord, Word
-from asr_batch.models.recognizer import SAMPLE_RATE, TimedText, WindowResult
-from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Mask
+from asr_batch.models.recognizer import SAMPLE_RATE, WindowResult
+from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Mask
 from asr_batch.pipeline.audio.syllables import nuclei
 from asr_batch.pipeline.guards import (
     ENDLESS,
@@ -17,31 +17,20 @@ from asr_batch.pipeline.guards import (
     hypothesis,
     without_words,
 )
+from asr_batch.pipeline.keeping import Kept, keep
 from asr_batch.pipeline.records import DecodedWindow
 from asr_batch.pipeline.retry.doubtful import bare
 from asr_batch.pipeline.retry.gaps import bare_stretches
 from asr_batch.pipeline.retry.rates import thin_windows
 from asr_batch.pipeline.text.repetition import compression_ratio
 from asr_batch.pipeline.text.sentences import sentences
-from asr_batch.pipeline.text.stitching import Seam, find_seam, meet
 from asr_batch.pipeline.text.words import words_between, words_of
 from asr_batch.pipeline.thresholds import GAP, SUSPECT
 from asr_batch.pipeline.track import Track
-from asr_batch.pipeline.windows.planning import quietest, runs
+from asr_batch.pipeline.windows.planning import runs
 from asr_batch.pipeline.word_times import word_times
 
 _JOIN = 40  # frames between two stretches without text that count as one
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What a row keeps of a window: its seconds [start, end) and its words [first, last)."""
-
-    start: float
-    end: float
-    first: int
-    last: int
-    flags: frozenset[str] = frozenset()
 
 
 def ledger(track: Track, info_node: str, channel: int) -> list[WindowRecord]:
@@ -51,7 +40,7 @@ def ledger(track: Track, info_node: str, channel: int) -> list[WindowRecord]:
         for window in track.windows:
             _cut_endless(window)
             _leave_out_astray(window)
-    kept = keep(track)
+    kept = keep(track.windows, track.stretch.start, track.end)
     thin = thin_windows(track.windows, threshold)
     return [
         _record(track, window, part, threshold, info_node, channel, window.index in thin)
@@ -76,58 +65,6 @@ def _leave_out_astray(window: DecodedWindow) -> None:
             flags=outcome.flags | {"suspect_hallucination"},
             others=(*outcome.others, hypothesis("left out", outcome.result)),
         )
-
-
-def keep(track: Track) -> list[Kept]:
-    """Seconds and words kept of each window, so that each moment belongs to one window."""
-    windows = track.windows
-    words = [words_of(window.outcome.result.text) if window.outcome else [] for window in windows]
-    starts = [0.0] * len(windows)
-    first, last = [0] * len(windows), [len(some) for some in words]
-    flags: list[set[str]] = [set() for _ in windows]
-    for index in range(1, len(windows)):
-        left, right = windows[index - 1], windows[index]
-        starts[index] = right.start / SAMPLE_RATE
-        if right.start >= left.end:
-            continue
-        seam = _seam(left, right, words[index - 1], words[index], first[index - 1])
-        starts[index] = _meeting(left, right, seam)
-        last[index - 1] -= seam.drop_left
-        first[index] = seam.drop_right
-        if not seam.sure:
-            flags[index].add("seam")
-    borders = [track.stretch.start + second for second in starts] + [track.end]
-    return [
-        Kept(borders[i], borders[i + 1], first[i], max(first[i], last[i]), frozenset(flags[i]))
-        for i in range(len(windows))
-    ]
-
-
-def _seam(
-    left: DecodedWindow, right: DecodedWindow, one: Sequence[str], two: Sequence[str], gone: int
-) -> Seam:
-    """How the words of two windows meet; `gone`: words dropped from the start of the left one."""
-    said = [_in_track(window) for window in (left, right)]
-    if [[word.text for word in words] for words in said] != [list(one), list(two)] or not (
-        one[gone:] and two
-    ):
-        return find_seam(one[gone:], two)
-    return meet(said[0][gone:], said[1], (right.start / SAMPLE_RATE, left.end / SAMPLE_RATE))
-
-
-def _in_track(window: DecodedWindow) -> list[TimedText]:
-    """The words' positions, in seconds from the start of the track."""
-    start = window.start / SAMPLE_RATE
-    return [replace(word, start=start + word.start, end=start + word.end) for word in window.places]
-
-
-def _meeting(left: DecodedWindow, right: DecodedWindow, seam: Seam) -> float:
-    """Where the texts meet, or else the quietest moment of the overlap, in seconds from the track's start."""
-    if seam.at is not None:
-        return min(max(seam.at, right.start / SAMPLE_RATE), left.end / SAMPLE_RATE)
-    first = (right.start - left.start) // FRAME
-    place = quietest(left.level.astype(np.float32), first, len(left.level))
-    return (left.start + place * FRAME) / SAMPLE_RATE
 
 
 def _record(
