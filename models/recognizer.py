@@ -60,6 +60,7 @@ class DecodeOptions:
     `search`: look for a likelier text close to the greedy one (models with `beam`).
     `among`: candidates for the language of a window without `language`; empty: all that the model knows.
     `least_logprob`: a text is not finished once its log-probability, summed over its tokens, is lower.
+    `draft`: tokens of a text that this one is probably like. It is decoded faster then, and is the same.
     """
 
     language: str | None = None
@@ -78,6 +79,7 @@ class DecodeOptions:
     plain: bool = False
     search: bool = False
     least_logprob: float = -math.inf
+    draft: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

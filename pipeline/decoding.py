@@ -72,7 +72,8 @@ def decode(
     outcome = yield from _decode(samples, base, options, speech, choice, second)
     if not _may_be_shown(outcome, base.prompt, speech):
         return outcome
-    alone = replace(base, prompt=None, language=outcome.result.language or base.language)
+    language = outcome.result.language or base.language
+    alone = replace(base, prompt=None, language=language, draft=outcome.result.tokens)
     (result,) = yield [request(samples, alone, options, speech, second)]
     others = (*outcome.others, hypothesis("with the prompt", outcome.result))
     told = _outcome(replace(result, languages=outcome.result.languages), speech, alone, others)

@@ -23,6 +23,7 @@ Rivals = tuple[Likely, ...]
 _BLOCKED = np.float32(-np.inf)
 RIVALS = 2
 """The most likely tokens besides the chosen one that a search may take instead."""
+_SHIFT = 4  # tokens by which a text may be ahead of its draft, or behind
 _LANGUAGES, _LEAST = 8, 0.001  # languages that a decoding keeps, and the least probability of one
 
 
@@ -58,6 +59,20 @@ class Decoding:
     def last(self) -> int:
         """The input id of the next decoder step."""
         return self.tokens[-1] if self.tokens else self.prompt[-1]
+
+    def expected(self, most: int) -> Sequence[int]:
+        """The tokens that follow in the draft, at most this many, once a token is chosen.
+
+        The text has as many tokens as the draft up to here, or a few more or fewer.
+        """
+        draft, count = self.options.draft, len(self.tokens)
+        most = min(most, self.limit - count - 1)
+        if not (draft and count and most > 0):
+            return ()
+        near = range(max(1, count - _SHIFT), min(count + _SHIFT, len(draft)) + 1)
+        same = (at for at in near if draft[at - 1] == self.tokens[-1])
+        at = min(same, key=lambda at: abs(at - count), default=count)
+        return draft[at : at + most]
 
     @property
     def avg_logprob(self) -> float:

@@ -67,7 +67,8 @@ def after_text_before(window: Doubtful, samples: Samples, listener: Listener) ->
     A decoder may repeat what it is shown, or take what it shows for said. So no sentence may come or go.
     """
     prompt = join_texts((listener.base.prompt or "", window.before))
-    shown = replace(listener.base, prompt=prompt, search=False)  # the search mends nothing more here
+    draft = window.outcome.result.tokens
+    shown = replace(listener.base, prompt=prompt, draft=draft, search=False)  # which mends nothing more here
     asked = request(samples, shown, listener.options, window.spoken)
     hearing = heard_whole(window, (yield asked), listener.base.prompt)
     result, first = hearing.result, window.outcome.result

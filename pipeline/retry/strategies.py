@@ -90,6 +90,7 @@ def _by_second_model(window: Doubtful, samples: Samples, listener: Listener) -> 
 def _whole(
     window: Doubtful, samples: Samples, listener: Listener, changes: dict[str, object]
 ) -> Generator[DecodeRequest, WindowResult, Hearing]:
+    changes = {**changes, "draft": window.outcome.result.tokens}
     return hear(samples, [0, len(window.level)], window.speech, listener, changes=changes)
 
 

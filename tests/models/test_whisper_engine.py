@@ -20,6 +20,7 @@ from asr_batch.pipeline.text.words import words_of
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "models" / "bundled" / "nano.en"
+Tokens = tuple[int, ...]
 
 
 def speech() -> np.ndarray:
@@ -177,6 +178,32 @@ def test_a_prompt_takes_one_step() -> None:
         model.poll()
     assert model.occupancy() == (12, 12)
     model.close()
+
+
+def with_drafts(
+    clips: list[np.ndarray], drafts: list[Tokens], search: bool
+) -> tuple[list[WindowResult], int]:
+    """The results of two windows, and the number of steps."""
+    model, found = load_recognizer(MODEL, LoadOptions(threads=2, batch_size=2)), list[WindowResult]()
+    for key, (clip, draft) in enumerate(zip(clips, drafts, strict=True)):
+        model.submit(WindowRequest(key, clip, DecodeOptions(search=search, draft=draft)))
+    while model.pending():
+        found += model.poll()
+    steps = model.occupancy()[1] // 2
+    model.close()
+    return sorted(found, key=lambda one: str(one.key)), steps
+
+
+@pytest.mark.parametrize("search", [False, True])
+def test_a_draft_changes_nothing_but_the_number_of_steps(search: bool) -> None:
+    clips = windows(2, seed=10)
+    plain, slowly = with_drafts(clips, [(), ()], search)
+    texts = [one.tokens for one in plain]
+    for drafts in (texts, [text[1:] for text in texts], [(*text[:3], 7, *text[4:]) for text in texts]):
+        again, fast = with_drafts(clips, drafts, search)
+        assert again == plain
+        assert search or 2 * fast < slowly
+    assert with_drafts(clips, texts[::-1], search)[0] == plain
 
 
 @pytest.mark.parametrize("slots", [1, 6])

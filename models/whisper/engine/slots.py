@@ -28,6 +28,8 @@ from asr_batch.models.whisper.rules import RIVALS, Decoding
 Float32 = NDArray[np.float32]
 _CAPACITY = 48  # tokens per slot at first: prompt and text of 10 s; caches grow with longer texts
 _PIECE = {"graphs": 6, "kernels": 2}  # rows below which a part of a step costs as much as the whole
+_EXPECTED = 11
+"""Most tokens of a draft that are fed beside the last one of a text: two tiles of the kernels."""
 AT_ONCE = 8
 """Prompt tokens before start-of-transcript above which they are fed in one call."""
 
@@ -63,11 +65,25 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class _Fed:
-    """What a step feeds: token `at` of the window at a `place`."""
+    """What a step feeds to the window at a `place`: its token `at`, which is `id`, or is expected to be."""
 
     place: int
     slot: Slot
     at: int
+    id: int
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether the token has not been chosen."""
+        decoding = self.slot.decoding
+        return self.at >= len(decoding.prompt) + len(decoding.tokens)
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether it is the last token that was chosen, so that the next one can be."""
+        decoding = self.slot.decoding
+        last = self.at + 1 == len(decoding.prompt) + len(decoding.tokens)
+        return last and not decoding.done and decoding.last == self.id
 
 
 class Reader:
@@ -161,31 +177,56 @@ class DecoderEngine:
             slot.fed = slot.sot
 
     def step(self) -> None:
-        """Feed one token to every running window, or all of a prompt, in pieces on idle cores."""
+        """Feed one token to every running window, or all of a prompt, in pieces on idle cores.
+
+        Where a window's next tokens are expected, they are fed as well, and each counts if it is chosen.
+        """
         fed = self._next()
         begins = [row for row, one in enumerate(fed) if one.at == one.slot.sot]
         chooses = [row for row, one in enumerate(fed) if one.at != one.slot.sot and one.slot.chooses(one.at)]
-        scores = self._feed(fed, chooses + begins, len(chooses))
+        expected = [row for row in chooses if fed[row].is_expected]
+        chooses = [row for row in chooses if row not in expected]
+        wanted = chooses + expected
+        scores = self._feed(fed, wanted + begins, len(wanted))
         listened = self.reader.stepper.attended[:, 0]
-        for row, i in enumerate(begins, len(chooses)):
+        for row, i in enumerate(begins, len(wanted)):
             self._begin(fed[i].slot, scores.rows([row]), listened[i])
-        for i in chooses:
-            fed[i].slot.listened.append(listened[i, : fed[i].slot.groups].copy())
-        if chooses:
-            self._rules.choose([fed[i].slot.decoding for i in chooses], scores.between(0, len(chooses)))
-        for one in fed:
-            one.slot.fed = one.at + 1
+        self._choose([(fed[i], listened[i]) for i in chooses], scores.between(0, len(chooses)))
+        for i, one in enumerate(fed):
+            if i not in expected:
+                one.slot.fed = one.at + 1
+        for row, i in enumerate(expected, len(chooses)):
+            if fed[i].is_chosen:
+                self._choose([(fed[i], listened[i])], scores.between(row, row + 1))
+                fed[i].slot.fed = fed[i].at + 1
         self.used += self.windows
         self.available += self._slots
 
+    def _choose(self, told: Sequence[tuple[_Fed, Float32]], scores: Scores) -> None:
+        """Choose the next token of windows, each with its attention."""
+        for one, listened in told:
+            one.slot.listened.append(listened[: one.slot.groups].copy())
+        if told:
+            self._rules.choose([one.slot.decoding for one, _ in told], scores)
+
     def _next(self) -> list[_Fed]:
-        """The next token of each window, or of its prompt as many as there are rows left for."""
+        """The next token of each window; of its prompt, and of what is expected, as many as there are rows
+        left for.
+        """
         spare, fed = self.rows if self.decoder.beside else 0, list[_Fed]()
         for place, slot in enumerate(self.running):
-            more = min(spare, max(0, self._known(slot) - 1 - slot.fed))
-            spare -= more
-            fed += [_Fed(place, slot, at) for at in range(slot.fed, slot.fed + 1 + more)]
+            more = self._more(slot, spare)
+            spare -= len(more)
+            ids = enumerate((slot.token(slot.fed), *more), slot.fed)
+            fed += [_Fed(place, slot, at, token) for at, token in ids]
         return fed
+
+    def _more(self, slot: Slot, spare: int) -> Sequence[int]:
+        """Tokens to feed after the next one, at most `spare`."""
+        known = self._known(slot) - 1 - slot.fed
+        if known > 0:
+            return [slot.token(slot.fed + 1 + i) for i in range(min(spare, known))]
+        return () if slot.branch is not None else slot.decoding.expected(min(spare, _EXPECTED))
 
     def _known(self, slot: Slot) -> int:
         """Tokens of the prompt that are known: start-of-transcript tells a language that is not given."""
@@ -193,7 +234,7 @@ class DecoderEngine:
         return slot.sot + 1 if tells else len(slot.decoding.prompt)
 
     def _feed(self, fed: Sequence[_Fed], wanted: Sequence[int], ruled: int) -> Scores:
-        ids, positions = [one.slot.token(one.at) for one in fed], [one.at for one in fed]
+        ids, positions = [one.id for one in fed], [one.at for one in fed]
         places = [one.place for one in fed] if len(fed) > len(self.running) else None
         most = 1 + RIVALS * any(slot.decoding.searched for slot in self.running)
         with self._cores.spare(len(fed) // self._piece - 1) as spare:

@@ -100,9 +100,11 @@ class Caches:
 
     def copy(self, source: Sequence[int], target: Sequence[int], length: int) -> None:
         """Copy the first `length` tokens of each slot of `source` over the one in `target`, all at once."""
+        one = len(source) == 1  # numpy copies a slot several times faster if it has a number, not a list
+        to, of = (target[0], source[0]) if one else (list(target), list(source))
         for start, piece in zip(range(0, length, self.piece), self.pieces, strict=False):
             tokens = slice(min(self.piece, length - start))
-            piece[:, target, :, tokens] = piece[:, source, :, tokens]
+            piece[:, to, :, tokens] = piece[:, of, :, tokens]
 
 
 class DecoderSizes:
