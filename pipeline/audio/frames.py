@@ -92,12 +92,14 @@ def regular(blocks: Iterable[Samples], size: int) -> Iterator[Samples]:
 
 
 def percentile(values: Float32, percent: float) -> Any:
-    """Like `np.percentile` over the last axis, four times as fast for 1,000 values."""
+    """Like `np.percentile` over the last axis, without its overhead: numpy sorts many short rows ten times as
+    fast as it selects a few values of each.
+    """
     place = (values.shape[-1] - 1) * (percent / 100)
     below = int(place)
     above, share = min(below + 1, values.shape[-1] - 1), place - below
-    parts = np.partition(values, (below, above), axis=-1)
-    low, high = parts[..., below], parts[..., above]
+    ordered = np.sort(values, axis=-1)
+    low, high = ordered[..., below], ordered[..., above]
     return low + (high - low) * share if share < 0.5 else high - (high - low) * (1 - share)
 
 
