@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,20 +13,29 @@ from asr_batch.models.whisper.compile.quantize import int8_columns
 Arrays = dict[str, np.ndarray]
 
 
+class _Layers:
+    """Named constants of random layers."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.found: Arrays = {}
+
+    def linear(self, name: str, k: int, n: int, bias: bool = True, by: float = 1.0) -> None:
+        weight = self.rng.standard_normal((k, n), np.float32) * np.float32(by / math.sqrt(k))
+        self.found[f"{name}.int8"], self.found[f"{name}.scale"] = int8_columns(weight)
+        if bias:
+            self.found[f"{name}.bias"] = self.rng.standard_normal(n, np.float32) / 2
+
+    def norm(self, name: str, d: int) -> None:
+        self.found[f"{name}.weight"] = self.rng.uniform(0.5, 2, d).astype(np.float32)
+        self.found[f"{name}.bias"] = self.rng.standard_normal(d, np.float32) / 2
+
+
 def random_encoder(positions: int, heads: int, width: int, ffn: int, mels: int, layers: int = 2) -> Arrays:
     """Named constants as `encoder.onnx` of an int8 bundle has them."""
-    rng, d, found = np.random.default_rng(positions), heads * width, {}
-
-    def linear(name: str, k: int, n: int, bias: bool = True, by: float = 1.0) -> None:
-        weight = rng.standard_normal((k, n), np.float32) * np.float32(by / math.sqrt(k))
-        found[f"{name}.int8"], found[f"{name}.scale"] = int8_columns(weight)
-        if bias:
-            found[f"{name}.bias"] = rng.standard_normal(n, np.float32) / 2
-
-    def norm(name: str) -> None:
-        found[f"{name}.weight"] = rng.uniform(0.5, 2, d).astype(np.float32)
-        found[f"{name}.bias"] = rng.standard_normal(d, np.float32) / 2
-
+    made = _Layers(positions)
+    rng, d, found, linear = made.rng, heads * width, made.found, made.linear
+    norm = partial(made.norm, d=d)
     linear("encoder.conv1", 3 * mels, d)
     linear("encoder.conv2", 3 * d, d)
     found["encoder.embed_positions.weight"] = rng.standard_normal((positions, d), np.float32)
@@ -66,18 +76,9 @@ def decoder_config(heads: int, width: int, ffn: int, layers: int = 2) -> SimpleN
 
 def random_decoder(heads: int, width: int, ffn: int, layers: int = 2) -> Arrays:
     """Named constants of `decoder.onnx` and `cross.onnx`: 50 tokens, 20 positions."""
-    rng, d, found = np.random.default_rng(width), heads * width, {}
-
-    def linear(name: str, k: int, n: int, bias: bool = True, by: float = 1.0) -> None:
-        weight = rng.standard_normal((k, n), np.float32) * np.float32(by / math.sqrt(k))
-        found[f"{name}.int8"], found[f"{name}.scale"] = int8_columns(weight)
-        if bias:
-            found[f"{name}.bias"] = rng.standard_normal(n, np.float32) / 2
-
-    def norm(name: str) -> None:
-        found[f"{name}.weight"] = rng.uniform(0.5, 2, d).astype(np.float32)
-        found[f"{name}.bias"] = rng.standard_normal(d, np.float32) / 2
-
+    made = _Layers(width)
+    rng, d, found, linear = made.rng, heads * width, made.found, made.linear
+    norm = partial(made.norm, d=d)
     table, scale = int8_columns(rng.standard_normal((d, 50), np.float32))
     found["decoder.embed_tokens.int8"] = np.ascontiguousarray(table.T)
     found["decoder.embed_tokens.scale"] = scale

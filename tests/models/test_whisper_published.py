@@ -13,6 +13,7 @@ import onnx
 import pytest
 import whisper_reference as reference
 from tiny_whisper import Tiny, publish
+from whisper_bundles import decode, options_for
 
 from asr_batch.manifests.errors import ItemError, ModelError
 from asr_batch.models.load import load_recognizer
@@ -22,27 +23,12 @@ from asr_batch.models.recognizer import (
     Recognizer,
     TimedText,
     WindowRequest,
-    WindowResult,
 )
 from asr_batch.models.whisper.alignment import alignment_heads
 from asr_batch.models.whisper.tokenizer import prompt_ids
 
 EXPECTED = json.loads(reference.STORE.read_text())
 PLAIN = DecodeOptions(plain=True, max_new_tokens=reference.CAP)
-
-
-def options_for(spec: Tiny, **changes: object) -> DecodeOptions:
-    language = "de" if spec.multilingual else None
-    return DecodeOptions(**{"plain": True, "max_new_tokens": reference.CAP, "language": language} | changes)
-
-
-def decode(model: Recognizer, requests: list[WindowRequest]) -> dict[object, WindowResult]:
-    waiting, results = list(requests), {}
-    while waiting or model.pending():
-        while waiting and model.room():
-            model.submit(waiting.pop(0))
-        results |= {result.key: result for result in model.poll()}
-    return results
 
 
 def as_published(spec: Tiny) -> Tiny:
