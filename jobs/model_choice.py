@@ -31,14 +31,12 @@ def _on_stderr(message: str) -> None:
     click.echo(message, err=True)
 
 
-def choose_model(
-    name: str | None, root: str | Path | None = None, say: Callable[[str], None] = _on_stderr
-) -> Choice:
+def choose_model(name: str | None, say: Callable[[str], None] = _on_stderr) -> Choice:
     """The named model, else the best real one in the store, else the bundled one. Raises ModelError.
 
     A known model that is missing is pulled; `say` gets the size of the download.
     """
-    store = Store(root)
+    store = Store()
     path = store.default() if name is None else store.ensure(name, say=say)
     bundled = next((known for known in BUNDLED if _same(path, bundled_path(known))), None)
     if bundled:

@@ -23,15 +23,18 @@ ATTEMPTS = 3
 PREFIX = "asr-batch-fetch-"
 
 
+THREADS = 2
+"""Downloads of one worker at a time."""
+
+
 class Fetcher:
     """Audio of units for one worker; a file that several spans need is fetched once.
 
     Temporary files are in a separate folder and are deleted with the last unit that uses them.
     """
 
-    def __init__(self, limits: Limits | None = None, threads: int = 2) -> None:
+    def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
-        self._threads = threads
         self._pool: ThreadPoolExecutor | None = None
         self._folder: Path | None = None
         self._files: dict[str, tuple[Future[Path], set[tuple[str, int]]]] = {}
@@ -52,7 +55,7 @@ class Fetcher:
             _sweep()
             self._folder = Path(tempfile.mkdtemp(prefix=PREFIX))
             self._lock = _locked(self._folder)
-            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="fetch")
+            self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="fetch")
         assert self._pool is not None
         self._count += 1
         # For some files only the extension determines the codec.

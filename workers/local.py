@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
-from collections.abc import Callable
 
 from asr_batch.manifests.errors import WorkerFatalError
 from asr_batch.manifests.records import Unit
@@ -27,11 +26,11 @@ class LocalPool:
     Raises ModelError if the model cannot be used.
     """
 
-    def __init__(self, spec: WorkerSpec, make: Callable[[WorkerSpec, str], Worker] = Worker) -> None:
-        self._spec, self._make = spec, make
+    def __init__(self, spec: WorkerSpec) -> None:
+        self._spec = spec
         self._node = socket.gethostname()
         self._bound = sizing.MemoryBound(sizing.memory_share(memory.free_memory(), 1))
-        self._worker = make(spec, self._node)
+        self._worker = Worker(spec, self._node)
         self._bound.hold()
         self._info = self._worker.info
         self._desk = Desk("local", self._node, self._worker.room(), self._info.window)
@@ -72,7 +71,7 @@ class LocalPool:
         if self._reloads > RELOADS:
             raise WorkerFatalError(f"the worker failed {self._reloads} times; last reason: {why}")
         self._worker.close()
-        self._worker = self._make(self._spec, self._node)
+        self._worker = Worker(self._spec, self._node)
         waiting = self._desk.queued
         self._desk = Desk("local", self._node, self._worker.room(), self._info.window)
         self._desk.queued.extend(waiting)

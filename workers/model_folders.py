@@ -54,8 +54,8 @@ def find(path: str, tree: str) -> str | None:
 class Incoming:
     """A model being received into the cache. Raises RetryableError if it cannot be stored."""
 
-    def __init__(self, tree: str, size: int, cache: Path | None = None) -> None:
-        self._cache = cache or cache_folder()
+    def __init__(self, tree: str, size: int) -> None:
+        self._cache = cache_folder()
         self._tree = tree
         try:
             self._cache.mkdir(parents=True, exist_ok=True)

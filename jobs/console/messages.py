@@ -22,6 +22,8 @@ from asr_batch.jobs.dataset.summary import RowCounts
 from asr_batch.manifests.location import plain_path, printable
 
 TABLE_ROWS = 40
+LINE = 160
+LARGEST_LOG = 10 * 1024 * 1024
 NARROW = 60
 """Columns of a terminal below which a row of the table is one line, cut off."""
 
@@ -110,12 +112,12 @@ class _Lasting(io.FileIO):
 
 
 @contextmanager
-def native_stderr_to(path: Path, most: int = 10 * 1024 * 1024) -> Iterator[None]:
+def native_stderr_to(path: Path) -> Iterator[None]:
     """Redirect file descriptor 2, to which libraries such as MP3 decoders print, to a file."""
     before = os.dup(2)
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        if path.exists() and path.stat().st_size > most:
+        if path.exists() and path.stat().st_size > LARGEST_LOG:
             flags |= os.O_TRUNC
         target = os.open(path, flags, 0o644)
     except OSError:
@@ -156,10 +158,10 @@ def hms_short(seconds: float | None) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else hms(seconds)
 
 
-def one_line(text: str, most: int = 160) -> str:
-    """Text for a terminal: at most `most` characters, without control characters."""
-    text = "".join(char if char.isprintable() else " " for char in text[: most + 1])
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+def one_line(text: str) -> str:
+    """Text for a terminal: at most 160 characters, without control characters."""
+    text = "".join(char if char.isprintable() else " " for char in text[: LINE + 1])
+    return text if len(text) <= LINE else f"{text[: LINE - 3]}..."
 
 
 def misspelt_text(name: str, meant: str) -> str:

@@ -62,14 +62,16 @@ class Nothing:
 class Lines:
     """A line every 30 seconds, and one when the job is asked to stop."""
 
-    def __init__(self, stream: TextIO, every: float = 30.0) -> None:
-        self._stream, self._every, self._last = stream, every, time.monotonic()
+    every = 30.0
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._last = stream, time.monotonic()
         self._state = "running"
 
     def show(self, view: View) -> None:
         """Print the line if it is due."""
         now = time.monotonic()
-        if now - self._last >= self._every or (view.state == "stopping" != self._state):
+        if now - self._last >= self.every or (view.state == "stopping" != self._state):
             self._last, self._state = now, view.state
             print(line_of(view), file=self._stream, flush=True)
             if len(view.nodes) > 1:
@@ -83,8 +85,10 @@ class Lines:
 class JsonLines:
     """One JSON object per line: at most one per second, and one at each change of the state."""
 
-    def __init__(self, stream: TextIO, every: float = 1.0) -> None:
-        self._stream, self._every, self._last = stream, every, 0.0
+    every = 1.0
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._last = stream, 0.0
         self._state = "running"
         self._view: View | None = None
 
@@ -92,7 +96,7 @@ class JsonLines:
         """Write the object if it is due."""
         self._view = view
         now = time.monotonic()
-        if now - self._last >= self._every or view.state != self._state:
+        if now - self._last >= self.every or view.state != self._state:
             self._last, self._state = now, view.state
             self._write(view)
             self._view = None

@@ -32,8 +32,8 @@ Say = Callable[[str], None]
 class Notices:
     """Sends summary.json to `--on-finish COMMAND` on standard input, and to `--webhook URL` by POST."""
 
-    def __init__(self, config: RunConfig, say: Say, pause: float = FIRST_PAUSE) -> None:
-        self._command, self._url, self._say, self._pause = config.on_finish, config.webhook, say, pause
+    def __init__(self, config: RunConfig, say: Say) -> None:
+        self._command, self._url, self._say = config.on_finish, config.webhook, say
         self._threads: list[threading.Thread] = []
         self._begun = time.time()
 
@@ -90,7 +90,7 @@ class Notices:
 
         retry = urllib3.Retry(
             total=TRIES - 1,
-            backoff_factor=self._pause,
+            backoff_factor=FIRST_PAUSE,
             status_forcelist=(408, 425, 429, 500, 502, 503, 504),
             allowed_methods=None,
             raise_on_status=False,

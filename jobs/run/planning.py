@@ -66,11 +66,12 @@ class Planner:
     """Probes the rows of a manifest on several threads, a bounded number of rows ahead."""
 
     ahead = 512
+    threads = 4
 
-    def __init__(self, resume: Resume | None = None, threads: int = 4) -> None:
+    def __init__(self, resume: Resume | None = None) -> None:
         self.plan = Plan()
         self._resume = resume
-        self._probes = Looks(_probe, threads)
+        self._probes = Looks(_probe, self.threads)
         self._looks: OrderedDict[tuple[int, int, int], Look] = OrderedDict()
         self._sizes: dict[int, tuple[str, tuple[int, int, int]]] = {}
         self._digests: dict[tuple[int, int, int], str] = {}

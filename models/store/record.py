@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,10 +78,9 @@ def model_files(folder: Path) -> list[str]:
     return sorted(name for name in found if (folder / name).is_file())
 
 
-def hash_files(folder: Path, names: Iterable[str] | None = None) -> dict[str, str]:
-    """SHA-256 of the named files of `folder` (default: all)."""
-    wanted = model_files(folder) if names is None else names
-    return {name: sha256_of(folder / safe_name(name)) for name in wanted}
+def hash_files(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file of a model folder."""
+    return {name: sha256_of(folder / safe_name(name)) for name in model_files(folder)}
 
 
 def read_json(path: Path) -> Any:

@@ -20,8 +20,6 @@ class Shop:
 
     fetched: list[str]
 
-    def __init__(self, _root: object) -> None: ...
-
     def ensure(self, name: str, say) -> Path:
         self.fetched.append(name)
         say(f"{name}: 152 MB to download")

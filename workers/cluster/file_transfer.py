@@ -29,8 +29,8 @@ class _Sent:
 class FileTransfer:
     """Files in Ray's object store, each once for all units that need it, within a budget of bytes."""
 
-    def __init__(self, ray: Any, budget: int = BUDGET) -> None:
-        self._ray, self._budget = ray, budget
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
         self._sent: dict[str, _Sent] = {}
         self._locations: dict[Key, str] = {}
 
@@ -41,7 +41,7 @@ class FileTransfer:
         if sent is None:
             path = Path(location)
             under_way = sum(one.size for one in self._sent.values())
-            if under_way and under_way + path.stat().st_size > self._budget:
+            if under_way and under_way + path.stat().st_size > BUDGET:
                 return None
             data = np.fromfile(path, np.uint8)
             sent = self._sent[location] = _Sent(self._ray.put(data), data.size)

@@ -102,17 +102,12 @@ class Feed:
     `leaders` maps work keys to the first row that has them, done or in progress.
     """
 
-    def __init__(
-        self,
-        items: Iterator[AudioItem],
-        resume: Resume,
-        *,
-        ahead: int = 256,
-        threads: int = 4,
-        looker: Looker = look_at,
-    ) -> None:
-        self._items, self._resume, self._ahead = items, resume, ahead
-        self._looks = Looks(looker, threads)
+    ahead = 256
+    threads = 4
+
+    def __init__(self, items: Iterator[AudioItem], resume: Resume, looker: Looker = look_at) -> None:
+        self._items, self._resume = items, resume
+        self._looks = Looks(looker, self.threads)
         self._waiting: deque[tuple[AudioItem, int | None, Future[FileFacts]]] = deque()
         self._ended = False
         self.passed = 0
@@ -148,7 +143,7 @@ class Feed:
 
     def _read_ahead(self) -> None:
         budget = 2000
-        while not self._ended and len(self._waiting) < self._ahead and budget > 0:
+        while not self._ended and len(self._waiting) < self.ahead and budget > 0:
             budget -= 1
             item = next(self._items, None)
             if item is None:

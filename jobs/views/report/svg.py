@@ -8,8 +8,10 @@ from html import escape
 
 from markupsafe import Markup
 
-WIDTH = 400
+WIDTH, HEIGHT = 400, 180
 LEFT, RIGHT, TOP, BOTTOM = 44, 8, 10, 24
+TICKS = 4
+"""About as many lines on an axis."""
 
 
 def number(value: float) -> str:
@@ -23,12 +25,12 @@ def number(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
 
 
-def ticks(top: float, count: int = 4) -> list[float]:
+def ticks(top: float) -> list[float]:
     """Round tick values from 0 to the first one not below `top`."""
     if top <= 0:
         return [0.0, 1.0]
-    step = 10.0 ** math.floor(math.log10(top / count))
-    step = next(step * factor for factor in (1, 2, 2.5, 5, 10) if step * factor * count >= top * 0.999)
+    step = 10.0 ** math.floor(math.log10(top / TICKS))
+    step = next(step * factor for factor in (1, 2, 2.5, 5, 10) if step * factor * TICKS >= top * 0.999)
     return [step * k for k in range(math.ceil(top / step * 0.999) + 1)]
 
 
@@ -61,9 +63,9 @@ def _y_axis(values: Sequence[float], height: float) -> list[str]:
     return drawn
 
 
-def area(points: Sequence[tuple[float, float]], label: str, height: float = 180) -> Markup:
+def area(points: Sequence[tuple[float, float]], label: str) -> Markup:
     """An area chart; `points` are (seconds, value), ascending."""
-    inner = height - TOP - BOTTOM
+    inner = HEIGHT - TOP - BOTTOM
     marks = ticks(max(value for _, value in points))
     first, last = points[0][0], points[-1][0]
     span = (last - first) or 1.0
@@ -79,13 +81,13 @@ def area(points: Sequence[tuple[float, float]], label: str, height: float = 180)
     body.append(f'<polyline class="line" points="{line}"/>')
     for share, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
         x = LEFT + share * (WIDTH - LEFT - RIGHT)
-        body.append(_text(x, height - 6, clock(first + share * span), "axis", anchor))
-    return _svg(height, label, body)
+        body.append(_text(x, HEIGHT - 6, clock(first + share * span), "axis", anchor))
+    return _svg(HEIGHT, label, body)
 
 
-def columns(counts: Sequence[int], names: Sequence[str], label: str, height: float = 180) -> Markup:
+def columns(counts: Sequence[int], names: Sequence[str], label: str) -> Markup:
     """A histogram; `names` are the bin edges, spread evenly over the axis."""
-    inner = height - TOP - BOTTOM
+    inner = HEIGHT - TOP - BOTTOM
     marks = ticks(max(counts))
     wide = (WIDTH - LEFT - RIGHT) / len(counts)
     body = _y_axis(marks, inner)
@@ -101,8 +103,8 @@ def columns(counts: Sequence[int], names: Sequence[str], label: str, height: flo
     for index, name in enumerate(names):
         share = index / max(1, len(names) - 1)
         anchor = "start" if index == 0 else "end" if index == len(names) - 1 else "middle"
-        body.append(_text(LEFT + share * (WIDTH - LEFT - RIGHT), height - 6, name, "axis", anchor))
-    return _svg(height, label, body)
+        body.append(_text(LEFT + share * (WIDTH - LEFT - RIGHT), HEIGHT - 6, name, "axis", anchor))
+    return _svg(HEIGHT, label, body)
 
 
 def bars(lines: Sequence[tuple[str, float, str]], label: str, kind: str = "bar") -> Markup:

@@ -7,6 +7,9 @@ from difflib import SequenceMatcher
 
 from markupsafe import Markup, escape
 
+WORDS = 80
+"""Of both texts of a row with word errors."""
+
 
 def percent(share: float | None, digits: int = 1) -> str:
     """A share as a percentage that does not round up to 100 or down to 0."""
@@ -47,9 +50,9 @@ def marked(text: str) -> Markup:
     return Markup("").join(tagged)
 
 
-def marks(reference: str, text: str, words: int = 80) -> list[tuple[str, str]]:
+def marks(reference: str, text: str) -> list[tuple[str, str]]:
     """The first edits (`same`, `del` or `ins`, and words) that turn the reference into the text."""
-    expected, said = reference.split()[:words], text.split()[:words]
+    expected, said = reference.split()[:WORDS], text.split()[:WORDS]
     keys = [[re.sub(r"\W", "", word).casefold() for word in side] for side in (expected, said)]
     made: list[tuple[str, str]] = []
     for kind, a, b, c, d in SequenceMatcher(None, keys[0], keys[1], autojunk=False).get_opcodes():
@@ -57,5 +60,5 @@ def marks(reference: str, text: str, words: int = 80) -> list[tuple[str, str]]:
             made.append(("same", " ".join(said[c:d])))
             continue
         made += [("del", " ".join(expected[a:b]))] * (b > a) + [("ins", " ".join(said[c:d]))] * (d > c)
-    long = len(reference.split()) > words or len(text.split()) > words
+    long = len(reference.split()) > WORDS or len(text.split()) > WORDS
     return made + [("same", "…")] * long
