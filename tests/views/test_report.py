@@ -7,6 +7,7 @@ import subprocess
 import sys
 import wave
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -16,7 +17,7 @@ from asr_batch.jobs.cli.main import main
 from asr_batch.jobs.dataset.lock import hold
 from asr_batch.jobs.views.report.charts import rates
 from asr_batch.jobs.views.report.data import gather
-from asr_batch.jobs.views.report.listening import badness_of
+from asr_batch.jobs.views.report.listening import WEIGHTS, badness_of
 from asr_batch.jobs.views.report.page import write_report
 from asr_batch.jobs.views.report.svg import area, bars, columns, number, ticks
 from asr_batch.jobs.views.report.text import clock, marks, percent, span
@@ -168,6 +169,21 @@ def test_badness_prefers_flags_over_low_confidence(make):
     unheard = make.window("a", text="", speech=0.0, flags=["suspect_hallucination", "repetition"])
     assert 0.0 < badness_of(unheard) < badness_of(low)
     assert badness_of(silent) == 0.0 < badness_of(calm) < badness_of(low) < badness_of(lost)
+
+
+def test_flags_that_doubt_nothing_are_no_alarm(tmp_path, make):
+    windows = [
+        make.window("a", flags=["silence"]),
+        make.window("b", flags=["approximate_words", "recovered"]),
+    ]
+    found = gather(make.dataset(tmp_path / "out", [make.row("a"), make.row("b")], windows))
+    assert found.flags == {"recovered": 1}
+    assert badness_of(windows[0] | {"text": "", "avg_logprob": None}) == 0.0
+
+
+def test_the_page_on_quality_explains_every_flag():
+    page = (Path(__file__).parents[2] / "docs" / "quality.md").read_text()
+    assert {flag for flag in WEIGHTS if f"`{flag}`" not in page} == set()
 
 
 def test_text_that_was_left_out_is_shown_last(tmp_path, make):

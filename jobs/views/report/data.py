@@ -19,7 +19,7 @@ from asr_batch.jobs.dataset.reading import stream
 from asr_batch.jobs.dataset.summary import Summary, find_status, find_summary
 from asr_batch.jobs.dataset.tables import open_transcripts, open_windows
 from asr_batch.jobs.quality import COUNTS, Errors, Slices
-from asr_batch.jobs.views.report.listening import Worst, confidence
+from asr_batch.jobs.views.report.listening import WEIGHTS, Worst, confidence
 
 Row = Mapping[str, Any]
 
@@ -200,7 +200,7 @@ def _windows(found: Gathered, windows: ds.Dataset, worst: Worst) -> None:
 
 def _window(found: Gathered, window: Row) -> None:
     found.windows += 1
-    found.flags.update(window.get("flags") or ())
+    found.flags.update(flag for flag in window.get("flags") or () if WEIGHTS.get(flag, 1.0))
     if window.get("text") and window.get("avg_logprob") is not None:
         share = confidence(window["avg_logprob"])
         found.confidence[min(CONFIDENCE_BINS - 1, int(share * CONFIDENCE_BINS))] += 1

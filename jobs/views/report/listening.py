@@ -16,12 +16,18 @@ Row = Mapping[str, Any]
 
 WEIGHTS = {
     "uncovered": 3.0,
+    "failed": 3.0,
     "suspect_hallucination": 2.5,
     "repetition": 2.0,
     "truncated": 2.0,
+    "prompt_echo": 2.0,
     "low_logprob": 1.5,
+    "too_dense": 1.5,
     "recovered": 0.5,
     "fallback_encoder": 0.3,
+    "fallback_provider": 0.3,
+    "approximate_words": 0.0,
+    "silence": 0.0,
 }
 """How strongly each flag suggests listening to a window."""
 LEFT_OUT = 0.1
