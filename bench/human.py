@@ -166,9 +166,11 @@ def spelling_table(name: str, run: Runner, recordings: Sequence[Recording]) -> N
         print(f"| es, {reading} | {name} | {100 * found.wer:.2f} | {parts} |", flush=True)
 
 
-def turns_table(name: str, run: Runner, clips: Sequence[Clip], minutes: float) -> None:
+def turns_table(
+    name: str, run: Runner, clips: Sequence[Clip], minutes: float, turns: Sequence[tuple[float, float]]
+) -> None:
     """Recordings that change their language: words written as they were said, segments in their language."""
-    for turn in ((2.0, 6.0), (8.0, 20.0), (20.0, 60.0)):
+    for turn in turns:
         recording = in_turns(clips, minutes, SEED, turn)
         row = run(recording)
         normal, _ = pooled([(recording, row)])
@@ -256,8 +258,8 @@ def deletions_table(args: argparse.Namespace, recordings: Sequence[Recording]) -
         )
 
 
-def pause_range(text: str) -> tuple[float, float]:
-    """The least and the greatest pause, in seconds, of "0.25-0.7"."""
+def seconds_range(text: str) -> tuple[float, float]:
+    """The least and the most seconds of "0.25-0.7"."""
     try:
         least, most = map(float, text.split("-"))
     except ValueError:
@@ -286,7 +288,14 @@ def main() -> None:
     parser.add_argument("--languages", default="")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, nargs="+", default=[SEED], help="of the joined recordings")
-    parser.add_argument("--pauses", type=pause_range, nargs="+", default=[PAUSES], help="between clips")
+    parser.add_argument("--pauses", type=seconds_range, nargs="+", default=[PAUSES], help="between clips")
+    parser.add_argument(
+        "--turns",
+        type=seconds_range,
+        nargs="+",
+        default=[(2.0, 6.0), (8.0, 20.0), (20.0, 60.0)],
+        help="seconds in one language; 0-0: one clip",
+    )
     parser.add_argument(
         "--conditions", nargs="+", default=["clean"], help=f"of the joined recordings: {', '.join(NAMES)}"
     )
@@ -319,7 +328,7 @@ def main() -> None:
         if "single" in parts:
             single_table(name, run, clips, args.verbose)
         if "turns" in parts:
-            turns_table(name, run, clips, args.minutes)
+            turns_table(name, run, clips, args.minutes, args.turns)
         if "noise" in parts:
             noise_table(name, run, clips[::8])
         if "repeated" in parts:

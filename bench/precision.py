@@ -24,7 +24,7 @@ from asr_batch.manifests.records import Transcript
 from asr_batch.models.load import load_recognizer
 from asr_batch.models.recognizer import LoadOptions, Recognizer, WindowRequest
 from asr_batch.pipeline.options import PipelineOptions
-from bench.human import joined_as, pause_range
+from bench.human import joined_as, seconds_range
 from bench.inputs import an_existing_file, start
 from bench.speech.clips import PAUSES, Recording, load
 from bench.speech.measures import pooled
@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--languages", default="")
     parser.add_argument("--minutes", type=float, default=6)
     parser.add_argument("--seed", type=int, nargs="+", default=[11])
-    parser.add_argument("--pauses", type=pause_range, nargs="+", default=[PAUSES])
+    parser.add_argument("--pauses", type=seconds_range, nargs="+", default=[PAUSES])
     parser.add_argument("--window", type=float)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--greedy", action="store_true")

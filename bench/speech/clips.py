@@ -109,15 +109,15 @@ def in_turns(
     turn: tuple[float, float],
     pauses: tuple[float, float] = PAUSES,
 ) -> Recording:
-    """Clips of several languages: `turn` seconds in one, then as many in another."""
+    """Clips of several languages: `turn` seconds in one, at least one clip, then as many in another."""
     rng = np.random.default_rng(seed)
     languages = sorted({clip.language for clip in clips})
     left: dict[str, list[Clip]] = {code: [] for code in languages}
     made, language = _Joining(rng, pauses), ""
     while made.seconds < minutes * 60:
         language = str(rng.choice([code for code in languages if code != language]))
-        until = made.seconds + rng.uniform(*turn)
-        while made.seconds < until:
+        begun, until = made.seconds, made.seconds + rng.uniform(*turn)
+        while made.seconds < until or made.seconds == begun:
             if not left[language]:
                 some = [clip for clip in clips if clip.language == language]
                 left[language] = [some[index] for index in rng.permutation(len(some))]
