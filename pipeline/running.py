@@ -16,6 +16,9 @@ Key = tuple[int, int]
 RETRY = -1
 """Place of a request of the retries, which have one per window."""
 
+EARLY = -2
+"""Place of a request that the retries will make."""
+
 
 @dataclass(slots=True)
 class _Open:
@@ -43,9 +46,9 @@ class Running:
         self._open[index] = _Open(decoding, [])
         self._ask(index, next(decoding))
 
-    def retry(self, requests: Iterable[tuple[int, DecodeRequest]]) -> None:
-        """Queue requests of the retries."""
-        self._ready += (((index, RETRY), request) for index, request in requests)
+    def retry(self, requests: Iterable[tuple[int, DecodeRequest]], place: int = RETRY) -> None:
+        """Queue requests of the retries, or early ones."""
+        self._ready += (((index, place), request) for index, request in requests)
 
     def pull(self) -> tuple[Key, DecodeRequest]:
         """The next request that can start."""

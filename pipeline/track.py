@@ -20,9 +20,10 @@ from asr_batch.pipeline.guards import DecodeRequest, Outcome, prepared
 from asr_batch.pipeline.language.turns import Parting, Spoken
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import DecodedWindow, Stretch
+from asr_batch.pipeline.retry.early import Early
 from asr_batch.pipeline.retry.hearing import Listener
 from asr_batch.pipeline.retry.scheduler import DecodedTrack, Retries, budget_of
-from asr_batch.pipeline.running import RETRY, Key, Running
+from asr_batch.pipeline.running import EARLY, RETRY, Key, Running
 from asr_batch.pipeline.windows.planning import SPEECH, PlannerName, Window, plan
 from asr_batch.pipeline.windows.silence import is_silence
 
@@ -82,6 +83,7 @@ class Track:
             self._planned = turns.parted(planned)
         self._running = Running()
         self._retries: Retries | None = None
+        self._early: Early | None = None
         self._settled = options.plain
 
     def _is_long(self) -> bool:
@@ -123,22 +125,20 @@ class Track:
                 self._close_stream()
                 break
             self._take(*spoken)
-        if self._planned is None and not self._running and not self._settled and self._retries is None:
-            self._retries = self._start_retries()
-            self._go_on(self._retries)
+        if self._planned is None and not self._settled and self._retries is None:
+            self._begin_retries()
         if self._running.waits:
             return None
         key, request = self._running.pull()
-        self.asked_seconds += len(request.samples) / SAMPLE_RATE
+        if key[1] != EARLY:
+            self.asked_seconds += len(request.samples) / SAMPLE_RATE
         return key, request
 
     def give(self, key: Key, result: WindowResult) -> None:
         """Pass a result to the window that requested it."""
         index, place = key
-        if place == RETRY:
-            assert self._retries is not None
-            self._retries.give(index, result)
-            self._go_on(self._retries)
+        if place in (EARLY, RETRY):
+            self._give_again(place, index, result)
             return
         outcome = self._running.give(key, result)
         if outcome is not None:
@@ -153,14 +153,39 @@ class Track:
         if self._retries is not None:
             self._retries.close()
 
-    def _go_on(self, retries: Retries) -> None:
-        self._running.retry(retries.requests())
-        self._settled = retries.finished
+    def _begin_retries(self) -> None:
+        """Begin with the retries, or, while windows are being decoded, with what they will ask."""
+        if self._early is None:
+            budget = budget_of(self.options, self.end - self.stretch.start, self.length)
+            track = DecodedTrack(self.stretch, self.end, self.windows, self.histogram.threshold(), budget)
+            listener = Listener(self.base, self.options, self.second, self.length, self._choice)
+            self._early = Early(track, listener)
+        if self._running:
+            self._running.retry(self._early.requests(), EARLY)
+            return
+        self._retries = Retries(self._early.track, self._early.listener)
+        self._go_on(self._retries)
 
-    def _start_retries(self) -> Retries:
-        budget = budget_of(self.options, self.end - self.stretch.start, self.length)
-        decoded = DecodedTrack(self.stretch, self.end, self.windows, self.histogram.threshold(), budget)
-        return Retries(decoded, Listener(self.base, self.options, self.second, self.length, self._choice))
+    def _give_again(self, place: int, index: int, result: WindowResult) -> None:
+        if place == EARLY and self._early is not None:
+            self._early.give(index, result)
+        if self._retries is not None:
+            if place == RETRY:
+                self._retries.give(index, result)
+            self._go_on(self._retries)
+
+    def _go_on(self, retries: Retries) -> None:
+        """Queue the requests of the retries, and pass on what was asked early."""
+        assert self._early is not None
+        for index, request in retries.requests():
+            if self._early.expects(index, request):
+                self.asked_seconds += len(request.samples) / SAMPLE_RATE
+            else:
+                self._running.retry([(index, request)])
+        for index, result in self._early.answers():
+            retries.give(index, result)
+            self._go_on(retries)
+        self._settled = retries.finished and not self._early.waits
 
     def _take(self, window: Window, language: str | None) -> None:
         decoded = DecodedWindow.of(window)

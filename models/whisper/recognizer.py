@@ -170,7 +170,12 @@ class CompiledWhisper:
                 self._search(slot, job, job.search)
 
     def _refill(self, *, wait: bool = True) -> None:
-        while self._engine.free and (ready := self._feed.take(wait=wait)) is not None:
+        """Fill the slots; wait for windows while these keep all cores busy, or nothing else can be done."""
+        while self._engine.free:
+            pays = not self._engine.running or len(self._feed) >= self._cores.count
+            ready = self._feed.take(wait=wait and pays)
+            if ready is None:
+                break
             self._begin(ready)
         self._spread()
 

@@ -22,7 +22,7 @@ class Rereader:
         self._end = end
         self._channel = channel
         self._track = track
-        self._seekable = probe(source, track).seekable
+        self.seekable = probe(source, track).seekable
         self._stream: AudioStream | None = None
         self._blocks: Iterator[Samples] = iter(())
         self._held: Samples = np.zeros(0, np.float32)
@@ -30,7 +30,7 @@ class Rereader:
 
     def read(self, start: int, end: int) -> Samples:
         """The samples; fewer at the end of the track. Raises ItemError as `AudioStream`."""
-        if self._seekable:
+        if self.seekable:
             begin = self._start + start / SAMPLE_RATE
             until = min(self._start + end / SAMPLE_RATE, self._end)
             return read_samples(self._source, begin, until, self._channel, track=self._track)[: end - start]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -34,7 +35,7 @@ MENDED = USELESS | {"too_dense"}
 SPOILT = WHOLE | {"too_dense"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Doubtful:
     """A window to decode again: its outcome so far, and the speech in it, frame by frame.
 
@@ -72,7 +73,7 @@ class Doubtful:
         """Whether the window as a whole has a fault."""
         return self.unheard or bool(self.outcome.flags & USELESS)
 
-    @property
+    @cached_property
     def gaps(self) -> list[Gap]:
         """Stretches of speech without words that no second decoding has confirmed."""
         places = self.outcome.result.places

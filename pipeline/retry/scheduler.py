@@ -11,7 +11,7 @@ import numpy as np
 from asr_batch.models.recognizer import SAMPLE_RATE, Samples, WindowResult
 from asr_batch.pipeline.audio.reread import Rereader
 from asr_batch.pipeline.audio.syllables import nuclei
-from asr_batch.pipeline.guards import DecodeRequest, Outcome, prepared
+from asr_batch.pipeline.guards import DecodeRequest, prepared
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import DecodedWindow, Stretch
 from asr_batch.pipeline.retry.context import text_before
@@ -58,7 +58,7 @@ class Retries:
         self.finished = False
         self._track = track
         self._listener = listener
-        self._windows = {window.index: window for window in _doubtful(track)}
+        self._windows = {window.index: window for window in _all_doubtful(track)}
         self._left = track.budget and track.budget + sum(map(beyond_budget, self._windows.values()))
         self._rounds = iter(STRATEGIES)
         self._strategy = STRATEGIES[0]
@@ -131,7 +131,9 @@ class Retries:
 
     def _start(self, index: int) -> None:
         window = self._windows[index]
-        self._running[index] = self._strategy.attempt(window, self._samples(index), self._for_window(window))
+        assert self._reader is not None
+        samples = samples_of(self._track.windows[index], self._reader)
+        self._running[index] = self._strategy.attempt(window, samples, listener_for(window, self._listener))
         self._send(index, None)
 
     def _send(self, index: int, result: WindowResult | None) -> None:
@@ -145,41 +147,41 @@ class Retries:
         self._left -= len(request.samples) / SAMPLE_RATE
         self._requests.append((index, request))
 
-    def _for_window(self, window: Doubtful) -> Listener:
-        """The context of this window: its language, and the prompt if that has a say in its text."""
-        base = self._listener.base
-        if not window.outcome.prompted:
-            base = replace(base, prompt=None)
-        choice = self._listener.choice
-        language = window.outcome.result.language if base.language or choice else None
-        if choice is not None and choice.language is None:  # it is settled now
-            choice = None
-        return replace(self._listener, base=replace(base, language=language or base.language), choice=choice)
 
-    def _samples(self, index: int) -> Samples:
-        window = self._track.windows[index]
-        assert self._reader is not None
-        samples = self._reader.read(window.start, window.end)
-        return prepared(samples, window.level.astype(np.float32), window.heard)
+def listener_for(window: Doubtful, listener: Listener) -> Listener:
+    """The context of this window: its language, and the prompt if that has a say in its text."""
+    base, choice = listener.base, listener.choice
+    language = window.outcome.result.language if base.language or choice else None
+    base = replace(base, language=language or base.language)
+    if not window.outcome.prompted:
+        base = replace(base, prompt=None)
+    if choice is not None and choice.language is None:  # it is settled now
+        choice = None
+    return replace(listener, base=base, choice=choice)
 
 
-def _doubtful(track: DecodedTrack) -> list[Doubtful]:
+def samples_of(window: DecodedWindow, reader: Rereader) -> Samples:
+    """What the window was decoded from. Raises ItemError if it cannot be read again."""
+    return prepared(reader.read(window.start, window.end), window.level.astype(np.float32), window.heard)
+
+
+def _all_doubtful(track: DecodedTrack) -> list[Doubtful]:
     thin = thin_windows(track.windows, track.threshold)
     return [
-        replace(
-            _as_doubtful(window, window.outcome, track.threshold, window.index in thin),
-            before=text_before(
-                (track.windows[at] for at in range(window.index - 1, -1, -1)), window.outcome.result.language
-            ),
-        )
-        for window in track.windows
+        doubtful(track, index, thin=index in thin)
+        for index, window in enumerate(track.windows)
         if window.outcome is not None and not window.hopeless
     ]
 
 
-def _as_doubtful(window: DecodedWindow, outcome: Outcome, threshold: float, thin: bool) -> Doubtful:
-    level, speech = window.level.astype(np.float32), window.audible(threshold, settled=False)
-    return Doubtful(window.index, outcome, level, speech, nuclei(level, speech), thin)
+def doubtful(track: DecodedTrack, index: int, *, thin: bool = False) -> Doubtful:
+    """A decoded window as the strategies see it, when all windows before it are decoded."""
+    window = track.windows[index]
+    assert window.outcome is not None
+    level, speech = window.level.astype(np.float32), window.audible(track.threshold, settled=False)
+    language, earlier = window.outcome.result.language, (track.windows[at] for at in range(index - 1, -1, -1))
+    before = text_before(earlier, language)
+    return Doubtful(index, window.outcome, level, speech, nuclei(level, speech), thin, before=before)
 
 
 def _affordable(
