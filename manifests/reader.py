@@ -43,6 +43,7 @@ ENDINGS: dict[str, Format] = {
     ".lst": "text",
     ".list": "text",
 }
+SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
 STANDARD_INPUT = "standard input"
 """The name of a manifest that came from there."""
 
@@ -147,6 +148,9 @@ class Manifest:
                 yield error.problem(line)
 
     def _raw(self) -> Iterator[RawRow | Problem]:
+        if Path(self.name).suffix.lower() in SPREADSHEETS:
+            yield Problem(0, "", "a spreadsheet", 'its rows as a CSV file; spreadsheets call it "CSV UTF-8"')
+            return
         try:
             if self.format == "parquet":
                 yield from read_parquet(self.path)

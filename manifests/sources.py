@@ -16,7 +16,7 @@ from pathlib import Path
 from asr_batch.manifests.build import Row, Target, encode, find_below, is_audio_name, shown
 from asr_batch.manifests.errors import ConfigError
 from asr_batch.manifests.location import Base, is_remote, plain_path, printable
-from asr_batch.manifests.reader import ENDINGS, Manifest, open_manifest
+from asr_batch.manifests.reader import ENDINGS, SPREADSHEETS, Manifest, open_manifest
 
 FILE = "manifest.csv"
 HEAD_BYTES = 4096
@@ -30,7 +30,7 @@ def is_manifest(argument: str) -> bool:
     if path.is_dir() or is_audio_name(argument):
         return False
     stem = path.with_suffix("") if path.suffix.lower() == ".gz" else path
-    if stem.suffix.lower() in ENDINGS:
+    if stem.suffix.lower() in (*ENDINGS, *SPREADSHEETS):
         return not has_magic(argument) or path.exists()
     return _reads_as_manifest(path) if path.is_file() else not has_magic(argument)
 

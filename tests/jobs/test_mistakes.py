@@ -56,6 +56,13 @@ def test_a_header_without_audio(tmp_path, monkeypatch, header, meant):
     assert meant in said("plan", "m.csv")
 
 
+def test_a_spreadsheet_is_no_audio(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m.xlsx").write_bytes(b"PK\x03\x04\0\0\0\xff")
+    meant = 'm.xlsx: a spreadsheet; expected its rows as a CSV file; spreadsheets call it "CSV UTF-8"'
+    assert meant in said("plan", "m.xlsx")
+
+
 def test_problems_stand_in_the_order_of_their_lines(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "m.csv").write_bytes(b"id,audio,text\na,x.wav,\na,y.wav,\nb,,\nc,z.wav,caf\xe9\n")
