@@ -355,6 +355,11 @@ TURN_CHANCE or more. Of 366 human clips whose language is given none has one; of
 language given 284.
 """
 
+FAINTLY, RIVAL_CHANCE, RIVALS = 0.2, 0.03, 4
+"""Probability of the main language of a row in an utterance up to which texts tell whether that is spoken in
+another one, the least probability of such a language, and their most.
+"""
+
 CHANGE_COST = 1.0
 """Cost of a change of language, in units of log probability. Joins of human clips in three languages, 83
 utterances: with 0.5 to 3 at least 97 % of the seconds are in the right one, with 4 at least 86 %.

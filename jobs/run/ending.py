@@ -23,6 +23,9 @@ from asr_batch.workers.pool import Pool
 
 log = logging.getLogger("asr_batch")
 
+NOTES = 5
+"""Rows whose notes are shown at the end."""
+
 
 def record_end(figures: Figures, ending: str, code: int, pool: Pool) -> Summary:
     """Write summary.json and metrics.prom; on a full disk only the message on stderr."""
@@ -46,12 +49,14 @@ def record_end(figures: Figures, ending: str, code: int, pool: Pool) -> Summary:
 
 
 def say_end(messages: Messages, root: Path, found: Survey, summary: Summary, files: RowFiles | None) -> None:
-    """The final output: a table of rows, the outcome in one sentence, and advice about failures."""
+    """The final output: a table of rows, the outcome in one sentence, notes, and advice about failures."""
     code = summary.exit_code or 0
     messages.table(*shown_rows(root, found))
     (messages.say if code == 0 else messages.complain)(summary_text(summary))
     if files is not None:
         messages.say(files.text())
+    if notes := notes_text(root):
+        messages.say(notes)
     if code in (3, 4):
         missing = summary.errors.get("not_found", 0)
         advice = misplaced_text(missing, summary.rows.total, found.folder)
@@ -110,6 +115,14 @@ def failures_text(summary: Summary, root: Path) -> str:
         f"Gate {gate.name}: {gate.value:g}, limit {gate.limit:g}." for gate in summary.gates if not gate.held
     ]
     return "\n".join(lines)
+
+
+def notes_text(root: Path) -> str:
+    """The notes on the first rows that have any, and how many rows have; empty if none has."""
+    noted = (row for row in read_rows(root, ["id", "notes"]) if row.get("notes"))
+    shown = [f"Note on {row['id']}: {'; '.join(row['notes'])}." for row in islice(noted, NOTES)]
+    more = sum(1 for _ in noted)
+    return "\n".join(shown + [f"... and notes on {plural(more, 'more row')}: column `notes`."] * bool(more))
 
 
 def shown_rows(root: Path, found: Survey) -> tuple[list[dict[str, Any]], int]:

@@ -29,6 +29,13 @@ class Trouble(Struct, frozen=True):
     duration: float | None
 
 
+class Noted(Struct, frozen=True):
+    """A row with notes, which say how it was read or that its language is hardly heard."""
+
+    id: str
+    notes: tuple[str, ...]
+
+
 class JobState(Struct, frozen=True, kw_only=True):
     """The externally visible state; of a new data set without job.json, only the first three fields."""
 
@@ -39,6 +46,7 @@ class JobState(Struct, frozen=True, kw_only=True):
     rows: RowCounts = RowCounts()
     errors: dict[str, int] = field(default_factory=dict)
     failed: tuple[Trouble, ...] = ()
+    noted: tuple[Noted, ...] = ()
     audio_seconds: float = 0.0
     model: JobModel = JobModel()
     view: View | None = None
@@ -78,16 +86,25 @@ def _counted(found: JobState, root: Path, total: int) -> JobState:
     counts: Counter[str] = Counter()
     errors: Counter[str] = Counter()
     failed: list[Trouble] = []
+    noted: list[Noted] = []
     seconds = 0.0
-    for row in read_rows(root, Trouble.__struct_fields__):
+    for row in read_rows(root, (*Trouble.__struct_fields__, "notes")):
+        notes = tuple(row.pop("notes", None) or ())
         counts[row["status"]] += 1
         errors.update([row["error_code"]] if row["error_code"] else [])
         seconds += row["duration"] or 0.0
         if row["status"] in ("failed", "partial") and len(failed) < SHOWN:
             failed.append(Trouble(**row))
+        if notes and len(noted) < SHOWN:
+            noted.append(Noted(row["id"], notes))
     rows = RowCounts(total=total, **counts, pending=max(0, total - counts.total()))
     return structs.replace(
-        found, rows=rows, errors=dict(errors), failed=tuple(failed), audio_seconds=round(seconds, 3)
+        found,
+        rows=rows,
+        errors=dict(errors),
+        failed=tuple(failed),
+        noted=tuple(noted),
+        audio_seconds=round(seconds, 3),
     )
 
 
@@ -106,6 +123,7 @@ def state_lines(found: JobState) -> list[str]:
     lines += [f"  {node.node}: {npu_text(node.npu)}" for node in found.nodes if node.npu]
     lines += [f"  {count} {code}" for code, count in sorted(found.errors.items())]
     lines += [f"  {row.status} {row.id}: {row.error_message}" for row in found.failed]
+    lines += [f"  note on {row.id}: {'; '.join(row.notes)}" for row in found.noted]
     return lines
 
 

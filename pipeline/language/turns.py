@@ -5,7 +5,7 @@ A window in two languages would be transcribed in one of them, and the decoder w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Protocol
@@ -13,21 +13,24 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from asr_batch.pipeline.audio.frames import FRAME
-from asr_batch.pipeline.choice import clarity
-from asr_batch.pipeline.language.heard import Detect, Heard, heard_in, in_utterances
+from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND
+from asr_batch.pipeline.choice import ranked
+from asr_batch.pipeline.language.heard import Detect, Heard, Utterance, in_utterances
 from asr_batch.pipeline.thresholds import (
     CHANGE_COST,
-    CLEAR_CHANCE,
     ENOUGH_SPEECH,
+    ENOUGH_TO_TELL,
     LEAST_CHANCE,
-    MOST_LANGUAGES,
-    TURN_CHANCE,
 )
 from asr_batch.pipeline.windows.planning import SPEECH, Window
 
+_TELLING = ENOUGH_TO_TELL * FRAMES_PER_SECOND
+
 Spoken = tuple[Window, str | None]
 """A window and the language to decode it in."""
+
+Tell = Callable[[Sequence[Utterance], Sequence[Mapping[str, float]], str], Sequence[str]]
+"""The language of each utterance, by what is detected in it, and the language of most of the row."""
 
 
 class Parting(Protocol):
@@ -67,13 +70,14 @@ class Turns:
 class OneWindow:
     """A row of one window, in a language of `allowed` (empty: any) that the decoder detects.
 
-    Only a window of several utterances can have several languages: these are detected first. `surely` is as
+    Only a window of several utterances can have several languages: these are told first. `surely` is as
     `detect`, slower, and right more often.
     """
 
     allowed: tuple[str, ...]
     detect: Detect
     surely: Detect
+    tell: Tell
 
     def parted(self, windows: Iterable[Window]) -> Iterator[Spoken]:
         """The window without a language, or its parts in the languages of its utterances."""
@@ -86,17 +90,32 @@ class OneWindow:
                 index += 1
 
     def _languages(self, window: Window) -> tuple[str, ...]:
-        """The languages of the utterances, if the whole is unclear."""
+        """The languages of the utterances."""
         heard = Heard(window.samples, window.level, window.speech >= SPEECH)
-        pieces = [piece for piece, _ in heard.utterances()]
+        pieces = heard.utterances()
         if len(pieces) < 2:
             return ()
-        (whole,) = self.detect([heard.prepared()], self.allowed)
-        if clarity(whole) >= CLEAR_CHANCE:
-            return ()
-        spoken = heard_in(self.detect(pieces, self.allowed), TURN_CHANCE)
-        ranked = sorted(spoken, key=lambda code: (-whole.get(code, 0.0), code))
-        return tuple(ranked[:MOST_LANGUAGES])
+        whole, *each = self.detect([heard.prepared(), *(piece for piece, _ in pieces)], self.allowed)
+        main = ranked(whole)[0][0]
+        return tuple(dict.fromkeys(self.tell(pieces, each, main)))
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A row in one language that begins in another one: `languages`, the row's first."""
+
+    languages: tuple[str, ...]
+    detect: Detect
+
+    def parted(self, windows: Iterable[Window]) -> Iterator[Spoken]:
+        """The windows in the language of the row, but the first one with speech split."""
+        index, begun, turns = 0, False, Turns(self.languages, self.detect)
+        for window in windows:
+            opens = not begun and bool(np.count_nonzero(window.speech >= SPEECH) >= _TELLING)
+            for part, language in turns.parted([window]) if opens else [(window, self.languages[0])]:
+                yield replace(part, index=index), language
+                index += 1
+            begun = begun or opens
 
 
 def best_turns(chances: Sequence[Sequence[float]], seconds: Sequence[float]) -> list[int]:

@@ -19,10 +19,10 @@ from asr_batch.pipeline.audio.reader import AudioInfo, length_of
 from asr_batch.pipeline.audio.reread import Rereader
 from asr_batch.pipeline.audio.source import Source
 from asr_batch.pipeline.choice import Choice, clarity
-from asr_batch.pipeline.language.heard import Heard, hear, mean
+from asr_batch.pipeline.language.heard import Heard, Utterance, hear, mean
 from asr_batch.pipeline.language.mixture import Evidence, spoken_in
-from asr_batch.pipeline.language.texts import Ask, likeliest
-from asr_batch.pipeline.language.turns import OneWindow, Parting, Turns
+from asr_batch.pipeline.language.texts import Ask, likeliest, told_by_texts
+from asr_batch.pipeline.language.turns import OneWindow, Opening, Parting, Turns
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.thresholds import (
     ADMITTED,
@@ -90,9 +90,8 @@ class LanguageVote:
             start = item.start or 0.0
             end = item.end or max(info.duration or length_of(source, item.track), start + 1.0)
             one = end - start <= model.window
-            self._answers[key] = (
-                self._own() if one else self._listen((start, end), source, channel, item.track)
-            )
+            place = (source, (start, end), channel, item.track)
+            self._answers[key] = self._own() if one else self._opened(self._listen(*place), *place)
             if len(self._answers) > _KEPT:
                 self._answers.popitem(last=False)
         return self._answers[key]
@@ -101,10 +100,16 @@ class LanguageVote:
         """The decoder detects the language of each window."""
         allowed = self._options.languages
         choice = Choice(None, (), allowed, self._recognizer.detect_language)
-        return Answer(None, None, choice, OneWindow(allowed, self._recognizer.detect_language, self._surely))
+        detect = self._recognizer.detect_language
+        return Answer(None, None, choice, OneWindow(allowed, detect, self._surely, self._tell))
+
+    def _tell(
+        self, pieces: Sequence[Utterance], chances: Sequence[Mapping[str, float]], main: str
+    ) -> list[str]:
+        return told_by_texts(pieces, chances, main, self._options, self._ask)
 
     def _listen(
-        self, stretch: tuple[float, float], source: Source, channel: str, track: int | None
+        self, source: Source, stretch: tuple[float, float], channel: str, track: int | None
     ) -> Answer:
         found: dict[float, Heard] = {}
         told: dict[float, Mapping[str, float]] = {}
@@ -212,6 +217,26 @@ class LanguageVote:
         if told is None:
             return answer
         return Answer(told, chances[told], Choice(told, (told,), self._options.languages))
+
+    def _opened(
+        self,
+        answer: Answer,
+        source: Source,
+        stretch: tuple[float, float],
+        channel: str,
+        track: int | None,
+    ) -> Answer:
+        """The same; if the first utterance of a row in one language is in another one, with windows split."""
+        if answer.language is None or answer.turns is not None:
+            return answer
+        ((_, samples),) = self._hear(source, stretch, channel, track, [0.0])
+        first = hear(samples, keep=True).utterances()[:1]
+        spoken = self._tell(first, self._chances([piece for piece, _ in first]), answer.language)
+        languages = tuple(dict.fromkeys((answer.language, *spoken)))
+        if len(languages) == 1:
+            return answer
+        choice = Choice(answer.language, languages, self._options.languages)
+        return replace(answer, choice=choice, turns=Opening(languages, self._surely))
 
     def _chances(self, windows: Sequence[Samples]) -> list[dict[str, float]]:
         """Probability of each candidate language in each window."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
-from fake_pool import FakePool
+from fake_pool import FakePool, assemble, transcribe
 
 from asr_batch.jobs.model_choice import Choice
 from asr_batch.jobs.run import session
@@ -96,3 +97,25 @@ def test_a_run_none_of_whose_files_exists_says_where_it_looked(run, folder, capf
         (root / f"{number}.wav").unlink()
     assert run() == 3
     assert f"relative paths start at the manifest's folder, {root}." in capfd.readouterr().err
+
+
+def test_notes_are_told_at_the_end_and_by_status(folder, run, capfd, monkeypatch):
+    """Not by a quiet run; each of a few rows, and how many more."""
+    from asr_batch.jobs.views.state import job_state, state_lines
+
+    def noting(unit):
+        return replace(transcribe(unit), notes=(f"its language is given as es, but not in {unit.item.id}",))
+
+    def assembled(item, spans):
+        return replace(assemble(item, spans), notes=spans[0].notes)
+
+    monkeypatch.setattr("fake_pool.transcribe", noting)
+    monkeypatch.setattr("fake_pool.assemble", assembled)
+    root = folder(7)
+    assert run(quiet=False) == 0
+    said = capfd.readouterr().err
+    assert said.count("Note on ") == 5
+    assert "Note on f0: its language is given as es, but not in f0." in said
+    assert "... and notes on 2 more rows: column `notes`." in said
+    lines = state_lines(job_state(root / "out"))
+    assert "  note on f6: its language is given as es, but not in f6" in lines

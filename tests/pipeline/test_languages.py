@@ -17,8 +17,9 @@ from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Meter
 from asr_batch.pipeline.audio.reader import probe
 from asr_batch.pipeline.choice import Choice
 from asr_batch.pipeline.decoding import decode
-from asr_batch.pipeline.guards import Outcome
+from asr_batch.pipeline.guards import DecodeRequest, Outcome
 from asr_batch.pipeline.language.mixture import Evidence, spoken_in
+from asr_batch.pipeline.language.texts import told_by_texts
 from asr_batch.pipeline.language.turns import Turns, best_turns
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.thresholds import FEW_VOTERS, TELLING_UTTERANCES, VOTER_SECONDS, VOTERS
@@ -301,6 +302,22 @@ def test_a_row_that_changes_its_language_is_written_in_both(save: Save, clips: C
     assert row(save(spoken), recognizer, language="it").language == "it"
 
 
+def test_a_long_row_that_begins_in_another_language_is_written_in_both(save: Save, clips: Clips) -> None:
+    first, rest = clips[0][1], joined(clips, 0.4)
+    first, rest = 0.2 * first / np.abs(first).max(), 0.9 * rest / np.abs(rest).max()
+    gap = np.zeros(RATE // 2, np.float32)
+    recognizer = Polyglot(in_its_language, languages=("es", "fr", "it"))
+    recognizer.detect_language = lambda windows, among=(), whole=False: [  # type: ignore[method-assign,misc]
+        {"es": 0.99, "it": 0.01} if loud(window) else {"it": 0.5, "fr": 0.4, "es": 0.1} for window in windows
+    ]
+    transcript = row(save(np.concatenate([first, gap, *[rest] * 3])), recognizer)
+    check_tiling(transcript, 0.0, (len(first) + len(gap) + 3 * len(rest)) / RATE)
+    assert transcript.language == "es"
+    assert transcript.windows[0].language == "fr"
+    assert abs(transcript.windows[0].end - len(first) / RATE) < 0.5
+    assert {window.language for window in transcript.windows[1:] if window.text} == {"es"}
+
+
 def hears(languages: dict[str, float]) -> Callable[[WindowRequest, WindowResult], WindowResult]:
     def speak(request: WindowRequest, result: WindowResult) -> WindowResult:
         faint = not loud(request.samples)
@@ -450,19 +467,77 @@ class Bilingual(FakeRecognizer):
         return {"es": 0.97, "fr": 0.03} if level.max() > 0.25 else {"es": 0.03, "fr": 0.97}
 
 
-@pytest.mark.parametrize(("doubt", "spoken"), [(0.6, ["es", "fr"]), (0.99, ["es"])])
+@pytest.mark.parametrize("doubt", [0.6, 0.99])
 def test_a_row_of_one_window_in_two_languages_is_written_in_both(
-    save: Save, clips: Clips, doubt: float, spoken: list[str]
+    save: Save, clips: Clips, doubt: float
 ) -> None:
-    one, other = joined(clips[:2], 0.4), joined(clips[2:4], 0.4)
-    one *= 0.9 / np.abs(one).max()
-    other *= 0.2 / np.abs(other).max()
+    """Even if the model is sure of the language of the whole: it hears the longer part."""
+    one, other = two_parts(clips)
     recognizer = Bilingual(in_its_language, languages=("es", "fr"), window=30.0)
     recognizer.doubt = doubt
     transcript = row(save(np.concatenate([one, other])), recognizer)
-    assert [window.language for window in transcript.windows] == spoken
-    if len(spoken) > 1:
-        assert abs(transcript.windows[1].start - len(one) / RATE) < 0.5
+    assert [window.language for window in transcript.windows] == ["es", "fr"]
+    assert abs(transcript.windows[1].start - len(one) / RATE) < 0.5
+
+
+def two_parts(clips: Clips) -> tuple[np.ndarray, np.ndarray]:
+    one, other = joined(clips[:2], 0.4), joined(clips[2:4], 0.4)
+    return one * np.float32(0.9 / np.abs(one).max()), other * np.float32(0.2 / np.abs(other).max())
+
+
+def test_utterances_taken_for_another_language_split_no_row_if_their_texts_are_not_likelier(
+    save: Save, clips: Clips
+) -> None:
+    def spanish(request: WindowRequest, result: WindowResult) -> WindowResult:
+        language = request.options.language
+        return replace(result, language=language, avg_logprob=-0.4 if language == "es" else -0.7)
+
+    recognizer = Bilingual(spanish, languages=("es", "fr"), window=30.0)
+    transcript = row(save(np.concatenate(two_parts(clips))), recognizer)
+    assert len(transcript.windows) == 1
+    assert {"es", "fr"} <= {request.options.language for request in recognizer.requests}  # were compared
+
+
+class Unsure(Bilingual):
+    """Takes faint utterances, which are French, for anything but Spanish."""
+
+    def _chances(self, level: np.ndarray) -> dict[str, float]:
+        found = super()._chances(level)
+        return found if found["es"] > 0.1 else {"it": 0.4, "fr": 0.35, "pt": 0.2, "es": 0.05}
+
+
+def test_an_utterance_in_no_clear_language_is_written_in_that_of_the_likeliest_text(
+    save: Save, clips: Clips
+) -> None:
+    recognizer = Unsure(in_its_language, languages=("es", "fr", "it", "pt"), window=30.0)
+    transcript = row(save(np.concatenate(two_parts(clips))), recognizer)
+    assert [window.language for window in transcript.windows] == ["es", "fr"]
+
+
+@pytest.mark.parametrize(
+    ("gain", "told"),
+    [
+        ((0.5, 0.7), ["de", "pl", "pl", "de"]),  # the third language explains one utterance a little better
+        ((0.5, 0.9), ["de", "pl", "uk", "de"]),
+        ((0.0, 0.0), ["de", "de", "de", "de"]),  # nothing is clearly likelier
+    ],
+)
+def test_utterances_are_told_by_the_fewest_languages(gain: tuple[float, float], told: list[str]) -> None:
+    faint = {"pl": 0.41, "uk": 0.41, "de": 0.18}  # by which the others are likelier by 0.05 each
+    chances = [{"de": 1.0}, faint, faint, {"de": 0.3, "pl": 0.7}]
+    likely = {(1, "pl"): gain[0], (2, "pl"): gain[0], (2, "uk"): gain[1]}
+    asked: list[tuple[float, str | None]] = []
+
+    def ask(requests: Sequence[DecodeRequest]) -> list[WindowResult]:
+        asked.extend((float(one.samples[0]), one.options.language) for one in requests)
+        return [
+            WindowResult(0, "so", (1,), -0.9 + likely.get((at, code), 0.0), 0.0, 0.0)
+            for at, code in ((int(one.samples[0]), one.options.language or "") for one in requests)
+        ]
+
+    pieces = [(np.full(RATE, at, np.float32), 3.0) for at in range(4)]
+    assert told_by_texts(pieces, chances, "de", PipelineOptions(), ask) == told
+    assert {at for at, _ in asked} == {1.0, 2.0}  # "de" is likely enough in the others
 
 
 def test_utterances_that_agree_split_no_row(save: Save, clips: Clips) -> None:

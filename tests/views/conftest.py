@@ -58,6 +58,7 @@ TRANSCRIPTS = pa.schema(
         ("reference", pa.string()),
         ("wer", pa.float64()),
         ("cer", pa.float64()),
+        ("notes", pa.list_(pa.string())),
     ]
 )
 WINDOWS = pa.schema(

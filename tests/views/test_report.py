@@ -221,13 +221,23 @@ def test_all_is_well(make, tmp_path):
     out = make.dataset(tmp_path / "out", [make.row("a"), make.row("b")], [make.window("a")])
     page = Page(write_report(out).read_text())
     assert "Finished: all 2 rows complete." in page.text
-    assert "troubled" not in page.ids
+    assert {"troubled", "notes"}.isdisjoint(page.ids)
     assert "warning" not in page.ids
 
 
 def test_very_long_list_of_failures_is_cut(make, tmp_path):
     rows = [make.row(f"r{n:04}", status="failed") for n in range(450)]
     page = Page(write_report(make.dataset(tmp_path / "out", rows)).read_text())
+    assert "And 250 more in transcripts/*.parquet." in page.text
+
+
+def test_notes_are_listed(make, tmp_path):
+    rows = [make.row("a", notes=["its language is given as es, but the model detects en"]), make.row("b")]
+    page = Page(write_report(make.dataset(tmp_path / "out", rows)).read_text())
+    assert "notes" in page.ids
+    assert "but the model detects en" in page.text
+    rows = [make.row(f"r{n:04}", notes=["track 1 is silent"]) for n in range(450)]
+    page = Page(write_report(make.dataset(tmp_path / "many", rows)).read_text())
     assert "And 250 more in transcripts/*.parquet." in page.text
 
 

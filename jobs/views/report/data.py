@@ -47,7 +47,7 @@ DURATIONS = (
 CONFIDENCE_BINS = 20
 TRANSCRIPT_COLUMNS = (
     *("id", "audio", "status", "error_code", "error_message", "language", "duration", "speech", "coverage"),
-    *("encoder_backend", "node", "decode_seconds", "finished_at", "glossary"),
+    *("encoder_backend", "node", "decode_seconds", "finished_at", "glossary", "notes"),
 )
 WINDOW_COLUMNS = ("id", "index", "text", "avg_logprob", "speech", "flags", "uncovered")
 
@@ -102,6 +102,8 @@ class Gathered:
     flags: Counter[str] = field(default_factory=Counter)
     windows: int = 0
     troubled: list[Row] = field(default_factory=list)
+    noted: list[Row] = field(default_factory=list)
+    noted_rows: int = 0
     slices: Slices = field(default_factory=Slices)
     terms: dict[str, Heard] = field(default_factory=dict)
     worst: list[dict[str, Any]] = field(default_factory=list)
@@ -173,6 +175,10 @@ def _row(found: Gathered, row: Row) -> None:
         found.codes[row.get("error_code") or "unknown"] += 1
         if len(found.troubled) < ROWS_LISTED:
             found.troubled.append(row)
+    if row.get("notes"):
+        found.noted_rows += 1
+        if len(found.noted) < ROWS_LISTED:
+            found.noted.append(row)
     for term in row.get("glossary") or ():
         heard = found.terms.setdefault(term["term"], Heard())
         heard.count, heard.rows = heard.count + term["count"], heard.rows + 1
