@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
 
 from asr_batch.models.recognizer import DecodeOptions, WindowResult
@@ -19,10 +20,12 @@ from asr_batch.pipeline.thresholds import (
     LOOPED,
     MOST_LANGUAGES,
     NOT_SPOKEN,
+    POOR_LOGPROB,
     RIVAL_CHANCE,
     RIVALS,
     TELLING_LOGPROB,
     TELLING_UTTERANCES,
+    TURN_CHANCE,
 )
 
 Ask = Callable[[Sequence[DecodeRequest]], Sequence[WindowResult]]
@@ -57,8 +60,8 @@ def told_by_texts(
     main: str,
     options: PipelineOptions,
     ask: Ask,
-) -> list[str]:
-    """The language of each utterance: `main`, or where that is hardly heard, the one with the likeliest text.
+) -> list[str | None]:
+    """The other language of each utterance in which `main` is hardly heard and a text is likelier; else None.
 
     `chances`: the probability of each language in each utterance; `main`: that of most of the row. A model
     that knows a language badly takes each utterance for another one; so the fewest languages are sought.
@@ -69,15 +72,32 @@ def told_by_texts(
         request(pieces[at][0], DecodeOptions(language=code, task="transcribe"), options, pieces[at][1])
         for at, code in asked
     ]
-    texts: dict[int, dict[str, float]] = {at: {} for at in rivals}
+    texts: dict[int, dict[str, _Text]] = {at: {} for at in rivals}
     for (at, code), result in zip(asked, ask(requests) if requests else (), strict=True):
-        weighed = CHANCE_WEIGHT * math.log(max(chances[at].get(code, 0.0), LEAST_CHANCE))
-        texts[at][code] = _likely(result) + weighed
+        texts[at][code] = _Text(_likely(result), chances[at].get(code, 0.0))
     spoken = _fewest(list(texts.values()), main)
-    found = [main] * len(pieces)
+    found: list[str | None] = [None] * len(pieces)
     for at, each in texts.items():
-        found[at] = max(spoken, key=lambda code: each.get(code, -math.inf))
+        best = max((code for code in spoken if code in each), key=lambda code: each[code].score)
+        found[at] = best if best != main else None
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """The log-probability of a text in a language, and the probability of that."""
+
+    likely: float
+    chance: float
+
+    @property
+    def score(self) -> float:
+        return self.likely + CHANCE_WEIGHT * math.log(max(self.chance, LEAST_CHANCE))
+
+    def is_clear_beside(self, other: _Text) -> bool:
+        """Whether it is clearly likelier than the other one, and likely itself, or its language sure."""
+        likely = self.likely >= POOR_LOGPROB or self.chance >= TURN_CHANCE
+        return likely and self.score - other.score >= ALSO_SPOKEN
 
 
 def _rivals(chances: Mapping[str, float], main: str) -> tuple[str, ...]:
@@ -86,19 +106,26 @@ def _rivals(chances: Mapping[str, float], main: str) -> tuple[str, ...]:
     return (main, *likely[:RIVALS])
 
 
-def _fewest(texts: Sequence[Mapping[str, float]], main: str) -> list[str]:
-    """The languages that texts are clearly likelier in: the one that gains most first, until none does."""
-    spoken, best = [main], [each[main] for each in texts]
-    while others := sorted(set(chain.from_iterable(texts)).difference(spoken)):
-        likely = {
-            code: [max(each.get(code, now), now) for each, now in zip(texts, best, strict=True)]
-            for code in others
+def _fewest(texts: Sequence[Mapping[str, _Text]], main: str) -> list[str]:
+    """The language `main`, and those with a clearly likelier text in any utterance: the one that gains most
+    first; a third one must make all texts together likelier by NOT_SPOKEN.
+    """
+    clear = {code for each in texts for code, text in each.items() if text.is_clear_beside(each[main])}
+    spoken, best = [main], [each[main].score for each in texts]
+    while clear:
+        scores = {
+            code: [
+                max(each[code].score, now) if code in each else now
+                for each, now in zip(texts, best, strict=True)
+            ]
+            for code in sorted(clear)
         }
-        code = max(others, key=lambda code: sum(likely[code]))
-        if sum(likely[code]) - sum(best) < (ALSO_SPOKEN if len(spoken) == 1 else NOT_SPOKEN):
+        code = max(scores, key=lambda code: sum(scores[code]))
+        if len(spoken) > 1 and sum(scores[code]) - sum(best) < NOT_SPOKEN:
             break
+        clear.remove(code)
         spoken.append(code)
-        best = likely[code]
+        best = scores[code]
     return spoken
 
 

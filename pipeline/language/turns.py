@@ -13,9 +13,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from asr_batch.models.recognizer import Samples
 from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND
 from asr_batch.pipeline.choice import ranked
-from asr_batch.pipeline.language.heard import Detect, Heard, Utterance, in_utterances
+from asr_batch.pipeline.guards import prepared
+from asr_batch.pipeline.language.heard import Detect, Utterance, in_utterances
 from asr_batch.pipeline.thresholds import (
     CHANGE_COST,
     ENOUGH_SPEECH,
@@ -29,8 +31,8 @@ _TELLING = ENOUGH_TO_TELL * FRAMES_PER_SECOND
 Spoken = tuple[Window, str | None]
 """A window and the language to decode it in."""
 
-Tell = Callable[[Sequence[Utterance], Sequence[Mapping[str, float]], str], Sequence[str]]
-"""The language of each utterance, by what is detected in it, and the language of most of the row."""
+Tell = Callable[[Sequence[Utterance], Sequence[Mapping[str, float]], str], Sequence[str | None]]
+"""The language of each utterance in another one than that of most of the row, by what is detected in it."""
 
 
 class Parting(Protocol):
@@ -56,9 +58,19 @@ class Turns:
                 index += 1
 
     def _parts(self, window: Window) -> Iterator[Spoken]:
-        heard = window.speech >= SPEECH
-        edges, pieces, seconds = in_utterances(window.samples, window.level, heard)
-        chances = self.detect(pieces, self.languages)
+        return self.split(window, in_utterances(window.samples, window.level, window.speech >= SPEECH))
+
+    def split(
+        self,
+        window: Window,
+        utterances: tuple[Sequence[int], Sequence[Samples], Sequence[float]],
+        told: Mapping[int, str] | None = None,
+    ) -> Iterator[Spoken]:
+        """The window split between its `utterances` (see :func:`in_utterances`); `told`: what is known."""
+        edges, pieces, seconds = utterances
+        chances = list(self.detect(pieces, self.languages))
+        for at, code in (told or {}).items():
+            chances[at] = {code: 1.0}
         spoken = best_turns([[row.get(code, 0.0) for code in self.languages] for row in chances], seconds)
         place = 0
         for number, group in groupby(spoken):
@@ -83,21 +95,25 @@ class OneWindow:
         """The window without a language, or its parts in the languages of its utterances."""
         index = 0
         for window in windows:
-            languages = self._languages(window)
-            turns = Turns(languages, self.surely) if len(languages) > 1 else None
-            for part, language in turns.parted([window]) if turns else [(window, None)]:
+            for part, language in self._parts(window):
                 yield replace(part, index=index), language
                 index += 1
 
-    def _languages(self, window: Window) -> tuple[str, ...]:
-        """The languages of the utterances."""
-        heard = Heard(window.samples, window.level, window.speech >= SPEECH)
-        pieces = heard.utterances()
-        if len(pieces) < 2:
-            return ()
-        whole, *each = self.detect([heard.prepared(), *(piece for piece, _ in pieces)], self.allowed)
+    def _parts(self, window: Window) -> Iterable[Spoken]:
+        heard = window.speech >= SPEECH
+        _, pieces, seconds = utterances = in_utterances(window.samples, window.level, heard)
+        telling = [at for at, spoken in enumerate(seconds) if spoken >= ENOUGH_TO_TELL]
+        if len(telling) < 2:
+            return [(window, None)]
+        samples = prepared(window.samples, window.level, heard)
+        whole, *each = self.detect([samples, *(pieces[at] for at in telling)], self.allowed)
         main = ranked(whole)[0][0]
-        return tuple(dict.fromkeys(self.tell(pieces, each, main)))
+        told = self.tell([(pieces[at], seconds[at]) for at in telling], each, main)
+        languages = tuple(dict.fromkeys(code or main for code in told))
+        if len(languages) == 1:
+            return [(window, None)]
+        known = {at: code for at, code in zip(telling, told, strict=True) if code}
+        return Turns(languages, self.surely).split(window, utterances, known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from asr_batch.manifests.errors import ItemError
@@ -16,13 +16,13 @@ from asr_batch.manifests.languages import AUTO
 from asr_batch.manifests.records import Unit
 from asr_batch.models.recognizer import SAMPLE_RATE, Recognizer, Samples
 from asr_batch.pipeline.audio.reader import AudioInfo, length_of
-from asr_batch.pipeline.audio.reread import Rereader
 from asr_batch.pipeline.audio.source import Source
 from asr_batch.pipeline.choice import Choice, clarity
-from asr_batch.pipeline.language.heard import Heard, Utterance, hear, mean
+from asr_batch.pipeline.language.heard import Heard, Utterance, mean
 from asr_batch.pipeline.language.mixture import Evidence, spoken_in
 from asr_batch.pipeline.language.texts import Ask, likeliest, told_by_texts
 from asr_batch.pipeline.language.turns import OneWindow, Opening, Parting, Turns
+from asr_batch.pipeline.language.voters import Voters
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.thresholds import (
     ADMITTED,
@@ -30,7 +30,6 @@ from asr_batch.pipeline.thresholds import (
     CLEAR_CHANCE,
     CONSIDERED,
     ENOUGH_SPEECH,
-    ENOUGH_TO_TELL,
     FEW_VOTERS,
     MORE_VOTERS,
     PADDED_CHANCE,
@@ -41,7 +40,6 @@ from asr_batch.pipeline.thresholds import (
 )
 
 _KEPT = 256  # cached rows
-_FIRST_LOOK = 8  # windows of the first round, whose samples are kept; each round doubles the number
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +88,13 @@ class LanguageVote:
             start = item.start or 0.0
             end = item.end or max(info.duration or length_of(source, item.track), start + 1.0)
             one = end - start <= model.window
-            place = (source, (start, end), channel, item.track)
-            self._answers[key] = self._own() if one else self._opened(self._listen(*place), *place)
+            row = Voters(source, (start, end), channel, item.track, self._length)
+            self._answers[key] = self._own() if one else self._opened(self._listen(row), row)
             if len(self._answers) > _KEPT:
                 self._answers.popitem(last=False)
-        return self._answers[key]
+        answer = self._answers[key]
+        begins = isinstance(answer.turns, Opening)
+        return replace(answer, turns=None) if begins and unit.index else answer
 
     def _own(self) -> Answer:
         """The decoder detects the language of each window."""
@@ -105,27 +105,20 @@ class LanguageVote:
 
     def _tell(
         self, pieces: Sequence[Utterance], chances: Sequence[Mapping[str, float]], main: str
-    ) -> list[str]:
+    ) -> list[str | None]:
         return told_by_texts(pieces, chances, main, self._options, self._ask)
 
-    def _listen(
-        self, source: Source, stretch: tuple[float, float], channel: str, track: int | None
-    ) -> Answer:
-        found: dict[float, Heard] = {}
+    def _listen(self, row: Voters) -> Answer:
         told: dict[float, Mapping[str, float]] = {}
         parts: dict[float, list[Evidence]] = {}
         answer = Answer(None)
         for wanted in (FEW_VOTERS, VOTERS, MORE_VOTERS):
-            self._look(found, wanted, source, stretch, channel, track)
-            chosen = _voters(found, wanted)
-            gone = [at for at in chosen if found[at].samples is None]
-            again = dict(self._hear(source, stretch, channel, track, gone))
-            windows = {at: replace(found[at], samples=again.get(at, found[at].samples)) for at in chosen}
-            windows = {at: window for at, window in windows.items() if len(window.level)}
+            row.look(wanted)
+            windows = row.chosen(wanted)
             new = [at for at in windows if at not in told]
             told.update(zip(new, self._chances([windows[at].prepared() for at in new]), strict=True))
             voters = {at: told[at] for at in windows}
-            if wanted == FEW_VOTERS < len(found) and not _are_clear(voters.values()):
+            if wanted == FEW_VOTERS < len(row.found) and not _are_clear(voters.values()):
                 continue
             heard = self._evidence(windows, voters, parts)
             least = CONSIDERED
@@ -135,46 +128,6 @@ class LanguageVote:
             if answer.turns is None:
                 return self._confirmed(answer, windows.values(), voters.values())
         return answer
-
-    def _look(
-        self,
-        found: dict[float, Heard],
-        wanted: int,
-        source: Source,
-        stretch: tuple[float, float],
-        channel: str,
-        track: int | None,
-    ) -> None:
-        """Add windows to `found`, by position, until enough have speech; keep samples of the first ones."""
-        start, end = stretch
-        window = self._length
-        places = min(_FIRST_LOOK, max(1, math.ceil((end - start) / window)))
-        while True:
-            step = (end - start) / places
-            asked = {round(max(0.0, (index + 0.5) * step - window / 2), 2) for index in range(places)}
-            for at, samples in self._hear(source, stretch, channel, track, sorted(asked - found.keys())):
-                found[at] = hear(samples, keep=places <= _FIRST_LOOK)
-            if sum(one.seconds >= ENOUGH_TO_TELL for one in found.values()) >= wanted or step <= window:
-                return
-            places *= 2
-
-    def _hear(
-        self,
-        source: Source,
-        stretch: tuple[float, float],
-        channel: str,
-        track: int | None,
-        places: list[float],
-    ) -> Iterator[tuple[float, Samples]]:
-        """The windows that start at these seconds of the row, in order of time."""
-        reader = Rereader(source, *stretch, channel, track)
-        length = round(self._length * SAMPLE_RATE)
-        try:
-            for at in places:
-                first = round(at * SAMPLE_RATE)
-                yield at, reader.read(first, first + length)
-        finally:
-            reader.close()
 
     def _evidence(
         self,
@@ -218,21 +171,13 @@ class LanguageVote:
             return answer
         return Answer(told, chances[told], Choice(told, (told,), self._options.languages))
 
-    def _opened(
-        self,
-        answer: Answer,
-        source: Source,
-        stretch: tuple[float, float],
-        channel: str,
-        track: int | None,
-    ) -> Answer:
+    def _opened(self, answer: Answer, row: Voters) -> Answer:
         """The same; if the first utterance of a row in one language is in another one, with windows split."""
-        if answer.language is None or answer.turns is not None:
+        if answer.language is None or answer.turns is not None or self._options.plain:
             return answer
-        ((_, samples),) = self._hear(source, stretch, channel, track, [0.0])
-        first = hear(samples, keep=True).utterances()[:1]
+        first = row.first().utterances()[:1]
         spoken = self._tell(first, self._chances([piece for piece, _ in first]), answer.language)
-        languages = tuple(dict.fromkeys((answer.language, *spoken)))
+        languages = tuple(dict.fromkeys((answer.language, *filter(None, spoken))))
         if len(languages) == 1:
             return answer
         choice = Choice(answer.language, languages, self._options.languages)
@@ -261,13 +206,3 @@ def _are_clear(voters: Collection[Mapping[str, float]]) -> bool:
     """Whether all are clear, and agree."""
     likeliest = {max(chances, key=lambda code: chances[code]) for chances in voters if chances}
     return len(likeliest) <= 1 and all(clarity(chances) >= CLEAR_CHANCE for chances in voters)
-
-
-def _voters(found: Mapping[float, Heard], wanted: int) -> list[float]:
-    """Positions of the voters in order of time: those with enough speech, spread evenly; else the best."""
-    speaking = sorted(at for at, one in found.items() if one.seconds >= ENOUGH_TO_TELL)
-    if not speaking:
-        return [min(found, key=lambda at: (-found[at].seconds, at))]
-    if len(speaking) <= wanted:
-        return speaking
-    return [speaking[index * len(speaking) // wanted] for index in range(wanted)]

@@ -21,6 +21,7 @@ from asr_batch.pipeline.guards import DecodeRequest, Outcome
 from asr_batch.pipeline.language.mixture import Evidence, spoken_in
 from asr_batch.pipeline.language.texts import told_by_texts
 from asr_batch.pipeline.language.turns import Turns, best_turns
+from asr_batch.pipeline.language.vote import LanguageVote
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.thresholds import FEW_VOTERS, TELLING_UTTERANCES, VOTER_SECONDS, VOTERS
 from asr_batch.pipeline.windows import spans as spans_of_rows
@@ -318,6 +319,35 @@ def test_a_long_row_that_begins_in_another_language_is_written_in_both(save: Sav
     assert {window.language for window in transcript.windows[1:] if window.text} == {"es"}
 
 
+def test_only_the_first_span_of_a_row_has_its_beginning(
+    save: Save, clips: Clips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spans_of_rows, "LONG", 40.0)
+    monkeypatch.setattr(spans_of_rows, "SPAN", 20.0)
+    first, rest = clips[0][1], joined(clips * 3, 0.4)
+    first, rest = 0.2 * first / np.abs(first).max(), 0.9 * rest / np.abs(rest).max()
+    path = save(np.concatenate([first, np.zeros(RATE // 2, np.float32), rest]))
+    recognizer = Polyglot(in_its_language, languages=("es", "fr", "it"))
+    recognizer.detect_language = lambda windows, among=(), whole=False: [  # type: ignore[method-assign,misc]
+        {"es": 0.99, "fr": 0.01} if loud(window) else {"fr": 0.99, "es": 0.01} for window in windows
+    ]
+    units = split_item(AudioItem("row", "a", str(path)), probe(path))
+    vote = LanguageVote(recognizer, PipelineOptions(), lambda requests: asked_at_once(recognizer, requests))
+    answers = [vote(unit, path, probe(path), "mix") for unit in units]
+    assert len(answers) >= 3
+    assert {answer.language for answer in answers} == {"es"}
+    assert [answer.turns is not None for answer in answers] == [True] + [False] * (len(answers) - 1)
+
+
+def asked_at_once(recognizer: FakeRecognizer, requests: Sequence[DecodeRequest]) -> list[WindowResult]:
+    for place, one in enumerate(requests):
+        recognizer.submit(WindowRequest(place, one.samples, one.options))
+    found: list[WindowResult] = []
+    while recognizer.pending():
+        found += recognizer.poll()
+    return sorted(found, key=lambda result: int(str(result.key)))
+
+
 def hears(languages: dict[str, float]) -> Callable[[WindowRequest, WindowResult], WindowResult]:
     def speak(request: WindowRequest, result: WindowResult) -> WindowResult:
         faint = not loud(request.samples)
@@ -517,12 +547,14 @@ def test_an_utterance_in_no_clear_language_is_written_in_that_of_the_likeliest_t
 @pytest.mark.parametrize(
     ("gain", "told"),
     [
-        ((0.5, 0.7), ["de", "pl", "pl", "de"]),  # the third language explains one utterance a little better
-        ((0.5, 0.9), ["de", "pl", "uk", "de"]),
-        ((0.0, 0.0), ["de", "de", "de", "de"]),  # nothing is clearly likelier
+        ((0.5, 0.7), [None, "pl", "pl", None]),  # the third language explains one utterance a little better
+        ((0.5, 0.9), [None, "pl", "uk", None]),
+        ((0.0, 0.0), [None, None, None, None]),  # nothing is clearly likelier
     ],
 )
-def test_utterances_are_told_by_the_fewest_languages(gain: tuple[float, float], told: list[str]) -> None:
+def test_utterances_are_told_by_the_fewest_languages(
+    gain: tuple[float, float], told: list[str | None]
+) -> None:
     faint = {"pl": 0.41, "uk": 0.41, "de": 0.18}  # by which the others are likelier by 0.05 each
     chances = [{"de": 1.0}, faint, faint, {"de": 0.3, "pl": 0.7}]
     likely = {(1, "pl"): gain[0], (2, "pl"): gain[0], (2, "uk"): gain[1]}
@@ -616,8 +648,8 @@ def test_the_spans_of_a_row_vote_once_and_alike(
     recognizer = linguist()
     spans = run_units([(u, path) for u in split_item(item, probe(path))], recognizer, PipelineOptions())
     assert len(spans) >= 3
-    few, more, utterances = recognizer.asked
-    assert (few, few + more) == (FEW_VOTERS, VOTERS)
+    few, more, utterances, first = recognizer.asked
+    assert (few, few + more, first) == (FEW_VOTERS, VOTERS, 1)
     assert utterances > more
     assert {(span.language, round(span.language_prob or 0, 6)) for span in spans.values()} == {("de", 0.8)}
 
