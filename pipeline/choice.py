@@ -20,6 +20,7 @@ from asr_batch.pipeline.thresholds import (
     LEAST_SPEECH,
     MOST_LANGUAGES,
     NOT_SPOKEN,
+    OTHER_TOKENS,
     POOR_LOGPROB,
     SECOND_LANGUAGE,
     SURE_CHANCE,
@@ -86,6 +87,16 @@ def worth_trying(best: WindowResult, chances: Mapping[str, float]) -> list[str]:
         if chance >= LEAST_CHANCE
     }
     return [code for code in least if score(best, chances) < least[code]]
+
+
+def hopeless(best: WindowResult, chances: Mapping[str, float], code: str) -> float:
+    """Sum of log-probabilities below which a text in this language is no longer expected to win.
+
+    It may have OTHER_TOKENS times the tokens of the best one so far.
+    """
+    chance, own = (max(chances.get(one or "", 0.0), LEAST_CHANCE) for one in (code, best.language))
+    needed = best.avg_logprob + CHANCE_WEIGHT * math.log(own / chance)
+    return min(needed, 0.0) * OTHER_TOKENS * (len(best.tokens) + 1)
 
 
 def heard_instead(

@@ -11,6 +11,7 @@ from asr_batch.pipeline.choice import (
     Choice,
     Detects,
     heard_instead,
+    hopeless,
     is_a_guess,
     is_clear,
     is_close,
@@ -36,7 +37,6 @@ from asr_batch.pipeline.thresholds import (
     HARDLY,
     LEAST_SPEECH,
     NO_SPEECH,
-    OTHER_TOKENS,
     SILENT_SECONDS,
     SWAYABLE,
     SWAYED,
@@ -185,11 +185,13 @@ def _compare(
 ) -> Generator[Sequence[DecodeRequest], Sequence[WindowResult], None]:
     """Add greedy results in the other likely languages that may have the likeliest text, all at once."""
     best = max(results.values(), key=lambda result: score(result, chances))
-    hopeless = best.avg_logprob * OTHER_TOKENS * (len(best.tokens) + 1)
-    other = replace(base, search=False, least_logprob=hopeless)
     codes = [code for code in worth_trying(best, chances) if code not in results]
     if codes:
-        found = yield [request(samples, replace(other, language=code), options, speech) for code in codes]
+        tried = [
+            replace(base, language=code, search=False, least_logprob=hopeless(best, chances, code))
+            for code in codes
+        ]
+        found = yield [request(samples, one, options, speech) for one in tried]
         results.update(zip(codes, found, strict=True))
 
 

@@ -82,7 +82,7 @@ class Turns:
 class OneWindow:
     """A row of one window, in a language of `allowed` (empty: any) that the decoder detects.
 
-    Only a window of several utterances can have several languages: these are told first. `surely` is as
+    Only a window of several utterances can have several languages: these are detected first. `surely` is as
     `detect`, slower, and right more often.
     """
 

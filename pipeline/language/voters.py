@@ -27,7 +27,7 @@ class Voters:
     found: dict[float, Heard] = field(default_factory=dict)
 
     def look(self, wanted: int) -> None:
-        """Search until so many windows have speech; keep the samples of the first ones."""
+        """Search until this many windows have speech; keep the samples of the first ones."""
         start, end = self.stretch
         places = min(_FIRST_LOOK, max(1, math.ceil((end - start) / self.length)))
         while True:
@@ -42,7 +42,7 @@ class Voters:
             places *= 2
 
     def chosen(self, wanted: int) -> dict[float, Heard]:
-        """So many of the windows found, with their samples, in order of time."""
+        """This many of the windows found, with their samples, in order of time."""
         chosen = self._spread(wanted)
         gone = [at for at in chosen if self.found[at].samples is None]
         again = dict(self._read(gone))
