@@ -78,17 +78,9 @@ is reported if that gives neither more words nor as many. Word positions have a 
 speakers linger. docs/accuracy.md has the share of deleted phrases that are found.
 """
 
-SURELY_MORE = 2.2
-"""Missing seconds from which the same text once more does not confirm a stretch without pauses."""
-
-GAPS_AGAIN = 2
-"""Decodings of each gap that the repair budget allows beyond its share of the recording; a window with a text
-that repeats itself may be decoded once more.
-"""
-
-SPARSE_WORDS, ENOUGH_SPEECH = 0.5, 2.0
-"""Words per second below which this many seconds of speech count as not transcribed; `LEAST_RATE` has what
-people say.
+ENOUGH_SPEECH = 2.0
+"""Seconds of speech from which a text that takes less than half as long to say is not all that was said, for
+engines without word positions.
 """
 
 THIN = 0.65
@@ -100,14 +92,13 @@ TELLING_WINDOWS = 8
 """Number of windows from which a recording's own rate is meaningful."""
 
 # Acceptance of a further decoding.
-LEAST_RATE, MOST_RATE = 0.8, 6.0
-"""Words per second of speech of a credible text. Human clips of 2 s or more: 1.2 to 5.1 of their length."""
-
 WORSE = 0.1
 """Maximum decrease of the log-probability of a text decoded in parts, compared with the whole."""
 
-SAME = 0.6
-"""Share of the letters of a stretch: a second decoding with as many, and nothing new, confirms it."""
+SAME, LONG_WORD = 0.6, 4
+"""Share of the letters of a stretch that a second decoding without news must have to confirm it; and that two
+texts have in common if they say the same, or two spellings of a word ("tone", "town") with as many letters.
+"""
 
 ALIKE = 0.8
 """Share of the letters of the longer of two decodings: the shorter one then confirms repeated speech."""
@@ -117,23 +108,12 @@ OTHER_LENGTH = 0.15
 which one of them has a loop; one of six repetitions too many makes 0.18.
 """
 
-NEWS = 3
-"""Letters that a second decoding must add to count as more."""
-
-SAME_WORD, OWN_LETTERS = 0.6, 5
-"""Share of the letters that two spellings of a word have in common ("tone", "town"), and letters that are not
-part of another word by chance, when the text of a gap is merged.
-"""
-
 ASKED_FOR = 0.35
 """Share of the missing seconds that text for a gap must take to say; words at its edges are decoded twice."""
 
 # Further decodings.
-PAUSE = 0.25
-"""Seconds of a pause between two utterances; the shortest pause between joined clips."""
-
 SHORT_PAUSE = 0.15
-"""Seconds of a pause between two rounds of the same word. Of eight words and sentences said five times, 0.15
+"""Seconds of a pause between two utterances of a window. Of eight words and sentences said five times, 0.15
 finds five utterances after pauses of 0.15 s, and in seven after pauses of 0.05 s; 0.25 in five and in one.
 """
 
@@ -275,6 +255,9 @@ VOTER_SECONDS = 10.0
 """Length of a voter. Eight of 10 s cost the encoder less than half of five of 30 s, and have fewer utterances
 that must vote as well. docs/accuracy.md compares them on recordings that change their language.
 """
+
+PAUSE = 0.25
+"""Seconds of a pause between two utterances that tell their languages."""
 
 ENOUGH_TO_TELL = 1.5
 """Seconds of speech that tell a language, or let texts tell it: of 91 single words of other speakers the most

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from asr_batch.models.recognizer import WindowResult
 from asr_batch.pipeline.guards import ENDLESS, letters
 from asr_batch.pipeline.text.repetition import doubled
-from asr_batch.pipeline.text.spoken import spoken_seconds
+from asr_batch.pipeline.text.spoken import is_sparse
 from asr_batch.pipeline.text.wordless import (
     chants_otherwise,
     drawn_out,
@@ -25,7 +25,6 @@ from asr_batch.pipeline.text.wordless import (
     repetition,
     stutter,
 )
-from asr_batch.pipeline.text.words import words_of
 from asr_batch.pipeline.thresholds import (
     ABSENT,
     CHANT,
@@ -91,13 +90,8 @@ class Witnesses:
         return self.result.avg_logprob < DOUBTED
 
     @property
-    def _thin(self) -> bool:
-        """Whether the text takes less than half as long to say as the speech detected."""
-        return 2 * sum(map(spoken_seconds, words_of(self.result.text))) < self.heard
-
-    @property
     def _brief(self) -> bool:
-        return self.heard < ENOUGH_SPEECH or self._thin
+        return self.heard < ENOUGH_SPEECH or is_sparse(self.result.text, self.heard)
 
     def _hardly_spoken(self) -> bool:
         """Silero detects hardly any speech: one more signal is enough."""
@@ -145,7 +139,7 @@ class Witnesses:
         if self._brief and self._doubted and any(map(drawn_out, self.others)):
             return True
         chants = stutter(text) >= CHANT and no_speech >= NO_SPEECH
-        loops = self.flags >= ENDLESS and self._thin  # likely, whatever it says
+        loops = self.flags >= ENDLESS and is_sparse(text, self.heard)  # likely, whatever it says
         if chants or loops or (self._doubted and self._doubt > DOUBT):
             return any(chants_otherwise(text, other) for other in self.others)
         return False

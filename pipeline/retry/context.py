@@ -73,7 +73,7 @@ def after_text_before(window: Doubtful, samples: Samples, listener: Listener) ->
     hearing = heard_whole(window, (yield asked), listener.base.prompt)
     result, first = hearing.result, window.outcome.result
     likelier = result.avg_logprob >= first.avg_logprob + LIKELIER
-    better = is_sound(window, hearing) and likelier and _is_version(result.text, first.text)
+    better = is_sound(hearing) and likelier and _is_version(result.text, first.text)
     return taken(window, hearing) if better else kept_aside(window, "after the text before", hearing)
 
 

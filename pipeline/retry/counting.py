@@ -13,9 +13,9 @@ import numpy as np
 
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask
 from asr_batch.pipeline.retry.hearing import utterances
-from asr_batch.pipeline.retry.merging import Word, spelled
+from asr_batch.pipeline.retry.merging import Word
 from asr_batch.pipeline.text.repetition import rounds
-from asr_batch.pipeline.text.words import normal, similarity, words_of
+from asr_batch.pipeline.text.words import normal, similarity
 from asr_batch.pipeline.thresholds import LEAST_SPEECH, SAME, SHORT_PAUSE
 
 
@@ -28,19 +28,11 @@ def miscounted(text: str, level: Float32, speech: Mask) -> bool:
     return times > 1 and 1 < _utterances(level, speech) != times
 
 
-def recounted(words: Sequence[Word], before: str, level: Float32, speech: Mask) -> list[Word]:
-    """The words of all utterances, if they say the text before again, nearer to once for each; else none.
-
-    One word for each utterance, and always the same, has the spelling of the text before: "3" for "Three."
-    """
+def recounted(words: Sequence[Word], before: str, level: Float32, speech: Mask) -> bool:
+    """Whether the words of all utterances say the text before again, nearer to once for each."""
     said, (same, first) = _utterances(level, speech), rounds(before)
     now, times = rounds(" ".join(word.place.text for word in words))
-    if now == same and abs(times - said) < abs(first - said):
-        return list(words)
-    spelling = words_of(before)[0]
-    if times == len(words) == said and normal(spelling) == same:
-        return [spelled(word, spelling) for word in words]
-    return []
+    return now == same and abs(times - said) < abs(first - said)
 
 
 def parts(edges: Sequence[int], speech: Mask) -> list[int]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -15,17 +14,12 @@ from asr_batch.pipeline.guards import WHOLE, DecodeRequest, Outcome, hypothesis,
 from asr_batch.pipeline.retry.gaps import Gap, find_gaps
 from asr_batch.pipeline.retry.hearing import Hearing, words_heard
 from asr_batch.pipeline.retry.merging import Word, with_words
-from asr_batch.pipeline.text.spoken import spoken_seconds, total_letters
+from asr_batch.pipeline.text.spoken import is_sparse, total_letters
 from asr_batch.pipeline.text.words import words_of
 from asr_batch.pipeline.thresholds import (
     ALIKE,
     ENOUGH_SPEECH,
-    LEAST_RATE,
     LEAST_SPEECH,
-    MOST_RATE,
-    NEWS,
-    OTHER_LENGTH,
-    SPARSE_WORDS,
     SUSPECTED,
     WORSE,
 )
@@ -89,33 +83,14 @@ Attempt = Generator[DecodeRequest, WindowResult, Doubtful]
 
 
 def bare(outcome: Outcome | None, speech: float) -> bool:
-    """Whether this much speech counts as not transcribed by the outcome (None: skipped)."""
-    if outcome is None or outcome.result.error is not None:
-        return speech >= LEAST_SPEECH
-    words = words_of(outcome.result.text)
-    if not words:
-        return speech >= LEAST_SPEECH
-    sparse = len(words) < SPARSE_WORDS * speech
-    if "repetition" in outcome.flags:  # of which perhaps one round is left
-        sparse = 2 * sum(map(spoken_seconds, words)) < speech
-    return speech >= ENOUGH_SPEECH and sparse and not outcome.result.places
+    """Whether this much speech counts as not transcribed by the outcome (None: skipped).
 
-
-def fits_better(window: Doubtful, hearing: Hearing) -> bool:
-    """Whether a text takes about as long to say as the speech lasts, and the first one does not.
-
-    Loops are likely, so the probability does not tell how often something is said.
+    With word positions, they tell what is missing.
     """
-    first = words_of(window.outcome.result.text)
-    if "repetition" not in window.outcome.flags or not (window.spoken and first and hearing.words):
-        return False
-    now = [word.place.text for word in hearing.words]
-    return _misfit(now, window.spoken) < _misfit(first, window.spoken) - OTHER_LENGTH
-
-
-def _misfit(words: Sequence[str], speech: float) -> float:
-    """How far the time that words take to say is from these seconds of speech (log ratio)."""
-    return abs(math.log(sum(map(spoken_seconds, words)) / speech))
+    if outcome is None or outcome.result.error is not None or not words_of(outcome.result.text):
+        return speech >= LEAST_SPEECH
+    result = outcome.result
+    return speech >= ENOUGH_SPEECH and not result.places and is_sparse(result.text, speech)
 
 
 def says_as_much(window: Doubtful, hearing: Hearing) -> bool:
@@ -131,19 +106,14 @@ def letters_of(words: Iterable[Word]) -> int:
 
 def if_better(window: Doubtful, name: str, hearing: Hearing) -> Doubtful:
     """The window with the new text if that is better, else with its own, and the new one as a hypothesis."""
-    sound = not hearing.faults & WHOLE
-    if hearing.faults & WHOLE == {"repetition"}:
-        sound = fits_better(window, hearing)
-    better = sound and is_believable(window, hearing) and _says_more(window, hearing)
+    sound = has_text(hearing) and not hearing.faults & WHOLE
+    better = sound and _says_more(window, hearing)
     return taken(window, hearing) if better else kept_aside(window, name, hearing)
 
 
-def is_believable(window: Doubtful, hearing: Hearing) -> bool:
-    """Whether a decoding has text, with a credible number of words for its speech."""
-    words = len(hearing.words)
-    if hearing.result.error is not None or not words:
-        return False
-    return window.spoken < ENOUGH_SPEECH or LEAST_RATE <= words / window.spoken <= MOST_RATE
+def has_text(hearing: Hearing) -> bool:
+    """Whether a decoding succeeded and has text."""
+    return hearing.result.error is None and bool(hearing.words)
 
 
 def heard_whole(window: Doubtful, result: WindowResult, prompt: str | None, before: float = 0.0) -> Hearing:
@@ -153,9 +123,9 @@ def heard_whole(window: Doubtful, result: WindowResult, prompt: str | None, befo
     return Hearing(result, tuple(words), judge(result, window.spoken, prompt))
 
 
-def is_sound(window: Doubtful, hearing: Hearing) -> bool:
-    """Whether a decoding is believable and has no fault but, perhaps, an unlikely text."""
-    return is_believable(window, hearing) and not hearing.faults & SPOILT
+def is_sound(hearing: Hearing) -> bool:
+    """Whether a decoding has text without a fault, except that it may be unlikely."""
+    return has_text(hearing) and not hearing.faults & SPOILT
 
 
 def _says_more(window: Doubtful, hearing: Hearing) -> bool:
@@ -165,7 +135,7 @@ def _says_more(window: Doubtful, hearing: Hearing) -> bool:
         return True
     if "low_logprob" in window.outcome.flags and not window.unheard:
         return now.avg_logprob >= before.avg_logprob + WORSE
-    return letters(now.text) >= letters(before.text) + NEWS
+    return letters(now.text) > letters(before.text)
 
 
 def is_as_likely(window: Doubtful, hearing: Hearing) -> bool:

@@ -12,16 +12,13 @@ from asr_batch.pipeline.guards import WHOLE
 from asr_batch.pipeline.retry.doubtful import USELESS, Attempt, Doubtful, kept_aside, letters_of, replaced
 from asr_batch.pipeline.retry.gaps import Gap, missing
 from asr_batch.pipeline.retry.hearing import Hearing, Listener, hear, utterances, words_heard
-from asr_batch.pipeline.retry.merging import is_part_of, merged, with_words
+from asr_batch.pipeline.retry.merging import merged, with_words
 from asr_batch.pipeline.thresholds import (
     ASKED_FOR,
     GAP,
     LETTER_SECONDS,
-    NEWS,
-    PAUSE,
     SAME,
     SHORT_PAUSE,
-    SURELY_MORE,
     SUSPECTED,
     WORSE,
 )
@@ -31,9 +28,7 @@ def fill_gaps(window: Doubtful, samples: Samples, listener: Listener) -> Attempt
     """Decode each gap, from the pause before it to the pause after it, in one piece."""
     for gap in reversed(window.gaps):  # from the last one, so that words before it keep their positions
         hearing = yield from hear(samples, [gap.start, gap.end], window.speech, listener)
-        brief = gap.missing < SURELY_MORE and _is_one_utterance(window, gap, listener)
-        sure = brief or not _left_over(window, gap, hearing)
-        window = _filled(window, gap, hearing, sure=sure)
+        window = _filled(window, gap, hearing, sure=not _left_over(window, gap, hearing))
     return window
 
 
@@ -69,11 +64,8 @@ def _is_one_utterance(window: Doubtful, gap: Gap, listener: Listener) -> bool:
 
 
 def _parts(window: Doubtful, gap: Gap) -> list[int]:
-    """The edges of the utterances in a gap; without a pause it may be several rounds of a short sentence."""
-    edges = utterances(window.level, window.speech, PAUSE, gap.start, gap.end)
-    if len(edges) == 2:
-        edges = utterances(window.level, window.speech, SHORT_PAUSE, gap.start, gap.end)
-    return edges
+    """The edges of the utterances in a gap."""
+    return utterances(window.level, window.speech, SHORT_PAUSE, gap.start, gap.end)
 
 
 def _left_over(window: Doubtful, gap: Gap, hearing: Hearing) -> bool:
@@ -91,13 +83,11 @@ def _filled(window: Doubtful, gap: Gap, hearing: Hearing, *, sure: bool) -> Doub
     after = standing[gap.last] if gap.last < len(standing) else None
     both = merged(inside, hearing.words, before, after, short=gap.missing < GAP)
     heard, said, stood = (letters_of(words) for words in (hearing.words, both, inside))
-    news = said - stood >= max(NEWS, ASKED_FOR * gap.missing / LETTER_SECONDS)
+    news = said - stood >= ASKED_FOR * gap.missing / LETTER_SECONDS
     if news and not _useless(window, hearing):
         words = [*standing[: gap.first], *both, *standing[gap.last :]]
         return replaced(window, with_words(window.outcome.result, words, hearing.result))
-    known = [word for word in (before, *inside, after) if word is not None]
-    as_much = stood and heard >= SAME * stood
-    if sure and not news and (as_much or is_part_of(hearing.words, known)):
+    if sure and not news and stood and heard >= SAME * stood:
         return replace(window, confirmed=(*window.confirmed, (gap.start, gap.end)))
     return kept_aside(window, "gap", hearing)
 

@@ -22,7 +22,7 @@ from asr_batch.pipeline.decoding import decode, one_by_one
 from asr_batch.pipeline.guards import WHOLE, DecodeRequest
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.retry.merging import Word
-from asr_batch.pipeline.text.spoken import spoken_seconds, total_letters
+from asr_batch.pipeline.text.spoken import total_letters
 from asr_batch.pipeline.text.words import join_texts, words_of
 from asr_batch.pipeline.thresholds import LEAST_SPEECH, LOGPROB
 from asr_batch.pipeline.unspoken import Witnesses
@@ -101,7 +101,7 @@ def hear(
         decoding = decode(part, base, listener.options, spoken, choice, second=second)
         outcome = yield from one_by_one(decoding)
         result, faults = outcome.result, outcome.flags - {"low_logprob"}
-        faulty = sparing and len(edges) > 2 and bool(faults & WHOLE or _is_thin(result, spoken))
+        faulty = sparing and len(edges) > 2 and bool(faults & WHOLE)
         witnesses = Witnesses(result, faults, spoken, spoken, len(part) / SAMPLE_RATE)
         gone = faulty or bool(result.text and witnesses.deny_whatever_follows())
         if gone:
@@ -120,11 +120,6 @@ def together(parts: Sequence[Part]) -> Hearing:
         faults |= {"low_logprob"}
     words = tuple(word for part in parts for word in part.words)
     return Hearing(joined, words, faults, all(part.kept for part in parts), tuple(parts))
-
-
-def _is_thin(result: WindowResult, speech: float) -> bool:
-    """Whether a text takes less than half as long to say as these seconds of speech."""
-    return 2 * sum(map(spoken_seconds, words_of(result.text))) < speech
 
 
 def words_heard(result: WindowResult, offset: float, speech: Mask) -> list[Word]:

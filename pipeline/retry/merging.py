@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
 from asr_batch.models.recognizer import TimedText, TimedWord, WindowResult
-from asr_batch.pipeline.text.sentences import ends_sentence
 from asr_batch.pipeline.text.spoken import spoken_seconds, total_letters
+from asr_batch.pipeline.text.wordless import has_digits
 from asr_batch.pipeline.text.words import join_texts, normal, similarity
-from asr_batch.pipeline.thresholds import OWN_LETTERS, SAME_WORD
+from asr_batch.pipeline.thresholds import LONG_WORD, SAME
 
 _TOUCH = 0.02  # seconds that neighbours may overlap: positions have that resolution
 
@@ -35,116 +35,56 @@ def merged(
 ) -> list[Word]:
     """Merge two texts of a stretch; `before`, `after`: the words next to it.
 
-    Keeps every existing word, unless a longer one replaces it, and adds words that only the second text
-    has, when the word before them has been said. Of a `short` gap, no word is replaced: most are in both,
-    perhaps written otherwise.
+    Keeps every existing word, unless a longer text replaces it, and adds words that only the second text has.
+    Of a `short` gap, no word is replaced: most are in both, perhaps written otherwise.
     """
     framed = [before, *standing, after]
-    skipped = _sentence_before(standing[-1], framed[-3], heard) if heard and standing and after else ()
-    if skipped:
-        rest = _after(standing[-1], skipped[-1].place.end)
-        return [*merged(standing[:-1], skipped, before, rest, short=short), rest]
     names, others = ([normal(word.place.text) for word in words] for words in (standing, heard))
-    if short:
-        others = [_alike(name, names) for name in others]
+    others = [_alike(name, names) for name in others]
     out: list[Word] = []
     for kind, a, b, c, d in difflib.SequenceMatcher(None, names, others, autojunk=False).get_opcodes():
         if kind == "equal":  # unchanged, but where the second text has them: it covers the stretch
             out += [_moved(*pair) for pair in zip(standing[a:b], heard[c:d], strict=True)]
             continue
-        new = _new(heard[c:d], framed[a : b + 2])
-        cut = b == len(standing) and d == len(heard) and _is_short(names[a:b])
-        if short and a < b:
-            out += [*new, *standing[a:b]] if cut else standing[a:b]
-        else:
-            out += new if _spoken(new) > 1.5 * _spoken(standing[a:b]) else standing[a:b]
+        new = heard[c:d]
+        if new and _is_once(framed[a], new[0]):  # the stretch begins or ends inside a word
+            new = new[1:]
+        if new and _is_once(new[-1], framed[b + 1]):
+            new = new[:-1]
+        if new and _is_in_number(new, framed[a]):
+            new = ()
+        kept = a < b and (short or _spoken(new) <= 1.5 * _spoken(standing[a:b]))
+        out += standing[a:b] if kept else new
     return out
-
-
-def _new(heard: Sequence[Word], known: Sequence[Word | None]) -> Sequence[Word]:
-    """What is new of the words heard in place of those `known`, the first and last of which frame them."""
-    if heard and _is_its_end(heard[0], known[0]):
-        heard = heard[1:]
-    if heard and _is_its_start(heard[-1], known[-1]):
-        heard = heard[:-1]
-    there = [word for word in known if word is not None]
-    return () if not heard or is_part_of(heard, there) or _is_covered(heard, known[0]) else heard
 
 
 def _alike(name: str, names: Sequence[str]) -> str:
     """The most similar of `names`, if the word is one of them written otherwise; else the word."""
-    if name in names or len(name) < OWN_LETTERS - 1:
+    if name in names or len(name) < LONG_WORD:
         return name
     ratios = {one: similarity(one, name) for one in names}
     nearest = max(names, key=lambda one: ratios[one], default=name)
-    return nearest if ratios.get(nearest, 0.0) >= SAME_WORD else name
+    return nearest if ratios.get(nearest, 0.0) >= SAME else name
 
 
-def _is_short(names: Sequence[str]) -> bool:
-    """Whether the words are a short one, which the end of a stretch may have cut off."""
-    return len(names) == 1 and len(names[0]) < OWN_LETTERS - 1
+def _is_once(word: Word | None, following: Word | None) -> bool:
+    """Whether two words are one that both decodings wrote: too close together to be said twice."""
+    if word is None or following is None or normal(word.place.text) != normal(following.place.text):
+        return False
+    return following.place.start < word.place.start + 2 * spoken_seconds(word.place.text)
 
 
-def _sentence_before(word: Word, before: Word | None, heard: Sequence[Word]) -> Sequence[Word]:
-    """What is heard of a sentence before the one that `word` begins, if the word's time includes it.
-
-    The decoder attended to what it skipped while it wrote the next word: that is not what is heard in the
-    middle of the skipped sentence ("the" of "the pound key", before "The conference has ended").
-    """
-    name = normal(word.place.text)
-    heard = heard[:-1] if normal(heard[-1].place.text) == name else heard
-    first = before is None or ends_sentence(before.place.text)
-    if not heard or not first or ends_sentence(word.place.text) or not ends_sentence(heard[-1].place.text):
-        return ()
-    return () if name in [normal(one.place.text) for one in (heard[0], *heard[-2:])] else heard
-
-
-def _after(word: Word, second: float) -> Word:
-    """The word without its time before this second."""
-    place, timed = word.place, word.timed
-    start = max(place.start, min(place.end, second))
-    if timed is not None:
-        timed = replace(timed, start=max(timed.start, min(timed.end, second)))
-    return Word(replace(place, start=start), timed)
-
-
-def _is_covered(words: Sequence[Word], before: Word | None) -> bool:
-    """Whether the words are said while the one before still is: the same sound written otherwise."""
-    if before is None:
+def _is_in_number(words: Sequence[Word], before: Word | None) -> bool:
+    """Whether the words are said while a number before them still is: "eighty-five" after "8500"."""
+    if before is None or not has_digits(before.place.text):
         return False
     middle = (words[0].place.start + words[-1].place.end) / 2
     return before.place.start <= middle < before.place.start + spoken_seconds(before.place.text)
 
 
-def _is_its_end(word: Word, before: Word | None) -> bool:
-    """Whether a word is the one before it, written again because the stretch begins inside it."""
-    if before is None or normal(word.place.text) != normal(before.place.text):
-        return False
-    return word.place.start < before.place.start + 2 * spoken_seconds(before.place.text)
-
-
-def _is_its_start(word: Word, after: Word | None) -> bool:
-    """Whether a word is the one after it, written again because the stretch ends inside it."""
-    if after is None or normal(word.place.text) != normal(after.place.text):
-        return False
-    return after.place.start < word.place.start + spoken_seconds(word.place.text)
-
-
 def _moved(word: Word, there: Word) -> Word:
     place = replace(word.place, start=there.place.start, end=there.place.end)
     return Word(place, there.timed and word.timed and replace(there.timed, word=word.timed.word))
-
-
-def spelled(word: Word, text: str) -> Word:
-    """The word, written in another way."""
-    return Word(replace(word.place, text=text), word.timed and replace(word.timed, word=text))
-
-
-def is_part_of(words: Sequence[Word], neighbours: Sequence[Word]) -> bool:
-    """Whether the words are part of a longer existing one: "asterisk.org" in "www.asterisk.org"."""
-    text = "".join(normal(word.place.text) for word in words)
-    names = [normal(word.place.text) for word in neighbours]
-    return len(text) >= OWN_LETTERS and any(text in name and text != name for name in names)
 
 
 def _spoken(words: Sequence[Word]) -> int:

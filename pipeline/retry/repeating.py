@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -15,9 +16,8 @@ from asr_batch.pipeline.retry.counting import alike, miscounted, parts, recounte
 from asr_batch.pipeline.retry.doubtful import (
     Attempt,
     Doubtful,
-    fits_better,
+    has_text,
     is_as_likely,
-    is_believable,
     kept_aside,
     letters_of,
     replaced,
@@ -27,29 +27,40 @@ from asr_batch.pipeline.retry.doubtful import (
 from asr_batch.pipeline.retry.gaps import missing
 from asr_batch.pipeline.retry.hearing import Hearing, Listener, hear, utterances
 from asr_batch.pipeline.text.repetition import doubled, loop_of, repeats
-from asr_batch.pipeline.text.spoken import total_letters
+from asr_batch.pipeline.text.spoken import text_seconds, total_letters
 from asr_batch.pipeline.text.words import normal_letters, similarity, words_between, words_of
-from asr_batch.pipeline.thresholds import GAP, NEWS, PAUSE, SAME, SHORT_PAUSE, SUSPECTED
+from asr_batch.pipeline.thresholds import GAP, OTHER_LENGTH, SAME, SHORT_PAUSE, SUSPECTED
 
 
 def by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
     """Decode each utterance separately: really repeated speech stays, loops do not."""
-    edges = utterances(window.level, window.speech, PAUSE, 0, len(window.level))
+    edges = utterances(window.level, window.speech, SHORT_PAUSE, 0, len(window.level))
     if len(edges) > 2:
         hearing = yield from hear(samples, edges, window.speech, listener)
-        preferred = is_as_likely(window, hearing) or fits_better(window, hearing)
-        if preferred and not hearing.faults & WHOLE and is_believable(window, hearing):
+        sound = has_text(hearing) and not hearing.faults & WHOLE
+        if sound and (is_as_likely(window, hearing) or _fits_better(window, hearing)):
             return taken(window, hearing)
         window = kept_aside(window, "utterances", hearing)
         if _is_heard_once(window.outcome.result.text, hearing):
             return replace(window, outcome=cut_loop(window.outcome))
-        if not hearing.faults & WHOLE and says_as_much(window, hearing):
+        if sound and says_as_much(window, hearing):
             kept = replace(window.outcome, flags=window.outcome.flags - {"repetition"})
-            more = letters_of(hearing.words) >= total_letters(words_of(kept.result.text)) + NEWS
+            more = letters_of(hearing.words) > total_letters(words_of(kept.result.text))
             return replace(window, outcome=kept, confirmed=() if more else ((0, len(window.level)),))
     if window.outcome.flags & {"truncated", "too_dense"}:
         return replace(window, outcome=cut_loop(window.outcome))
     return window
+
+
+def _fits_better(window: Doubtful, hearing: Hearing) -> bool:
+    """Whether a text takes about as long to say as the speech lasts, and a loop does not.
+
+    Loops are likely, so the probability does not tell how often something is said.
+    """
+    first, now = (text_seconds(one.result.text) for one in (window.outcome, hearing))
+    if "repetition" not in window.outcome.flags or not (window.spoken and first and now):
+        return False
+    return abs(math.log(now / window.spoken)) < abs(math.log(first / window.spoken)) - OTHER_LENGTH
 
 
 def _is_heard_once(text: str, hearing: Hearing) -> bool:
@@ -115,10 +126,8 @@ def by_rounds(window: Doubtful, samples: Samples, listener: Listener) -> Attempt
     """Decode each utterance of a window that says one thing again and again: the audio tells how often."""
     edges = utterances(window.level, window.speech, SHORT_PAUSE, 0, len(window.level))
     hearing = yield from hear(samples, edges, window.speech, listener)
-    words = recounted(hearing.words, window.outcome.result.text, window.level, window.speech)
-    if words:
-        return taken(window, replace(hearing, words=tuple(words)))
-    return kept_aside(window, "rounds", hearing)
+    better = recounted(hearing.words, window.outcome.result.text, window.level, window.speech)
+    return taken(window, hearing) if better else kept_aside(window, "rounds", hearing)
 
 
 def is_miscounted(window: Doubtful, _: Listener) -> bool:

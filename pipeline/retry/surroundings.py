@@ -29,7 +29,7 @@ def in_other_surroundings(window: Doubtful, samples: Samples, listener: Listener
     """
     hearing = yield from _surrounded(window, samples, listener)
     likelier = hearing.result.avg_logprob > window.outcome.result.avg_logprob
-    if not (likelier and is_sound(window, hearing)):
+    if not (likelier and is_sound(hearing)):
         return kept_aside(window, "other surroundings", hearing)
     mended = taken(window, hearing)
     flags = mended.outcome.flags | (hearing.faults & {"low_logprob"})

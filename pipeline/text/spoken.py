@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from asr_batch.pipeline.text.words import words_of
 from asr_batch.pipeline.thresholds import LETTER_SECONDS, WORD_SECONDS
 
 _DIGIT = 5
@@ -56,6 +57,16 @@ def _weight(character: str, spelled: bool) -> int:
 def spoken_seconds(word: str) -> float:
     """Approximate seconds that a written word takes to say."""
     return WORD_SECONDS + LETTER_SECONDS * spoken_letters(word)
+
+
+def text_seconds(text: str) -> float:
+    """Approximate seconds that a text takes to say."""
+    return sum(map(spoken_seconds, words_of(text)))
+
+
+def is_sparse(text: str, speech: float) -> bool:
+    """Whether a text takes less than half as long to say as these seconds of speech."""
+    return 2 * text_seconds(text) < speech
 
 
 def is_followed_by_pause(word: str) -> bool:

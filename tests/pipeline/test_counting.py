@@ -61,17 +61,14 @@ def test_more_or_fewer_rounds_than_utterances(text: str, said: int, wrong: bool)
 @pytest.mark.parametrize(
     ("heard", "expected"),
     [
-        ("8 8 8 8 8", "8 8 8 8 8"),
-        ("8 8 9 8 8", ""),
-        ("8 8 8 8 8 8 8 8", ""),  # no nearer
-        ("Eight. Eight. Eight. Eight. Eight.", "8 8 8 8 8"),
-        ("Eight. Eight. Eight. Eight.", ""),
+        ("8 8 8 8 8", True),
+        ("8 8 9 8 8", False),
+        ("8 8 8 8 8 8 8 8", False),  # no nearer
     ],
 )
-def test_the_same_word_nearer_to_once_for_each_utterance(heard: str, expected: str) -> None:
+def test_the_same_word_nearer_to_once_for_each_utterance(heard: str, expected: bool) -> None:
     words = [Word(TimedText(i, i + 0.5, text)) for i, text in enumerate(heard.split())]
-    found = recounted(words, "8 8 8 8 8 8 8", *islands(5))
-    assert " ".join(word.place.text for word in found) == expected
+    assert recounted(words, "8 8 8 8 8 8 8", *islands(5)) is expected
 
 
 def test_a_word_said_five_times(save: Callable[..., Path], clips: Clips) -> None:
@@ -134,9 +131,8 @@ def test_a_loop_of_the_decoder_alone_is_cut(heard: list[str], left: str) -> None
     assert found.outcome.result.text == left.strip()
 
 
-@pytest.mark.parametrize(("flags", "lacking"), [((), False), (("repetition",), True)])
-def test_what_is_left_of_a_loop_does_not_stand_for_all_speech(flags: tuple[str, ...], lacking: bool) -> None:
+def test_a_text_does_not_stand_for_speech_of_twice_its_length() -> None:
     text = "I am not sure if I can see it, but I am not sure if I can see the rest of it."
-    outcome = Outcome(WindowResult("", text, (), -0.3, 0.1, 0.0), frozenset(flags))
-    assert bare(outcome, 25.0) == lacking
+    outcome = Outcome(WindowResult("", text, (), -0.3, 0.1, 0.0))
+    assert bare(outcome, 25.0)
     assert not bare(outcome, 8.0)
