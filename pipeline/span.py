@@ -14,7 +14,7 @@ from asr_batch.pipeline.audio.frames import Meter
 from asr_batch.pipeline.audio.reader import AudioInfo, probe
 from asr_batch.pipeline.audio.source import NamedBytes, Source, sha256, shown
 from asr_batch.pipeline.guards import DecodeRequest
-from asr_batch.pipeline.language.heard import heard_instead_of
+from asr_batch.pipeline.language.misgivings import misgivings
 from asr_batch.pipeline.language.vote import Answer
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import Stretch
@@ -197,13 +197,10 @@ class SpanRun:
         self._track = None
 
     def _misgivings(self, track: Track) -> Iterator[str]:
-        """What speaks against the language given for the row; a prompt would have a say in it."""
-        given = self._language.language if self._language.choice is None else None
-        if given is None or track.base.prompt or self._options.glossary:
-            return
-        other = heard_instead_of(given, track.windows)
-        if other is not None:
-            yield f"its language is given as {given}, but the model detects {other}"
+        """What speaks against the text; a prompt would have a say in the language that is heard."""
+        prompted = track.base.prompt or self._options.glossary or self._language.choice is not None
+        given = None if prompted else self._language.language
+        return misgivings(track.windows, track.base, self._model.languages, given)
 
     def _guarded(self, work: Callable[[], T]) -> T | None:
         try:

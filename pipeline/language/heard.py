@@ -11,9 +11,8 @@ import numpy as np
 from asr_batch.models.recognizer import Samples
 from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Float32, Mask, Meter
 from asr_batch.pipeline.guards import prepared
-from asr_batch.pipeline.records import DecodedWindow
 from asr_batch.pipeline.retry.hearing import utterances
-from asr_batch.pipeline.thresholds import ENOUGH_TO_TELL, HARDLY_HEARD, PAUSE, TURN_CHANCE
+from asr_batch.pipeline.thresholds import ENOUGH_TO_TELL, PAUSE
 from asr_batch.pipeline.windows.planning import SPEECH
 
 Detect = Callable[[Sequence[Samples], Sequence[str]], Sequence[Mapping[str, float]]]
@@ -73,21 +72,6 @@ def mean(voters: Iterable[Mapping[str, float]]) -> dict[str, float]:
         for code, chance in chances.items():
             total[code] = total.get(code, 0.0) + chance
     return {code: chance / sum(total.values()) for code, chance in total.items()}
-
-
-def heard_instead_of(given: str, windows: Iterable[DecodedWindow]) -> str | None:
-    """The language that the model surely hears in a row given as another one; None: it may be that one."""
-    share: dict[str, float] = {}
-    seconds = 0.0
-    for window in windows:
-        if window.outcome is None or window.heard_seconds < ENOUGH_TO_TELL:
-            continue
-        seconds += window.heard_seconds
-        for code, chance in window.outcome.result.languages:
-            share[code] = share.get(code, 0.0) + chance * window.heard_seconds
-    likeliest = max(share, key=lambda code: share[code], default=given)
-    hardly = share.get(given, 0.0) <= HARDLY_HEARD * seconds
-    return likeliest if hardly and share.get(likeliest, 0.0) >= TURN_CHANCE * seconds > 0 else None
 
 
 def in_utterances(

@@ -702,3 +702,28 @@ def test_a_row_whose_language_is_given_and_hardly_heard_has_a_note(
     recognizer.detect_language = lambda windows, among=(), whole=False: [{"es": 1.0} for _ in windows]  # type: ignore
     transcript = row(path, recognizer, **{"language": "fr"} | item)
     assert (list(transcript.notes), transcript.status) == (notes, "ok")
+
+
+@pytest.mark.parametrize(
+    ("likely", "languages", "task", "notes"),
+    [
+        (-0.75, ("en",), None, ["its text is unlikely on the whole: another language than en may be spoken"]),
+        (-0.75, ("de", "en"), None, ["its text is unlikely on the whole: it may be wrong"]),
+        (-0.75, ("de", "en"), "translate", []),
+        (-0.65, ("en",), None, []),
+    ],
+)
+def test_a_row_whose_text_is_unlikely_on_the_whole_has_a_note(
+    save: Save, clips: Clips, likely: float, languages: tuple[str, ...], task: str | None, notes: list[str]
+) -> None:
+    recognizer = FakeRecognizer(lambda _, result: replace(result, avg_logprob=likely), languages=languages)
+    path = save(joined(clips[:4], 0.3))
+    transcript = row(path, recognizer, PipelineOptions(task=task or "transcribe", language="en"))
+    assert (list(transcript.notes), transcript.status) == (notes, "ok")
+
+
+def test_a_word_of_an_unlikely_text_has_no_note(save: Save, clips: Clips) -> None:
+    """There is too little of it to say so of the row."""
+    recognizer = FakeRecognizer(lambda _, result: replace(result, avg_logprob=-1.2), languages=("en",))
+    word = clips[0][1][: round(1.2 * RATE)]
+    assert row(save(word), recognizer).notes == ()
