@@ -9,13 +9,13 @@ from typing import TypeVar, cast
 from asr_batch.manifests.errors import ItemError, RetryableError, WorkerFatalError
 from asr_batch.manifests.records import Failure, SpanResult, Unit, WindowRecord
 from asr_batch.models.recognizer import DecodeOptions, ModelInfo, WindowResult
-from asr_batch.pipeline.accounting import ledger
 from asr_batch.pipeline.audio.frames import Meter
 from asr_batch.pipeline.audio.reader import AudioInfo, probe
 from asr_batch.pipeline.audio.source import NamedBytes, Source, sha256, shown
 from asr_batch.pipeline.guards import DecodeRequest
 from asr_batch.pipeline.language.misgivings import misgivings
 from asr_batch.pipeline.language.vote import Answer
+from asr_batch.pipeline.ledger.rows import ledger
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import Stretch
 from asr_batch.pipeline.running import Key

@@ -10,8 +10,8 @@ import pytest
 from asr_batch.manifests.records import WindowRecord
 from asr_batch.models.recognizer import TimedWord, WindowResult
 from asr_batch.pipeline.audio.frames import FRAME
+from asr_batch.pipeline.ledger.word_times import word_times
 from asr_batch.pipeline.records import DecodedWindow
-from asr_batch.pipeline.word_times import word_times
 
 _RESULT = WindowResult(
     key=0,

@@ -17,7 +17,8 @@ from asr_batch.pipeline.guards import (
     hypothesis,
     without_words,
 )
-from asr_batch.pipeline.keeping import Kept, keep
+from asr_batch.pipeline.ledger.keeping import Kept, keep
+from asr_batch.pipeline.ledger.word_times import word_times
 from asr_batch.pipeline.records import DecodedWindow
 from asr_batch.pipeline.retry.doubtful import bare
 from asr_batch.pipeline.retry.gaps import bare_stretches
@@ -28,7 +29,6 @@ from asr_batch.pipeline.text.words import words_between, words_of
 from asr_batch.pipeline.thresholds import GAP, SUSPECT
 from asr_batch.pipeline.track import Track
 from asr_batch.pipeline.windows.planning import runs
-from asr_batch.pipeline.word_times import word_times
 
 _JOIN = 40  # frames between two stretches without text that count as one
 
