@@ -116,13 +116,14 @@ class WindowResult:
 
     `tokens` are the generated ids without prompt and end-of-text; `avg_logprob` is the mean natural
     log-probability over them and end-of-text, at temperature 1; `first_logprob` is that of the first token
-    of the text (NaN: unknown). `no_speech_prob` is NaN if the family has none. `languages` are the most
-    likely languages of this window with their probabilities, highest first, independently of the `language`
-    it was decoded in; empty without detection. `segments` is empty unless timestamps were requested and are
-    consistent; `words` is None unless word times were requested and the graph gives attentions. `places`
-    are the words with the time to which the decoder attended for each, for the audit: coarse (0.1 s) but
-    free. The last one ends where end-of-text was decided; empty without attentions. `truncated`: the token
-    limit ended the text. If the engine gave NaN or failed on this window
+    of the text (NaN: unknown); `recurring_doubt` is the probability of other words where a word that
+    recurs was written first (0: none, or unknown). `no_speech_prob` is NaN if the family has none.
+    `languages` are the most likely languages of this window with their probabilities, highest first,
+    independently of the `language` it was decoded in; empty without detection. `segments` is empty unless
+    timestamps were requested and are consistent; `words` is None unless word times were requested and the
+    graph gives attentions. `places` are the words with the time to which the decoder attended for each, for
+    the audit: coarse (0.1 s) but free. The last one ends where end-of-text was decided; empty without
+    attentions. `truncated`: the token limit ended the text. If the engine gave NaN or failed on this window
     alone, `error` is set and the text is empty. `arithmetic`: `kernels` are bit-identical on every
     processor, `graphs` (of ONNX Runtime) are not.
     """
@@ -145,6 +146,7 @@ class WindowResult:
     error: str | None = None
     arithmetic: str = "graphs"
     first_logprob: float = math.nan
+    recurring_doubt: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,14 +139,17 @@ short clips of other people, 41 % are decoded again.
 BEFORE, SURROUNDED = 0.3, 12.0
 """Seconds of silence before, and in all. docs/retries.md compares others."""
 
-FIRST_TOKEN, LIKELY_BEFORE = -1.0, -0.12
-"""Log-probability of the first token of a text below which the window is decoded again after the text before
-it, and log-probability that this text must have: 1 to 7 % of the windows of human clips, by language.
-docs/accuracy.md compares others, all with the same gain: -0.7 to -1.3 and -0.1 to -0.15.
+FIRST_TOKEN, RECURRING = -1.0, 0.2
+"""Log-probability of the first token of a text, and probability of other words where a recurring one was
+written first: below the one or above the other, the window is decoded again after the text before it.
+docs/accuracy.md compares others.
 """
 
-LIKELIER = 0.05
-"""How much likelier the text must be after the text before; of the right ones tiny.en's are 0.07 or more."""
+AS_LIKELY = 0.01
+"""How much less likely its text may be then: with 0 to 0.02, none of the windows asked became worse."""
+
+LIKELY_BEFORE = -0.1
+"""Log-probability that the text before must have: after an unlikely one, decoders repeat its misspellings."""
 
 SHOWN = 400
 """Letters of the text before that the decoder is shown: 100 of its 223 tokens at most, in English."""

@@ -29,6 +29,7 @@ def window_result(
     batch: int = 0,
     flags: tuple[str, ...] = (),
     arithmetic: str = "graphs",
+    recurring_doubt: float = 0.0,
 ) -> WindowResult:
     """The result of `request` from its decoding `state`; with an `error` it has no text.
 
@@ -58,6 +59,7 @@ def window_result(
         error=error,
         arithmetic=arithmetic,
         first_logprob=_first_logprob(state, begin),
+        recurring_doubt=recurring_doubt,
     )
 
 

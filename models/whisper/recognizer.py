@@ -42,6 +42,7 @@ from asr_batch.models.whisper.engine.slots import DecoderEngine, Slot
 from asr_batch.models.whisper.engine.words import WordAligner
 from asr_batch.models.whisper.opening import choose_encoder, describe, wants_npu, window_of
 from asr_batch.models.whisper.outcome import window_result
+from asr_batch.models.whisper.recurring import recurring_doubt
 from asr_batch.models.whisper.rules import Decoding, language_chances
 from asr_batch.models.whisper.tokenizer import WhisperTokenizer, open_prompt_ids, sot_index
 
@@ -87,6 +88,7 @@ class _Job:
     number: int = 0
     backend: str = "cpu"
     flags: tuple[str, ...] = ()
+    doubt: float = 0.0
 
 
 class CompiledWhisper:
@@ -219,6 +221,7 @@ class CompiledWhisper:
         """A first text has ended: look for a likelier one, or return it."""
         first = slot.decoding
         if first.searched and first.tokens and not first.broken:
+            job.doubt = recurring_doubt(first, self._tokenizer)
             job.search = Branches(first, slot.listened, self._config.eot)
             self._search(slot, job, job.search)
         else:
@@ -266,6 +269,7 @@ class CompiledWhisper:
             batch=job.number,
             flags=(*job.flags, *(("fallback_provider",) if self._fallback else ())),
             arithmetic=self._arithmetic,
+            recurring_doubt=job.doubt,
         )
 
     def detect_language(

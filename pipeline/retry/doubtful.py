@@ -35,7 +35,7 @@ class Doubtful:
 
     `speech` is the audit's, `nuclei` are its syllables; `thin`: it has far less text than usual in this
     recording; `confirmed`: stretches [start, end) in frames that a second decoding found complete;
-    `before`: likely text before the window.
+    `before`: likely text before the window, once it is to be decoded after that.
     """
 
     index: int

@@ -1,4 +1,4 @@
-"""Asks early for what a retry is going to ask: windows that begin unsurely, while others are decoded.
+"""Asks early for what a retry is going to ask: windows with an unsure choice, while others are decoded.
 
 Retries begin when all windows of a track are decoded, so the end of a job would wait for a whole window. The
 text before a window is often known long before. What is asked early is what is asked later, and so is the
@@ -7,15 +7,16 @@ answer; a request that is not repeated was in vain.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from asr_batch.models.recognizer import DecodeOptions, WindowResult
 from asr_batch.pipeline.audio.reread import Rereader
 from asr_batch.pipeline.guards import DecodeRequest
 from asr_batch.pipeline.records import DecodedWindow
-from asr_batch.pipeline.retry.context import after_text_before
+from asr_batch.pipeline.retry.context import Turns, has_unsure_choice
 from asr_batch.pipeline.retry.hearing import Listener
 from asr_batch.pipeline.retry.scheduler import DecodedTrack, doubtful, listener_for, samples_of
 from asr_batch.pipeline.retry.strategies import STRATEGIES
-from asr_batch.pipeline.thresholds import FIRST_TOKEN
 
 
 class Early:
@@ -23,6 +24,7 @@ class Early:
 
     def __init__(self, track: DecodedTrack, listener: Listener) -> None:
         self.track, self.listener, self._left = track, listener, track.budget
+        self._turns = Turns(track.windows)
         self._seen: set[int] = set()
         self._asked: dict[int, DecodeOptions] = {}
         self._open: set[int] = set()
@@ -54,11 +56,14 @@ class Early:
     def _request(self, window: DecodedWindow) -> DecodeRequest | None:
         """What the first retry of a window will be, if it is of this strategy."""
         outcome = window.outcome
-        if outcome is None or window.hopeless or not outcome.result.first_logprob < FIRST_TOKEN:
+        if outcome is None or window.hopeless or not has_unsure_choice(outcome.result):
             return None
         one = doubtful(self.track, window.index)
         first = next((strategy for strategy in STRATEGIES if strategy.wanted(one, self.listener)), None)
-        if first is None or first.attempt is not after_text_before or first.cost(one) > self._left:
+        if first is None or not first.in_turn:
+            return None
+        one = replace(one, before=self._turns.text_before(one, {}))
+        if not one.before or first.cost(one) > self._left:
             return None
         stretch = self.track.stretch
         reader = Rereader(stretch.source, stretch.start, self.track.end, stretch.channel, stretch.track)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from asr_batch.pipeline.audio.syllables import nuclei
 from asr_batch.pipeline.guards import DecodeRequest, prepared
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import DecodedWindow, Stretch
-from asr_batch.pipeline.retry.context import text_before
+from asr_batch.pipeline.retry.context import Turns
 from asr_batch.pipeline.retry.doubtful import Doubtful
 from asr_batch.pipeline.retry.hearing import Listener
 from asr_batch.pipeline.retry.rates import thin_windows
@@ -120,8 +120,24 @@ class Retries:
         """The windows that the strategy has not tried and the budget allows."""
         kept = SECONDS_TURN if self._listener.second and self._strategy is not STRATEGIES[-1] else 0.0
         allowed = self._left - kept * self._track.budget
-        untried = [window for window in self._windows.values() if window.index not in self._tried]
-        return _affordable(untried, self._strategy, self._listener, allowed)
+        wanting = [
+            window
+            for window in self._windows.values()
+            if window.index not in self._tried and self._strategy.wanted(window, self._listener)
+        ]
+        if self._strategy.in_turn:
+            wanting = list(self._in_turn(wanting))
+        return _affordable(wanting, self._strategy, allowed)
+
+    def _in_turn(self, windows: Iterable[Doubtful]) -> Iterator[Doubtful]:
+        """Those with likely text before them that none of the others may still change."""
+        turns = Turns(self._track.windows)
+        outcomes = {index: heard.outcome for index, heard in self._windows.items()}
+        for window in windows:
+            before = turns.text_before(window, outcomes)
+            if before:
+                self._windows[window.index] = replace(window, before=before)
+                yield self._windows[window.index]
 
     def _finish(self) -> None:
         for index, heard in self._windows.items():
@@ -175,25 +191,20 @@ def _all_doubtful(track: DecodedTrack) -> list[Doubtful]:
 
 
 def doubtful(track: DecodedTrack, index: int, *, thin: bool = False) -> Doubtful:
-    """A decoded window as the strategies see it, when all windows before it are decoded."""
+    """A decoded window as the strategies see it."""
     window = track.windows[index]
     assert window.outcome is not None
     level, speech = window.level.astype(np.float32), window.audible(track.threshold, settled=False)
-    language, earlier = window.outcome.result.language, (track.windows[at] for at in range(index - 1, -1, -1))
-    before = text_before(earlier, language)
-    return Doubtful(index, window.outcome, level, speech, nuclei(level, speech), thin, before=before)
+    return Doubtful(index, window.outcome, level, speech, nuclei(level, speech), thin)
 
 
-def _affordable(
-    windows: Iterable[Doubtful], strategy: Strategy, listener: Listener, budget: float
-) -> list[int]:
-    """The windows that need the strategy and fit into the budget (seconds of audio), in order of time.
+def _affordable(windows: Iterable[Doubtful], strategy: Strategy, budget: float) -> list[int]:
+    """The windows that fit into the budget (seconds of audio), in order of time.
 
     Those with the most speech to gain per second decoded come first; of equals the earliest.
     """
-    wanting = [window for window in windows if strategy.wanted(window, listener)]
     picked: list[int] = []
-    for window in sorted(wanting, key=lambda one: (-_gain(one) / strategy.cost(one), one.index)):
+    for window in sorted(windows, key=lambda one: (-_gain(one) / strategy.cost(one), one.index)):
         cost = strategy.cost(window)
         if cost <= budget:
             picked.append(window.index)

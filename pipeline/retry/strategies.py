@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from asr_batch.models.recognizer import Samples, WindowResult
 from asr_batch.pipeline.guards import WHOLE, DecodeRequest, echoes
-from asr_batch.pipeline.retry.context import after_text_before, begins_unsure
+from asr_batch.pipeline.retry.context import after_text_before, is_unsure
 from asr_batch.pipeline.retry.doubtful import (
     MENDED,
     Attempt,
@@ -38,13 +38,15 @@ from asr_batch.pipeline.text.repetition import repeats
 class Strategy:
     """One way to decode a window again.
 
-    `wanted`: whether the window needs it; `cost`: seconds of audio that it decodes at most.
+    `wanted`: whether the window needs it; `cost`: seconds of audio that it decodes at most. `in_turn`: it is
+    for windows after likely text, and a window waits for those that this text is of.
     """
 
     name: str
     wanted: Callable[[Doubtful, Listener], bool]
     cost: Callable[[Doubtful], float]
     attempt: Callable[[Doubtful, Samples, Listener], Attempt]
+    in_turn: bool = False
 
 
 def _without_prompt(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
@@ -123,7 +125,7 @@ STRATEGIES: tuple[Strategy, ...] = (
     Strategy("gaps", has_gaps, seconds_in_gaps, fill_gaps),
     Strategy("gaps by utterance", has_gaps, seconds_in_gaps, fill_by_utterance),
     Strategy("halves", lambda window, _: window.unheard, _length, _in_halves),
-    Strategy("after the text before", begins_unsure, _length, after_text_before),
+    Strategy("after the text before", is_unsure, _length, after_text_before, in_turn=True),
     Strategy(
         "CPU encoder",
         lambda window, _: window.faulty and window.outcome.result.encoder_backend == "hailo",

@@ -21,8 +21,8 @@ from asr_batch.pipeline.running import EARLY, RETRY, Key
 from asr_batch.pipeline.track import Track
 
 DEFAULTS = PipelineOptions()
-UNSURE = 3
-"""The window that begins unsurely, of those of a recording."""
+UNSURE = [3]
+"""Windows that begin unsurely, of those of a recording."""
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +38,9 @@ def says(key: Key, request: DecodeRequest) -> WindowResult:
     count = round(2.2 * len(request.samples) / RATE)
     first = "Dial" if shown else "Dow"
     text = " ".join([first, *(f"w{index}x{word}" for word in range(1, count))])
-    unsure = index == UNSURE and not shown
+    unsure = index in UNSURE and not shown
     return WindowResult(
-        "", text, tuple(range(count)), -0.09 if shown else -0.2 if unsure else -0.1, 0.0, 0.0,
+        "", text, tuple(range(count)), -0.09 if shown else -0.2 if unsure else -0.05, 0.0, 0.0,
         first_logprob=-2.0 if unsure else -0.1,
     )  # fmt: skip
 
@@ -85,7 +85,7 @@ def early_first(keys: Iterable[Key]) -> Key:
 def test_a_window_is_asked_again_before_the_last_one_is_decoded(talk: Path) -> None:
     windows, seconds, shown = run(talk, early_first)
     assert shown == [EARLY]
-    assert len(windows) > UNSURE + 2
+    assert len(windows) > UNSURE[0] + 2
     late, as_many, late_shown = run(talk, backwards)  # the first window comes last: nothing can be early
     assert late_shown == [RETRY]
     assert windows == late
@@ -95,6 +95,13 @@ def test_a_window_is_asked_again_before_the_last_one_is_decoded(talk: Path) -> N
 def test_retries_wait_for_what_was_asked_early(talk: Path) -> None:
     windows, seconds, shown = run(talk, in_order)
     assert shown == [EARLY]
+    assert (windows, seconds) == run(talk, backwards)[:2]
+
+
+def test_a_window_after_one_that_is_asked_waits_for_it(talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "UNSURE", [2, 3])
+    windows, seconds, shown = run(talk, early_first)
+    assert shown == [EARLY, RETRY]
     assert (windows, seconds) == run(talk, backwards)[:2]
 
 

@@ -18,7 +18,7 @@ from pipeline_lab import RATE, FakeRecognizer, joined, row
 
 from asr_batch.models.recognizer import DecodeOptions, WindowRequest, WindowResult
 from asr_batch.pipeline.audio.frames import Meter
-from asr_batch.pipeline.guards import DecodeRequest
+from asr_batch.pipeline.guards import DecodeRequest, Outcome
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import DecodedWindow, Stretch
 from asr_batch.pipeline.retry.hearing import Listener
@@ -152,25 +152,45 @@ def test_slots_are_filled_with_retries_of_one_track(talk: Path) -> None:
     assert one.most == 1
 
 
-@pytest.mark.parametrize("pick", [lambda count: 0, lambda count: count - 1], ids=["first", "last"])
-def test_the_text_before_a_window_is_that_of_the_first_pass(
-    pick: Callable[[int], int], decoded: DecodedTrack
-) -> None:
-    """Window 1 has no text at first, and gets one from another strategy."""
-    track = replace(decoded, windows=copy.deepcopy(decoded.windows), budget=240.0)
-    before, unsure = track.windows[0].outcome, track.windows[2].outcome
-    assert before is not None
-    assert unsure is not None
-    track.windows[2].outcome = replace(unsure, result=replace(unsure.result, first_logprob=-3.0))
+def unsure_after(decoded: DecodedTrack, logprob: float) -> DecodedTrack:
+    """Four windows with full texts, of which the first is this likely, and the others begin unsure."""
+    windows = copy.deepcopy(decoded.windows[:4])
+    for window in windows:
+        words = [f"w{100 * (window.index + 1) + word}" for word in range(round(2.2 * window.seconds))]
+        result = says(np.zeros(0), -0.05 if window.index else logprob)
+        result = replace(result, text=" ".join(["Dow", *words]), tokens=tuple(range(len(words))))
+        window.outcome = Outcome(replace(result, first_logprob=-3.0 if window.index else -0.1))
+    return replace(decoded, windows=windows, budget=240.0)
+
+
+def prompts_of(track: DecodedTrack, pick: Callable[[int], int]) -> dict[int, str | None]:
+    """What each window is shown; each is heard with "Dial" for "Dow"."""
     retries = Retries(track, replace(LISTENER, base=DecodeOptions(search=True)))
-    waiting, prompts = deque(retries.requests()), list[str | None]()
+    waiting, prompts = deque(retries.requests()), dict[int, str | None]()
     while waiting:
         waiting.rotate(-pick(len(waiting)))
         index, request = waiting.popleft()
-        prompts += [request.options.prompt] if index == 2 else []
-        retries.give(index, says(request.samples))
+        assert index not in prompts
+        prompts[index] = request.options.prompt
+        first = track.windows[index].outcome
+        assert first is not None
+        mended = replace(first.result, text=first.result.text.replace("Dow", "Dial"), avg_logprob=-0.01)
+        retries.give(index, mended)
         waiting += retries.requests()
-    repaired = track.windows[1].outcome
-    assert repaired is not None
-    assert repaired.result.text
-    assert prompts == [before.result.text]
+    return prompts
+
+
+@pytest.mark.parametrize("pick", [lambda count: 0, lambda count: count - 1], ids=["first", "last"])
+def test_a_window_is_shown_what_those_before_it_say_by_then(
+    pick: Callable[[int], int], decoded: DecodedTrack
+) -> None:
+    track = unsure_after(decoded, -0.05)
+    prompts = prompts_of(track, pick)
+    texts = [window.outcome.result.text for window in track.windows if window.outcome]
+    assert [text.split()[0] for text in texts] == ["Dow", "Dial", "Dial", "Dial"]
+    assert prompts == {at: " ".join(texts[:at]) for at in (1, 2, 3)}
+
+
+def test_nothing_is_shown_after_unlikely_text(decoded: DecodedTrack) -> None:
+    track = unsure_after(decoded, -0.3)
+    assert 1 not in prompts_of(track, lambda _: 0)

@@ -1,7 +1,8 @@
-"""A window whose first word is unsure is decoded again after the text before it."""
+"""A window with an unsure choice that later words follow is decoded again after the text before it."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from asr_batch.pipeline.retry.context import text_before
 from asr_batch.pipeline.retry.doubtful import Doubtful
 from asr_batch.pipeline.retry.hearing import Listener
 from asr_batch.pipeline.retry.strategies import STRATEGIES, Strategy
-from asr_batch.pipeline.thresholds import FIRST_TOKEN, LIKELIER, LIKELY_BEFORE, SHOWN
+from asr_batch.pipeline.thresholds import AS_LIKELY, FIRST_TOKEN, LIKELY_BEFORE, RECURRING, SHOWN
 
 SECONDS = 6
 SAMPLES = np.random.default_rng(1).uniform(-0.5, 0.5, SECONDS * SAMPLE_RATE).astype(np.float32)
@@ -41,12 +42,12 @@ def listener(base: DecodeOptions = SEARCHED) -> Listener:
     return Listener(base, PipelineOptions(), second=False, longest=30.0)
 
 
-def unsure(first: float = FIRST_TOKEN - 0.01, before: str = BEFORE, *flags: str) -> Doubtful:
+def unsure(first: float = FIRST_TOKEN - 0.01, *flags: str, doubt: float = 0.0) -> Doubtful:
     frames = SECONDS * 100
     speech = np.ones(frames, bool)
-    outcome = Outcome(said(FIRST, -0.2, first), frozenset(flags))
+    result = replace(said(FIRST, -0.2, first), recurring_doubt=doubt)
     level = np.full(frames, -20, np.float32)
-    return Doubtful(1, outcome, level, speech, ~speech, before=before)
+    return Doubtful(1, Outcome(result, frozenset(flags)), level, speech, ~speech, before=BEFORE)
 
 
 def heard(answer: WindowResult, base: DecodeOptions = SEARCHED) -> tuple[Doubtful, DecodeRequest]:
@@ -65,7 +66,10 @@ def window(text: str, logprob: float = -0.1, *flags: str, language: str = "en") 
 
 
 def shown(*nearest: DecodedWindow) -> str:
-    return text_before(nearest, "en")
+    outcomes = [(index, one.outcome) for index, one in enumerate(nearest) if one.outcome is not None]
+    text, windows = text_before(outcomes, "en")
+    assert bool(windows) is bool(text)
+    return text
 
 
 def test_the_decoder_is_shown_the_text_before_and_the_prompt_of_the_row() -> None:
@@ -88,14 +92,14 @@ def test_the_likelier_text_wins_and_the_first_one_is_kept() -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        said(BETTER, -0.2 + LIKELIER - 0.01),
+        said(BETTER, -0.2 - AS_LIKELY - 0.001),
         said(""),
         said("no " * 9),
         said(f"{BEFORE} {BETTER}"),
         said("To send this caller to the other menu, press the star key."),
         said("To leave a message, dial 1. To call the operator, dial 2. Dial 4."),
     ],
-    ids=["hardly likelier", "nothing", "a loop", "the text before again", "a sentence less", "only that"],
+    ids=["less likely", "nothing", "a loop", "the text before again", "a sentence less", "only that"],
 )
 def test_no_other_text_is_taken(answer: WindowResult) -> None:
     after, _ = heard(answer)
@@ -109,15 +113,16 @@ def test_no_other_text_is_taken(answer: WindowResult) -> None:
     [
         (unsure(), SEARCHED, True),
         (unsure(FIRST_TOKEN), SEARCHED, False),
-        (unsure(float("nan")), SEARCHED, False),
-        (unsure(before=""), SEARCHED, False),
-        (unsure(-3.0, BEFORE, "repetition"), SEARCHED, False),
-        (unsure(-3.0, BEFORE, "low_logprob"), SEARCHED, False),
+        (unsure(FIRST_TOKEN, doubt=RECURRING + 0.01), SEARCHED, True),
+        (unsure(FIRST_TOKEN, doubt=RECURRING), SEARCHED, False),
+        (unsure(math.nan), SEARCHED, False),
+        (unsure(-3.0, "repetition"), SEARCHED, False),
+        (unsure(-3.0, "low_logprob"), SEARCHED, False),
         (unsure(), DecodeOptions(), False),
     ],
-    ids=["unsure", "sure", "unknown", "no text before", "a loop", "unlikely", "no search"],
+    ids=["unsure", "sure", "a recurring word", "a sure one", "unknown", "a loop", "unlikely", "no search"],
 )
-def test_only_sound_windows_with_an_unsure_first_word_are_asked(
+def test_only_sound_windows_with_an_unsure_word_that_others_follow_are_asked(
     doubtful: Doubtful, base: DecodeOptions, wanted: bool
 ) -> None:
     assert STRATEGY.wanted(doubtful, listener(base)) is wanted
@@ -139,6 +144,10 @@ def test_text_with_a_fault_or_in_another_language_ends_it() -> None:
     assert shown(window("uno", language="es"), window("zero")) == ""
 
 
+def test_mended_text_is_shown() -> None:
+    assert shown(window("two.", -0.1, "recovered"), window("one,")) == "one, two."
+
+
 def test_unlikely_text_is_not_shown() -> None:
     assert shown(window("This is what was said", LIKELY_BEFORE - 0.01)) == ""
-    assert shown(window("This is", LIKELY_BEFORE - 0.01), window("what was said for long")) != ""
+    assert shown(window("This is", LIKELY_BEFORE - 0.01), window("what was said for long", -0.05)) != ""
