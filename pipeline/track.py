@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from asr_batch.manifests.errors import ItemError
 from asr_batch.manifests.records import Failure
 from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, ModelInfo, WindowResult
 from asr_batch.pipeline.audio.ahead import ReadAhead
 from asr_batch.pipeline.audio.frames import Measured, Meter, levels
 from asr_batch.pipeline.audio.reader import AudioStream
+from asr_batch.pipeline.audio.shortfall import MISSING, shortfall
 from asr_batch.pipeline.audit import LevelHistogram
 from asr_batch.pipeline.choice import Choice
 from asr_batch.pipeline.decoding import Decoding, decode
@@ -27,14 +27,8 @@ from asr_batch.pipeline.running import EARLY, RETRY, Key, Running
 from asr_batch.pipeline.windows.planning import SPEECH, PlannerName, Window, plan
 from asr_batch.pipeline.windows.silence import is_silence
 
-SHORTEST = 0.02
-"""Seconds of audio below which there is nothing to transcribe."""
-
 READ_AHEAD = 8
 """Stretches of 4 s of a long file that are read and measured while windows before them are decoded."""
-
-MISSING = 1.0
-"""Seconds missing from a damaged file from which the row reports it."""
 
 
 class Track:
@@ -224,49 +218,4 @@ class Track:
         stream.close()
         self.end, self.notes = stream.end, stream.notes
         self.holes = stream.damage.holes if stream.damage.seconds > MISSING else []
-        length = stream.end - self.stretch.start
-        if length < SHORTEST:
-            self._refuse(stream, length)
-        if stream.replaced and stream.replaced >= 0.99 * length * stream.info.sample_rate:
-            raise ItemError("unreadable", "its samples are not numbers (NaN or infinite); expected sound")
-        self.problem = self._shortfall(stream)
-
-    def _refuse(self, stream: AudioStream, length: float) -> None:
-        start = self.stretch.start
-        if start and stream.reached <= start:
-            raise ItemError(
-                "bad_span", f"the row starts at {start:g} s; the audio has {stream.reached:.3f} s"
-            )
-        raise ItemError(
-            "too_short", f"there are {max(length, 0):.4f} s of audio; expected at least {SHORTEST} s"
-        )
-
-    def _shortfall(self, stream: AudioStream) -> Failure | None:
-        """What is missing compared with the row or the file's header."""
-        wanted, damage = self.stretch.end, stream.damage
-        if wanted is not None and wanted - stream.end > 0.05:
-            return Failure("bad_span", f"the row ends at {wanted:g} s; the audio ends at {stream.end:.3f} s")
-        if wanted is None and stream.short:
-            return Failure(
-                "unreadable",
-                f"the file is cut short: its header promises {stream.info.promised:.3f} s, "
-                f"it holds {stream.end:.3f} s",
-            )
-        if stream.replaced:
-            return Failure(
-                "unreadable",
-                f"{stream.replaced} samples are not numbers (NaN or infinite) and were taken as silence",
-            )
-        if damage.seconds > MISSING:
-            return Failure(
-                "unreadable",
-                f"the file is damaged: {damage.seconds:.1f} s cannot be decoded, "
-                f"the first of {len(damage.holes)} holes is at {damage.holes[0][0]:.1f} s",
-            )
-        if damage.disordered:
-            return Failure(
-                "unreadable", "the file is damaged: its times go back, so those of the text may be off"
-            )
-        if wanted is None and damage.broken_off:
-            return Failure("unreadable", f"the file breaks off at {stream.end:.3f} s, inside a frame")
-        return None
+        self.problem = shortfall(stream, self.stretch.end)

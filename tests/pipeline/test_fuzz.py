@@ -21,7 +21,7 @@ from sound_files import KINDS, damaged, heard, written
 from sweeps import lost, sweep
 
 from asr_batch.manifests.errors import ItemError
-from asr_batch.pipeline.track import MISSING
+from asr_batch.pipeline.audio.shortfall import MISSING
 
 SECONDS = 20
 WAYS = ("cut", "zero", "flip")
