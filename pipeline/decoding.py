@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from asr_batch.manifests.records import Hypothesis
-from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, Samples, WindowResult
+from asr_batch.models.recognizer import DecodeOptions, Samples, WindowResult
 from asr_batch.pipeline.choice import (
     Choice,
     Detects,
@@ -77,8 +77,7 @@ def decode(
     (result,) = yield [request(samples, alone, options, speech, second)]
     others = (*outcome.others, hypothesis("with the prompt", outcome.result))
     told = _outcome(replace(result, languages=outcome.result.languages), speech, alone, others)
-    witnesses = Witnesses(told.result, told.flags, speech, speech, len(samples) / SAMPLE_RATE)
-    nobody = witnesses.deny_whatever_follows()
+    nobody = Witnesses.of_part(told.result, speech).deny()
     swayed = told.result.avg_logprob >= outcome.result.avg_logprob + SWAYED and not told.flags & WHOLE
     return replace(told, prompted=False) if nobody or swayed or not told.result.text else outcome
 

@@ -35,7 +35,6 @@ from asr_batch.pipeline.thresholds import (
 _FAINT, _ORDINARY, _MOST_GAIN = -34.0, -20.0, 50.0  # dBFS, dBFS, dB
 _TOKENS_LATIN, _TOKENS_OTHER, _TOKENS_MORE = 6, 15, 16  # per second, per second, constant
 
-_IN_LANGUAGE = "in "
 _UNTIMED: dict[str, Any] = {"segments": (), "words": None, "places": ()}
 
 WHOLE = frozenset({"failed", "repetition", "truncated", "prompt_echo"})
@@ -77,12 +76,7 @@ def hypothesis(source: str, result: WindowResult) -> Hypothesis:
 
 def of_language(result: WindowResult) -> Hypothesis:
     """A result in a language that a window may be spoken in."""
-    return hypothesis(f"{_IN_LANGUAGE}{result.language}", result)
-
-
-def is_of_language(one: Hypothesis) -> bool:
-    """Whether it was decoded to compare languages, so that other words are to be expected."""
-    return one.source.startswith(_IN_LANGUAGE)
+    return hypothesis(f"in {result.language}", result)
 
 
 def is_repetitive(result: WindowResult) -> bool:

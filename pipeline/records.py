@@ -11,10 +11,10 @@ from asr_batch.models.recognizer import SAMPLE_RATE, TimedText
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask
 from asr_batch.pipeline.audio.source import Source
 from asr_batch.pipeline.audit import HINT, audible_speech
-from asr_batch.pipeline.guards import Outcome, is_of_language
+from asr_batch.pipeline.guards import Outcome
 from asr_batch.pipeline.text.words import words_of
 from asr_batch.pipeline.thresholds import ASTRAY, ENOUGH_SPEECH, HARDLY
-from asr_batch.pipeline.unspoken import Witnesses
+from asr_batch.pipeline.unspoken import Witnesses, surest
 from asr_batch.pipeline.windows.planning import SPEECH, Window
 
 
@@ -78,13 +78,13 @@ class DecodedWindow:
     @property
     def unspoken(self) -> bool:
         """Whether independent witnesses agree that nobody speaks (see :mod:`asr_batch.pipeline.unspoken`)."""
-        witnesses = self._witnesses
+        witnesses = self.witnesses
         return witnesses is not None and witnesses.deny()
 
     @property
     def hopeless(self) -> bool:
         """Whether they agree so clearly that it is not decoded again."""
-        witnesses = self._witnesses
+        witnesses = self.witnesses
         return witnesses is not None and witnesses.deny_whatever_follows()
 
     @property
@@ -93,19 +93,17 @@ class DecodedWindow:
 
         The text is worth nothing, but somebody may have spoken.
         """
-        witnesses = self._witnesses
+        witnesses = self.witnesses
         if witnesses is None or self.heard_seconds < ENOUGH_SPEECH:
             return False
         return witnesses.deny() and not witnesses.laughter()
 
     @property
-    def _witnesses(self) -> Witnesses | None:
+    def witnesses(self) -> Witnesses | None:
+        """What is known of its text; None without one."""
         if self.outcome is None or self.outcome.result.error is not None:
             return None
-        hinted = float(np.count_nonzero(self.speech >= HINT)) / FRAMES_PER_SECOND
-        result, flags = self.outcome.result, self.outcome.flags
-        others = tuple(other.text for other in self.outcome.others if not is_of_language(other))
-        return Witnesses(result, flags, self.heard_seconds, hinted, self.seconds, others)
+        return Witnesses(self.outcome.result, self.heard_seconds, surest(self.speech.astype(np.float32)))
 
     @property
     def astray(self) -> frozenset[int]:

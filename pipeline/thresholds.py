@@ -166,83 +166,37 @@ SECONDS_TURN = 0.5
 LEAST_WINDOWS = 6
 """Windows that the repair budget allows at least."""
 
-# Text without speech. Human clips at -45 and -70 dBFS and in white noise as loud as they are: Silero detects
-# at least 1.3 s, `no_speech_prob` is at most 0.41. 792 clips and single words of some 30 speakers, as they
-# are and at -45 dBFS, in noise, under music up to 8 dB louder, far away and whispered (whisper-base): of
-# those as they are, one right text is left out ("6.", by Whisper's own rule). Single synthetic digits: Silero
-# detects 0.13 s or more, nano.en's log-probability is above -0.6.
+# Text without speech.
+WEIGHTS = {"first": 2.8, "surest": 6.6, "absent": -5.8, "thin": -6.8, "rhythm": -6.0, "said": 0.17}
+"""Weight of each witness (pipeline.unspoken) in the log of the odds that somebody speaks, fitted by
+`bench.unspoken` to texts of whisper-base and whisper-tiny.en for speech and for other sounds.
+"""
+
+ANYBODY = 4.1
+"""What the witnesses' sum starts from; a sum below zero leaves the text out. docs/audit.md has what other
+thresholds would leave out.
+"""
+
+HOPELESS = -3.0
+"""Sum below which no further decoding is asked: 82 % of the texts for sounds, two of 307 right texts."""
+
+SYLLABLE = 6
+"""Letters of a syllable that a text may repeat."""
+
+CHANT = 0.6
+"""Share of repeated letters from which a text is laughter rather than words wrongly heard."""
+
 HARDLY = 0.3
-"""Seconds of speech (Silero) below which a window's text needs a second signal."""
+"""Seconds of speech (Silero) below which a window is decoded without its prompt."""
 
 SUSPECT = 0.15
 """Seconds of speech (Silero) below which text is flagged. The briefest synthetic digits have 0.13."""
 
-NOTHING = 0.05
-"""Seconds of speech (Silero) that count as none."""
-
 NO_SPEECH = 0.3
 """No-speech probability from which the model itself indicates that nobody speaks."""
 
-DOUBTED = -0.7
-"""Log-probability below which the model doubts its text."""
-
-ABSENT = 0.8
-"""No-speech probability that outweighs any text if Silero hardly detects speech ("you" for chimes)."""
-
-CAPTION = 10
-"""Letters from which text in capitals is a caption if Silero hardly detects speech; acronyms are shorter."""
-
-RULED_OUT = 0.1
-"""Seconds that Silero does not rule out as speech (`audit.HINT`) below which text must be long and likely."""
-
-LONG, LONG_LIKELY = 16, -0.5
-"""Letters and log-probability of such a text. Of the recordings above, one needs it: a sentence under music.
-Growls and effects: "We're at it, we're at the" has -0.64, "Why?" -0.19.
-"""
-
-HOPELESS, SCARCE = -1.25, 0.05
-"""Log-probability below which a text counts for nothing if the model denies speech, or Silero detects less
-than this share of the window. Words of human speech in 26 s of faint noise: above -1.1.
-"""
-
-DENIED, WORTHLESS = 0.4, -1.4
-"""No-speech probability and log-probability from which it counts for nothing, too. Of 860 texts for speech
-(the half tuned on), eight in the loudest noise and music are left out, none right; "Maya" ("mayo", far away)
-has -1.33. A no-speech probability of 0.25 would leave out four more words for 66 recordings of laughter, and
-six more texts of 396 recordings of speech, none of them right.
-"""
-
-DOUBT, DOUBT_LONGER = 1.95, 2.2
-"""Twice the no-speech probability minus the log-probability from which a text without digits counts for
-nothing: for less than 1 s of speech; and for less than 2 s, or twice the time that the text takes to say. Of
-1,176 texts for speech (both halves and files of others; base and tiny.en; in noise, under music, far away,
-whispered), 25 exceed it, none of them right. Cries, choirs and laughter: up to 2.8.
-"""
-
-CRAMMED = 0.5
-"""Seconds of speech below which a doubted text with more letters than anybody says in them counts for nothing
-("Thank you." in 0.16 s), unless Silero does not rule out speech for 2 s: it detected 0.35 s of a sentence far
-away and did not rule out 4.9 s. Of the same texts six are left out, none right.
-"""
-
-CRY_DOUBT = 1.6
-"""The same for interjections ("Mmm"). "Ah." for the letter A has 1.34."""
-
-CHANT_PARTS = 4
-"""Words or syllables of a decoding from which it may be one syllable again and again."""
-
-LAUGHED = 0.2
-"""No-speech probability from which "Haha" is laughter, not said by somebody. Laughter: at least 0.21. Other
-syllables need `NO_SPEECH`: "LSTTTTTT" (0.23) is a loop for words in noise, which a retry understands.
-"""
-
-CHANT, CHANT_DENIED, CHANT_DOUBTED = 0.6, 0.5, -0.55
-"""Share of repeated words, no-speech probability and log-probability from which a text is laughter. Single
-words said 3 to 8 times, with such a no-speech probability: at least -0.46, on the other half -0.51.
-"""
-
-SILENT_MODEL, SILENT_SECONDS = 0.6, 1.0
-"""No-speech probability that, with an unlikely text, outweighs this much speech (s). Whisper's rule."""
+SILENT_SECONDS = 1.0
+"""Seconds of speech (Silero) below which a window with a prompt is decoded without it as well."""
 
 ASTRAY = 1.0
 """Seconds from the place of a word to the nearest speech (Silero) from which it counts as invented. Human

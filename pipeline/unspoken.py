@@ -1,8 +1,9 @@
-"""Text where nobody speaks: what the witnesses must say for the text of a window to be left out.
+"""Text where nobody speaks: a score of what is known of a window with text.
 
-The witnesses are Silero, the model's no-speech probability, the probability of the text, a text that only
-repeats itself, and what other decodings of the window write. What one of them hears stays, unless another is
-certain of the contrary.
+Silero, the model and the text are witnesses, and none of them is right alone: Silero takes laughter for
+speech and a whisper for none; over music, a model writes likely sentences; people do say a word again and
+again. So what they say is added up, with weights that `bench.unspoken` fits to texts for speech and for other
+sounds (docs/audit.md has them).
 """
 
 from __future__ import annotations
@@ -10,146 +11,81 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from asr_batch.models.recognizer import WindowResult
-from asr_batch.pipeline.guards import ENDLESS, letters
-from asr_batch.pipeline.text.repetition import doubled
-from asr_batch.pipeline.text.spoken import is_sparse
-from asr_batch.pipeline.text.wordless import (
-    chants_otherwise,
-    drawn_out,
-    has_digits,
-    is_caption,
-    is_cry,
-    is_haha,
-    is_laughter,
-    repetition,
-    stutter,
-)
-from asr_batch.pipeline.thresholds import (
-    ABSENT,
-    CHANT,
-    CHANT_DENIED,
-    CHANT_DOUBTED,
-    CRAMMED,
-    CRY_DOUBT,
-    DENIED,
-    DOUBT,
-    DOUBT_LONGER,
-    DOUBTED,
-    ENOUGH_SPEECH,
-    HARDLY,
-    HOPELESS,
-    LAUGHED,
-    LOGPROB,
-    LONG,
-    LONG_LIKELY,
-    NO_SPEECH,
-    NOTHING,
-    RULED_OUT,
-    SCARCE,
-    SILENT_MODEL,
-    SILENT_SECONDS,
-    WORTHLESS,
-)
+from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32
+from asr_batch.pipeline.text.spoken import spoken_seconds
+from asr_batch.pipeline.text.wordless import rhythm
+from asr_batch.pipeline.text.words import words_of
+from asr_batch.pipeline.thresholds import ANYBODY, CHANT, HOPELESS, NO_SPEECH, WEIGHTS
+
+_LEAST_FIRST = -4.0  # lower ones say no more
+_SUREST = 30  # frames
+_SPARE = 0.2  # seconds: the ratio of less says nothing
+_THINNEST = 0.7  # of a text that ends early, which a retry may complete
+_LONGEST = 20.0  # seconds
+_FIRST_OF_LOGPROB, _FIRST_LOWER = 1.5, 0.3  # the line through both of the texts that were fitted to
+_ABSENT_AT_MOST = 0.8
+
+
+def surest(speech: Float32) -> float:
+    """Silero's mean probability in the 0.3 s, in all, of a window in which it is the surest."""
+    return float(np.sort(speech)[-_SUREST:].mean()) if len(speech) else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Witnesses:
     """What is known of a window with text.
 
-    `heard`, `hinted`: seconds that Silero classifies as speech, and that it does not rule out. `seconds`: the
-    length of the window. `flags`: the guards that the text fails. `others`: texts of its other decodings.
+    `heard`: seconds that Silero classifies as speech; `surest`: see :func:`surest`.
     """
 
     result: WindowResult
-    flags: frozenset[str]
     heard: float
-    hinted: float
-    seconds: float
-    others: tuple[str, ...] = ()
+    surest: float
+
+    @classmethod
+    def of_part(cls, result: WindowResult, spoken: float) -> Witnesses:
+        """What is known of a part of a window, which has this many seconds of speech."""
+        return cls(result, spoken, min(1.0, spoken * FRAMES_PER_SECOND / _SUREST))
 
     def deny(self) -> bool:
         """Whether they agree that nobody speaks."""
-        return self.deny_whatever_follows() or self._doubted_twice() or self._is_no_word()
+        return self.score() < 0
 
     def deny_whatever_follows(self) -> bool:
         """Whether they agree so clearly that no further decoding is asked."""
-        if self.heard < HARDLY and self._hardly_spoken():
-            return True
-        if self.hinted < RULED_OUT and not self._surely_speech():
-            return True
-        return self._doubted_text() or self.laughter()
+        return self.score() < HOPELESS
 
-    @property
-    def _doubt(self) -> float:
-        """How absent the model holds a speaker to be, and how unlikely its text: both count."""
-        return 2 * self.result.no_speech_prob - self.result.avg_logprob
+    def score(self) -> float:
+        """How much speaks for somebody (positive) or for nobody (negative): the log of odds."""
+        return ANYBODY + sum(WEIGHTS[name] * value for name, value in self.signals().items())
 
-    @property
-    def _doubted(self) -> bool:
-        return self.result.avg_logprob < DOUBTED
+    def signals(self) -> dict[str, float]:
+        """What each witness says.
 
-    @property
-    def _brief(self) -> bool:
-        return self.heard < ENOUGH_SPEECH or is_sparse(self.result.text, self.heard)
-
-    def _hardly_spoken(self) -> bool:
-        """Silero detects hardly any speech: one more signal is enough."""
-        result, nothing = self.result, self.heard < NOTHING
-        loop = "repetition" in self.flags
-        doubted = result.avg_logprob < DOUBTED
-        if result.avg_logprob < LOGPROB or loop or (nothing and doubted) or is_caption(result.text):
-            return True
-        if math.isnan(result.no_speech_prob):
-            return self.hinted == 0
-        unsure = nothing or doubted or repetition(result.text) >= CHANT
-        return result.no_speech_prob >= ABSENT or (result.no_speech_prob >= NO_SPEECH and unsure)
-
-    def _surely_speech(self) -> bool:
-        """A long, likely text, as for a sentence under music louder than the speaker."""
-        text, logprob = self.result.text, self.result.avg_logprob
-        return letters(text) >= LONG and logprob >= LONG_LIKELY and repetition(text) < CHANT
-
-    def _doubted_text(self) -> bool:
-        """Silero detects speech; the model does not, and its text is unlikely."""
-        result, few = self.result, self.heard < SILENT_SECONDS
-        scarce = self.heard < SCARCE * self.seconds
-        denied = result.no_speech_prob > SILENT_MODEL
-        if result.avg_logprob < HOPELESS and (denied or scarce):
-            return True
-        if result.avg_logprob < WORTHLESS and result.no_speech_prob >= DENIED:
-            return True
-        return few and (self.flags >= ENDLESS or (denied and result.avg_logprob < LOGPROB))
-
-    def _doubted_twice(self) -> bool:
-        """Little speech, with a text that the model doubts, after further decodings too."""
-        text, few = self.result.text, self.heard < SILENT_SECONDS
-        if not self._doubted:
-            return False
-        if self._brief and self._doubt > (DOUBT if few else DOUBT_LONGER) and not has_digits(text):
-            return True  # people read out numbers, of whose digits models are unsure
-        crammed = self.heard < CRAMMED and self.hinted < ENOUGH_SPEECH and "too_dense" in self.flags
-        return crammed and not doubled(text)
-
-    def _is_no_word(self) -> bool:
-        """A voice without words: a cry, or a syllable that each decoding takes for another."""
-        text, no_speech = self.result.text, self.result.no_speech_prob
-        if is_cry(text) and self._doubt > CRY_DOUBT:
-            return True
-        if self._brief and self._doubted and any(map(drawn_out, self.others)):
-            return True
-        chants = stutter(text) >= CHANT and no_speech >= NO_SPEECH
-        loops = self.flags >= ENDLESS and is_sparse(text, self.heard)  # likely, whatever it says
-        if chants or loops or (self._doubted and self._doubt > DOUBT):
-            return any(chants_otherwise(text, other) for other in self.others)
-        return False
+        `first`: the log-probability of the first token, if unknown what that of the text suggests; `absent`:
+        the no-speech probability; `thin`: how much longer the speech is than the text takes to say (log
+        ratio); `rhythm`: how much of the text is one syllable again and again; `said`: seconds that both the
+        speech lasts and the text takes to say.
+        """
+        result = self.result
+        first, absent = result.first_logprob, result.no_speech_prob
+        if math.isnan(first):
+            first = min(_FIRST_OF_LOGPROB * result.avg_logprob - _FIRST_LOWER, 0.0)
+        if math.isnan(absent):  # as if the model agreed with Silero
+            absent = _ABSENT_AT_MOST * (1 - self.surest)
+        takes = sum(map(spoken_seconds, words_of(result.text)))
+        return {
+            "first": max(first, _LEAST_FIRST),
+            "surest": self.surest,
+            "absent": absent,
+            "thin": min(max(math.log((self.heard + _SPARE) / (takes + _SPARE)), 0.0), _THINNEST),
+            "rhythm": rhythm(result.text),
+            "said": min(takes, self.heard, _LONGEST),
+        }
 
     def laughter(self) -> bool:
-        """Silero takes laughter for speech; its text is one syllable again and again."""
-        result = self.result
-        if result.no_speech_prob >= NO_SPEECH and is_laughter(result.text):
-            return True
-        if result.no_speech_prob >= LAUGHED and is_haha(result.text):
-            return True
-        chant = result.no_speech_prob >= CHANT_DENIED and result.avg_logprob < CHANT_DOUBTED
-        return chant and stutter(result.text) >= CHANT
+        """Whether the text is a syllable again and again, for which the model itself hears nobody speak."""
+        return rhythm(self.result.text) >= CHANT and self.result.no_speech_prob >= NO_SPEECH

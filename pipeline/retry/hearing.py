@@ -9,7 +9,6 @@ from itertools import pairwise
 import numpy as np
 
 from asr_batch.models.recognizer import (
-    SAMPLE_RATE,
     DecodeOptions,
     Samples,
     TimedText,
@@ -102,8 +101,7 @@ def hear(
         outcome = yield from one_by_one(decoding)
         result, faults = outcome.result, outcome.flags - {"low_logprob"}
         faulty = sparing and len(edges) > 2 and bool(faults & WHOLE)
-        witnesses = Witnesses(result, faults, spoken, spoken, len(part) / SAMPLE_RATE)
-        gone = faulty or bool(result.text and witnesses.deny_whatever_follows())
+        gone = faulty or bool(result.text and Witnesses.of_part(result, spoken).deny())
         if gone:
             result = replace(result, text="", tokens=(), places=(), words=None, truncated=False)
             faults = frozenset()

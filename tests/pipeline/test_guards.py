@@ -361,7 +361,7 @@ def invents(no_speech: float, logprob: float) -> Speak:
     )
 
 
-@pytest.mark.parametrize(("no_speech", "logprob"), [(0.7, -0.1), (0.1, -1.4), (math.nan, -0.1)])
+@pytest.mark.parametrize(("no_speech", "logprob"), [(0.9, -0.7), (0.2, -1.8), (math.nan, -0.6)])
 def test_text_where_all_witnesses_hear_nobody_is_left_out(
     save: Callable[..., Path], no_speech: float, logprob: float
 ) -> None:

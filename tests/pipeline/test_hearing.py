@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pipeline_lab import answered
@@ -18,9 +20,13 @@ SPEECH = np.ones(SECONDS * FRAMES_PER_SECOND, bool)
 LISTENER = Listener(DecodeOptions(language="en"), PipelineOptions(), second=False, longest=30.0)
 
 
-def said(text: str, logprob: float = -0.3, no_speech: float = 0.1, truncated: bool = False) -> WindowResult:
+def said(
+    text: str, logprob: float = -0.3, no_speech: float = 0.1, truncated: bool = False, first: float = np.nan
+) -> WindowResult:
+    """A result; `first`: the log-probability of its first token."""
     tokens = tuple(range(len(text.split())))
-    return WindowResult("", text, tokens, logprob, no_speech, 0.0, truncated=truncated)
+    result = WindowResult("", text, tokens, logprob, no_speech, 0.0, truncated=truncated)
+    return replace(result, first_logprob=first)
 
 
 def heard(
@@ -42,10 +48,10 @@ def test_what_the_witnesses_believe_is_joined() -> None:
 @pytest.mark.parametrize(
     "denied",
     [
-        said("Hahaha!", no_speech=0.4),  # laughter
-        said("Pop, pop, pop, pop", -0.7, 0.6),
-        said("I'm gonna do it.", -1.3, 0.7),  # neither the model nor the text says that anybody speaks
-        said("So.", -1.5, 0.45),
+        said("Hahahaha!", no_speech=0.4, first=-2.6),  # laughter
+        said("Pop, pop, pop, pop", -0.7, 0.6, first=-2.0),
+        said("I'm gonna do it.", -1.3, 0.7, first=-3.0),  # the model neither hears speech nor knows a word
+        said("So.", -1.5, 0.45, first=-2.3),
     ],
 )
 @pytest.mark.parametrize("sparing", [False, True])
@@ -62,7 +68,7 @@ def test_silence_of_the_detector_needs_a_second_witness() -> None:
     quiet[200:400] = False
     kept, _ = heard(said("press one"), said("press seventeen and then"), said("good bye"), speech=quiet)
     assert (kept.result.text, kept.whole) == ("press one press seventeen and then good bye", True)
-    for doubtful in (said("press seventeen and then", -0.8), said("press seventeen", no_speech=0.5)):
+    for doubtful in (said("press seventeen and then", first=-1.7), said("press seventeen", no_speech=0.7)):
         left, _ = heard(said("press one"), doubtful, said("good bye"), speech=quiet)
         assert (left.result.text, left.whole) == ("press one good bye", False)
 

@@ -45,7 +45,7 @@ def test_it_is_not_shown_where_hardly_any_speech_is_detected() -> None:
         (said("Thank you."), 0.6),  # little speech
     ],
 )
-@pytest.mark.parametrize("without", [said(""), said("Hahaha!", no_speech=0.7), said("huh", -1.5, 0.6)])
+@pytest.mark.parametrize("without", [said(""), said("Hahahaha!", -0.9, 0.7), said("huh", -2.5, 0.6)])
 def test_nothing_stays_if_nobody_is_heard_without_it(
     with_prompt: WindowResult, speech: float, without: WindowResult
 ) -> None:
