@@ -18,7 +18,7 @@ from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32
 from asr_batch.pipeline.text.spoken import spoken_seconds
 from asr_batch.pipeline.text.wordless import rhythm
 from asr_batch.pipeline.text.words import words_of
-from asr_batch.pipeline.thresholds import ANYBODY, CHANT, HOPELESS, NO_SPEECH, WEIGHTS
+from asr_batch.pipeline.thresholds import ANYBODY, CHANT, HOPELESS, HOPELESS_SECONDS, NO_SPEECH, WEIGHTS
 
 _LEAST_FIRST = -4.0  # lower ones say no more
 _SUREST = 30  # frames
@@ -56,7 +56,7 @@ class Witnesses:
 
     def deny_whatever_follows(self) -> bool:
         """Whether they agree so clearly that no further decoding is asked."""
-        return self.score() < HOPELESS
+        return self.heard < HOPELESS_SECONDS and self.score() < HOPELESS
 
     def score(self) -> float:
         """How much speaks for somebody (positive) or for nobody (negative): the log of odds."""
