@@ -87,5 +87,5 @@ class Witnesses:
         }
 
     def laughter(self) -> bool:
-        """Whether the text is a syllable again and again, for which the model itself hears nobody speak."""
+        """Whether the text is a syllable again and again, and the model indicates that nobody speaks."""
         return rhythm(self.result.text) >= CHANT and self.result.no_speech_prob >= NO_SPEECH

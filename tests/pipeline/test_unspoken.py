@@ -66,7 +66,7 @@ def test_text_is_left_out_where_the_witnesses_agree_that_nobody_speaks(
         (0.0, 0.05, 0.26, -0.44, "You haven't turned to any invalid personal identification"),  # loud music
         (0.25, 0.75, 0.58, -1.29, "Be"),
         (0.4, 1.0, 0.06, -2.7, "Chew up."),  # a word that the model does not know
-        (1.55, 1.0, 0.82, -0.45, "One, one, one, one."),
+        (1.55, 1.0, 0.6, -0.45, "One, one, one, one."),
         (2.98, 0.97, 0.43, -0.35, "Monday, Monday, Monday, Monday, Monday"),  # said five times
         (3.49, 1.0, 0.37, -0.39, "PM PM PM PM PM"),
         (2.1, 1.0, 0.6, -1.2, "8, 8, 8, 8, 8"),
@@ -98,7 +98,7 @@ def test_a_model_without_a_no_speech_probability_agrees_with_silero() -> None:
     assert not window(0.0, 0.0, 0.1, -0.4, "thanks for watching").unspoken
 
 
-@pytest.mark.parametrize(("first", "unspoken", "hopeless"), [(-0.5, False, False), (-2.5, True, False)])
+@pytest.mark.parametrize(("first", "unspoken", "hopeless"), [(-0.5, False, False), (-1.5, True, False)])
 def test_a_doubtful_text_is_decoded_again_before_it_is_left_out(
     first: float, unspoken: bool, hopeless: bool
 ) -> None:
@@ -106,8 +106,9 @@ def test_a_doubtful_text_is_decoded_again_before_it_is_left_out(
     assert (found.unspoken, found.hopeless) == (unspoken, hopeless)
 
 
-def test_a_hopeless_one_is_not() -> None:
+def test_a_hopeless_one_is_not_unless_silero_detects_much_speech() -> None:
     assert window(0.0, 0.01, 0.6, -3.0, "I love you.").hopeless
+    assert not window(6.0, 0.9, 0.6, -3.9, "I love you.").hopeless
 
 
 def test_the_weights_are_those_that_the_table_of_texts_gives() -> None:
