@@ -178,8 +178,8 @@ thresholds would leave out.
 """
 
 HOPELESS, HOPELESS_SECONDS = -3.0, 5.0
-"""Sum, and seconds of speech, below which no further decoding is asked: nine in ten of the texts for sounds, one
-or two of 1,185 right ones.
+"""Sum, and seconds of speech, below which no further decoding is asked: nine in ten of the texts for sounds.
+Of 1,185 right texts one or two are lost so.
 """
 
 SYLLABLE = 6
