@@ -294,6 +294,9 @@ clips or one sentence 25 times, 23 are unclear: 13 of these are right by the vot
 sentences 20 times, 52 and 56 (below 0.7).
 """
 
+DOUBTED = -0.7
+"""Log-probability below which the text of a row as a whole is unlikely."""
+
 HARDLY_HEARD = 0.05
 """Probability of the language given to a row up to which it has a note that another one is heard, with
 TURN_CHANCE or more. Of 366 human clips whose language is given none has one; of the same clips with a wrong

@@ -15,9 +15,8 @@ import numpy as np
 
 from asr_batch.models.recognizer import WindowResult
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32
-from asr_batch.pipeline.text.spoken import spoken_seconds
+from asr_batch.pipeline.text.spoken import text_seconds
 from asr_batch.pipeline.text.wordless import rhythm
-from asr_batch.pipeline.text.words import words_of
 from asr_batch.pipeline.thresholds import ANYBODY, CHANT, HOPELESS, HOPELESS_SECONDS, NO_SPEECH, WEIGHTS
 
 _LEAST_FIRST = -4.0  # lower ones say no more
@@ -76,7 +75,7 @@ class Witnesses:
             first = min(_FIRST_OF_LOGPROB * result.avg_logprob - _FIRST_LOWER, 0.0)
         if math.isnan(absent):  # as if the model agreed with Silero
             absent = _ABSENT_AT_MOST * (1 - self.surest)
-        takes = sum(map(spoken_seconds, words_of(result.text)))
+        takes = text_seconds(result.text)
         return {
             "first": max(first, _LEAST_FIRST),
             "surest": self.surest,

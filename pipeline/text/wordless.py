@@ -19,7 +19,7 @@ def rhythm(text: str) -> float:
     The largest share of its letters that equal the one a syllable (up to `SYLLABLE` letters) before. 0 with
     digits: people read out numbers.
     """
-    if any(map(str.isdigit, text)):
+    if has_digits(text):
         return 0.0
     letters = [letter for letter in text.casefold() if letter.isalpha()]
     lengths = range(1, min(SYLLABLE, len(letters) // 2) + 1)
@@ -28,6 +28,11 @@ def rhythm(text: str) -> float:
 
 def _same(letters: list[str], length: int) -> int:
     return sum(left == right for left, right in zip(letters, letters[length:], strict=False))
+
+
+def has_digits(text: str) -> bool:
+    """Whether the text has a number."""
+    return any(map(str.isdigit, text))
 
 
 def is_cry(text: str) -> bool:
