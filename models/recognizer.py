@@ -30,7 +30,7 @@ class ModelInfo:
     `languages` are the codes it knows (empty: unknown), `capabilities` a subset of `timestamps`,
     `word_timestamps`, `language_detection`, `translate`, `prompt`, `no_speech`, `temperature`, `beam`.
     `warning` is one sentence for the user (the demonstration model has one). `batch` is the number of
-    windows that decode together.
+    windows that decode together. `longest` is the longest window in seconds with `cpu_encoder`; 0: `window`.
     """
 
     name: str
@@ -45,6 +45,7 @@ class ModelInfo:
     provider: str = "cpu"
     batch: int = 1
     warning: str | None = None
+    longest: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,6 +139,12 @@ short clips of other people, 41 % are decoded again.
 BEFORE, SURROUNDED = 0.3, 12.0
 """Seconds of silence before, and in all. docs/retries.md compares others."""
 
+UNLIKELY, UNLIKELY_BESIDE, AS_MUCH = -0.35, -0.2, 0.8
+"""Log-probability of a text below which a short window is decoded together with its neighbours, if theirs are
+below the second; the shorter text must have this share of the other one's letters. docs/retries.md compares
+others. Of 321 windows of 10 s of clear English, Spanish and French (even half), one is below the first.
+"""
+
 FIRST_TOKEN, RECURRING = -1.0, 0.2
 """Log-probability of the first token of a text, and probability of other words where a recurring one was
 written first: below the one or above the other, the window is decoded again after the text before it.

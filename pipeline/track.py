@@ -23,6 +23,7 @@ from asr_batch.pipeline.records import DecodedWindow, Stretch
 from asr_batch.pipeline.retry.early import Early
 from asr_batch.pipeline.retry.hearing import Listener
 from asr_batch.pipeline.retry.scheduler import DecodedTrack, Retries, budget_of
+from asr_batch.pipeline.retry.widening import Widening
 from asr_batch.pipeline.running import EARLY, RETRY, Key, Running
 from asr_batch.pipeline.windows.planning import SPEECH, PlannerName, Window, plan
 from asr_batch.pipeline.windows.silence import is_silence
@@ -76,7 +77,7 @@ class Track:
         if turns is not None and not options.plain:
             self._planned = turns.parted(planned)
         self._running = Running()
-        self._retries: Retries | None = None
+        self._retries: Widening | Retries | None = None
         self._early: Early | None = None
         self._settled = options.plain
 
@@ -157,8 +158,14 @@ class Track:
         if self._running:
             self._running.retry(self._early.requests(), EARLY)
             return
-        self._retries = Retries(self._early.track, self._early.listener)
+        self._retries = self._widening(self._early) or Retries(self._early.track, self._early.listener)
         self._go_on(self._retries)
+
+    def _widening(self, early: Early) -> Widening | None:
+        """Windows shorter than the model's own are decoded together where their texts are unlikely."""
+        if self.options.repair_budget <= 0 or self.length >= self.info.longest:
+            return None
+        return Widening(early.track, early.listener, self.info.longest)
 
     def _give_again(self, place: int, index: int, result: WindowResult) -> None:
         if place == EARLY and self._early is not None:
@@ -168,9 +175,14 @@ class Track:
                 self._retries.give(index, result)
             self._go_on(self._retries)
 
-    def _go_on(self, retries: Retries) -> None:
+    def _go_on(self, retries: Widening | Retries) -> None:
         """Queue the requests of the retries, and pass on what was asked early."""
         assert self._early is not None
+        if isinstance(retries, Widening):
+            self._running.retry(retries.requests())
+            if not retries.finished:
+                return
+            retries = self._retries = self._after(retries, self._early)
         for index, request in retries.requests():
             if self._early.expects(index, request):
                 self.asked_seconds += len(request.samples) / SAMPLE_RATE
@@ -180,6 +192,14 @@ class Track:
             retries.give(index, result)
             self._go_on(retries)
         self._settled = retries.finished and not self._early.waits
+
+    def _after(self, widening: Widening, early: Early) -> Retries:
+        """The retries of the windows that are there then."""
+        if widening.changes:
+            self.windows = widening.windows
+            early.forget()
+            early.track = replace(early.track, windows=self.windows)
+        return Retries(early.track, early.listener)
 
     def _take(self, window: Window, language: str | None) -> None:
         decoded = DecodedWindow.of(window)

@@ -71,7 +71,7 @@ class NpuWhisper:
     ) -> None:
         """Combine the parts; `info` describes the bundle, the decoder takes `positions`."""
         can = info.capabilities - {"beam", "word_timestamps", "language_detection"}
-        self._info = replace(info, capabilities=can, batch=1)
+        self._info = replace(info, capabilities=can, batch=1, longest=0.0)
         self._config, self._tokenizer = config, tokenizer
         self._rules = TokenRules(config)
         self._encoder, self._decoder = encoder, decoder

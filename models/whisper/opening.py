@@ -73,6 +73,7 @@ def describe(
         encoder_backend=encoder.backend,
         provider=getattr(encoder, "provider", "cpu"),
         batch=slots,
+        longest=config.trained_seconds,
     )
 
 

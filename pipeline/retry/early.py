@@ -73,6 +73,10 @@ class Early:
         attempt = first.attempt(one, samples_of(window, reader), listener_for(one, self.listener))
         return next(attempt)
 
+    def forget(self) -> None:
+        """Expect nothing any more: the windows have changed."""
+        self._asked.clear()
+
     def give(self, index: int, result: WindowResult) -> None:
         """Pass a result to the window that requested it."""
         self._open.remove(index)

@@ -112,7 +112,7 @@ def hear(
 
 def together(parts: Sequence[Part]) -> Hearing:
     """Consecutive parts as one."""
-    joined = _joined([part.result for part in parts])
+    joined = as_one([part.result for part in parts])
     faults = frozenset[str]().union(*(part.faults for part in parts))
     if not joined.avg_logprob >= LOGPROB:  # of all together: a short part may be less likely
         faults |= {"low_logprob"}
@@ -152,7 +152,8 @@ def spread(texts: Sequence[str], speech: Mask) -> list[TimedText]:
     return [TimedText(a, b, text) for (a, b), text in zip(pairwise(edges), texts, strict=True)]
 
 
-def _joined(results: Sequence[WindowResult]) -> WindowResult:
+def as_one(results: Sequence[WindowResult]) -> WindowResult:
+    """The results of consecutive stretches as one; its places are those of the first that has any."""
     if len(results) == 1:
         return results[0]
     weights = [max(1, len(result.tokens)) for result in results]

@@ -171,6 +171,8 @@ def listener_for(window: Doubtful, listener: Listener) -> Listener:
     base = replace(base, language=language or base.language)
     if not window.outcome.prompted:
         base = replace(base, prompt=None)
+    if window.seconds > listener.longest:  # it is several windows, and too long for an NPU
+        base = replace(base, cpu_encoder=True)
     if choice is not None and choice.language is None:  # it is settled now
         choice = None
     return replace(listener, base=base, choice=choice)

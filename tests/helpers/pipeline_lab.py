@@ -41,10 +41,11 @@ class FakeRecognizer:
         languages: tuple[str, ...] = ("en",),
         window: float = 10.0,
         can: frozenset[str] = frozenset({"temperature", "language_detection"}),
+        longest: float = 0.0,
     ) -> None:
         self.info = ModelInfo(
             "fake", "fake", "", "0" * 64, "fp32", window, languages=languages, batch=batch,
-            capabilities=can,
+            capabilities=can, longest=longest,
         )  # fmt: skip
         self.speak = speak
         self.shuffled = shuffled
@@ -57,7 +58,9 @@ class FakeRecognizer:
 
     def submit(self, request: WindowRequest) -> None:
         assert request.samples.dtype == np.float32
-        assert len(request.samples) <= self.info.window * RATE
+        info = self.info
+        most = max(info.window, info.longest) if request.options.cpu_encoder else info.window
+        assert len(request.samples) <= most * RATE
         self.requests.append(request)
         self.queue.append(request)
 
