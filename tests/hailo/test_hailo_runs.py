@@ -130,6 +130,24 @@ def test_a_window_that_the_npu_spoils_is_heard_on_the_cpu(npu: Any, nano: Path) 
     assert "halves" in [other.source for other in window.hypotheses]
 
 
+@pytest.mark.parametrize("encoder", ["hailo", "cpu"])
+def test_a_window_longer_than_the_npus_is_encoded_on_the_cpu(npu: Any, nano: Path, encoder: Any) -> None:
+    import soundfile
+
+    npu.set(devices=[{"id": "0000:01:00.0", "arch": "HAILO8L"}])
+    audio = ROOT / "tests" / "data" / "audio"
+    clips = [soundfile.read(audio / f"dev-000{i}.flac", dtype="float32")[0] for i in (3, 5, 3, 5, 8)]
+    samples = np.concatenate(clips)
+    model = load_recognizer(nano, LoadOptions(encoder=encoder))
+    assert (model.info.window, model.info.longest) == (10.0, 30.0)
+    assert 10 < len(samples) / 16000 < 30
+    model.submit(WindowRequest("long", samples, DecodeOptions(cpu_encoder=True, max_new_tokens=120)))
+    (result,) = model.poll()
+    model.close()
+    assert (result.error, result.encoder_backend) == (None, "cpu")
+    assert "the buttons in Toronto are narrow" in result.text  # said from 9.4 s on
+
+
 def decode(model: Any, clips: list[np.ndarray], *, plain: bool) -> dict[Any, Any]:
     results: dict[Any, Any] = {}
     waiting = list(enumerate(clips))
