@@ -109,7 +109,7 @@ class Widening:
         self._requests.append((index, request))
 
     def _take(self, group: Group, wider: DecodedWindow, outcome: Outcome) -> None:
-        """Keep the likelier texts; the others become hypotheses."""
+        """Keep the more likely texts; the others become hypotheses."""
         apart = as_one([_result(window) for window in group])
         if is_better(apart, outcome):
             others = (hypothesis("apart", apart), *outcome.others)
