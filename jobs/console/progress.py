@@ -45,8 +45,10 @@ def line_of(view: View) -> str:
             f"{head}; stopping: files in progress have {view.stops_in or 0:.0f} s to finish, "
             "a second signal stops at once"
         )
-    speed = f"{view.rtfx:.1f}x real time, ETA {hms(view.eta)}" if view.rtfx else "speed unknown"
-    return f"{head}, {speed}"
+    if not view.rtfx:
+        return f"{head}, speed unknown"
+    ends = view.eta is not None and view.eta < 0.5  # what is left are windows that are decoded again
+    return f"{head}, {view.rtfx:.1f}x real time, {'finishing' if ends else f'ETA {hms(view.eta)}'}"
 
 
 class Nothing:

@@ -80,6 +80,7 @@ def test_a_stall_lowers_the_speed():
 
 def test_the_line_of_a_person():
     assert line_of(VIEW) == ("4/9 files, 1 failed, 2 partial, 0:01:05 of audio, 12.3x real time, ETA 1:01:01")
+    assert line_of(replace(VIEW, eta=0.2)).endswith("12.3x real time, finishing")
     assert line_of(replace(VIEW, failed=0, partial=0, rtfx=None)) == (
         "4/9 files, 0:01:05 of audio, speed unknown"
     )
