@@ -82,6 +82,24 @@ def decode(
     return replace(told, prompted=False) if nobody or swayed or not told.result.text else outcome
 
 
+def decode_plain(
+    samples: Samples, base: DecodeOptions, options: PipelineOptions, choice: Choice | None
+) -> Decoding:
+    """One greedy pass over a window (`--plain`); a model with a fixed length pads it with zeros itself.
+
+    If no language is given, the window is decoded in its most likely one.
+    """
+    asked = replace(base, plain=True, max_new_tokens=options.max_new_tokens)
+    if choice is not None:
+        asked = replace(asked, among=choice.allowed)
+    (result,) = yield [DecodeRequest(samples, asked)]
+    heard = result.languages[0][0] if result.languages and choice is not None else None
+    if heard not in (None, asked.language) and heard in (options.languages or (heard,)):
+        (result,) = yield [DecodeRequest(samples, replace(asked, language=heard))]
+    flags = {"truncated"} if result.truncated else set()
+    return Outcome(result, frozenset(flags | ({"failed"} if result.error else set())))
+
+
 def _may_be_shown(outcome: Outcome, prompt: str, speech: float) -> bool:
     """Whether a text may be the work of its prompt, or nobody may be speaking."""
     result = outcome.result

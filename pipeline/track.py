@@ -15,8 +15,8 @@ from asr_batch.pipeline.audio.reader import AudioStream
 from asr_batch.pipeline.audio.shortfall import MISSING, shortfall
 from asr_batch.pipeline.audit import LevelHistogram
 from asr_batch.pipeline.choice import Choice
-from asr_batch.pipeline.decoding import Decoding, decode
-from asr_batch.pipeline.guards import DecodeRequest, Outcome, prepared
+from asr_batch.pipeline.decoding import decode, decode_plain
+from asr_batch.pipeline.guards import DecodeRequest, prepared
 from asr_batch.pipeline.language.turns import Parting, Spoken
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import DecodedWindow, Stretch
@@ -205,7 +205,8 @@ class Track:
         decoded = DecodedWindow.of(window)
         self.windows.append(decoded)
         if self.options.plain:
-            self._running.start(decoded.index, self._plain(window))
+            plain = decode_plain(window.samples, self.base, self.options, self._choice)
+            self._running.start(decoded.index, plain)
             return
         self.histogram.add(window.level)
         if is_silence(window.level, window.speech):
@@ -216,21 +217,6 @@ class Track:
         base = replace(self.base, language=language)
         decoding = decode(samples, base, self.options, decoded.heard_seconds, self._choice)
         self._running.start(decoded.index, decoding)
-
-    def _plain(self, window: Window) -> Decoding:
-        """One greedy pass over the window; a model with a fixed length pads it with zeros itself.
-
-        If no language is given, the window is decoded in its most likely one.
-        """
-        options = replace(self.base, plain=True, max_new_tokens=self.options.max_new_tokens)
-        if self._choice is not None:
-            options = replace(options, among=self._choice.allowed)
-        (result,) = yield [DecodeRequest(window.samples, options)]
-        heard = result.languages[0][0] if result.languages and self._choice is not None else None
-        if heard not in (None, options.language) and heard in (self.options.languages or (heard,)):
-            (result,) = yield [DecodeRequest(window.samples, replace(options, language=heard))]
-        flags = {"truncated"} if result.truncated else set()
-        return Outcome(result, frozenset(flags | ({"failed"} if result.error else set())))
 
     def _close_stream(self) -> None:
         """Check the audio at its end against what was expected."""
