@@ -27,6 +27,7 @@ from asr_batch.pipeline.retry.doubtful import (
 from asr_batch.pipeline.retry.gaps import missing
 from asr_batch.pipeline.retry.hearing import Hearing, Listener, hear, utterances
 from asr_batch.pipeline.text.repetition import doubled, loop_of, repeats
+from asr_batch.pipeline.text.repetition import rounds as rounds_of
 from asr_batch.pipeline.text.spoken import text_seconds, total_letters
 from asr_batch.pipeline.text.words import normal_letters, similarity, words_between, words_of
 from asr_batch.pipeline.thresholds import GAP, OTHER_LENGTH, SAME, SHORT_PAUSE, SUSPECTED
@@ -92,11 +93,19 @@ def by_sound(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:
         return kept_aside(window, "rounds by sound", hearing)
     whole = tuple(part for part in same if not _has_gap(window, hearing, *part))
     said = letters_of(hearing.words)
-    other = abs(said - total_letters(words_of(window.outcome.result.text)))
-    if other < said / (2 * len(edges) - 2) and not (window.gaps or "truncated" in window.outcome.flags):
+    text = window.outcome.result.text
+    other = abs(said - total_letters(words_of(text)))
+    told = other < said / (2 * len(edges) - 2) and not _counts_another(text, hearing)
+    if told and not (window.gaps or "truncated" in window.outcome.flags):
         kept = replace(window.outcome, flags=window.outcome.flags - {"repetition"})
         return kept_aside(replace(window, outcome=kept, confirmed=whole), "rounds by sound", hearing)
     return replace(taken(window, hearing), confirmed=whole)
+
+
+def _counts_another(text: str, hearing: Hearing) -> bool:
+    """Whether both texts say one thing again and again, but not as often ("Size" seven times, "5" six)."""
+    before, now = (loop[1] for loop in (rounds_of(text), rounds_of(hearing.result.text)))
+    return min(before, now) > 1 and before != now
 
 
 def _has_gap(window: Doubtful, hearing: Hearing, start: int, end: int) -> bool:

@@ -223,3 +223,31 @@ def test_a_round_that_is_half_heard_is_not_confirmed(until: float, confirmed: bo
     assert {request.options.language for request in asked} == {"en"}
     assert found.outcome.result.text == " ".join([text] * len(answers))
     assert bool(found.confirmed) == confirmed
+
+
+@pytest.mark.parametrize(
+    ("phrase", "times", "taken"),
+    [("Please enter the numbers again now.", 3, True), ("Please open it once again.", 4, False)],
+)
+def test_another_phrase_said_another_number_of_times_gives_way_to_the_rounds(
+    phrase: str, times: int, taken: bool, clips: Clips
+) -> None:
+    """Both texts have about as many letters; the rounds tell how often something is said."""
+    clip = next(clip for _, clip in clips if len(clip) > 2 * RATE)
+    samples, _ = takes(clip, 4)
+    level = levels(samples)
+    edges = parts(rounds(samples, level), np.ones(len(level), bool))
+    written, heard = " ".join([phrase] * times), "Please enter it once again."
+
+    def said(text: str, seconds: float) -> WindowResult:
+        words = text.split()
+        step = seconds / len(words)
+        places = tuple(TimedText(step * i, step * (i + 1), word) for i, word in enumerate(words))
+        return WindowResult("", text, tuple(range(5)), -0.3, 0.1, 0.0, places=places)
+
+    first = Outcome(said(written, len(level) / 100))
+    window = Doubtful(0, first, level, np.ones(len(level), bool), np.zeros(len(level), bool))
+    listener = Listener(DecodeOptions(language="en"), PipelineOptions(), False, 30.0)
+    answers = [said(heard, (end - start) / 100) for start, end in pairwise(edges)]
+    found, _ = answered(by_sound(window, samples, listener), *answers)
+    assert found.outcome.result.text == (" ".join([heard] * 4) if taken else written)
