@@ -1,7 +1,7 @@
 """The bytes of each token of a byte-level BPE, read from `tokenizer.json` without its merges.
 
 Decoding needs no more. The `tokenizers` library takes 20 MB, and 50 ms at the start of a worker, to load
-what only encoding needs (:mod:`byte_pairs`).
+what only encoding needs.
 """
 
 from __future__ import annotations
@@ -83,18 +83,6 @@ def _byte_of() -> NDArray[np.int16]:
     table[shown] = shown
     table[0x100 : 0x100 + len(hidden)] = hidden
     return table
-
-
-def shown_bytes(text: str) -> str:
-    """The characters that stand for the bytes of `text`."""
-    return text.encode().decode("latin-1").translate(_shown())
-
-
-@cache
-def _shown() -> dict[int, int]:
-    """The character for each byte: the other way round."""
-    table = _byte_of().tolist()
-    return {byte: letter for letter, byte in enumerate(table) if byte >= 0}
 
 
 def _as_bytes(text: str) -> bytes:

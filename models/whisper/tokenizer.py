@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from asr_batch.manifests.errors import ItemError, ModelError
 from asr_batch.models.recognizer import DecodeOptions
-from asr_batch.models.whisper.byte_pairs import BytePairs, read_byte_pairs
 from asr_batch.models.whisper.config import WhisperConfig, read_json
 from asr_batch.models.whisper.token_texts import read_texts
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 def _load(folder: Path) -> Tokenizer:
     """Raises ModelError."""
-    from tokenizers import (  # takes long, and few models need it
+    from tokenizers import (  # takes long, and only encoding needs it
         Tokenizer,
         decoders,
         models,
@@ -54,10 +53,6 @@ class WhisperTokenizer:
         self._timestamp_begin = config.timestamp_begin
 
     @cached_property
-    def _byte_pairs(self) -> BytePairs | None:
-        return read_byte_pairs(self._folder / "tokenizer.json")
-
-    @cached_property
     def _tokenizer(self) -> Tokenizer:
         return _load(self._folder)
 
@@ -86,9 +81,6 @@ class WhisperTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, without special tokens."""
-        ids = self._byte_pairs.encode(text) if self._byte_pairs is not None else None
-        if ids is not None:
-            return ids
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
 
