@@ -166,6 +166,9 @@ OTHER_WORDS = 0.25
 AT_ONCE = 8
 """Windows of a recording decoded again at the same time."""
 
+GAPS_AGAIN = 2
+"""Decodings of each gap that the retry budget allows beyond its share of the recording."""
+
 SECONDS_TURN = 0.5
 """Share of the repair budget reserved for the second model, if there is one."""
 

@@ -17,6 +17,7 @@ from asr_batch.pipeline.thresholds import (
     ASKED_FOR,
     GAP,
     LETTER_SECONDS,
+    PAUSE,
     SAME,
     SHORT_PAUSE,
     SUSPECTED,
@@ -65,7 +66,10 @@ def _is_one_utterance(window: Doubtful, gap: Gap, listener: Listener) -> bool:
 
 def _parts(window: Doubtful, gap: Gap) -> list[int]:
     """The edges of the utterances in a gap."""
-    return utterances(window.level, window.speech, SHORT_PAUSE, gap.start, gap.end)
+    edges = utterances(window.level, window.speech, PAUSE, gap.start, gap.end)
+    if len(edges) == 2:
+        edges = utterances(window.level, window.speech, SHORT_PAUSE, gap.start, gap.end)
+    return edges
 
 
 def _left_over(window: Doubtful, gap: Gap, hearing: Hearing) -> bool:

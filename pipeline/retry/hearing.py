@@ -23,7 +23,7 @@ from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.retry.merging import Word
 from asr_batch.pipeline.text.spoken import total_letters
 from asr_batch.pipeline.text.words import join_texts, words_of
-from asr_batch.pipeline.thresholds import LEAST_SPEECH, LOGPROB
+from asr_batch.pipeline.thresholds import ENOUGH_SPEECH, LEAST_SPEECH, LOGPROB
 from asr_batch.pipeline.unspoken import Witnesses
 from asr_batch.pipeline.windows.planning import pauses, quietest, runs
 
@@ -89,7 +89,8 @@ def hear(
     """Decode the parts of a window between these frames; `changes` to the options of the track.
 
     `sparing`: a part whose text has a fault is left out rather than all of them rejected. Text that the
-    witnesses deny is always left out.
+    witnesses deny is always left out; from 2 s on they must be sure, or hear laughter, as parts may begin
+    inside sentences, and so unsurely.
     """
     base = replace(listener.base, **(changes or {}))  # type: ignore[arg-type]
     found: list[Part] = []
@@ -101,7 +102,10 @@ def hear(
         outcome = yield from one_by_one(decoding)
         result, faults = outcome.result, outcome.flags - {"low_logprob"}
         faulty = sparing and len(edges) > 2 and bool(faults & WHOLE)
-        gone = faulty or bool(result.text and Witnesses.of_part(result, spoken).deny())
+        witnesses = Witnesses.of_part(result, spoken)
+        long = spoken >= ENOUGH_SPEECH and not witnesses.laughter()
+        denied = witnesses.deny_whatever_follows() if long else witnesses.deny()
+        gone = faulty or bool(result.text and denied)
         if gone:
             result = replace(result, text="", tokens=(), places=(), words=None, truncated=False)
             faults = frozenset()

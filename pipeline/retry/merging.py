@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
 from asr_batch.models.recognizer import TimedText, TimedWord, WindowResult
+from asr_batch.pipeline.text.sentences import ends_sentence
 from asr_batch.pipeline.text.spoken import spoken_seconds, total_letters
 from asr_batch.pipeline.text.wordless import has_digits
 from asr_batch.pipeline.text.words import join_texts, normal, similarity
@@ -53,17 +54,39 @@ def merged(
             new = new[:-1]
         if new and _is_in_number(new, framed[a]):
             new = ()
-        kept = a < b and (short or _spoken(new) <= 1.5 * _spoken(standing[a:b]))
-        out += standing[a:b] if kept else new
+        if a == b or (not short and _spoken(new) > 1.5 * _spoken(standing[a:b])):
+            out += new
+            if b - a == 1 and _is_skipped(new, framed[a : b + 2]):
+                out.append(_after(standing[a], new[-1].place.end))
+        else:
+            out += standing[a:b]
     return out
+
+
+def _is_skipped(words: Sequence[Word], standing: Sequence[Word | None]) -> bool:
+    """Whether the words are a sentence before the one that a word begins (`standing`: with its neighbours).
+
+    The decoder attended to what it skipped while it wrote that word, so its time includes the sentence.
+    """
+    before, word, after = (one and ends_sentence(one.place.text) for one in standing)
+    return before is not False and word is False and after is not None and ends_sentence(words[-1].place.text)
+
+
+def _after(word: Word, second: float) -> Word:
+    """The word without its time before this second."""
+    place, timed = word.place, word.timed
+    start = max(place.start, min(place.end, second))
+    if timed is not None:
+        timed = replace(timed, start=max(timed.start, min(timed.end, second)))
+    return Word(replace(place, start=start), timed)
 
 
 def _alike(name: str, names: Sequence[str]) -> str:
     """The most similar of `names`, if the word is one of them written otherwise; else the word."""
     if name in names or len(name) < LONG_WORD:
         return name
-    ratios = {one: similarity(one, name) for one in names}
-    nearest = max(names, key=lambda one: ratios[one], default=name)
+    ratios = {one: similarity(one, name) for one in names if len(one) >= LONG_WORD}
+    nearest = max(ratios, key=lambda one: ratios[one], default=name)
     return nearest if ratios.get(nearest, 0.0) >= SAME else name
 
 

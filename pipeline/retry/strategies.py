@@ -32,6 +32,7 @@ from asr_batch.pipeline.retry.repeating import (
 )
 from asr_batch.pipeline.retry.surroundings import in_other_surroundings, is_unclear, seconds_surrounded
 from asr_batch.pipeline.text.repetition import repeats
+from asr_batch.pipeline.thresholds import GAPS_AGAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +101,8 @@ def _length(window: Doubtful) -> float:
 
 
 def beyond_budget(window: Doubtful) -> float:
-    """Seconds that may be decoded besides the budget: all of a window with a text that repeats itself."""
-    return window.seconds * repeats(window.outcome.result.text)
+    """Seconds that may be decoded besides the budget: its gaps, and all of it if its text repeats itself."""
+    return GAPS_AGAIN * seconds_in_gaps(window) + window.seconds * repeats(window.outcome.result.text)
 
 
 STRATEGIES: tuple[Strategy, ...] = (

@@ -320,3 +320,18 @@ def test_the_end_of_a_word_is_no_utterance() -> None:
     level = LEVEL.copy()
     level[20:60] = level[250:290] = level[480:] = -70
     assert len(utterances(level, level > -50, 0.25, 0, 500)) == 3
+
+
+def test_a_word_that_stands_for_a_skipped_sentence_stays_behind_it() -> None:
+    [before], [after] = timed((19.4, 20.8, "conference.")), timed((23.2, 23.7, "increase"))
+    heard = timed((20.5, 21.4, "Followed"), (21.4, 21.6, "by"), (21.6, 21.8, "the"), (21.8, 23.1, "key."))
+    both = merged(timed((20.8, 23.2, "To")), heard, before, after)
+    assert texts(both) == ["Followed", "by", "the", "key.", "To"]
+    assert both[-1].place.start == 23.1
+    [middle] = timed((19.4, 20.8, "pound"))  # here the word is part of what is heard
+    assert texts(merged(timed((20.8, 23.2, "Toki")), heard, middle, after)) == texts(heard)
+
+
+def test_a_short_word_is_no_spelling_of_a_longer_one() -> None:
+    heard = timed((0.0, 0.4, "the"), (0.4, 0.8, "town"), (0.8, 1.2, "hall"))
+    assert texts(merged(timed((0.0, 1.2, "To")), heard)) == ["the", "town", "hall"]

@@ -63,6 +63,17 @@ def test_a_part_that_they_deny_is_left_out_and_the_others_stay(denied: WindowRes
     assert not hearing.faults
 
 
+def test_a_long_part_may_begin_inside_a_sentence() -> None:
+    text = "to record your temporary greeting, press 5 to change your password."
+    begun = said(text, -0.4, 0.75, first=-2.94)  # the first token is unsure after "press 4"
+    samples = np.zeros(SECONDS * SAMPLE_RATE, np.float32)
+    hearing, _ = answered(hear(samples, [0, 600], SPEECH, LISTENER), begun)
+    assert (hearing.result.text, hearing.whole) == (text, True)
+    brief = replace(begun, text="to record")
+    hearing, _ = answered(hear(samples, [0, 100], SPEECH, LISTENER), brief)
+    assert (hearing.result.text, hearing.whole) == ("", False)
+
+
 def test_silence_of_the_detector_needs_a_second_witness() -> None:
     quiet = SPEECH.copy()
     quiet[200:400] = False
