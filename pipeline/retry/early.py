@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from asr_batch.models.recognizer import DecodeOptions, WindowResult
-from asr_batch.pipeline.audio.reread import Rereader
 from asr_batch.pipeline.guards import DecodeRequest
 from asr_batch.pipeline.records import DecodedWindow
 from asr_batch.pipeline.retry.context import Turns, has_unsure_choice
@@ -25,7 +24,7 @@ class Early:
     def __init__(self, track: DecodedTrack, listener: Listener) -> None:
         self.track, self.listener, self._left = track, listener, track.budget
         self._turns = Turns(track.windows)
-        self._seen: set[int] = set()
+        self._next = 0
         self._asked: dict[int, DecodeOptions] = {}
         self._open: set[int] = set()
         self._found: dict[int, WindowResult] = {}
@@ -41,14 +40,13 @@ class Early:
         ItemError if the audio cannot be read.
         """
         found = []
-        for window in self.track.windows:
+        for window in self.track.windows[self._next :]:
             if window.outcome is None and not window.skipped:
                 break  # what follows begins after its text
-            if window.index not in self._seen:
-                self._seen.add(window.index)
-                request = self._request(window)
-                if request is not None:
-                    found.append((window.index, request))
+            self._next += 1
+            request = self._request(window)
+            if request is not None:
+                found.append((window.index, request))
         self._asked |= {index: request.options for index, request in found}
         self._open |= {index for index, _ in found}
         return found
@@ -65,8 +63,7 @@ class Early:
         one = replace(one, before=self._turns.text_before(one, {}))
         if not one.before or first.cost(one) > self._left:
             return None
-        stretch = self.track.stretch
-        reader = Rereader(stretch.source, stretch.start, self.track.end, stretch.channel, stretch.track)
+        reader = self.track.reader()
         if not reader.seekable:
             return None
         self._left -= first.cost(one)

@@ -36,6 +36,11 @@ class DecodedTrack:
     threshold: float
     budget: float
 
+    def reader(self) -> Rereader:
+        """Reads its samples once more."""
+        stretch = self.stretch
+        return Rereader(stretch.source, stretch.start, self.end, stretch.channel, stretch.track)
+
 
 def budget_of(options: PipelineOptions, seconds: float, window: float) -> float:
     """Seconds of audio that a span of this length may decode again."""
@@ -111,10 +116,7 @@ class Retries:
         self._tried.update(chosen)
         self._waiting = deque(chosen)
         if self._waiting:
-            stretch = self._track.stretch
-            self._reader = Rereader(
-                stretch.source, stretch.start, self._track.end, stretch.channel, stretch.track
-            )
+            self._reader = self._track.reader()
 
     def _chosen(self) -> list[int]:
         """The windows that the strategy has not tried and the budget allows."""

@@ -16,11 +16,11 @@ import numpy as np
 from asr_batch.models.recognizer import WindowResult
 from asr_batch.pipeline.audio.reread import Rereader
 from asr_batch.pipeline.decoding import decode, one_by_one
-from asr_batch.pipeline.guards import DecodeRequest, Outcome, hypothesis, letters, prepared
+from asr_batch.pipeline.guards import DecodeRequest, Outcome, hypothesis, letters
 from asr_batch.pipeline.records import DecodedWindow
 from asr_batch.pipeline.retry.doubtful import SPOILT
 from asr_batch.pipeline.retry.hearing import Listener, as_one
-from asr_batch.pipeline.retry.scheduler import DecodedTrack
+from asr_batch.pipeline.retry.scheduler import DecodedTrack, samples_of
 from asr_batch.pipeline.thresholds import AS_MUCH, AT_ONCE, UNLIKELY, UNLIKELY_BESIDE
 
 Group = list[DecodedWindow]
@@ -85,12 +85,10 @@ class Widening:
             self.close()
 
     def _start(self, group: Group) -> None:
-        track, wider = self._track, together(group)
+        wider = together(group)
         if self._reader is None:
-            stretch = track.stretch
-            self._reader = Rereader(stretch.source, stretch.start, track.end, stretch.channel, stretch.track)
-        samples = self._reader.read(wider.start, wider.end)
-        samples = prepared(samples, wider.level.astype(np.float32), wider.heard)
+            self._reader = self._track.reader()
+        samples = samples_of(wider, self._reader)
         language = _result(group[0]).language if self._listener.choice else None
         base = self._listener.base
         base = replace(base, language=language or base.language, cpu_encoder=True)  # an NPU takes one length
