@@ -68,7 +68,7 @@ lingering before marks.
 NUCLEUS_SECONDS, NUCLEI_WEIGHT, DRAWN_OUT = 0.3, 0.5, 0.25
 """Usual seconds of a word per syllable heard, the weight of that beside its duration, and the most seconds by
 which few syllables reduce the speech that a word does not account for (in noise none is heard).
-docs/accuracy.md has how many words deleted from human clips are found with these terms, and without.
+docs/retries.md has what the rule mends.
 """
 
 # Speech without text.
@@ -137,7 +137,7 @@ short clips of other people, 41 % are decoded again.
 """
 
 BEFORE, SURROUNDED = 0.3, 12.0
-"""Seconds of silence before, and in all. docs/retries.md compares others."""
+"""Seconds of silence before, and in all. docs/retries.md has what they gain."""
 
 UNLIKELY, UNLIKELY_BESIDE, AS_MUCH = -0.35, -0.2, 0.8
 """Log-probability of a text below which a short window is decoded together with its neighbours, if theirs are
@@ -221,7 +221,7 @@ FEW_VOTERS, VOTERS, MORE_VOTERS = 4, 8, 20
 
 VOTER_SECONDS = 10.0
 """Length of a voter. Eight of 10 s cost the encoder less than half of five of 30 s, and have fewer utterances
-that must vote as well. docs/accuracy.md compares them on recordings that change their language.
+that must vote as well.
 """
 
 PAUSE = 0.25
