@@ -17,11 +17,12 @@ from asr_batch.models.recognizer import ModelInfo, Recognizer, Samples, WindowRe
 
 
 class Remembered:
-    """Passes new requests on to `inner`. `file`: an SQLite file, created if missing."""
+    """Passes new requests on to `inner`. `file`: an SQLite file, created with its folder if missing."""
 
     def __init__(self, inner: Recognizer, file: Path, version: str = "") -> None:
         self._inner = inner
         self._salt = f"{inner.info.sha256} {version}"
+        file.parent.mkdir(parents=True, exist_ok=True)
         self._base = sqlite3.connect(file, timeout=60, isolation_level=None)
         self._base.execute("PRAGMA journal_mode=WAL")
         self._base.execute("CREATE TABLE IF NOT EXISTS answers (id BLOB PRIMARY KEY, answer BLOB)")
