@@ -35,8 +35,9 @@ from asr_batch.pipeline import track
 from asr_batch.pipeline.audio.reader import probe
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import DecodedWindow
+from asr_batch.pipeline.retry.attempts import DecodedTrack
 from asr_batch.pipeline.retry.hearing import Listener
-from asr_batch.pipeline.retry.scheduler import DecodedTrack, Retries
+from asr_batch.pipeline.retry.scheduler import Retries
 from asr_batch.pipeline.text.words import normal_letters, words_of
 from asr_batch.pipeline.thresholds import HOPELESS, WEIGHTS
 from asr_batch.pipeline.transcribe import Transcriber

@@ -20,9 +20,10 @@ from asr_batch.pipeline.guards import DecodeRequest, prepared
 from asr_batch.pipeline.language.turns import Parting, Spoken
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import DecodedWindow, Stretch
+from asr_batch.pipeline.retry.attempts import DecodedTrack
 from asr_batch.pipeline.retry.early import Early
 from asr_batch.pipeline.retry.hearing import Listener
-from asr_batch.pipeline.retry.scheduler import DecodedTrack, Retries, budget_of
+from asr_batch.pipeline.retry.scheduler import Retries, budget_of
 from asr_batch.pipeline.retry.widening import Widening
 from asr_batch.pipeline.running import EARLY, RETRY, Key, Running
 from asr_batch.pipeline.windows.planning import SPEECH, PlannerName, Window, plan

@@ -11,11 +11,13 @@ from dataclasses import astuple, dataclass
 
 from asr_batch.jobs.quality import normaliser
 from asr_batch.manifests.records import Transcript, WindowRecord
-from asr_batch.models.recognizer import SAMPLE_RATE, WindowResult
+from asr_batch.models.recognizer import SAMPLE_RATE
 from asr_batch.pipeline import track
-from asr_batch.pipeline.guards import Outcome
+from asr_batch.pipeline.guards import DecodeRequest, Outcome
+from asr_batch.pipeline.retry.attempts import DecodedTrack
+from asr_batch.pipeline.retry.doubtful import Doubtful
 from asr_batch.pipeline.retry.hearing import Listener
-from asr_batch.pipeline.retry.scheduler import DecodedTrack, Retries
+from asr_batch.pipeline.retry.scheduler import Retries
 from bench.speech.clips import Recording
 from bench.speech.measures import Pooled, edits
 from bench.speech.runners import Row, Runner
@@ -62,18 +64,17 @@ class Watched(Retries):
         self._spent: dict[int, float] = {}
         super().__init__(decoded, listener)
 
-    def _send(self, index: int, result: WindowResult | None) -> None:
-        window, left = self._windows[index], self._left
-        super()._send(index, result)
-        seconds = self._spent[index] = self._spent.get(index, 0.0) + left - self._left
-        if index not in self._running:
-            after = self._windows[index]
-            second = self._track.stretch.start + self._track.windows[index].start / SAMPLE_RATE
-            settled = (window.confirmed, window.outcome.flags) != (after.confirmed, after.outcome.flags)
-            del self._spent[index]
-            self.tried.append(
-                Tried(self._strategy.name, second, seconds, window.outcome, after.outcome, settled)
-            )
+    def _ask(self, index: int, request: DecodeRequest) -> None:
+        super()._ask(index, request)
+        self._spent[index] = self._spent.get(index, 0.0) + len(request.samples) / SAMPLE_RATE
+
+    def _take(self, index: int, found: Doubtful) -> None:
+        window = self._windows[index]
+        second = self._track.stretch.start + self._track.windows[index].start / SAMPLE_RATE
+        settled = (window.confirmed, window.outcome.flags) != (found.confirmed, found.outcome.flags)
+        spent = self._spent.pop(index, 0.0)
+        self.tried.append(Tried(self._strategy.name, second, spent, window.outcome, found.outcome, settled))
+        super()._take(index, found)
 
 
 def watch() -> list[Tried]:

@@ -12,9 +12,10 @@ from dataclasses import replace
 from asr_batch.models.recognizer import DecodeOptions, WindowResult
 from asr_batch.pipeline.guards import DecodeRequest
 from asr_batch.pipeline.records import DecodedWindow
+from asr_batch.pipeline.retry.attempts import DecodedTrack
 from asr_batch.pipeline.retry.context import Turns, has_unsure_choice
 from asr_batch.pipeline.retry.hearing import Listener
-from asr_batch.pipeline.retry.scheduler import DecodedTrack, doubtful, listener_for, samples_of
+from asr_batch.pipeline.retry.scheduler import doubtful, listener_for, samples_of
 from asr_batch.pipeline.retry.strategies import STRATEGIES
 
 

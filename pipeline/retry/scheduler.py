@@ -2,44 +2,24 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from asr_batch.models.recognizer import SAMPLE_RATE, Samples, WindowResult
+from asr_batch.models.recognizer import SAMPLE_RATE, Samples
 from asr_batch.pipeline.audio.reread import Rereader
 from asr_batch.pipeline.audio.syllables import nuclei
 from asr_batch.pipeline.guards import DecodeRequest, prepared
 from asr_batch.pipeline.options import PipelineOptions
-from asr_batch.pipeline.records import DecodedWindow, Stretch
+from asr_batch.pipeline.records import DecodedWindow
+from asr_batch.pipeline.retry.attempts import Attempts, DecodedTrack
 from asr_batch.pipeline.retry.context import Turns
-from asr_batch.pipeline.retry.doubtful import Doubtful
+from asr_batch.pipeline.retry.doubtful import Attempt, Doubtful
 from asr_batch.pipeline.retry.hearing import Listener
 from asr_batch.pipeline.retry.rates import thin_windows
 from asr_batch.pipeline.retry.strategies import STRATEGIES, Strategy, beyond_budget
-from asr_batch.pipeline.thresholds import AT_ONCE, LEAST_WINDOWS, SECONDS_TURN
-
-
-@dataclass(frozen=True, slots=True)
-class DecodedTrack:
-    """A track whose windows have all been decoded once.
-
-    `end`: second of the file where it ended; `threshold`: the audit's; `budget`: seconds of audio that may
-    be decoded again, besides its gaps.
-    """
-
-    stretch: Stretch
-    end: float
-    windows: list[DecodedWindow]
-    threshold: float
-    budget: float
-
-    def reader(self) -> Rereader:
-        """Reads its samples once more."""
-        stretch = self.stretch
-        return Rereader(stretch.source, stretch.start, self.end, stretch.channel, stretch.track)
+from asr_batch.pipeline.thresholds import LEAST_WINDOWS, SECONDS_TURN
 
 
 def budget_of(options: PipelineOptions, seconds: float, window: float) -> float:
@@ -49,10 +29,7 @@ def budget_of(options: PipelineOptions, seconds: float, window: float) -> float:
     return max(options.repair_budget * seconds, LEAST_WINDOWS * window)
 
 
-Running = Generator[DecodeRequest, WindowResult, Doubtful]
-
-
-class Retries:
+class Retries(Attempts[Doubtful]):
     """Decodes the doubtful windows of a track again: one strategy after the other, each on all windows.
 
     The participants of a round are fixed when the previous round has ended, by its remaining budget. So
@@ -60,51 +37,22 @@ class Retries:
     """
 
     def __init__(self, track: DecodedTrack, listener: Listener) -> None:
-        self.finished = False
-        self._track = track
+        super().__init__(track)
         self._listener = listener
         self._windows = {window.index: window for window in _all_doubtful(track)}
         self._left = track.budget and track.budget + sum(map(beyond_budget, self._windows.values()))
         self._rounds = iter(STRATEGIES)
         self._strategy = STRATEGIES[0]
         self._tried: set[int] = set()
-        self._waiting: deque[int] = deque()
-        self._running: dict[int, Running] = {}
-        self._requests: list[tuple[int, DecodeRequest]] = []
-        self._reader: Rereader | None = None
         self._go_on()
-
-    def requests(self) -> list[tuple[int, DecodeRequest]]:
-        """Decodings that can start now, each with the index of its window; each is returned once."""
-        requests, self._requests = self._requests, []
-        return requests
-
-    def give(self, index: int, result: WindowResult) -> None:
-        """Pass a result to the window that requested it. Raises ItemError if the audio cannot be read."""
-        self._send(index, result)
-        self._go_on()
-
-    def close(self) -> None:
-        """Release the file."""
-        for running in self._running.values():
-            running.close()
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
 
     def _go_on(self) -> None:
-        """Start what is possible; start the next round when one has ended."""
-        while not self.finished:
-            while self._waiting and len(self._running) < AT_ONCE:
-                self._start(self._waiting.popleft())
-            if not self._running and not self._waiting:
-                self._next_round()
-            elif len(self._running) == AT_ONCE or not self._waiting:
-                return
+        """Start the next rounds until one has something to wait for."""
+        while not (self.finished or self._running):
+            self._next_round()
 
     def _next_round(self) -> None:
         """Start the strategy again for windows that its estimate left out, or else the next one."""
-        self.close()
         chosen = self._chosen() if self._tried else []
         if not chosen:
             strategy = next(self._rounds, None)
@@ -114,9 +62,7 @@ class Retries:
             self._strategy, self._tried = strategy, set()
             chosen = self._chosen()
         self._tried.update(chosen)
-        self._waiting = deque(chosen)
-        if self._waiting:
-            self._reader = self._track.reader()
+        self._begin(chosen)
 
     def _chosen(self) -> list[int]:
         """The windows that the strategy has not tried and the budget allows."""
@@ -142,28 +88,23 @@ class Retries:
                 yield self._windows[window.index]
 
     def _finish(self) -> None:
+        self.close()
         for index, heard in self._windows.items():
             window = self._track.windows[index]
             window.outcome, window.confirmed = heard.outcome, heard.confirmed
         self.finished = True
 
-    def _start(self, index: int) -> None:
+    def _attempt(self, index: int, reader: Rereader) -> Attempt:
         window = self._windows[index]
-        assert self._reader is not None
-        samples = samples_of(self._track.windows[index], self._reader)
-        self._running[index] = self._strategy.attempt(window, samples, listener_for(window, self._listener))
-        self._send(index, None)
+        samples = samples_of(self._track.windows[index], reader)
+        return self._strategy.attempt(window, samples, listener_for(window, self._listener))
 
-    def _send(self, index: int, result: WindowResult | None) -> None:
-        running = self._running[index]
-        try:
-            request = next(running) if result is None else running.send(result)
-        except StopIteration as stop:
-            del self._running[index]
-            self._windows[index] = stop.value
-            return
+    def _take(self, index: int, found: Doubtful) -> None:
+        self._windows[index] = found
+
+    def _ask(self, index: int, request: DecodeRequest) -> None:
         self._left -= len(request.samples) / SAMPLE_RATE
-        self._requests.append((index, request))
+        super()._ask(index, request)
 
 
 def listener_for(window: Doubtful, listener: Listener) -> Listener:

@@ -7,7 +7,6 @@ in a language that the model knows are not, so that such recordings cost nothing
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 
@@ -18,30 +17,30 @@ from asr_batch.pipeline.audio.reread import Rereader
 from asr_batch.pipeline.decoding import decode, one_by_one
 from asr_batch.pipeline.guards import DecodeRequest, Outcome, hypothesis, letters
 from asr_batch.pipeline.records import DecodedWindow
+from asr_batch.pipeline.retry.attempts import Attempts, DecodedTrack
 from asr_batch.pipeline.retry.doubtful import SPOILT
 from asr_batch.pipeline.retry.hearing import Listener, as_one
-from asr_batch.pipeline.retry.scheduler import DecodedTrack, samples_of
-from asr_batch.pipeline.thresholds import AS_MUCH, AT_ONCE, UNLIKELY, UNLIKELY_BESIDE
+from asr_batch.pipeline.retry.scheduler import samples_of
+from asr_batch.pipeline.thresholds import AS_MUCH, UNLIKELY, UNLIKELY_BESIDE
 
 Group = list[DecodedWindow]
-Running = Generator[DecodeRequest, WindowResult, Outcome]
 
 
-class Widening:
+class Widening(Attempts[Outcome]):
     """Decodes groups of windows of a track as windows of up to `longest` seconds; the more likely texts win.
 
-    A group depends on the track's first texts alone, so results may come back in any order.
+    A group depends on the track's first texts alone, so results may come back in any order. Its index is
+    that of its first window.
     """
 
     def __init__(self, track: DecodedTrack, listener: Listener, longest: float) -> None:
-        self.finished = False
-        self._track, self._listener = track, listener
-        self._waiting = deque(groups(track.windows, longest))
-        self._running: dict[int, tuple[Group, DecodedWindow, Running]] = {}
-        self._wider: dict[int, tuple[Group, DecodedWindow]] = {}
-        self._requests: list[tuple[int, DecodeRequest]] = []
-        self._reader: Rereader | None = None
-        self._go_on()
+        super().__init__(track)
+        self._listener = listener
+        self._groups = {group[0].index: group for group in groups(track.windows, longest)}
+        self._wider: dict[int, DecodedWindow] = {}
+        self._begin(self._groups)
+        if not self._running:
+            self._go_on()
 
     @property
     def changes(self) -> bool:
@@ -53,66 +52,34 @@ class Widening:
         """The windows of the track, with one for each group that has a likelier text together."""
         found, gone = list[DecodedWindow](), set[int]()
         for window in self._track.windows:
-            group, wider = self._wider.get(window.index, ([window], window))
-            gone.update(one.index for one in group[1:])
+            wider = self._wider.get(window.index)
+            if wider is not None:
+                gone.update(one.index for one in self._groups[window.index][1:])
             if window.index not in gone:
-                found.append(replace(wider, index=len(found)))
+                found.append(replace(wider or window, index=len(found)))
         return found
 
-    def requests(self) -> list[tuple[int, DecodeRequest]]:
-        """Decodings that can start now, each with the index of its first window; each is returned once."""
-        requests, self._requests = self._requests, []
-        return requests
-
-    def give(self, index: int, result: WindowResult) -> None:
-        """Pass a result to the group that requested it. Raises ItemError if the audio cannot be read."""
-        self._send(index, result)
-        self._go_on()
-
-    def close(self) -> None:
-        """Release the file."""
-        for _, _, running in self._running.values():
-            running.close()
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
-
     def _go_on(self) -> None:
-        while self._waiting and len(self._running) < AT_ONCE:
-            self._start(self._waiting.popleft())
-        if not self._running and not self._waiting:
-            self.finished = True
-            self.close()
+        self.finished = True
+        self.close()
 
-    def _start(self, group: Group) -> None:
+    def _attempt(self, index: int, reader: Rereader) -> Generator[DecodeRequest, WindowResult, Outcome]:
+        group = self._groups[index]
         wider = together(group)
-        if self._reader is None:
-            self._reader = self._track.reader()
-        samples = samples_of(wider, self._reader)
         language = _result(group[0]).language if self._listener.choice else None
         base = self._listener.base
         base = replace(base, language=language or base.language, cpu_encoder=True)  # an NPU takes one length
-        running = one_by_one(decode(samples, base, self._listener.options, wider.heard_seconds, None))
-        self._running[wider.index] = group, wider, running
-        self._send(wider.index, None)
+        samples = samples_of(wider, reader)
+        return one_by_one(decode(samples, base, self._listener.options, wider.heard_seconds, None))
 
-    def _send(self, index: int, result: WindowResult | None) -> None:
-        group, wider, running = self._running[index]
-        try:
-            request = next(running) if result is None else running.send(result)
-        except StopIteration as stop:
-            del self._running[index]
-            self._take(group, wider, stop.value)
-            return
-        self._requests.append((index, request))
-
-    def _take(self, group: Group, wider: DecodedWindow, outcome: Outcome) -> None:
+    def _take(self, index: int, found: Outcome) -> None:
         """Keep the more likely texts; the others become hypotheses."""
+        group = self._groups[index]
         apart = as_one([_result(window) for window in group])
-        if is_better(apart, outcome):
-            others = (hypothesis("apart", apart), *outcome.others)
-            wider.outcome = replace(outcome, flags=outcome.flags | {"recovered"}, others=others)
-            self._wider[wider.index] = group, wider
+        if is_better(apart, found):
+            others = (hypothesis("apart", apart), *found.others)
+            outcome = replace(found, flags=found.flags | {"recovered"}, others=others)
+            self._wider[index] = replace(together(group), outcome=outcome)
 
 
 def groups(windows: Sequence[DecodedWindow], longest: float) -> list[Group]:

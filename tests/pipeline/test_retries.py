@@ -21,8 +21,9 @@ from asr_batch.pipeline.audio.frames import Meter
 from asr_batch.pipeline.guards import DecodeRequest, Outcome
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import DecodedWindow, Stretch
+from asr_batch.pipeline.retry.attempts import DecodedTrack
 from asr_batch.pipeline.retry.hearing import Listener
-from asr_batch.pipeline.retry.scheduler import DecodedTrack, Retries
+from asr_batch.pipeline.retry.scheduler import Retries
 from asr_batch.pipeline.thresholds import AT_ONCE
 from asr_batch.pipeline.track import Track
 
