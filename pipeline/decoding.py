@@ -19,19 +19,10 @@ from asr_batch.pipeline.choice import (
     score,
     worth_trying,
 )
-from asr_batch.pipeline.guards import (
-    WHOLE,
-    DecodeRequest,
-    Outcome,
-    hypothesis,
-    judge,
-    of_language,
-    request,
-    shown_only,
-    with_letters,
-    within_audio,
-)
+from asr_batch.pipeline.guards import WHOLE, judge, shown_only
 from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.outcomes import Outcome, hypothesis, of_language, with_letters, within_audio
+from asr_batch.pipeline.requests import DecodeRequest, request
 from asr_batch.pipeline.thresholds import (
     ENOUGH_SPEECH,
     HARDLY,

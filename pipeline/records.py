@@ -11,7 +11,7 @@ from asr_batch.models.recognizer import SAMPLE_RATE, TimedText
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask
 from asr_batch.pipeline.audio.source import Source
 from asr_batch.pipeline.audit import HINT, audible_speech
-from asr_batch.pipeline.guards import Outcome
+from asr_batch.pipeline.outcomes import Outcome
 from asr_batch.pipeline.text.words import words_of
 from asr_batch.pipeline.thresholds import ASTRAY, ENOUGH_SPEECH, HARDLY
 from asr_batch.pipeline.unspoken import Witnesses, surest

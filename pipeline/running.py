@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from asr_batch.models.recognizer import WindowResult
 from asr_batch.pipeline.decoding import Decoding
-from asr_batch.pipeline.guards import DecodeRequest, Outcome
+from asr_batch.pipeline.outcomes import Outcome
+from asr_batch.pipeline.requests import DecodeRequest
 
 Key = tuple[int, int]
 """Of a request: the index of its window, and its place among those that the window waits for."""

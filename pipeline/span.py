@@ -12,12 +12,12 @@ from asr_batch.models.recognizer import DecodeOptions, ModelInfo, WindowResult
 from asr_batch.pipeline.audio.frames import Meter
 from asr_batch.pipeline.audio.reader import AudioInfo, probe
 from asr_batch.pipeline.audio.source import NamedBytes, Source, sha256, shown
-from asr_batch.pipeline.guards import DecodeRequest
 from asr_batch.pipeline.language.misgivings import misgivings
 from asr_batch.pipeline.language.vote import Answer
 from asr_batch.pipeline.ledger.rows import ledger
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import Stretch
+from asr_batch.pipeline.requests import DecodeRequest
 from asr_batch.pipeline.running import Key
 from asr_batch.pipeline.track import Track
 from asr_batch.pipeline.windows.boundaries import plain_boundary, quiet_boundary

@@ -16,10 +16,10 @@ from asr_batch.pipeline.audio.shortfall import MISSING, shortfall
 from asr_batch.pipeline.audit import LevelHistogram
 from asr_batch.pipeline.choice import Choice
 from asr_batch.pipeline.decoding import decode, decode_plain
-from asr_batch.pipeline.guards import DecodeRequest, prepared
 from asr_batch.pipeline.language.turns import Parting, Spoken
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import DecodedWindow, Stretch
+from asr_batch.pipeline.requests import DecodeRequest, prepared
 from asr_batch.pipeline.retry.attempts import DecodedTrack
 from asr_batch.pipeline.retry.early import Early
 from asr_batch.pipeline.retry.hearing import Listener

@@ -13,9 +13,9 @@ from asr_batch.manifests.records import SpanResult, Unit
 from asr_batch.models.recognizer import SAMPLE_RATE, Recognizer, WindowRequest, WindowResult
 from asr_batch.pipeline.audio.source import Source
 from asr_batch.pipeline.biasing import Biased
-from asr_batch.pipeline.guards import DecodeRequest
 from asr_batch.pipeline.language.vote import LanguageVote
 from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.requests import DecodeRequest
 from asr_batch.pipeline.span import SpanRun
 
 _AHEAD = 2

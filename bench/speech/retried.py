@@ -13,7 +13,8 @@ from asr_batch.jobs.quality import normaliser
 from asr_batch.manifests.records import Transcript, WindowRecord
 from asr_batch.models.recognizer import SAMPLE_RATE
 from asr_batch.pipeline import track
-from asr_batch.pipeline.guards import DecodeRequest, Outcome
+from asr_batch.pipeline.outcomes import Outcome
+from asr_batch.pipeline.requests import DecodeRequest
 from asr_batch.pipeline.retry.attempts import DecodedTrack
 from asr_batch.pipeline.retry.doubtful import Doubtful
 from asr_batch.pipeline.retry.hearing import Listener

@@ -9,9 +9,10 @@ from itertools import chain, islice, zip_longest
 
 from asr_batch.models.recognizer import DecodeOptions, WindowResult
 from asr_batch.pipeline.choice import ranked
-from asr_batch.pipeline.guards import DecodeRequest, is_repetitive, request
+from asr_batch.pipeline.guards import is_repetitive
 from asr_batch.pipeline.language.heard import Heard, Utterance
 from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.requests import DecodeRequest, request
 from asr_batch.pipeline.thresholds import (
     ALSO_SPOKEN,
     CHANCE_WEIGHT,

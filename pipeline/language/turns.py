@@ -16,14 +16,9 @@ from numpy.typing import NDArray
 from asr_batch.models.recognizer import Samples
 from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND
 from asr_batch.pipeline.choice import ranked
-from asr_batch.pipeline.guards import prepared
 from asr_batch.pipeline.language.heard import Detect, Utterance, in_utterances
-from asr_batch.pipeline.thresholds import (
-    CHANGE_COST,
-    ENOUGH_SPEECH,
-    ENOUGH_TO_TELL,
-    LEAST_CHANCE,
-)
+from asr_batch.pipeline.requests import prepared
+from asr_batch.pipeline.thresholds import CHANGE_COST, ENOUGH_SPEECH, ENOUGH_TO_TELL, LEAST_CHANCE
 from asr_batch.pipeline.windows.planning import SPEECH, Window
 
 _TELLING = ENOUGH_TO_TELL * FRAMES_PER_SECOND

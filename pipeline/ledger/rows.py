@@ -11,14 +11,10 @@ from asr_batch.manifests.records import Segment, WindowRecord, Word
 from asr_batch.models.recognizer import SAMPLE_RATE, WindowResult
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Mask
 from asr_batch.pipeline.audio.syllables import nuclei
-from asr_batch.pipeline.guards import (
-    ENDLESS,
-    cut_loop,
-    hypothesis,
-    without_words,
-)
+from asr_batch.pipeline.guards import ENDLESS
 from asr_batch.pipeline.ledger.keeping import Kept, keep
 from asr_batch.pipeline.ledger.word_times import word_times
+from asr_batch.pipeline.outcomes import cut_loop, hypothesis, without_words
 from asr_batch.pipeline.records import DecodedWindow
 from asr_batch.pipeline.retry.doubtful import bare
 from asr_batch.pipeline.retry.gaps import bare_stretches

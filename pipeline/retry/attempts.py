@@ -10,8 +10,8 @@ from typing import Generic, TypeVar
 
 from asr_batch.models.recognizer import WindowResult
 from asr_batch.pipeline.audio.reread import Rereader
-from asr_batch.pipeline.guards import DecodeRequest
 from asr_batch.pipeline.records import DecodedWindow, Stretch
+from asr_batch.pipeline.requests import DecodeRequest
 from asr_batch.pipeline.thresholds import AT_ONCE
 
 T = TypeVar("T")

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from asr_batch.models.recognizer import Samples, WindowResult
-from asr_batch.pipeline.guards import Outcome, request
+from asr_batch.pipeline.outcomes import Outcome
 from asr_batch.pipeline.records import DecodedWindow
+from asr_batch.pipeline.requests import request
 from asr_batch.pipeline.retry.doubtful import (
     SPOILT,
     Attempt,

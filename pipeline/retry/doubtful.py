@@ -10,19 +10,15 @@ import numpy as np
 
 from asr_batch.models.recognizer import WindowResult
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask
-from asr_batch.pipeline.guards import WHOLE, DecodeRequest, Outcome, hypothesis, judge, letters, within_audio
+from asr_batch.pipeline.guards import WHOLE, judge
+from asr_batch.pipeline.outcomes import Outcome, hypothesis, within_audio
+from asr_batch.pipeline.requests import DecodeRequest
 from asr_batch.pipeline.retry.gaps import Gap, find_gaps
 from asr_batch.pipeline.retry.hearing import Hearing, words_heard
 from asr_batch.pipeline.retry.merging import Word, with_words
 from asr_batch.pipeline.text.spoken import is_sparse, total_letters
-from asr_batch.pipeline.text.words import words_of
-from asr_batch.pipeline.thresholds import (
-    ALIKE,
-    ENOUGH_SPEECH,
-    LEAST_SPEECH,
-    SUSPECTED,
-    WORSE,
-)
+from asr_batch.pipeline.text.words import letters, words_of
+from asr_batch.pipeline.thresholds import ALIKE, ENOUGH_SPEECH, LEAST_SPEECH, SUSPECTED, WORSE
 
 USELESS = WHOLE | {"low_logprob"}
 MENDED = USELESS | {"too_dense"}

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from asr_batch.models.recognizer import DecodeOptions, WindowResult
-from asr_batch.pipeline.guards import DecodeRequest
 from asr_batch.pipeline.records import DecodedWindow
+from asr_batch.pipeline.requests import DecodeRequest
 from asr_batch.pipeline.retry.attempts import DecodedTrack
 from asr_batch.pipeline.retry.context import Turns, has_unsure_choice
 from asr_batch.pipeline.retry.hearing import Listener

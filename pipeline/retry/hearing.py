@@ -8,18 +8,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from asr_batch.models.recognizer import (
-    DecodeOptions,
-    Samples,
-    TimedText,
-    TimedWord,
-    WindowResult,
-)
+from asr_batch.models.recognizer import DecodeOptions, Samples, TimedText, TimedWord, WindowResult
 from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Float32, Mask
 from asr_batch.pipeline.choice import Choice
 from asr_batch.pipeline.decoding import decode, one_by_one
-from asr_batch.pipeline.guards import WHOLE, DecodeRequest
+from asr_batch.pipeline.guards import WHOLE
 from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.requests import DecodeRequest
 from asr_batch.pipeline.retry.merging import Word
 from asr_batch.pipeline.text.spoken import total_letters
 from asr_batch.pipeline.text.words import join_texts, words_of

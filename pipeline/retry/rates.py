@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND
-from asr_batch.pipeline.guards import letters
 from asr_batch.pipeline.records import DecodedWindow
+from asr_batch.pipeline.text.words import letters
 from asr_batch.pipeline.thresholds import ENOUGH_SPEECH, TELLING_WINDOWS, THIN
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from asr_batch.models.recognizer import Samples
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND
 from asr_batch.pipeline.audio.rounds import rounds
-from asr_batch.pipeline.guards import ENDLESS, WHOLE, cut_loop, first_words
+from asr_batch.pipeline.guards import ENDLESS, WHOLE
+from asr_batch.pipeline.outcomes import cut_loop, first_words
 from asr_batch.pipeline.retry.agreement import agreed
 from asr_batch.pipeline.retry.counting import alike, miscounted, parts, recounted
 from asr_batch.pipeline.retry.doubtful import (

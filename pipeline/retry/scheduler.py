@@ -10,9 +10,9 @@ import numpy as np
 from asr_batch.models.recognizer import SAMPLE_RATE, Samples
 from asr_batch.pipeline.audio.reread import Rereader
 from asr_batch.pipeline.audio.syllables import nuclei
-from asr_batch.pipeline.guards import DecodeRequest, prepared
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import DecodedWindow
+from asr_batch.pipeline.requests import DecodeRequest, prepared
 from asr_batch.pipeline.retry.attempts import Attempts, DecodedTrack
 from asr_batch.pipeline.retry.context import Turns
 from asr_batch.pipeline.retry.doubtful import Attempt, Doubtful

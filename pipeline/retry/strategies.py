@@ -10,7 +10,8 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
 from asr_batch.models.recognizer import Samples, WindowResult
-from asr_batch.pipeline.guards import WHOLE, DecodeRequest, echoes
+from asr_batch.pipeline.guards import WHOLE, echoes
+from asr_batch.pipeline.requests import DecodeRequest
 from asr_batch.pipeline.retry.context import after_text_before, is_unsure
 from asr_batch.pipeline.retry.doubtful import (
     MENDED,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from asr_batch.models.recognizer import SAMPLE_RATE, Samples, WindowResult
-from asr_batch.pipeline.guards import DecodeRequest, request
+from asr_batch.pipeline.requests import DecodeRequest, request
 from asr_batch.pipeline.retry.doubtful import (
     SPOILT,
     Attempt,

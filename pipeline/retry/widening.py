@@ -15,12 +15,14 @@ import numpy as np
 from asr_batch.models.recognizer import WindowResult
 from asr_batch.pipeline.audio.reread import Rereader
 from asr_batch.pipeline.decoding import decode, one_by_one
-from asr_batch.pipeline.guards import DecodeRequest, Outcome, hypothesis, letters
+from asr_batch.pipeline.outcomes import Outcome, hypothesis
 from asr_batch.pipeline.records import DecodedWindow
+from asr_batch.pipeline.requests import DecodeRequest
 from asr_batch.pipeline.retry.attempts import Attempts, DecodedTrack
 from asr_batch.pipeline.retry.doubtful import SPOILT
 from asr_batch.pipeline.retry.hearing import Listener, as_one
 from asr_batch.pipeline.retry.scheduler import samples_of
+from asr_batch.pipeline.text.words import letters
 from asr_batch.pipeline.thresholds import AS_MUCH, UNLIKELY, UNLIKELY_BESIDE
 
 Group = list[DecodedWindow]

@@ -65,3 +65,8 @@ def normal_letters(text: str) -> str:
 def similarity(one: str, other: str) -> float:
     """How much two words have in common, 0 to 1: of all letters, those in runs that both have in order."""
     return difflib.SequenceMatcher(None, one, other, autojunk=False).ratio()
+
+
+def letters(text: str) -> int:
+    """Number of letters and digits: a steadier measure of the amount of speech than words."""
+    return sum(character.isalnum() for character in text)

@@ -15,8 +15,8 @@ import pytest
 from asr_batch.manifests.records import AudioItem, SpanResult, Transcript, Unit
 from asr_batch.models.recognizer import ModelInfo, WindowRequest, WindowResult
 from asr_batch.pipeline.audio.frames import Meter
-from asr_batch.pipeline.guards import DecodeRequest
 from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.requests import DecodeRequest
 from asr_batch.pipeline.text.assembling import assemble
 from asr_batch.pipeline.transcribe import Transcriber
 from asr_batch.pipeline.windows.spans import split_item

@@ -11,8 +11,8 @@ import pytest
 from pipeline_lab import RATE, FakeRecognizer, answered, row, speech_seconds
 
 from asr_batch.models.recognizer import DecodeOptions, TimedText, WindowRequest, WindowResult
-from asr_batch.pipeline.guards import Outcome, without_loop
 from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.outcomes import Outcome, without_loop
 from asr_batch.pipeline.retry.counting import miscounted, recounted
 from asr_batch.pipeline.retry.doubtful import Doubtful, bare
 from asr_batch.pipeline.retry.hearing import Listener

@@ -13,9 +13,9 @@ from pipeline_lab import RATE, FakeRecognizer, joined
 
 from asr_batch.models.recognizer import DecodeOptions, WindowResult
 from asr_batch.pipeline.audio.frames import Meter
-from asr_batch.pipeline.guards import DecodeRequest
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.records import Stretch
+from asr_batch.pipeline.requests import DecodeRequest
 from asr_batch.pipeline.retry.early import Early
 from asr_batch.pipeline.running import EARLY, RETRY, Key
 from asr_batch.pipeline.track import Track

@@ -14,15 +14,11 @@ from pipeline_lab import RATE, FakeRecognizer, check_tiling, joined, row
 
 from asr_batch.models.recognizer import DecodeOptions, TimedText, WindowRequest, WindowResult
 from asr_batch.pipeline.decoding import decode
-from asr_batch.pipeline.guards import (
-    Outcome,
-    judge,
-    token_cap,
-    within_audio,
-    without_words,
-)
+from asr_batch.pipeline.guards import judge
 from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.outcomes import Outcome, within_audio, without_words
 from asr_batch.pipeline.records import DecodedWindow
+from asr_batch.pipeline.requests import token_cap
 from asr_batch.pipeline.text.repetition import compression_ratio, is_loop
 from asr_batch.pipeline.thresholds import ASTRAY
 

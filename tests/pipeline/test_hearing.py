@@ -10,8 +10,8 @@ from pipeline_lab import answered
 
 from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, WindowResult
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND
-from asr_batch.pipeline.guards import DecodeRequest
 from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.requests import DecodeRequest
 from asr_batch.pipeline.retry.hearing import Hearing, Listener, hear
 
 SECONDS = 6

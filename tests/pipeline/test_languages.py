@@ -17,12 +17,13 @@ from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Meter
 from asr_batch.pipeline.audio.reader import probe
 from asr_batch.pipeline.choice import Choice
 from asr_batch.pipeline.decoding import decode
-from asr_batch.pipeline.guards import DecodeRequest, Outcome
 from asr_batch.pipeline.language.mixture import Evidence, spoken_in
 from asr_batch.pipeline.language.texts import told_by_texts
 from asr_batch.pipeline.language.turns import Turns, best_turns
 from asr_batch.pipeline.language.vote import LanguageVote
 from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.outcomes import Outcome
+from asr_batch.pipeline.requests import DecodeRequest
 from asr_batch.pipeline.thresholds import FEW_VOTERS, TELLING_UTTERANCES, VOTER_SECONDS, VOTERS
 from asr_batch.pipeline.windows import spans as spans_of_rows
 from asr_batch.pipeline.windows.planning import plan

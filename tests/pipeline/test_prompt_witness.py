@@ -12,8 +12,9 @@ from pipeline_lab import RATE, FakeRecognizer, answered, joined, row
 
 from asr_batch.models.recognizer import DecodeOptions, WindowRequest, WindowResult
 from asr_batch.pipeline.decoding import decode, one_by_one
-from asr_batch.pipeline.guards import DecodeRequest, Outcome
 from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.outcomes import Outcome
+from asr_batch.pipeline.requests import DecodeRequest
 
 PROMPT = "Dr. Mueller of Asterisk, please leave a message"
 SAMPLES = np.zeros(4 * RATE, np.float32)

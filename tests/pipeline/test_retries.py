@@ -18,9 +18,10 @@ from pipeline_lab import RATE, FakeRecognizer, joined, row
 
 from asr_batch.models.recognizer import DecodeOptions, WindowRequest, WindowResult
 from asr_batch.pipeline.audio.frames import Meter
-from asr_batch.pipeline.guards import DecodeRequest, Outcome
 from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.outcomes import Outcome
 from asr_batch.pipeline.records import DecodedWindow, Stretch
+from asr_batch.pipeline.requests import DecodeRequest
 from asr_batch.pipeline.retry.attempts import DecodedTrack
 from asr_batch.pipeline.retry.hearing import Listener
 from asr_batch.pipeline.retry.scheduler import Retries

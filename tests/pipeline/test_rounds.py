@@ -15,8 +15,8 @@ from asr_batch.models.recognizer import DecodeOptions, TimedText, WindowRequest,
 from asr_batch.pipeline.audio.frames import levels
 from asr_batch.pipeline.audio.rounds import distances, rounds
 from asr_batch.pipeline.choice import Choice
-from asr_batch.pipeline.guards import Outcome
 from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.outcomes import Outcome
 from asr_batch.pipeline.retry.agreement import agreed
 from asr_batch.pipeline.retry.counting import alike, parts
 from asr_batch.pipeline.retry.doubtful import Doubtful

@@ -7,8 +7,9 @@ import pytest
 from pipeline_lab import answered
 
 from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, TimedText, WindowResult
-from asr_batch.pipeline.guards import DecodeRequest, Outcome
 from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.outcomes import Outcome
+from asr_batch.pipeline.requests import DecodeRequest
 from asr_batch.pipeline.retry.doubtful import Doubtful
 from asr_batch.pipeline.retry.hearing import Listener
 from asr_batch.pipeline.retry.strategies import STRATEGIES, Strategy

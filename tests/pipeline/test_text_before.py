@@ -10,9 +10,10 @@ import pytest
 from pipeline_lab import answered
 
 from asr_batch.models.recognizer import SAMPLE_RATE, DecodeOptions, TimedText, WindowResult
-from asr_batch.pipeline.guards import DecodeRequest, Outcome
 from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.outcomes import Outcome
 from asr_batch.pipeline.records import DecodedWindow
+from asr_batch.pipeline.requests import DecodeRequest
 from asr_batch.pipeline.retry.context import text_before
 from asr_batch.pipeline.retry.doubtful import Doubtful
 from asr_batch.pipeline.retry.hearing import Listener

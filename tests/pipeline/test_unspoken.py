@@ -13,8 +13,9 @@ from pipeline_lab import FakeRecognizer, joined, row
 
 from asr_batch.models.recognizer import SAMPLE_RATE, WindowRequest, WindowResult
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND
-from asr_batch.pipeline.guards import Outcome, cut_loop, judge
+from asr_batch.pipeline.guards import judge
 from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.outcomes import Outcome, cut_loop
 from asr_batch.pipeline.records import DecodedWindow
 from asr_batch.pipeline.thresholds import ANYBODY, WEIGHTS
 from bench import unspoken

@@ -11,8 +11,8 @@ import pytest
 from pipeline_lab import RATE, FakeRecognizer, check_tiling, joined, row
 
 from asr_batch.models.recognizer import SAMPLE_RATE, TimedText, WindowRequest, WindowResult
-from asr_batch.pipeline.guards import Outcome
 from asr_batch.pipeline.options import PipelineOptions
+from asr_batch.pipeline.outcomes import Outcome
 from asr_batch.pipeline.records import DecodedWindow
 from asr_batch.pipeline.retry.widening import groups, is_better
 from asr_batch.pipeline.thresholds import UNLIKELY, UNLIKELY_BESIDE
