@@ -60,11 +60,6 @@ def hear(samples: Samples, *, keep: bool) -> Heard:
     return Heard(samples if keep else None, level, speech >= SPEECH)
 
 
-def heard_in(voters: Iterable[Mapping[str, float]], least: float) -> set[str]:
-    """The languages that have at least this probability in any voter."""
-    return {code for chances in voters for code, chance in chances.items() if chance >= least}
-
-
 def mean(voters: Iterable[Mapping[str, float]]) -> dict[str, float]:
     """The mean probability of each language."""
     total: dict[str, float] = {}

@@ -7,7 +7,7 @@ with `onnx.helper` after the architecture in the Whisper paper and the tensor na
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -433,7 +433,3 @@ def publish(
         onnx.save(decoder_model(spec, state, False, attentions), target / "decoder_model.onnx")
         onnx.save(decoder_model(spec, state, True, attentions), target / "decoder_with_past_model.onnx")
     return state
-
-
-def describe(spec: Tiny) -> dict[str, Any]:
-    return asdict(spec)

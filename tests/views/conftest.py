@@ -1,4 +1,4 @@
-"""Data sets on disk exactly as the output contract describes them, made without the driver."""
+"""Data sets on disk, made without the driver."""
 
 from __future__ import annotations
 
@@ -13,78 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-SEGMENT = pa.struct(
-    [
-        ("start", pa.float64()),
-        ("end", pa.float64()),
-        ("text", pa.string()),
-        ("channel", pa.int32()),
-        ("avg_logprob", pa.float32()),
-        ("no_speech_prob", pa.float32()),
-        ("compression_ratio", pa.float32()),
-        ("temperature", pa.float32()),
-        ("flags", pa.list_(pa.string())),
-    ]
-)
-WORD = pa.struct(
-    [("start", pa.float64()), ("end", pa.float64()), ("word", pa.string()), ("prob", pa.float32())]
-)
-SPAN = pa.struct([("start", pa.float64()), ("end", pa.float64())])
-TRANSCRIPTS = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        ("audio", pa.string()),
-        pa.field("status", pa.string(), nullable=False),
-        ("error_code", pa.string()),
-        ("error_message", pa.string()),
-        ("text", pa.string()),
-        ("segments", pa.list_(SEGMENT)),
-        ("words", pa.list_(WORD)),
-        ("language", pa.string()),
-        ("language_prob", pa.float32()),
-        ("duration", pa.float64()),
-        ("speech", pa.float64()),
-        ("coverage", pa.float64()),
-        ("uncovered", pa.list_(SPAN)),
-        ("model", pa.string()),
-        ("model_sha256", pa.string()),
-        ("settings_sha256", pa.string()),
-        ("audio_sha256", pa.string()),
-        ("encoder_backend", pa.string()),
-        ("node", pa.string()),
-        ("attempts", pa.int32()),
-        ("decode_seconds", pa.float64()),
-        ("finished_at", pa.timestamp("us", tz="UTC")),
-        ("reference", pa.string()),
-        ("wer", pa.float64()),
-        ("cer", pa.float64()),
-        ("notes", pa.list_(pa.string())),
-    ]
-)
-WINDOWS = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        ("index", pa.int32()),
-        ("start", pa.float64()),
-        ("end", pa.float64()),
-        ("keep_start", pa.float64()),
-        ("keep_end", pa.float64()),
-        ("cut", pa.string()),
-        ("text", pa.string()),
-        ("tokens", pa.list_(pa.int32())),
-        ("avg_logprob", pa.float32()),
-        ("no_speech_prob", pa.float32()),
-        ("compression_ratio", pa.float32()),
-        ("temperature", pa.float32()),
-        ("speech", pa.float64()),
-        ("words_per_second", pa.float32()),
-        ("flags", pa.list_(pa.string())),
-        ("encoder_backend", pa.string()),
-        ("node", pa.string()),
-        ("batch", pa.int64()),
-        ("hypotheses", pa.list_(pa.struct([("source", pa.string()), ("text", pa.string())]))),
-    ]
-)
+from asr_batch.jobs.dataset.schema import TRANSCRIPTS, WINDOWS
 
 
 def segment(start, end, text, channel=-1, **more):
