@@ -11,9 +11,9 @@ import numpy as np
 from asr_batch.models.recognizer import Samples
 from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Float32, Mask, Meter
 from asr_batch.pipeline.requests import prepared
-from asr_batch.pipeline.retry.hearing import utterances
 from asr_batch.pipeline.thresholds import ENOUGH_TO_TELL, PAUSE
 from asr_batch.pipeline.windows.planning import SPEECH
+from asr_batch.pipeline.windows.utterances import utterances
 
 Detect = Callable[[Sequence[Samples], Sequence[str]], Sequence[Mapping[str, float]]]
 """Probability of each given language in each given window."""

@@ -12,8 +12,7 @@ from asr_batch.models.recognizer import WindowResult
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND
 from asr_batch.pipeline.audit import HINT
 from asr_batch.pipeline.records import DecodedWindow
-from asr_batch.pipeline.retry.hearing import spread
-from asr_batch.pipeline.text.spoken import spoken_seconds
+from asr_batch.pipeline.text.spoken import spoken_seconds, spread
 from asr_batch.pipeline.text.words import words_of
 from asr_batch.pipeline.windows.planning import pauses, runs
 

@@ -12,11 +12,11 @@ from itertools import pairwise
 import numpy as np
 
 from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Float32, Mask
-from asr_batch.pipeline.retry.hearing import utterances
 from asr_batch.pipeline.retry.merging import Word
 from asr_batch.pipeline.text.repetition import rounds
 from asr_batch.pipeline.text.words import normal, similarity
 from asr_batch.pipeline.thresholds import LEAST_SPEECH, SAME, SHORT_PAUSE
+from asr_batch.pipeline.windows.utterances import utterances
 
 
 def miscounted(text: str, level: Float32, speech: Mask) -> bool:

@@ -11,7 +11,7 @@ from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND
 from asr_batch.pipeline.guards import WHOLE
 from asr_batch.pipeline.retry.doubtful import USELESS, Attempt, Doubtful, kept_aside, letters_of, replaced
 from asr_batch.pipeline.retry.gaps import Gap, missing
-from asr_batch.pipeline.retry.hearing import Hearing, Listener, hear, utterances, words_heard
+from asr_batch.pipeline.retry.hearing import Hearing, Listener, hear, words_heard
 from asr_batch.pipeline.retry.merging import merged, with_words
 from asr_batch.pipeline.thresholds import (
     ASKED_FOR,
@@ -23,6 +23,7 @@ from asr_batch.pipeline.thresholds import (
     SUSPECTED,
     WORSE,
 )
+from asr_batch.pipeline.windows.utterances import utterances
 
 
 def fill_gaps(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
 from asr_batch.models.recognizer import DecodeOptions, Samples, TimedText, TimedWord, WindowResult
-from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Float32, Mask
+from asr_batch.pipeline.audio.frames import FRAME, FRAMES_PER_SECOND, Mask
 from asr_batch.pipeline.choice import Choice
 from asr_batch.pipeline.decoding import decode, one_by_one
 from asr_batch.pipeline.guards import WHOLE
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.requests import DecodeRequest
 from asr_batch.pipeline.retry.merging import Word
-from asr_batch.pipeline.text.spoken import total_letters
+from asr_batch.pipeline.text.spoken import spread
 from asr_batch.pipeline.text.words import join_texts, words_of
-from asr_batch.pipeline.thresholds import ENOUGH_SPEECH, LEAST_SPEECH, LOGPROB
+from asr_batch.pipeline.thresholds import ENOUGH_SPEECH, LOGPROB
 from asr_batch.pipeline.unspoken import Witnesses
-from asr_batch.pipeline.windows.planning import pauses, quietest, runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,17 +139,6 @@ def words_heard(result: WindowResult, offset: float, speech: Mask) -> list[Word]
     ]
 
 
-def spread(texts: Sequence[str], speech: Mask) -> list[TimedText]:
-    """Spread words over the frames with speech, in proportion to their letters."""
-    frames = np.flatnonzero(speech)
-    if not len(frames):
-        frames = np.arange(max(1, len(speech)))
-    weights = np.cumsum([0] + [1 + total_letters([text]) for text in texts])
-    shares = np.minimum((weights / max(1, weights[-1]) * len(frames)).astype(int), len(frames) - 1)
-    edges = [float(edge) / FRAMES_PER_SECOND for edge in frames[shares]]
-    return [TimedText(a, b, text) for (a, b), text in zip(pairwise(edges), texts, strict=True)]
-
-
 def as_one(results: Sequence[WindowResult]) -> WindowResult:
     """The results of consecutive stretches as one; its places are those of the first that has any."""
     if len(results) == 1:
@@ -168,41 +156,3 @@ def as_one(results: Sequence[WindowResult]) -> WindowResult:
         flags=tuple(sorted({flag for result in results for flag in result.flags})),
         error=next((result.error for result in results if result.error), None),
     )
-
-
-def utterances(level: Float32, speech: Mask, least: float, start: int, end: int) -> list[int]:
-    """Frames at which [start, end) is divided into utterances.
-
-    These are its edges, and a quiet place in each pause of `least` seconds or more between speech. An
-    utterance has enough speech for a word; from less, such as the end of a word, decoders make up a text.
-    """
-    enough = LEAST_SPEECH * FRAMES_PER_SECOND
-    quiet = pauses(level, speech.astype(np.float32))
-    voiced = np.flatnonzero(~quiet[start:end])
-    edges = [start]
-    if len(voiced):
-        low, high = start + int(voiced[0]), start + int(voiced[-1])
-        for first, last in _inside(runs(quiet), low, high):
-            if last - first < least * FRAMES_PER_SECOND:
-                continue
-            if min(np.count_nonzero(speech[edges[-1] : first]), np.count_nonzero(speech[last:end])) >= enough:
-                edges.append(quietest(level, first, last))
-    return [*edges, end]
-
-
-def _inside(found: Sequence[tuple[int, int]], low: int, high: int) -> Iterator[tuple[int, int]]:
-    return ((first, last) for first, last in found if first > low and last < high)
-
-
-def halves(level: Float32, speech: Mask) -> list[int]:
-    """Frames that divide a window in two: the longest pause of its middle half, else the quietest place.
-
-    A window under four seconds stays whole.
-    """
-    frames = len(level)
-    if frames < 4 * FRAMES_PER_SECOND:
-        return [0, frames]
-    low, high = frames // 4, 3 * frames // 4
-    quiet = runs(pauses(level, speech.astype(np.float32))[low:high])
-    start, end = max(quiet, key=lambda run: run[1] - run[0], default=(0, high - low))
-    return [0, quietest(level, low + start, low + end), frames]

@@ -26,12 +26,13 @@ from asr_batch.pipeline.retry.doubtful import (
     taken,
 )
 from asr_batch.pipeline.retry.gaps import missing
-from asr_batch.pipeline.retry.hearing import Hearing, Listener, hear, utterances
+from asr_batch.pipeline.retry.hearing import Hearing, Listener, hear
 from asr_batch.pipeline.text.repetition import doubled, loop_of, repeats
 from asr_batch.pipeline.text.repetition import rounds as rounds_of
 from asr_batch.pipeline.text.spoken import text_seconds, total_letters
 from asr_batch.pipeline.text.words import normal_letters, similarity, words_between, words_of
 from asr_batch.pipeline.thresholds import GAP, OTHER_LENGTH, SAME, SHORT_PAUSE, SUSPECTED
+from asr_batch.pipeline.windows.utterances import utterances
 
 
 def by_utterance(window: Doubtful, samples: Samples, listener: Listener) -> Attempt:

@@ -23,7 +23,7 @@ from asr_batch.pipeline.retry.doubtful import (
     taken,
 )
 from asr_batch.pipeline.retry.filling import fill_by_utterance, fill_gaps, has_gaps, seconds_in_gaps
-from asr_batch.pipeline.retry.hearing import Hearing, Listener, halves, hear
+from asr_batch.pipeline.retry.hearing import Hearing, Listener, hear
 from asr_batch.pipeline.retry.repeating import (
     by_rounds,
     by_sound,
@@ -34,6 +34,7 @@ from asr_batch.pipeline.retry.repeating import (
 from asr_batch.pipeline.retry.surroundings import in_other_surroundings, is_unclear, seconds_surrounded
 from asr_batch.pipeline.text.repetition import repeats
 from asr_batch.pipeline.thresholds import GAPS_AGAIN
+from asr_batch.pipeline.windows.utterances import halves
 
 
 @dataclass(frozen=True, slots=True)

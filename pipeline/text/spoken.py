@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 
+import numpy as np
+
+from asr_batch.models.recognizer import TimedText
+from asr_batch.pipeline.audio.frames import FRAMES_PER_SECOND, Mask
 from asr_batch.pipeline.text.words import words_of
 from asr_batch.pipeline.thresholds import LETTER_SECONDS, WORD_SECONDS
 
@@ -77,3 +82,14 @@ def is_followed_by_pause(word: str) -> bool:
 def total_letters(words: Iterable[str]) -> int:
     """Number of letters of words as spoken."""
     return sum(map(spoken_letters, words))
+
+
+def spread(texts: Sequence[str], speech: Mask) -> list[TimedText]:
+    """Spread words over the frames with speech, in proportion to their letters."""
+    frames = np.flatnonzero(speech)
+    if not len(frames):
+        frames = np.arange(max(1, len(speech)))
+    weights = np.cumsum([0] + [1 + total_letters([text]) for text in texts])
+    shares = np.minimum((weights / max(1, weights[-1]) * len(frames)).astype(int), len(frames) - 1)
+    edges = [float(edge) / FRAMES_PER_SECOND for edge in frames[shares]]
+    return [TimedText(a, b, text) for (a, b), text in zip(pairwise(edges), texts, strict=True)]

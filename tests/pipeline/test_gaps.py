@@ -15,11 +15,11 @@ from asr_batch.models.recognizer import Recognizer, TimedText, WindowRequest, Wi
 from asr_batch.pipeline.audio.frames import median
 from asr_batch.pipeline.audio.syllables import nuclei
 from asr_batch.pipeline.retry.gaps import bare_stretches, find_gaps, missing
-from asr_batch.pipeline.retry.hearing import utterances
 from asr_batch.pipeline.retry.merging import Word, merged
 from asr_batch.pipeline.text.spoken import spoken_letters
 from asr_batch.pipeline.text.words import normal_words
 from asr_batch.pipeline.thresholds import GAP, LINGERING, SUSPECTED
+from asr_batch.pipeline.windows.utterances import utterances
 
 WORDS = tuple(
     TimedText(start, end, text)
