@@ -66,7 +66,7 @@ class NullPool:
 def answer(unit: Unit) -> SpanResult:
     start, end = unit.start, unit.end if unit.end is not None else unit.start + 1.0
     text = f"The answer to {unit.item.id} is as long as a sentence usually is."
-    segment = Segment(start, end, text, -1, -0.2, 0.01, 1.2, 0.0)
+    segment = Segment(start, end, text, -1, -0.2, 0.01, 1.2)
     window = WindowRecord(
         0,
         start,

@@ -86,7 +86,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of transcript, as in the column `segments` (docs/outputs.md)."""
+    """A stretch of transcript, as in the column `segments` (docs/outputs.md); nothing is sampled."""
 
     start: float
     end: float
@@ -95,9 +95,9 @@ class Segment:
     avg_logprob: float
     no_speech_prob: float
     compression_ratio: float
-    temperature: float
     flags: tuple[str, ...] = ()
     language: str | None = None
+    temperature: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class Hypothesis:
     text: str
     avg_logprob: float
     compression_ratio: float
-    temperature: float
+    temperature: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ class ModelInfo:
 
     `window` is the longest window in seconds, `sha256` covers every file that affects the output,
     `languages` are the codes it knows (empty: unknown), `capabilities` a subset of `timestamps`,
-    `word_timestamps`, `language_detection`, `translate`, `prompt`, `no_speech`, `temperature`, `beam`.
+    `word_timestamps`, `language_detection`, `translate`, `prompt`, `no_speech`, `beam`.
     `warning` is one sentence for the user (the demonstration model has one). `batch` is the number of
     windows that decode together. `longest` is the longest window in seconds with `cpu_encoder`; 0: `window`.
     """
@@ -52,7 +52,6 @@ class ModelInfo:
 class DecodeOptions:
     """How one window is decoded; windows with different options share a running batch.
 
-    `seed` makes sampling at `temperature` > 0 depend on the window alone, never on the order of work.
     `suppress_first_eot` forbids end-of-text as first token (for windows with speech); `None` follows the
     model's generation config. `glossary` lists expected terms, the most important first. `max_new_tokens`
     None: as many as the model's context allows. `cpu_encoder`: encode on the CPU even if there is an NPU.
@@ -71,8 +70,6 @@ class DecodeOptions:
     glossary: tuple[str, ...] = ()
     timestamps: bool = False
     word_timestamps: bool = False
-    temperature: float = 0.0
-    seed: int = 0
     beam_size: int = 1
     max_new_tokens: int | None = None
     suppress_first_eot: bool | None = None
@@ -116,7 +113,7 @@ class WindowResult:
     """The outcome of one window.
 
     `tokens` are the generated ids without prompt and end-of-text; `avg_logprob` is the mean natural
-    log-probability over them and end-of-text, at temperature 1; `first_logprob` is that of the first token
+    log-probability over them and end-of-text; `first_logprob` is that of the first token
     of the text (NaN: unknown); `recurring_doubt` is the probability of other words where a word that
     recurs was written first (0: none, or unknown). `no_speech_prob` is NaN if the family has none.
     `languages` are the most likely languages of this window with their probabilities, highest first,
@@ -134,7 +131,6 @@ class WindowResult:
     tokens: tuple[int, ...]
     avg_logprob: float
     no_speech_prob: float
-    temperature: float
     truncated: bool = False
     language: str | None = None
     languages: tuple[tuple[str, float], ...] = ()

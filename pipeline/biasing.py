@@ -81,7 +81,7 @@ class Biased:
             del self._requests[key]
             return replace(result, key=key) if self._better(first, result) else first
         request = self._requests[result.key]
-        if request.options.temperature or result.error is not None or not result.text.strip():
+        if result.error is not None or not result.text.strip():
             del self._requests[result.key]
             return result
         self._first[result.key] = result

@@ -33,9 +33,7 @@ class Outcome:
 
 def hypothesis(source: str, result: WindowResult) -> Hypothesis:
     """A result as stored in windows/."""
-    return Hypothesis(
-        source, result.text, result.avg_logprob, compression_ratio(result.text), result.temperature
-    )
+    return Hypothesis(source, result.text, result.avg_logprob, compression_ratio(result.text))
 
 
 def of_language(result: WindowResult) -> Hypothesis:

@@ -114,14 +114,14 @@ class Transcriber:
         model = self._second_model
         if len(request.samples) > round(model.info.window * SAMPLE_RATE):
             short = f"windows of the second model have at most {model.info.window:g} s"
-            return WindowResult("second", "", (), math.nan, math.nan, 0.0, error=short)
+            return WindowResult("second", "", (), math.nan, math.nan, error=short)
         options = request.options
         if model.info.languages and options.language not in model.info.languages:
             options = replace(options, language=None)
         try:
             model.submit(WindowRequest("second", request.samples, options))
         except ItemError as error:
-            return WindowResult("second", "", (), math.nan, math.nan, 0.0, error=error.message)
+            return WindowResult("second", "", (), math.nan, math.nan, error=error.message)
         return model.poll()[0]
 
     def _at_once(self, requests: Sequence[DecodeRequest]) -> list[WindowResult]:

@@ -1,4 +1,4 @@
-"""Greedy decoding or sampling of one window: the next token, and when the window ends."""
+"""Greedy decoding of one window: the next token, and when the window ends."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Decoding:
     def take(self, logits: Float32) -> int | None:
         """Choose the next token from `logits` [vocab]; None when the window has ended.
 
-        Log-probabilities are taken at temperature 1 and include the end id. Raises NotFiniteError.
+        Log-probabilities include the end id. Raises NotFiniteError.
         """
         if self.cap <= 0:
             self.truncated = True
@@ -54,7 +54,7 @@ class Decoding:
         top = float(row.max())
         if not np.isfinite(top):
             raise NotFiniteError(f"logits are {top} after {len(self.tokens)} tokens")
-        token = int(row.argmax()) if self.options.temperature <= 0 else self._draw(row)
+        token = int(row.argmax())
         self.logprob += float(row[token]) - top - float(np.log(np.exp(row - top).sum()))
         self.steps += 1
         if token in self.eos:
@@ -78,8 +78,3 @@ class Decoding:
         row = logits.copy()
         row[list(self.eos)] = -np.inf
         return row
-
-    def _draw(self, row: Float32) -> int:
-        """Gumbel-max sample; depends only on the window's seed and the step."""
-        noise = np.random.default_rng([self.options.seed, self.steps]).gumbel(size=row.shape)
-        return int(np.argmax(row / self.options.temperature + noise))

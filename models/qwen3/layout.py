@@ -41,7 +41,7 @@ WINDOW = 30.0
 SLOTS = 8
 """Default number of windows that decode together."""
 
-CAPABILITIES = frozenset({"prompt", "temperature"})
+CAPABILITIES = frozenset({"prompt"})
 """Without `language_detection`: every window names its language in the answer, at no extra cost."""
 
 

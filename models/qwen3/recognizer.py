@@ -197,7 +197,6 @@ class QwenRecognizer:
                 tokens=tuple(decoding.tokens),
                 avg_logprob=decoding.avg_logprob,
                 no_speech_prob=float("nan"),
-                temperature=request.options.temperature,
                 truncated=decoding.truncated,
                 language=answer.language,
                 encoder_backend=self._info.encoder_backend,

@@ -55,7 +55,7 @@ def describe(
     window = window_of(bundle, config, options)
     if encoder.frames is not None:
         window = min(options.window or window, encoder.frames / FRAMES_PER_SECOND)
-    can = {"temperature", "beam", "word_timestamps"}
+    can = {"beam", "word_timestamps"}
     can |= {"prompt"} if config.previous is not None else set()
     can |= {"timestamps"} if config.timestamp_begin is not None else set()
     can |= {"no_speech"} if config.no_speech is not None else set()

@@ -46,7 +46,6 @@ def window_result(
         tokens=tuple(state.tokens),
         avg_logprob=state.avg_logprob,
         no_speech_prob=state.no_speech_prob,
-        temperature=request.options.temperature,
         truncated=state.truncated,
         languages=state.languages,
         language=state.options.language or (None if config.multilingual else "en"),

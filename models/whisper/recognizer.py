@@ -203,7 +203,7 @@ class CompiledWhisper:
             huge_pages.collapse()
         job.number = self._started // self._info.batch
         slot = Slot(job.request.key, job.decoding, sot_index(self._config, job.decoding.prompt), extra=job)
-        if job.request.options.beam_size > 1 and job.request.options.temperature == 0:
+        if job.request.options.beam_size > 1:
             self._finished.append(self._with_beams(slot, job, ready.heard))
         else:
             self._engine.install(slot, ready.heard)

@@ -53,7 +53,7 @@ class Decoding:
     @property
     def searched(self) -> bool:
         """Whether likelier texts are to be looked for."""
-        return self.options.search and self.options.temperature == 0
+        return self.options.search
 
     @property
     def last(self) -> int:
@@ -130,8 +130,6 @@ class TokenRules:
         norm = logsumexp(logits)
         for i, window in enumerate(running):
             token = int(greedy[i])
-            if window.options.temperature > 0:
-                token = _draw(logits[i], window)
             logprob = float(logits[i, token] - norm[i])
             self._take(
                 window, token, logprob, _besides(logits[i], token, norm[i]) if window.searched else None
@@ -236,11 +234,3 @@ def _besides(row: Float32, token: int, norm: float) -> Rivals:
         token = int(row.argmax())
         found.append((token, float(row[token] - norm)))
     return tuple(found)
-
-
-def _draw(row: Float32, window: Decoding) -> int:
-    """Sample a token at the window's temperature; depends only on its seed and position."""
-    scaled = (row.astype(np.float64) - row.max()) / window.options.temperature
-    cumulative = np.cumsum(np.exp(scaled))
-    point = np.random.default_rng([window.options.seed, len(window.tokens)]).random() * cumulative[-1]
-    return int(np.searchsorted(cumulative, point, side="right"))

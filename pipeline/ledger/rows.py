@@ -148,7 +148,6 @@ def _with_text(track: Track, window: DecodedWindow, part: Kept, empty: WindowRec
         avg_logprob=result.avg_logprob,
         no_speech_prob=result.no_speech_prob,
         compression_ratio=compression_ratio(result.text),
-        temperature=result.temperature,
         words_per_second=density,
         encoder_backend=result.encoder_backend,
         arithmetic=result.arithmetic,
@@ -204,7 +203,6 @@ def _segment(record: WindowRecord, start: float, end: float, text: str) -> Segme
         record.avg_logprob,
         record.no_speech_prob,
         record.compression_ratio,
-        record.temperature,
         record.flags,
         record.language,
     )

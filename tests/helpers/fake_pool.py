@@ -60,7 +60,7 @@ def assemble(item: AudioItem, spans: Sequence[SpanResult]) -> Transcript:
         replace(window, index=index)
         for index, window in enumerate(window for span in spans for window in span.windows)
     ]
-    segments = tuple(Segment(w.keep_start, w.keep_end, w.text, -1, -0.1, 0.0, 1.0, 0.0) for w in windows)
+    segments = tuple(Segment(w.keep_start, w.keep_end, w.text, -1, -0.1, 0.0, 1.0) for w in windows)
     seconds = spans[-1].end - spans[0].start
     return Transcript(
         item.id, item.audio, "ok", text=" ".join(w.text for w in windows), segments=segments, language="en",

@@ -40,7 +40,7 @@ class FakeRecognizer:
         shuffled: bool = False,
         languages: tuple[str, ...] = ("en",),
         window: float = 10.0,
-        can: frozenset[str] = frozenset({"temperature", "language_detection"}),
+        can: frozenset[str] = frozenset({"language_detection"}),
         longest: float = 0.0,
     ) -> None:
         self.info = ModelInfo(
@@ -85,7 +85,7 @@ class FakeRecognizer:
                 request, options=replace(options, language=languages[0][0] if languages else None)
             )
         result = WindowResult(
-            request.key, text, tuple(range(len(text.split()))), -0.1, 0.0, options.temperature,
+            request.key, text, tuple(range(len(text.split()))), -0.1, 0.0,
             language=request.options.language, languages=languages,
         )  # fmt: skip
         return self.speak(request, result) if self.speak else result

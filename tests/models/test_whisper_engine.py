@@ -57,8 +57,8 @@ def decode(requests: list[WindowRequest], slots: int, provider: str = "auto") ->
 
 def check_invariance(clips: list[np.ndarray]) -> None:
     rng = np.random.default_rng(1)
-    kinds = [DecodeOptions(), DecodeOptions(temperature=0.6, seed=7), DecodeOptions(timestamps=True)]
-    requests = [WindowRequest(i, clip, kinds[i % 3]) for i, clip in enumerate(clips)]
+    kinds = [DecodeOptions(), DecodeOptions(timestamps=True)]
+    requests = [WindowRequest(i, clip, kinds[i % 2]) for i, clip in enumerate(clips)]
     first: list[tuple[object, ...]] | None = None
     for slots in (1, 2, 3, 8, 16):
         order = [requests[i] for i in rng.permutation(len(requests))]

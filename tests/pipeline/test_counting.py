@@ -106,7 +106,7 @@ SENTENCE = "I am not sure that I can see the rest of it. "
     ],
 )
 def test_a_loop_is_cut_where_it_begins(text: str, left: str) -> None:
-    assert without_loop(WindowResult("", text.strip(), (), -0.3, 0.1, 0.0)).text == left.strip()
+    assert without_loop(WindowResult("", text.strip(), (), -0.3, 0.1)).text == left.strip()
 
 
 @pytest.mark.parametrize(
@@ -123,16 +123,16 @@ def test_a_loop_of_the_decoder_alone_is_cut(heard: list[str], left: str) -> None
     speech = np.tile(np.r_[np.ones(200, bool), np.zeros(60, bool)], 3)
     level, text = np.where(speech, -20, -80).astype(np.float32), ("I have a lot of fun, " * 4).strip()
     flags = frozenset({"repetition"})
-    window = Doubtful(0, Outcome(WindowResult("", text, (), -0.3, 0.1, 0.0), flags), level, speech, ~speech)
+    window = Doubtful(0, Outcome(WindowResult("", text, (), -0.3, 0.1), flags), level, speech, ~speech)
     listener = Listener(DecodeOptions(language="en"), PipelineOptions(), second=False, longest=30.0)
     samples = np.zeros(len(level) * RATE // 100, np.float32)
-    answers = [WindowResult("", words, tuple(range(5)), -0.9, 0.1, 0.0) for words in heard]
+    answers = [WindowResult("", words, tuple(range(5)), -0.9, 0.1) for words in heard]
     found, _ = answered(by_utterance(window, samples, listener), *answers)
     assert found.outcome.result.text == left.strip()
 
 
 def test_a_text_does_not_stand_for_speech_of_twice_its_length() -> None:
     text = "I am not sure if I can see it, but I am not sure if I can see the rest of it."
-    outcome = Outcome(WindowResult("", text, (), -0.3, 0.1, 0.0))
+    outcome = Outcome(WindowResult("", text, (), -0.3, 0.1))
     assert bare(outcome, 25.0)
     assert not bare(outcome, 8.0)

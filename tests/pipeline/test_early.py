@@ -40,7 +40,7 @@ def says(key: Key, request: DecodeRequest) -> WindowResult:
     text = " ".join([first, *(f"w{index}x{word}" for word in range(1, count))])
     unsure = index in UNSURE and not shown
     return WindowResult(
-        "", text, tuple(range(count)), -0.09 if shown else -0.2 if unsure else -0.05, 0.0, 0.0,
+        "", text, tuple(range(count)), -0.09 if shown else -0.2 if unsure else -0.05, 0.0,
         first_logprob=-2.0 if unsure else -0.1,
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ def _window(text: str, start: float, end: float, cut: Cut = "silence") -> Window
     words = text.split()
     step = (end - start) / max(1, len(words))
     timed = tuple(Word(start + i * step, start + (i + 1) * step, word, 0.9) for i, word in enumerate(words))
-    segment = Segment(start, end, text, -1, -0.1, 0.0, 1.0, 0.0)
+    segment = Segment(start, end, text, -1, -0.1, 0.0, 1.0)
     return WindowRecord(
         0, start, end, start, end, cut, text, segments=(segment,) if text else (), words=timed, language="en"
     )

@@ -25,7 +25,7 @@ def said(
 ) -> WindowResult:
     """A result; `first`: the log-probability of its first token."""
     tokens = tuple(range(len(text.split())))
-    result = WindowResult("", text, tokens, logprob, no_speech, 0.0, truncated=truncated)
+    result = WindowResult("", text, tokens, logprob, no_speech, truncated=truncated)
     return replace(result, first_logprob=first)
 
 

@@ -422,7 +422,7 @@ def test_the_language_of_the_row_holds_unless_another_text_is_clearly_likelier(
 
     def result(language: str | None, logprob: float) -> WindowResult:
         heard = (("fr", 0.7), ("es", 0.3))
-        return WindowResult(0, "hola", (1, 2), logprob, 0.0, 0.0, language=language, languages=heard)
+        return WindowResult(0, "hola", (1, 2), logprob, 0.0, language=language, languages=heard)
 
     choice = Choice("es", spoken)
     decoding = decode(np.zeros(RATE, np.float32), DecodeOptions("es"), PipelineOptions(), 3.0, choice)
@@ -442,7 +442,7 @@ def test_a_window_taken_for_another_language_is_decoded_in_that_of_the_row_too()
 
     def result(language: str | None, logprob: float) -> WindowResult:
         heard = (("it", 0.6), ("fr", 0.3), ("es", 0.1))
-        return WindowResult(0, "hola", (1, 2), logprob, 0.0, 0.0, language=language, languages=heard)
+        return WindowResult(0, "hola", (1, 2), logprob, 0.0, language=language, languages=heard)
 
     choice = Choice("es", ("es", "fr"))
     decoding = decode(np.zeros(RATE, np.float32), DecodeOptions("fr"), PipelineOptions(), 3.0, choice)
@@ -566,7 +566,7 @@ def test_utterances_are_told_by_the_fewest_languages(
     def ask(requests: Sequence[DecodeRequest]) -> list[WindowResult]:
         asked.extend((float(one.samples[0]), one.options.language) for one in requests)
         return [
-            WindowResult(0, "so", (1,), -0.9 + likely.get((at, code), 0.0), 0.0, 0.0)
+            WindowResult(0, "so", (1,), -0.9 + likely.get((at, code), 0.0), 0.0)
             for at, code in ((int(one.samples[0]), one.options.language or "") for one in requests)
         ]
 

@@ -21,7 +21,7 @@ SAMPLES = np.zeros(4 * RATE, np.float32)
 
 
 def said(text: str, logprob: float = -0.3, no_speech: float = 0.1) -> WindowResult:
-    return WindowResult("", text, tuple(range(len(text.split()))), logprob, no_speech, 0.0)
+    return WindowResult("", text, tuple(range(len(text.split()))), logprob, no_speech)
 
 
 def decoded(speech: float, *answers: WindowResult) -> tuple[Outcome, list[DecodeRequest]]:

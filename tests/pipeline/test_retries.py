@@ -38,7 +38,7 @@ def says(samples: np.ndarray, logprob: float = -0.1, share: float = 1.0) -> Wind
     first = int(np.abs(samples).sum() * 1000) % 9973
     count = round(share * 2.2 * len(samples) / RATE)
     text = " ".join(f"w{first + word}" for word in range(count))
-    return WindowResult("", text, tuple(range(count)), logprob, 0.0, 0.0)
+    return WindowResult("", text, tuple(range(count)), logprob, 0.0)
 
 
 def first_pass(place: int, samples: np.ndarray) -> WindowResult:

@@ -155,7 +155,7 @@ def decoded(edges: list[int], *said: tuple[str, float]) -> Hearing:
         words, step = text.split(), (end - start) / 100 / max(1, len(text.split()))
         first = start / 100
         places = [TimedText(first + step * i, first + step * (i + 1), word) for i, word in enumerate(words)]
-        result = WindowResult("", text, tuple(range(len(words))), likely, 0.1, 0.0, places=tuple(places[:1]))
+        result = WindowResult("", text, tuple(range(len(words))), likely, 0.1, places=tuple(places[:1]))
         found.append(Part(start, end, result, tuple(map(Word, places)), frozenset()))
     return together(found)
 
@@ -204,9 +204,7 @@ def test_a_round_that_is_half_heard_is_not_confirmed(until: float, confirmed: bo
     samples, _ = takes(clip, 4)
     level, text = levels(samples), "Please enter the number of your extension again."
     speech = np.ones(len(level), bool)
-    first = Outcome(
-        WindowResult("", "Please try again.", (1, 2, 3), -0.3, 0.1, 0.0), frozenset({"truncated"})
-    )
+    first = Outcome(WindowResult("", "Please try again.", (1, 2, 3), -0.3, 0.1), frozenset({"truncated"}))
     window = Doubtful(0, first, level, speech, np.zeros(len(level), bool))
     edges = parts(rounds(samples, level), speech)
 
@@ -214,7 +212,7 @@ def test_a_round_that_is_half_heard_is_not_confirmed(until: float, confirmed: bo
         words = text.split()
         step = until * seconds / len(words)
         places = tuple(TimedText(step * i, step * (i + 1), word) for i, word in enumerate(words))
-        return WindowResult("", text, tuple(range(5)), -0.3, 0.1, 0.0, places=places)
+        return WindowResult("", text, tuple(range(5)), -0.3, 0.1, places=places)
 
     choice = Choice("fr")  # of the row, which another window may be in
     listener = Listener(DecodeOptions(language="en"), PipelineOptions(), False, 30.0, choice)
@@ -243,7 +241,7 @@ def test_another_phrase_said_another_number_of_times_gives_way_to_the_rounds(
         words = text.split()
         step = seconds / len(words)
         places = tuple(TimedText(step * i, step * (i + 1), word) for i, word in enumerate(words))
-        return WindowResult("", text, tuple(range(5)), -0.3, 0.1, 0.0, places=places)
+        return WindowResult("", text, tuple(range(5)), -0.3, 0.1, places=places)
 
     first = Outcome(said(written, len(level) / 100))
     window = Doubtful(0, first, level, np.ones(len(level), bool), np.zeros(len(level), bool))

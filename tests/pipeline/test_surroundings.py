@@ -24,7 +24,7 @@ def said(text: str, logprob: float, start: float = 0.5) -> WindowResult:
     """A text whose words last half a second each from `start`."""
     words = text.split()
     places = tuple(TimedText(start + i / 2, start + (i + 1) / 2, word) for i, word in enumerate(words))
-    return WindowResult("", text, tuple(range(len(words))), logprob, 0.0, 0.0, places=places)
+    return WindowResult("", text, tuple(range(len(words))), logprob, 0.0, places=places)
 
 
 def listener(longest: float = 30.0) -> Listener:

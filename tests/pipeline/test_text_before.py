@@ -34,7 +34,7 @@ def said(text: str, logprob: float = -0.1, first: float = -0.1, language: str = 
     words = text.split()
     places = tuple(TimedText(i / 2, (i + 1) / 2, word) for i, word in enumerate(words))
     return WindowResult(
-        "", text, tuple(range(len(words))), logprob, 0.0, 0.0,
+        "", text, tuple(range(len(words))), logprob, 0.0,
         places=places, first_logprob=first, language=language,
     )  # fmt: skip
 

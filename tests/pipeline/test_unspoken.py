@@ -31,7 +31,7 @@ def window(
     speech = np.zeros(SECONDS * FRAMES_PER_SECOND, np.float32)
     speech[:30] = surest
     speech[: round(heard * FRAMES_PER_SECOND)] = surest
-    result = WindowResult("w", text, (1,), logprob, no_speech, 0.0, first_logprob=first)
+    result = WindowResult("w", text, (1,), logprob, no_speech, first_logprob=first)
     level = np.full(len(speech), -30, np.float32)
     return DecodedWindow(
         0, 0, SECONDS * SAMPLE_RATE, "pause", level, speech, Outcome(result, judge(result, heard))
@@ -142,7 +142,7 @@ def test_weights_follow_what_tells_speech_from_sounds() -> None:
 def test_nothing_is_left_of_an_endless_word_if_the_model_doubts_that_anybody_speaks(
     text: str, no_speech: float, kept: str
 ) -> None:
-    result = WindowResult("w", text.strip(), (1,), -0.1, no_speech, 0.0, truncated=True)
+    result = WindowResult("w", text.strip(), (1,), -0.1, no_speech, truncated=True)
     cut = cut_loop(Outcome(result, judge(result, 5.0)))
     assert cut.result.text == kept
     assert [other.source for other in cut.others] == ["looped"]

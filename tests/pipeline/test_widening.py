@@ -28,9 +28,7 @@ SURE = UNLIKELY_BESIDE
 def result(text: str, logprob: float, language: str = "en") -> WindowResult:
     words = text.split()
     places = tuple(TimedText(i / 2, (i + 1) / 2, word) for i, word in enumerate(words))
-    return WindowResult(
-        "", text, tuple(range(len(words))), logprob, 0.0, 0.0, language=language, places=places
-    )
+    return WindowResult("", text, tuple(range(len(words))), logprob, 0.0, language=language, places=places)
 
 
 def windows(*told: float | str | None, seconds: float = 8.0) -> list[DecodedWindow]:

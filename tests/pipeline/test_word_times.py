@@ -19,7 +19,6 @@ _RESULT = WindowResult(
     tokens=(1, 2),
     avg_logprob=-0.1,
     no_speech_prob=0.0,
-    temperature=0.0,
     words=(TimedWord(0.0, 4.3, "Good", 0.9), TimedWord(4.3, 4.9, "morning", 0.9)),
 )
 

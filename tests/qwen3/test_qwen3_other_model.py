@@ -123,7 +123,7 @@ def test_info_tells_the_family(other_model: Path) -> None:
     recognizer.close()
     assert (info.family, info.window, info.precision) == ("qwen3-asr", 12.0, "fp32")
     assert len(info.languages) == 30
-    assert info.capabilities == {"prompt", "temperature"}
+    assert info.capabilities == {"prompt"}
     assert len(info.sha256) == 64
 
 

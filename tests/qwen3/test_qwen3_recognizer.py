@@ -104,21 +104,6 @@ def test_cap_of_tokens(recognizer: Any) -> None:
     assert one(recognizer, max_new_tokens=0).tokens == ()
 
 
-def test_draws_depend_on_the_seed_alone(recognizer: Any) -> None:
-    first = one(recognizer, temperature=1.0, seed=3, max_new_tokens=12)
-    assert first.temperature == 1.0
-    assert one(recognizer, temperature=1.0, seed=3, max_new_tokens=12).tokens == first.tokens
-    others = {one(recognizer, temperature=1.0, seed=seed, max_new_tokens=12).tokens for seed in range(4)}
-    assert len(others) == 4
-    for number in range(4):
-        options = DecodeOptions(temperature=1.0, seed=3 if number == 2 else 50, max_new_tokens=12)
-        recognizer.submit(WindowRequest(number, TONE, options))
-    results = []
-    while recognizer.pending():
-        results += recognizer.poll()
-    assert next(one.tokens for one in results if one.key == 2) == first.tokens
-
-
 def test_no_samples_and_few_samples(recognizer: Any) -> None:
     empty = one(recognizer, np.zeros(0, np.float32))
     assert (empty.text, empty.tokens, empty.error) == ("", (), None)
@@ -181,7 +166,7 @@ def test_end_ids_are_forbidden_only_where_the_text_begins() -> None:
 
 
 def test_log_probability_counts_the_end() -> None:
-    decoding = Decoding(DecodeOptions(temperature=0.0), 9, frozenset({1}), asr_text=4)
+    decoding = Decoding(DecodeOptions(), 9, frozenset({1}), asr_text=4)
     decoding.take(row(3))
     decoding.take(row(1))
     each = 5.0 - math.log(math.exp(5.0) + 5)

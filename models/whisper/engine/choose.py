@@ -59,7 +59,7 @@ def _largest(rows: NDArray[np.floating], count: int) -> NDArray[np.int64]:
 
 def _is_plain_step(window: Decoding) -> bool:
     options = window.options
-    return bool(window.tokens) and options.temperature == 0 and not options.timestamps
+    return bool(window.tokens) and not options.timestamps
 
 
 class FastRules(TokenRules):

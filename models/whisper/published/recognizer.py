@@ -87,7 +87,7 @@ class PublishedWhisper:
 
     def _describe(self, path: Path, files: Files, batch: int, window: float | None) -> ModelInfo:
         config, longest = self._config, self._encoder.frames / FRAMES_PER_SECOND
-        can = {"prompt", "temperature"} if config.previous is not None else {"temperature"}
+        can = {"prompt"} if config.previous is not None else set()
         can |= {"timestamps"} if config.timestamp_begin is not None else set()
         heads = {layer for layer, _ in alignment_heads(config)}
         can |= {"word_timestamps"} if self._decoder.has_attention(heads) else set()
