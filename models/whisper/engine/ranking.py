@@ -17,7 +17,7 @@ Float32 = NDArray[np.float32]
 
 _FULL = 0.2
 """Attention from which a group of positions counts as attended: a token attends to about three groups. Any
-value from 0.1 to 0.5 gives almost the same error rates (docs/retries.md).
+value from 0.1 to 0.5 gives almost the same error rates.
 """
 
 _WHOLE = 0.8
