@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from asr_batch.jobs.console.signals import signals_blocked
+from asr_batch.jobs.console.signals import leave_on_ctrl_c, signals_blocked
 from asr_batch.manifests.environment import one_allocator, one_blas_thread
 from asr_batch.models.memory import ONE_ARENA, set_malloc
 from asr_batch.workers.child import process
@@ -54,6 +54,7 @@ def entry() -> None:
     modules apart would cost a tenth of a second.
     """
     open_streams()
+    leave_on_ctrl_c()
     runs = sys.argv[1:2] == ["run"]
     if runs:
         one_blas_thread()

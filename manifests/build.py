@@ -119,18 +119,30 @@ def _fixed_part(pattern: str) -> str:
 
 
 def _walk(given: str, hidden: bool) -> Iterator[str]:
-    """A file itself, or the audio below a folder; links to folders are not followed (they may form loops)."""
+    """A file itself, or the audio below a folder; links to folders are not followed (they may form loops).
+
+    A folder that cannot be read is returned in place of its files, so that its row says so.
+    """
     path = Path(given)
     if not path.exists():
         raise ConfigError(f"{given} does not exist; expected folders, files or globs of audio")
     if not path.is_dir():
         yield given
         return
-    for folder, below, names in os.walk(given):
+    closed: list[str] = []
+    for folder, below, names in os.walk(given, onerror=lambda error: closed.append(_closed(given, error))):
         below[:] = [name for name in below if hidden or not name.startswith(".")]
         for name in names:
             if is_audio_name(name) and (hidden or not name.startswith(".")):
                 yield os.path.join(folder, name)  # noqa: PTH118 - many files
+    yield from closed
+
+
+def _closed(given: str, error: OSError) -> str:
+    """The folder below `given` that cannot be read. Raises ConfigError if that is `given` itself."""
+    if error.filename == given:
+        raise ConfigError(f"{given} cannot be read: {error.strerror}; expected a folder that you may read")
+    return str(error.filename)
 
 
 def is_audio_name(name: str) -> bool:

@@ -46,16 +46,17 @@ def read_csv(stream: IO[bytes], delimiter: str = ",") -> Iterator[RawRow | Probl
         except csv.Error as error:
             yield Problem(line, "", str(error), "fields quoted as in RFC 4180")
             return  # after a broken quote, line boundaries are unknown
-        if not fields:
+        if not any(fields):  # a spreadsheet writes its empty rows and columns too
             continue
         if header is None:
-            header = [name.strip() for name in fields]
+            header = [name.strip() for name in _named(fields, 0)]
             problem = _bad_header(line, header)
             if problem is not None:
                 yield problem
                 return
             names = set(ALIASES["audio"])
             continue
+        fields = _named(fields, len(header))
         if len(fields) != len(header):
             found = delimiter.join(fields)[:80]
             yield Problem(
@@ -65,6 +66,13 @@ def read_csv(stream: IO[bytes], delimiter: str = ",") -> Iterator[RawRow | Probl
         values = dict(zip(header, fields, strict=True))
         bad = None if all(map(str.isascii, fields)) else _not_utf8(line, values, names)
         yield bad if bad is not None else (line, values)
+
+
+def _named(fields: list[str], count: int) -> list[str]:
+    """The fields without empty ones at the end beyond the first `count`."""
+    while len(fields) > count and not fields[-1]:
+        fields.pop()
+    return fields
 
 
 def _without_bom(text: Iterable[str]) -> Iterator[str]:

@@ -12,13 +12,17 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Thread
 from types import FrameType
 from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+LAST_SECONDS = 5.0
+"""Seconds for what is left to do before the process ends at once."""
 
 
 def heard() -> tuple[signal.Signals, ...]:
@@ -33,6 +37,9 @@ class StopRequest:
     def __init__(self) -> None:
         self.signal: int | None = None
         self.count = 0
+        self.last_words: Callable[[], None] = lambda: None
+        self.while_starting: Callable[[], None] | None = None
+        """What is done before the process ends at once, and instead of it during start-up."""
         self._starting = False
 
     @property
@@ -46,6 +53,10 @@ class StopRequest:
         if self.signal is None:
             self.signal = number
         if self.count > (1 if self._starting else 2):
+            words = (self._starting and self.while_starting) or self.last_words
+            last = Thread(target=words, name="last words", daemon=True)
+            last.start()
+            last.join(LAST_SECONDS)
             os._exit(128 + self.signal)
 
     @contextmanager
@@ -119,6 +130,17 @@ class _Listener(Thread):
         assert self.ident is not None
         signal.pthread_kill(self.ident, signal.SIGTERM)
         self.join()
+
+
+def leave_on_ctrl_c() -> None:
+    """Let Ctrl-C end a command that does not listen itself, with its exit code and no traceback."""
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        signal.signal(signal.SIGINT, _left)
+
+
+def _left(number: int, _: FrameType | None) -> NoReturn:
+    os.write(2, b"asr-batch: stopped\n")
+    leave(128 + number)
 
 
 def leave(code: int) -> NoReturn:

@@ -11,6 +11,7 @@ from typing import Any
 
 from asr_batch.jobs.console.messages import TABLE_ROWS, Messages, counts_line, misplaced_text, plural, program
 from asr_batch.jobs.console.progress import hms
+from asr_batch.jobs.console.signals import StopRequest
 from asr_batch.jobs.dataset.files import write_text
 from asr_batch.jobs.dataset.json_files import plain, write_document
 from asr_batch.jobs.dataset.summary import STATUS, SUMMARY, Status, Summary
@@ -46,6 +47,11 @@ def record_end(figures: Figures, ending: str, code: int, pool: Pool) -> Summary:
     told = {"ending": ending, "exit_code": code, "rows": plain(summary.rows)}
     log.info("run ended", extra={"data": told})
     return summary
+
+
+def cut_off(figures: Figures, pool: Pool, stop: StopRequest, messages: Messages) -> None:
+    """The end of a run that is stopped at once while its pool starts."""
+    messages.complain(summary_text(record_end(figures, "stopped", stop.exit_code or 1, pool)))
 
 
 def say_end(messages: Messages, root: Path, found: Survey, summary: Summary, files: RowFiles | None) -> None:

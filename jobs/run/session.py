@@ -28,7 +28,7 @@ from asr_batch.jobs.run.driver.commits import Book, Pace
 from asr_batch.jobs.run.driver.feed import Feed, Looker, Resume
 from asr_batch.jobs.run.driver.loop import Driver
 from asr_batch.jobs.run.driver.rows import Assemble, RowMaker, Split
-from asr_batch.jobs.run.ending import provider_text, record_end, say_end
+from asr_batch.jobs.run.ending import cut_off, provider_text, record_end, say_end
 from asr_batch.jobs.run.figures import Figures, exit_code, judge_gates
 from asr_batch.jobs.run.files import FileBook, files_of
 from asr_batch.jobs.run.guard import (
@@ -227,6 +227,7 @@ class Session:
         return watch
 
     def _drive(self, driver: Driver, watch: Watch, found: Survey) -> int:
+        self.stop.while_starting = partial(cut_off, watch.figures, driver.pool, self.stop, self.messages)
         try:
             ending = driver.run()
         except ConfigError:  # the model could not be loaded: nothing was started

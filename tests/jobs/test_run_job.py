@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import replace
 
+import fake_pool
 from fake_pool import FakePool
 
 from asr_batch.jobs.dataset.verify import check_dataset_files, check_rows
+from asr_batch.manifests.records import Failure
 
 
 def holds(root):
@@ -95,6 +98,24 @@ def test_a_file_that_appeared_is_done(folder, run, rows):
     (root / "late.wav").write_bytes(b"late")
     assert run() == 0
     assert [unit.item.id for unit in run.pool.submitted] == ["late"]
+    holds(root / "out")
+
+
+def test_audio_that_fails_is_tried_under_each_of_its_names(folder, run, rows, monkeypatch):
+    root, transcribe = folder(1), fake_pool.transcribe
+    (root / "copy.wav").write_bytes((root / "0.wav").read_bytes())
+    (root / "copy.gsm").write_bytes((root / "0.wav").read_bytes())
+    (root / "manifest.csv").write_text("audio\n0.wav\ncopy.wav\ncopy.gsm\n")
+
+    def by_name(unit):
+        name = unit.item.audio
+        failure = None if name.endswith(".gsm") else Failure("unreadable", f"{name} is no sound")
+        return replace(transcribe(unit), failure=failure)
+
+    monkeypatch.setattr(fake_pool, "transcribe", by_name)
+    assert run() == 3
+    found = {row["audio"]: row["error_message"] for row in rows().values()}
+    assert found == {"0.wav": "0.wav is no sound", "copy.wav": "copy.wav is no sound", "copy.gsm": None}
     holds(root / "out")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -36,6 +38,28 @@ def test_gates(folder, run, gates, code):
     assert run(**gates) == code
     summary = json.loads((root / "out/summary.json").read_text())
     assert [gate["held"] for gate in summary["gates"]] == [code == 3]
+
+
+def test_two_signals_while_workers_start_leave_a_summary(folder):
+    """A process of its own, because it ends at once."""
+    root = folder(3)
+    script = """if True:
+        import os, signal, time
+        from asr_batch.jobs.config.build import build_config
+        from asr_batch.jobs.run import job, session
+        def start(config, path):
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.2)
+            time.sleep(60)
+        given = {"manifest": "manifest.csv", "out": "out", "model": "nano.en"}
+        job.run_job(build_config(given), parts=session.Parts(start_pool=start))
+    """
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 130, done.stderr
+    assert "3 pending of 3 rows; 0:00:00 of audio; stopped; the same command resumes" in done.stderr
+    summary = json.loads((root / "out/summary.json").read_text())
+    assert (summary["ending"], summary["exit_code"]) == ("stopped", 130)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

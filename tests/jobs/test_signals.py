@@ -81,6 +81,7 @@ def test_a_second_signal_while_starting_and_a_third_later_end_the_process():
         import contextlib, os, signal, sys, time
         from asr_batch.jobs.console.signals import stop_signals
         with stop_signals() as stop:
+            stop.last_words = lambda: os.write(2, b"ended")
             phase = stop.starting() if sys.argv[1] == "starting" else contextlib.nullcontext()
             phase.__enter__()
             for number in range(int(sys.argv[2])):
@@ -91,4 +92,17 @@ def test_a_second_signal_while_starting_and_a_third_later_end_the_process():
     """
     for phase, strikes, code in (("starting", 2, 130), ("later", 2, 0), ("later", 3, 130)):
         done = subprocess.run([sys.executable, "-c", script, phase, str(strikes)], capture_output=True)
-        assert done.returncode == code
+        assert (done.returncode, done.stderr) == (code, b"ended" if code else b"")
+
+
+def test_ctrl_c_ends_a_command_that_does_not_listen_with_its_code():
+    script = """if True:
+        import os, signal, sys
+        from asr_batch.jobs import __main__ as command
+        from asr_batch.jobs.cli.commands import export
+        export.export.callback = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)
+        sys.argv[1:] = ["export", ".", "--format", "srt", "--to", "there"]
+        command.entry()
+    """
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "asr-batch: stopped\n")

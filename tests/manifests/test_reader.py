@@ -46,6 +46,18 @@ def test_csv_with_bom_crlf_quotes_and_line_breaks(tmp_path):
     assert two.extra == (("note", ""),)
 
 
+def test_empty_rows_and_columns_of_a_spreadsheet(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_bytes(b"id,audio,note,,\r\na,x.wav,,,\r\n,,,,\r\nb,y.wav,n\r\n,,,,\r\n")
+    assert [(item.line, item.id, item.extra) for item in read(path)] == [
+        (2, "a", (("note", ""),)),
+        (4, "b", (("note", "n"),)),
+    ]
+    path.write_bytes(b"id,audio,,\r\na,x.wav,,lost\r\n")
+    (problem,) = problems(path)
+    assert problem.expected == "2 fields as in the header, not 4"
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -101,6 +103,21 @@ def test_sources_that_name_nothing(tree, given, said):
     (tree / "empty").mkdir()
     with pytest.raises(ConfigError, match=said):
         manifest_of(given, tree / "out")
+
+
+def test_folders_that_cannot_be_read_are_not_left_out(tree, monkeypatch):
+    list_folder = os.scandir
+
+    def closed(path):
+        if Path(path).name == "sub":
+            raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+        return list_folder(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    found = ids(manifest_of(["rec"], tree / "out"))
+    assert found == {f"{tree}/rec/a.wav": "a", f"{tree}/rec/sub": "sub"}
+    with pytest.raises(ConfigError, match="rec/sub cannot be read: Permission denied"):
+        manifest_of(["rec/sub"], tree / "out")
 
 
 @pytest.mark.parametrize(

@@ -202,9 +202,19 @@ class Driver:
         del self.open[row.task.item.id]
         made = self._maker.make(row)
         self._store(*made)
+        if made[0]["status"] == "failed" and row.attempts == 1:
+            self._begin_anew(row)
+            return
         for follower in row.followers:
             self._store(*self._maker.copy(*made, follower))
         self._remember(row.task.item.id, made)
+
+    def _begin_anew(self, failed: OpenRow) -> None:
+        """Try the audio under its other names: the codec may depend on the name, and the reason has it."""
+        if failed.task.work_key is not None:
+            self.feed.leaders.pop(failed.task.work_key, None)
+        for follower in failed.followers:
+            self._begin(follower)
 
     def _remember(self, row_id: str, made: tuple[Row, list[Row]]) -> None:
         self._finished[row_id] = made
