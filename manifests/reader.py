@@ -75,6 +75,12 @@ class Manifest:
         self.columns: tuple[str, ...] = ()
         self._names: Names | None = None
 
+    def at(self, path: Path) -> Manifest:
+        """The same manifest from a copy at `path`, which needs no second check."""
+        copy = Manifest(self.name, path, self.base, self.format)
+        copy.renamed, copy.columns, copy._names = self.renamed, self.columns, self._names
+        return copy
+
     def sha256(self) -> str:
         """The hash of the file's bytes."""
         with self.path.open("rb") as stream:

@@ -22,8 +22,8 @@ FIRST = 40
 class Survey:
     """Result of one pass over a manifest.
 
-    `ids` are 64-bit hashes of all row ids, `first` the first few ids, `extra` names and Arrow types of the
-    passed-through columns, `misspelt` those that look like a misspelt known column, with the probable
+    `ids` are sorted 64-bit hashes of all row ids, `first` the first few ids, `extra` names and Arrow types
+    of the passed-through columns, `misspelt` those that look like a misspelt known column, with the probable
     name; `folder` is where relative paths start, None for a remote manifest.
     """
 
@@ -34,6 +34,12 @@ class Survey:
     sha256: str
     misspelt: Mapping[str, str] = field(default_factory=dict)
     folder: str | None = None
+
+    def has(self, row_id: str) -> bool:
+        """Whether the manifest has a row."""
+        wanted = hash(row_id)
+        place = int(self.ids.searchsorted(wanted))
+        return place < len(self.ids) and bool(self.ids[place] == wanted)
 
 
 def survey(manifest: Manifest) -> Survey:
@@ -52,7 +58,7 @@ def survey(manifest: Manifest) -> Survey:
     if manifest.renamed:
         del ids[:], first[:]
         deque(noted(manifest.rows()), maxlen=0)
-    hashes = np.frombuffer(ids, dtype=np.int64) if ids else np.empty(0, dtype=np.int64)
+    hashes = np.sort(np.frombuffer(ids, dtype=np.int64)) if ids else np.empty(0, dtype=np.int64)
     return Survey(
         facts.rows,
         hashes,

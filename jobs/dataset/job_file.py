@@ -34,7 +34,7 @@ class JobManifest(Struct, frozen=True, kw_only=True):
     """The manifest: its `name` as given, the file at `path`, and the base of its audio paths.
 
     `origin` is the absolute path or the URL that it came from; `sources` are the files, folders and globs
-    that it was built from.
+    that it was built from; `left` counts rows of the data set that it no longer has.
     """
 
     name: str = ""
@@ -45,6 +45,7 @@ class JobManifest(Struct, frozen=True, kw_only=True):
     remote: bool = False
     format: Format | None = None
     rows: int = 0
+    left: int = 0
     sha256: str = ""
 
 
@@ -93,6 +94,7 @@ def write_job(
     config: RunConfig,
     manifest: Manifest,
     found: Survey,
+    left: int,
     model: ModelInfo,
     settings: Settings,
 ) -> None:
@@ -110,6 +112,7 @@ def write_job(
             remote=manifest.base.remote,
             format=manifest.format,
             rows=found.rows,
+            left=left,
             sha256=found.sha256,
         ),
         options={**{name: getattr(config, name) for name in KEYS}, **dict.fromkeys(SECRET)},

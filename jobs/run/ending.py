@@ -61,7 +61,7 @@ def say_end(messages: Messages, root: Path, found: Survey, summary: Summary, fil
     (messages.say if code == 0 else messages.complain)(summary_text(summary))
     if files is not None:
         messages.say(files.text())
-    if notes := notes_text(root):
+    if notes := notes_text(root, found):
         messages.say(notes)
     if code in (3, 4):
         missing = summary.errors.get("not_found", 0)
@@ -123,9 +123,9 @@ def failures_text(summary: Summary, root: Path) -> str:
     return "\n".join(lines)
 
 
-def notes_text(root: Path) -> str:
+def notes_text(root: Path, found: Survey) -> str:
     """The notes on the first rows that have any, and how many rows have; empty if none has."""
-    noted = (row for row in read_rows(root, ["id", "notes"]) if row.get("notes"))
+    noted = (row for row in read_rows(root, ["id", "notes"]) if row.get("notes") and found.has(row["id"]))
     shown = [f"Note on {row['id']}: {'; '.join(row['notes'])}." for row in islice(noted, NOTES)]
     more = sum(1 for _ in noted)
     return "\n".join(shown + [f"... and notes on {plural(more, 'more row')}: column `notes`."] * bool(more))
@@ -140,6 +140,7 @@ def shown_rows(root: Path, found: Survey) -> tuple[list[dict[str, Any]], int]:
     if found.rows <= TABLE_ROWS:
         rows = {row["id"]: row for row in read_rows(root, columns)}
         return [rows[row_id] for row_id in found.first if row_id in rows], 0
-    wrong = (row for row in read_rows(root, columns) if row["status"] in ("failed", "partial"))
+    bad = (row for row in read_rows(root, columns) if row["status"] in ("failed", "partial"))
+    wrong = (row for row in bad if found.has(row["id"]))
     shown = list(islice(wrong, TABLE_ROWS))
     return shown, sum(1 for _ in wrong)

@@ -31,7 +31,7 @@ def files_of(config: RunConfig, root: Path, manifest: Manifest, found: Survey) -
     places = Beside(root, manifest.base, manifest.rows()) if config.beside_audio else None
     files = RowFiles(root, forms, places)
     with output_errors(root):
-        written = files.write_missing(open_transcripts(root), found.ids)
+        written = files.write_missing(open_transcripts(root), found.has)
     if written:
         log.info("files written for rows that lacked them", extra={"data": {"rows": written}})
     return files

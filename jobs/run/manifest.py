@@ -45,4 +45,4 @@ def keep_manifest(manifest: Manifest, config: RunConfig, root: Path) -> Manifest
     if not (kept.exists() and kept.samefile(manifest.path)):
         with output_errors(root):
             copy_file(manifest.path, kept)
-    return Manifest(manifest.name, kept, manifest.base, manifest.format)
+    return manifest.at(kept)

@@ -20,6 +20,7 @@ from asr_batch.jobs.config.keys import KEYS, RunConfig
 from asr_batch.jobs.config.values import check_value
 from asr_batch.jobs.dataset.index import Index
 from asr_batch.jobs.dataset.job_file import Job, absolute_sources, origin_of
+from asr_batch.jobs.dataset.parts import part_names
 from asr_batch.jobs.dataset.reading import stream
 from asr_batch.jobs.dataset.tables import open_transcripts
 from asr_batch.manifests.errors import ConfigError
@@ -58,15 +59,13 @@ class SameJob:
     def __init__(self, root: Path, config: RunConfig, job: Job) -> None:
         self._root, self._config, self._job = root, config, job
 
-    def check(
-        self, model: ModelInfo, settings: Settings, index: Index, manifest: Manifest | None, found: Survey
-    ) -> None:
+    def check(self, model: ModelInfo, settings: Settings, manifest: Manifest | None, found: Survey) -> None:
         """Raise ConfigError for another job. `manifest` None: do not compare the manifest."""
-        if self._config.redo or not len(index.entries):
+        if self._config.redo or not part_names(self._root):
             return
         difference = self._model(model) or self._settings(settings)
         if difference is None and manifest is not None:
-            difference = self._manifest(index, manifest, found)
+            difference = self._manifest(manifest, found)
         if difference is not None:
             raise ConfigError(
                 f"{self._root}: {difference}; choose another --out, or use --redo to continue here: each row "
@@ -90,11 +89,11 @@ class SameJob:
                 return f"belongs to a job {_told(name, before[name])}, not {_told(name, value)}"
         return None
 
-    def _manifest(self, index: Index, manifest: Manifest, found: Survey) -> str | None:
+    def _manifest(self, manifest: Manifest, found: Survey) -> str | None:
         before = self._job.manifest
         if before.sha256 == found.sha256 or self._from_same_place(manifest):
             return None
-        if self._related(index, manifest, found):
+        if self._related(manifest, found):
             return None
         its, mine = (
             f"the sources {', '.join(sources)}" if sources else f"the manifest {name}"
@@ -111,8 +110,9 @@ class SameJob:
             return not set(before.sources).isdisjoint(absolute_sources(self._config.sources))
         return before.origin is not None and before.origin == origin_of(manifest)
 
-    def _related(self, index: Index, manifest: Manifest, found: Survey) -> bool:
+    def _related(self, manifest: Manifest, found: Survey) -> bool:
         """Whether half of the rows (of the shorter of both) have the same ids and file names."""
+        index = Index.load(self._root, part_names(self._root))
         shared = int(np.count_nonzero(index.present(found.ids)))
         if 2 * shared < min(len(index.entries), found.rows):
             return False

@@ -21,7 +21,6 @@ from asr_batch.jobs.dataset.files import output_errors
 from asr_batch.jobs.dataset.index import Index
 from asr_batch.jobs.dataset.job_file import Job, find_job, part_metadata, write_job
 from asr_batch.jobs.dataset.ledger import Ledger, Limits
-from asr_batch.jobs.dataset.parts import part_names
 from asr_batch.jobs.model_choice import Choice, choose_model, folder_sha256
 from asr_batch.jobs.quality import compare
 from asr_batch.jobs.run.driver.commits import Book, Pace
@@ -155,9 +154,8 @@ class Session:
         check_abilities(config, pool.info)
         settings = Settings(settings_base(config, folder_sha256(second) if second else ""))
         if self.job is not None:
-            index = Index.load(self.root, part_names(self.root))
             compared = None if same else manifest
-            SameJob(self.root, config, self.job).check(pool.info, settings, index, compared, found)
+            SameJob(self.root, config, self.job).check(pool.info, settings, compared, found)
         ledger = self._ledger(manifest, found, pool.info, settings)
         resume = Resume(ledger.index, pool.info.sha256, settings, self.redo)
         feed = self.feed = Feed(manifest.rows(), resume, looker=self.parts.looker)
@@ -175,8 +173,9 @@ class Session:
         ledger = Ledger(self.root, found.extra, part_metadata(model, settings), limits)
         for note in ledger.notes:
             log.warning(note)
+        left = int((~ledger.index.present(found.ids)).sum())
         with output_errors(self.root):
-            write_job(self.root, self.config, manifest, found, model, settings)
+            write_job(self.root, self.config, manifest, found, left, model, settings)
         return ledger
 
     def _driver(self, feed: Feed, pool: Pool, book: Book, watch: Watch) -> Driver:

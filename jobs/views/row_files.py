@@ -7,13 +7,10 @@ written again, which repairs a crash between the commit and the file.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from asr_batch.jobs.dataset.files import write_text
 from asr_batch.jobs.dataset.reading import stream
@@ -103,13 +100,12 @@ class RowFiles:
         why = self.reason or "the audio is remote"
         return f"Files: next to their audio, but {self.kept_here} in {folders} ({why})"
 
-    def write_missing(self, transcripts: ds.Dataset, wanted: NDArray[np.int64]) -> int:
-        """Write missing and outdated files of committed rows, by hashes of their ids; returns how many."""
+    def write_missing(self, transcripts: ds.Dataset, wanted: Callable[[str], bool]) -> int:
+        """Write missing and outdated files of the committed rows whose ids are wanted; returns how many."""
         columns = ("id", "audio", "status", "finished_at")
-        there = np.sort(wanted)
         lacking: dict[str, tuple[str, ...]] = {}
         for row in stream(transcripts, columns):
-            if _holds(there, row["id"]) and (forms := self._lacks(row)):
+            if wanted(row["id"]) and (forms := self._lacks(row)):
                 lacking[row["id"]] = forms
         for found in _rows(transcripts, list(lacking)):
             self.write(found, lacking[found["id"]])
@@ -133,11 +129,6 @@ def _fresh(path: Path, row: Row) -> bool:
     except OSError:
         return False
     return row["finished_at"] is None or written + 1.0 >= row["finished_at"].timestamp()
-
-
-def _holds(ids: NDArray[np.int64], row_id: str) -> bool:
-    place = int(np.searchsorted(ids, hash(row_id)))
-    return place < len(ids) and int(ids[place]) == hash(row_id)
 
 
 def _rows(transcripts: ds.Dataset, ids: Sequence[str]) -> Iterable[Row]:

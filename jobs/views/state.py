@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct, field, structs
 
 from asr_batch.jobs.console.messages import counts_line, plural
 from asr_batch.jobs.console.progress import hms
-from asr_batch.jobs.dataset.job_file import JobModel, load_job
+from asr_batch.jobs.dataset.job_file import Job, JobModel, load_job, stored_manifest
 from asr_batch.jobs.dataset.lock import Holder, held, holder
 from asr_batch.jobs.dataset.summary import InFlight, RowCounts, Status, View, find_status
 from asr_batch.jobs.dataset.tables import JOB, read_rows
+from asr_batch.manifests.errors import ManifestError
 from asr_batch.workers.pool import NodeStatus
 
 SHOWN = 10
@@ -72,7 +75,7 @@ def job_state(root: Path) -> JobState:
         nodes=told.nodes,
         rtfx=told.rtfx or None,
     )
-    return _counted(found, root, job.manifest.rows)
+    return _counted(found, root, job)
 
 
 def _ended(told: Status) -> str:
@@ -81,14 +84,25 @@ def _ended(told: Status) -> str:
     return told.ending
 
 
-def _counted(found: JobState, root: Path, total: int) -> JobState:
+def _rows(root: Path, job: Job) -> Iterator[dict[str, Any]]:
+    """The committed rows of the manifest; all of them if it has lost none, or cannot be read."""
+    rows = read_rows(root, (*Trouble.__struct_fields__, "notes"))
+    if job.manifest.left:
+        with suppress(ManifestError):
+            here = {item.id for item in stored_manifest(job).rows()}
+            return (row for row in rows if row["id"] in here)
+    return rows
+
+
+def _counted(found: JobState, root: Path, job: Job) -> JobState:
     """The state with the counts of the committed rows."""
+    total = job.manifest.rows
     counts: Counter[str] = Counter()
     errors: Counter[str] = Counter()
     failed: list[Trouble] = []
     noted: list[Noted] = []
     seconds = 0.0
-    for row in read_rows(root, (*Trouble.__struct_fields__, "notes")):
+    for row in _rows(root, job):
         notes = tuple(row.pop("notes", None) or ())
         counts[row["status"]] += 1
         errors.update([row["error_code"]] if row["error_code"] else [])

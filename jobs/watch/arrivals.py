@@ -29,7 +29,7 @@ class Arrivals:
 
     def __init__(self, folder: Path, settle: float, now: Callable[[], float] = time.monotonic) -> None:
         self.folder, self._settle, self._now = folder, settle, now
-        self._seen: dict[Path, _Seen] = {}
+        self._seen: dict[str, _Seen] = {}
 
     def look(self) -> list[Path]:
         """Files that have settled since the last scan, sorted; empty if the folder cannot be read."""
@@ -43,17 +43,17 @@ class Arrivals:
             if not seen.told and now - seen.since >= self._settle and state[0] > 0:
                 seen.told = True
                 arrived.append(path)
-        return sorted(arrived, key=os.fsencode)
+        return [Path(path) for path in sorted(arrived, key=os.fsencode)]
 
-    def _states(self) -> dict[Path, State]:
-        found: dict[Path, State] = {}
+    def _states(self) -> dict[str, State]:
+        found: dict[str, State] = {}
         for folder, below, names in os.walk(self.folder):
             below[:] = [name for name in below if not name.startswith(".")]
             for name in names:
                 if is_audio_name(name) and not name.startswith("."):
-                    path = Path(folder, name)
+                    path = os.path.join(folder, name)  # noqa: PTH118 - many files, every few seconds
                     try:
-                        state = path.stat()
+                        state = os.stat(path)  # noqa: PTH116
                     except OSError:
                         continue
                     found[path] = (state.st_size, state.st_mtime_ns)

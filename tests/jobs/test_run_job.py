@@ -11,6 +11,7 @@ import fake_pool
 from fake_pool import FakePool
 
 from asr_batch.jobs.dataset.verify import check_dataset_files, check_rows
+from asr_batch.jobs.views.state import job_state
 from asr_batch.manifests.records import Failure
 
 
@@ -80,6 +81,18 @@ def test_changed_audio_and_changed_settings_redo_what_they_must(folder, run, row
     assert run(language="fr", workers=3, batch_size=7) == 0
     assert run.pool.submitted == []
     holds(root / "out")
+
+
+def test_rows_that_left_the_manifest_do_not_count_in_the_state(folder, run, rows):
+    root = folder(2, extra="gone,gone.wav,x\n")
+    assert run() == 3
+    assert job_state(root / "out").rows.failed == 1
+    folder(3)
+    assert run() == 0
+    state = job_state(root / "out")
+    assert (state.rows.total, state.rows.ok, state.rows.failed, state.failed) == (3, 3, 0, ())
+    assert state.audio_seconds == 60.0
+    assert "gone" in rows()
 
 
 def test_a_deleted_file_does_not_take_its_transcript_along(folder, run, rows):

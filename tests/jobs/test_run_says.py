@@ -119,3 +119,12 @@ def test_notes_are_told_at_the_end_and_by_status(folder, run, capfd, monkeypatch
     assert "... and notes on 2 more rows: column `notes`." in said
     lines = state_lines(job_state(root / "out"))
     assert "  note on f6: its language is given as es, but not in f6" in lines
+
+
+def test_rows_that_left_the_manifest_are_not_told(folder, run, capfd):
+    folder(50, extra="gone,gone.wav,x\n")
+    assert run(quiet=False) == 3
+    assert "gone.wav does not exist" in capfd.readouterr().err
+    folder(51)
+    assert run(quiet=False) == 0
+    assert "gone" not in capfd.readouterr().err

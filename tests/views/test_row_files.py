@@ -7,7 +7,6 @@ import os
 import random
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from asr_batch.jobs.dataset.tables import open_transcripts
@@ -114,7 +113,7 @@ def test_missing_and_stale_files_are_written_on_resume(make, tmp_path):
     out = make.dataset(
         tmp_path / "out", [make.row(row_id) for row_id in "abcd"] + [make.row("f", status="failed")], parts=2
     )
-    wanted = np.array([hash(row_id) for row_id in "abcf"], dtype=np.int64)
+    wanted = "abcf".__contains__
     files = RowFiles(out, ["txt"])
     assert files.write_missing(open_transcripts(out), wanted) == 3
     assert found(out / "txt") == ["a.txt", "b.txt", "c.txt"]
@@ -128,7 +127,7 @@ def test_missing_and_stale_files_are_written_on_resume(make, tmp_path):
 
 def test_beside_the_audio_after_a_run_without(make, tmp_path, beside):
     out = make.dataset(tmp_path / "out", [make.row("a")])
-    wanted = np.array([hash("a")], dtype=np.int64)
+    wanted = "a".__contains__
     RowFiles(out, ["txt"]).write_missing(open_transcripts(out), wanted)
     assert RowFiles(out, ["txt"], beside({"a": "a.wav"})).write_missing(open_transcripts(out), wanted) == 1
     assert found(tmp_path / "rec") == ["a.txt"]
