@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from asr_batch.manifests.errors import ModelError
 from asr_batch.models.store.store import Store
@@ -14,6 +15,9 @@ from asr_batch.models.store.store import Store
 ROOT = Path(__file__).resolve().parent.parent
 REAL = ("tiny.en", "base")
 """Real weights that tests use, as `make real-models` puts them into `.cache/real`."""
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session", autouse=True)

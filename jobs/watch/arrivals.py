@@ -24,11 +24,12 @@ class Arrivals:
     """Scans a folder repeatedly; ignores hidden files and folders, and does not follow links.
 
     A file has settled if its size and modification time have not changed for `settle` seconds. A file that
-    changes later is reported again.
+    changes later is reported again. `closed` has the errors of folders that the last scan could not read.
     """
 
     def __init__(self, folder: Path, settle: float, now: Callable[[], float] = time.monotonic) -> None:
         self.folder, self._settle, self._now = folder, settle, now
+        self.closed: list[OSError] = []
         self._seen: dict[str, _Seen] = {}
 
     def look(self) -> list[Path]:
@@ -45,9 +46,15 @@ class Arrivals:
                 arrived.append(path)
         return [Path(path) for path in sorted(arrived, key=os.fsencode)]
 
+    def _note(self, error: OSError) -> None:
+        """Keep the error, unless the folder was removed during the scan."""
+        if not isinstance(error, FileNotFoundError) or error.filename == os.fspath(self.folder):
+            self.closed.append(error)
+
     def _states(self) -> dict[str, State]:
         found: dict[str, State] = {}
-        for folder, below, names in os.walk(self.folder):
+        self.closed = []
+        for folder, below, names in os.walk(self.folder, onerror=self._note):
             below[:] = [name for name in below if not name.startswith(".")]
             for name in names:
                 if is_audio_name(name) and not name.startswith("."):

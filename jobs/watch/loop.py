@@ -94,6 +94,8 @@ class _Watching:
             while not self.stop.count:
                 begun = time.monotonic()
                 arrived = arrivals.look()
+                for error in arrivals.closed:
+                    self.messages.complain(f"asr-batch: {error.filename} cannot be read: {error.strerror}")
                 if arrived:
                     code = self._batch(folder, arrived, parts)
                     if code in STILL or self._did_something():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -53,7 +54,23 @@ def test_a_file_arrives_when_it_has_stopped_growing(tmp_path):
 
 
 def test_a_folder_that_goes_away_holds_nothing(tmp_path):
-    assert Arrivals(tmp_path / "gone", 0.0).look() == []
+    arrivals = Arrivals(tmp_path / "gone", 0.0)
+    assert arrivals.look() == []
+    assert [error.strerror for error in arrivals.closed] == ["No such file or directory"]
+
+
+def test_a_folder_that_cannot_be_read_is_told_once(watching, tmp_path, monkeypatch, capfd):
+    scan, scans = os.scandir, []
+
+    def closed(path):
+        if str(path).endswith("closed"):
+            scans.append(path)
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    assert watching(lambda: (tmp_path / "in/closed").mkdir() or until(lambda: len(scans) > 2))[0] == 143
+    assert capfd.readouterr().err.count("in/closed cannot be read: Permission denied") == 1
 
 
 @pytest.fixture
