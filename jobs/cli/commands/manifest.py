@@ -66,4 +66,5 @@ def write(data: bytes, path: Path | None) -> None:
         with replacing(path) as hidden:
             hidden.write_bytes(data)
     except OSError as error:
-        raise ConfigError(f"--to {path} cannot be written: {error}; choose another path") from error
+        why = error.strerror or error
+        raise ConfigError(f"--to {path} cannot be written ({why}); choose another path") from error

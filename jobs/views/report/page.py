@@ -30,7 +30,8 @@ def write_report(dataset: Path, to: Path | None = None, clips: int = 12) -> Path
         with replacing(path) as hidden:
             hidden.write_text(page, encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error}; choose another path with --to") from error
+        why = error.strerror or error
+        raise ConfigError(f"{path} cannot be written ({why}); choose another path with --to") from error
     return path
 
 
