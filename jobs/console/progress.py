@@ -137,7 +137,7 @@ class Bar:
 
 
 def _node_text(node: NodeStatus) -> str:
-    state = "" if node.alive else " (lost)"
+    state = "" if node.alive else f" ({node.note.partition(':')[0] or 'lost'})"
     speed = node.audio_seconds / node.decode_seconds if node.decode_seconds else 0.0
     audio = hms(node.audio_seconds)
     return f"{node.node}{state}: {node.workers} workers, {node.encoder_backend}, {audio}, {speed:.1f}x"

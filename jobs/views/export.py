@@ -66,7 +66,7 @@ def _index(to: Path) -> Iterator[Any]:
             lines.writerow(("id", "file", "status", "error_code"))
             yield lines
     except OSError as error:
-        what = f"{to} cannot be written ({error.strerror or error}); expected a writable folder with free space"
+        what = f"{to} cannot be written ({error.strerror or error}); expected a folder with free space"
         raise ConfigError(what) from error
 
 

@@ -110,11 +110,13 @@ def test_lines_come_every_30_seconds_with_a_line_per_node(monkeypatch):
     stream = io.StringIO()
     lines = Lines(stream)
     for now[0] in (1.0, 29.0, 30.0, 31.0, 59.0, 60.5):
-        lines.show(replace(VIEW, nodes=(NODE, replace(NODE, node="pi-2", alive=False))))
+        lines.show(
+            replace(VIEW, nodes=(NODE, replace(NODE, node="pi-2", alive=False, note="preparing: 3 s")))
+        )
     told = stream.getvalue().splitlines()
     assert len(told) == 2 * 3
     assert told[1] == "  pi-1: 2 workers, hailo, 0:01:00, 10.0x"
-    assert told[2].startswith("  pi-2 (lost): ")
+    assert told[2].startswith("  pi-2 (preparing): ")
 
 
 def test_json_lines_end_with_the_last_state():

@@ -147,3 +147,14 @@ def test_which_faults_pass():
     assert not passes(ActorDiedError("ModuleNotFoundError: No module named 'asr_batch'"), exceptions)
     assert not passes(exceptions.OutOfMemoryError(""), exceptions)
     assert not passes(RetryableError("disk full"), exceptions)
+
+
+def test_the_node_table_has_no_head_without_cpus():
+    nodes = ClusterNodes(Cluster("a", "b"), Preparation(a=[READY], b=[FULL]), None)
+    nodes.prepare_all()
+    actors = SimpleNamespace(of=lambda node: [])
+    table = pool.RayPool(SimpleNamespace(), nodes, actors, SimpleNamespace(), SimpleNamespace()).nodes()
+    assert [(line.node, line.alive, line.note) for line in table] == [
+        ("a", True, ""),
+        ("b", False, "left out: no space for the model"),
+    ]

@@ -142,8 +142,9 @@ class RayPool:
             self._expect_hope()
 
     def nodes(self) -> list[NodeStatus]:
-        """The current node table."""
-        return [node.status([actor.desk for actor in self._actors.of(node)]) for node in self._nodes]
+        """The current node table; a head without CPUs is no node that could be missed."""
+        working = [node for node in self._nodes if node.machine.cpus]
+        return [node.status([actor.desk for actor in self._actors.of(node)]) for node in working]
 
     def close(self) -> None:
         """End all actors and Ray."""
