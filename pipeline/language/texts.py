@@ -96,9 +96,13 @@ class _Text:
         return self.likely + CHANCE_WEIGHT * math.log(max(self.chance, LEAST_CHANCE))
 
     def is_clear_beside(self, other: _Text) -> bool:
-        """Whether it is clearly likelier than the other one, and likely itself, or its language sure."""
+        """Whether it is clearly likelier than the other one, and likely itself, or its language sure.
+
+        With and without the probability of its language: the same words in a sibling of a language are as
+        likely, however surely that is detected.
+        """
         likely = self.likely >= POOR_LOGPROB or self.chance >= TURN_CHANCE
-        return likely and self.score - other.score >= ALSO_SPOKEN
+        return likely and min(self.score - other.score, self.likely - other.likely) >= ALSO_SPOKEN
 
 
 def _rivals(chances: Mapping[str, float], main: str) -> tuple[str, ...]:

@@ -575,6 +575,15 @@ def test_utterances_are_told_by_the_fewest_languages(
     assert {at for at, _ in asked} == {1.0, 2.0}  # "de" is likely enough in the others
 
 
+def test_a_sibling_that_is_surely_detected_needs_a_likelier_text() -> None:
+    def ask(requests: Sequence[DecodeRequest]) -> list[WindowResult]:
+        likely = {"ru": -0.31, "uk": -0.27}
+        return [WindowResult(0, "so", (1,), likely[one.options.language or ""], 0.0, 0.0) for one in requests]
+
+    pieces = [(np.zeros(RATE, np.float32), 3.0)]
+    assert told_by_texts(pieces, [{"ru": 0.03, "uk": 0.92}], "ru", PipelineOptions(), ask) == [None]
+
+
 def test_utterances_that_agree_split_no_row(save: Save, clips: Clips) -> None:
     """The model is not sure of the whole, but all utterances are in one language."""
     recognizer = Polyglot(in_its_language, languages=("es", "fr", "it", "la", "ro"), window=30.0)
