@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 from types import FrameType
 from typing import NoReturn
 
@@ -40,7 +40,7 @@ class StopRequest:
         self.last_words: Callable[[], None] = lambda: None
         self.while_starting: Callable[[], None] | None = None
         """What is done before the process ends at once, and instead of it during start-up."""
-        self._starting = False
+        self._starting = self._raising = False
 
     @property
     def exit_code(self) -> int | None:
@@ -48,7 +48,10 @@ class StopRequest:
         return None if self.signal is None else 128 + self.signal
 
     def ask(self, number: int, frame: FrameType | None = None) -> None:
-        """Record a signal. Ends the process during start-up and at the third request."""
+        """Record a signal. Ends the process during start-up and at the third request.
+
+        Raises KeyboardInterrupt where `interruptible` says so.
+        """
         self.count += 1
         if self.signal is None:
             self.signal = number
@@ -58,6 +61,21 @@ class StopRequest:
             last.start()
             last.join(LAST_SECONDS)
             os._exit(128 + self.signal)
+        if self._raising and current_thread() is main_thread():
+            self._raising = False
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Mark a time, in the main thread, when nothing is lost: a signal raises KeyboardInterrupt there."""
+        if self.count:
+            raise KeyboardInterrupt
+        self._raising = True
+        try:
+            with signals_for_children():  # the handler runs in this thread, instead of the one that listens
+                yield
+        finally:
+            self._raising = False
 
     @contextmanager
     def starting(self) -> Iterator[None]:

@@ -97,9 +97,12 @@ class Session:
         try:
             with self.stack as stack:
                 return self._run(stack, manifest)
-        except ConfigError:
+        except (ConfigError, KeyboardInterrupt) as error:
             leave_as_it_was(self.root, before)
-            raise
+            if isinstance(error, ConfigError):
+                raise
+            self.messages.complain("asr-batch: stopped before any work")
+            return self.stop.exit_code or 1
 
     def _run(self, stack: ExitStack, manifest: Manifest | None) -> int:
         if self.root.exists():
@@ -113,12 +116,10 @@ class Session:
             raise ConfigError(no_rows_text(manifest.name))
         for warning in warnings_of(self.config, found):
             self.messages.complain(f"asr-batch: warning: {warning}")
-        if self.stop.exit_code is not None:
-            self.messages.complain("asr-batch: stopped before any work")
-            return self.stop.exit_code
         # After the manifest's errors, because they may be downloaded, and before workers look for them.
-        choice = self._choice(self.config.model)
-        second = self._choice(self.config.second_model).path if self.config.second_model else None
+        with self.stop.interruptible():
+            choice = self._choice(self.config.model)
+            second = self._choice(self.config.second_model).path if self.config.second_model else None
         if not self.root.exists():
             stack.enter_context(self.parts.hold(self.root, self.config))
         stack.enter_context(log_to(self.root, verbose=self.config.verbose))
@@ -221,8 +222,7 @@ class Session:
         if self.config.metrics_port is not None:
             from asr_batch.jobs.console.metrics import serve  # prometheus_client is slow to import
 
-            server = serve(self.config.metrics_port, lambda: watch.latest)
-            self.stack.callback(server.close)
+            self.stack.callback(serve(self.config.metrics_port, lambda: watch.latest).close)
         return watch
 
     def _drive(self, driver: Driver, watch: Watch, found: Survey) -> int:

@@ -40,6 +40,20 @@ def test_gates(folder, run, gates, code):
     assert [gate["held"] for gate in summary["gates"]] == [code == 3]
 
 
+def test_one_signal_ends_the_fetching_of_a_model(folder, run, monkeypatch, capfd):
+    root = folder(3)
+
+    def fetch(name, say):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(20)
+        raise AssertionError("it went on")
+
+    monkeypatch.setattr(session, "choose_model", fetch)
+    assert run() == 130
+    assert capfd.readouterr().err == "asr-batch: stopped before any work\n"
+    assert not (root / "out").exists()
+
+
 def test_two_signals_while_workers_start_leave_a_summary(folder):
     """A process of its own, because it ends at once."""
     root = folder(3)
