@@ -13,7 +13,7 @@ from asr_batch.pipeline.audio.source import Source
 from asr_batch.pipeline.audit import HINT, audible_speech
 from asr_batch.pipeline.outcomes import Outcome
 from asr_batch.pipeline.text.words import words_of
-from asr_batch.pipeline.thresholds import ASTRAY, ENOUGH_SPEECH, HARDLY
+from asr_batch.pipeline.thresholds import ASTRAY, ENOUGH_SPEECH, HARDLY, SILENT_SECONDS
 from asr_batch.pipeline.unspoken import Witnesses, surest
 from asr_batch.pipeline.windows.planning import SPEECH, Window
 
@@ -77,9 +77,12 @@ class DecodedWindow:
 
     @property
     def unspoken(self) -> bool:
-        """Whether independent witnesses agree that nobody speaks (see :mod:`asr_batch.pipeline.unspoken`)."""
+        """Whether independent witnesses agree that nobody speaks (see :mod:`asr_batch.pipeline.unspoken`).
+
+        They do not if they believed most of its speech when that was decoded again in parts.
+        """
         witnesses = self.witnesses
-        return witnesses is not None and witnesses.deny()
+        return witnesses is not None and witnesses.deny() and not self._believed().any()
 
     @property
     def hopeless(self) -> bool:
@@ -96,7 +99,7 @@ class DecodedWindow:
         witnesses = self.witnesses
         if witnesses is None or self.heard_seconds < ENOUGH_SPEECH:
             return False
-        return witnesses.deny() and not witnesses.laughter()
+        return self.unspoken and not witnesses.laughter()
 
     @property
     def witnesses(self) -> Witnesses | None:
@@ -108,7 +111,7 @@ class DecodedWindow:
     @property
     def astray(self) -> frozenset[int]:
         """Indices of words whose places are far from any speech, in a window with speech elsewhere."""
-        frames = np.flatnonzero(self.heard) / FRAMES_PER_SECOND
+        frames = np.flatnonzero(self.heard | self._believed()) / FRAMES_PER_SECOND
         if self.outcome is None or self.heard_seconds < HARDLY:
             return frozenset()
         if [place.text for place in self.places] != words_of(self.outcome.result.text):
@@ -120,6 +123,14 @@ class DecodedWindow:
         heard = frames[np.clip(near, 0, len(frames) - 1)]
         gaps = np.maximum(starts - heard, heard - ends).min(axis=1)
         return frozenset(np.flatnonzero(gaps > ASTRAY).tolist())
+
+    def _believed(self) -> Mask:
+        """Frames of the confirmed stretches, if these hold a second, and most, of what Silero detects."""
+        found = np.zeros(len(self.speech), np.bool_)
+        for start, end in self.confirmed:
+            found[start:end] = True
+        inside = np.count_nonzero(self.heard & found) / FRAMES_PER_SECOND
+        return found & (inside >= max(SILENT_SECONDS, self.heard_seconds / 2))
 
     def audible(self, threshold: float, *, settled: bool = True) -> Mask:
         """Frames that the audit classifies as speech, by the recording's `threshold`.

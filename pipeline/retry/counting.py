@@ -52,6 +52,7 @@ def alike(words: Sequence[Word], edges: Sequence[int]) -> list[tuple[int, int]]:
     texts = ["" for _ in edges[1:]]
     for word, place in zip(words, places, strict=True):
         texts[place] += normal(word.place.text)
+    texts = [rounds(text)[0] for text in texts]  # a part may hold several rounds
     found = [[similarity(one, other) >= SAME for other in texts] for one in texts if one]
     most = max(found, key=sum, default=[])
     return [part for part, same in zip(pairwise(edges), most, strict=False) if same]

@@ -204,6 +204,10 @@ def test_words_far_from_any_speech_are_left_out() -> None:
     kept = without_words(result, window.astray)
     assert kept.text == "you the end"
     assert kept.places == places[1:]
+    window.confirmed = ((0, 500),)  # rounds in music, beside a speaker
+    assert window.astray == {0}
+    window.confirmed = ((0, 1000),)  # rounds of which Silero hears the last ones only
+    assert not window.astray
     window.speech = np.zeros(1000, np.float32)
     assert not window.astray  # a window without speech is judged as a whole
     window.speech, window.outcome = speech, Outcome(replace(result, places=()))

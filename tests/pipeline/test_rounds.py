@@ -106,6 +106,7 @@ def test_parts_without_a_word_join_their_neighbours() -> None:
         (["try again", "try again", "tri again"], [(0, 100), (100, 200), (200, 300)]),
         (["well", "try again", "try again"], [(100, 200), (200, 300)]),
         (["", "", ""], []),
+        (["four", "four", "four four four"], [(0, 100), (100, 200), (200, 300)]),
     ],
 )
 def test_parts_that_say_the_same(texts: list[str], expected: list[tuple[int, int]]) -> None:

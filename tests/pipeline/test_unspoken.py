@@ -61,6 +61,18 @@ def test_text_is_left_out_where_the_witnesses_agree_that_nobody_speaks(
     assert window(heard, surest, no_speech, first, text).unspoken
 
 
+def test_rounds_that_the_witnesses_believe_one_by_one_stay() -> None:
+    said = window(2.1, 1.0, 0.17, -1.51, "Zero. Zero. Zero.")
+    assert said.unspoken
+    said.confirmed = ((140, 210),)
+    assert said.unspoken  # one round is not most of the speech
+    said.confirmed = ((70, 140), (140, 210))
+    assert not said.unspoken
+    chant = window(0.8, 1.0, 0.17, -2.9, "Never, never, never.")
+    chant.confirmed = ((0, 80),)
+    assert chant.unspoken  # too little
+
+
 @pytest.mark.parametrize(
     ("heard", "surest", "no_speech", "first", "text"),
     [
