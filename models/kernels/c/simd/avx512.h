@@ -109,8 +109,7 @@ INLINE void dots(const int height, const int vectors, const uint8_t *rows, long 
         const int8_t *at = panel + 64 * vectors * k;
         UNROLL for (int j = 0; j < vectors; j++) {
             weights[j] = _mm512_loadu_si512(at + 64 * j);
-            if (which || (j > 0 && height > 2)) continue;
-            __builtin_prefetch(at + whole + 64 * j, 0, 2); /* the next panel; lines beside this one follow it */
+            if (!which) __builtin_prefetch(at + whole + 64 * j, 0, 2); /* the next panel */
         }
         UNROLL for (int r = 0; r < height; r++) {
             ints row = _mm512_set1_epi32(four_bytes(rows + r * stride + 4 * k));
