@@ -1,6 +1,9 @@
 /* Attention over the int8 keys and values of one head. */
 
-enum { MOST_WIDTH = 64 /* maximum head width */ };
+enum {
+    MOST_WIDTH = 64,   /* maximum head width */
+    STRETCH = 4 * LANES, /* scores whose powers are computed together */
+};
 
 static const float ABSENT = -1e30f; /* added to the scores of missing positions */
 
@@ -107,43 +110,69 @@ static void pack_query(const float *x, long width, Rows to, long r) {
     to.step[r] = top / 127 * LOG2_E;
 }
 
-/* The largest of n scores: four maxima at a time, so that none waits for another. */
-static float largest_of(const float *scores, long n) {
-    floats top[4];
-    long i = 0;
-    UNROLL for (int j = 0; j < 4; j++) top[j] = f_load(scores);
-    for (; i + 4 * LANES <= n; i += 4 * LANES)
-        UNROLL for (int j = 0; j < 4; j++) top[j] = f_max(top[j], f_load(scores + i + j * LANES));
-    for (; i < n; i += LANES) top[0] = f_max(top[0], f_load(scores + i));
-    return f_largest(f_max(f_max(top[0], top[1]), f_max(top[2], top[3])));
-}
-
-INLINE ints power_level(floats x, floats zero) { return f_round(exp2_of(f_sub(x, zero))); }
-
-/* Powers of two of the scores [n] as bytes relative to the largest, which becomes 255, in row r of `to`; their
-   step normalises the sum to one. */
-static void softmax(const float *scores, long n, Rows to, long r) {
-    const float log2_255 = 7.99435344f;
-    floats zero = f_set(largest_of(scores, n) - log2_255);
-    ints sum = store_levels(scores, n, power_level, zero, 0, to.bytes + r * n);
-    to.step[r] = 1.0f / (float)i_sum(sum);
-}
-
 /* Scratch memory of `attend`. */
 typedef struct {
     Rows queries, weights;
-    float *scores, *zeros;
-    int32_t *heard;
+    float *scores, *zeros, *tops, *units; /* of each row: the score whose power is 1 */
+    int32_t *heard, *sums;
+    uint64_t *stretches; /* the row, 32 bits, then the place of the first score */
 } Listening;
 
 static Listening take_listening(uintptr_t *at, long positions, long width) {
     long columns = up(positions, LANES);
     Listening made = {take_rows(at, TILE, width), take_rows(at, TILE, columns),
                       take_floats(at, TILE * columns), take_floats(at, width),
-                      take_ints(at, columns / DEPTH + LANES)};
+                      take_floats(at, columns / (STRETCH / LANES)), take_floats(at, TILE * LANES),
+                      take_ints(at, columns / DEPTH + LANES), take_ints(at, TILE * LANES),
+                      take(at, (TILE * columns / STRETCH + 1) * (long)sizeof(uint64_t))};
     made.queries.middle = 128;
     made.queries.zero = made.weights.zero = 0; /* byte 128 of a query and byte 0 of a weight are zero */
     return made;
+}
+
+/* The maxima of the whole stretches of a row of scores [n], one vector each; returns the largest score. */
+static float largest_of(const float *scores, long n, float *tops) {
+    floats top = f_load(scores), two[2];
+    long i = 0;
+    for (; i + STRETCH <= n; i += STRETCH) {
+        UNROLL for (long j = 0; j < 2; j++)
+            two[j] = f_max(f_load(scores + i + 2 * j * LANES), f_load(scores + i + (2 * j + 1) * LANES));
+        two[0] = f_max(two[0], two[1]);
+        f_store(tops + i / (STRETCH / LANES), two[0]);
+        top = f_max(top, two[0]);
+    }
+    for (; i < n; i += LANES) top = f_max(top, f_load(scores + i));
+    return f_largest(top);
+}
+
+INLINE ints power_level(floats x, floats unit) { return f_round(exp2_of(f_sub(x, unit))); }
+
+/* Powers of two of the scores [count, n] as bytes relative to the largest of their row, which becomes 255; their
+   step normalises the sum to one. Stretches that become 0 are passed over: those with no score above half a
+   255th of the largest. All rows together: the end of a list that nobody can predict costs 20 cycles. */
+static void softmax(long count, long n, Listening in) {
+    const float log2_255 = 7.99435344f;
+    const ints zeros[4] = {i_set(0), i_set(0), i_set(0), i_set(0)};
+    long found = 0, whole = n / STRETCH * STRETCH;
+    for (long r = 0; r < count; r++) {
+        const float *scores = in.scores + r * n;
+        floats unit = f_set(largest_of(scores, n, in.tops) - log2_255);
+        f_store(in.units + r * LANES, unit);
+        for (long i = 0; i < whole; i += STRETCH) {
+            i_store_four(in.weights.bytes + r * n + i, zeros);
+            in.stretches[found] = (uint64_t)r << 32 | (uint64_t)(r * n + i);
+            found += f_exceeds(f_sub(f_load(in.tops + i / (STRETCH / LANES)), unit), f_set(-1));
+        }
+        i_store(in.sums + r * LANES, store_levels(scores + whole, n - whole, power_level, unit, 0,
+                                                  in.weights.bytes + r * n + whole));
+    }
+    for (long i = 0; i < found; i++) {
+        long r = (long)(in.stretches[i] >> 32), at = (long)(uint32_t)in.stretches[i];
+        ints sum = store_levels(in.scores + at, STRETCH, power_level, f_load(in.units + r * LANES), 0,
+                                in.weights.bytes + at);
+        i_store(in.sums + r * LANES, i_add(i_load(in.sums + r * LANES), sum));
+    }
+    for (long r = 0; r < count; r++) in.weights.step[r] = 1.0f / (float)i_sum(i_load(in.sums + r * LANES));
 }
 
 /* The groups of positions to which any of the rows of weights [count, n] gives a weight: most have none, since
@@ -168,7 +197,7 @@ static void attend(const float *queries, long count, long stride, long positions
     Linear values = {head.values, head.value_scale, head.value_totals, in.zeros};
     for (long r = 0; r < count; r++) pack_query(queries + r * stride, width, in.queries, r);
     product(in.queries, count, width, columns, keys, in.scores, columns);
-    for (long r = 0; r < count; r++) softmax(in.scores + r * columns, columns, in.weights, r);
+    softmax(count, columns, in);
     Groups heard = heard_by(in.weights, count, columns, in.heard);
     sparse_product(in.weights, count, columns, heard, width, values, out, ldo);
 }

@@ -53,6 +53,10 @@ INLINE ints f_round(floats x) { return (ints){_mm256_cvtps_epi32(x.a), _mm256_cv
 INLINE float f_sum(floats x) { FOLD(_mm256_add_ps(x.a, x.b), _mm_add_ps); }
 INLINE float f_largest(floats x) { FOLD(_mm256_max_ps(x.a, x.b), _mm_max_ps); }
 INLINE float f_smallest(floats x) { FOLD(_mm256_min_ps(x.a, x.b), _mm_min_ps); }
+INLINE int f_exceeds(floats x, floats y) {
+    __m256 a = _mm256_cmp_ps(x.a, y.a, _CMP_GT_OQ), b = _mm256_cmp_ps(x.b, y.b, _CMP_GT_OQ);
+    return _mm256_movemask_ps(_mm256_or_ps(a, b)) != 0;
+}
 
 INLINE ints i_load(const int32_t *from) {
     const __m256i *at = (const __m256i *)from;

@@ -51,6 +51,7 @@ INLINE floats f_sums(const floats *x) {
     const ints order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     return _mm512_permutexvar_ps(order, sums);
 }
+INLINE int f_exceeds(floats x, floats y) { return _mm512_cmp_ps_mask(x, y, _CMP_GT_OQ) != 0; }
 INLINE float f_largest(floats x) { return _mm512_reduce_max_ps(x); }
 INLINE float f_smallest(floats x) { return _mm512_reduce_min_ps(x); }
 

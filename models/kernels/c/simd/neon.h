@@ -53,6 +53,11 @@ INLINE float f_largest(floats x) {
 INLINE float f_smallest(floats x) {
     return vminvq_f32(smaller(smaller(x.val[0], x.val[1]), smaller(x.val[2], x.val[3])));
 }
+INLINE int f_exceeds(floats x, floats y) {
+    uint32x4_t low = vorrq_u32(vcgtq_f32(x.val[0], y.val[0]), vcgtq_f32(x.val[1], y.val[1]));
+    uint32x4_t high = vorrq_u32(vcgtq_f32(x.val[2], y.val[2]), vcgtq_f32(x.val[3], y.val[3]));
+    return vmaxvq_u32(vorrq_u32(low, high)) != 0;
+}
 
 INLINE ints i_load(const int32_t *from) { return vld1q_s32_x4(from); }
 INLINE void i_store(int32_t *to, ints x) { vst1q_s32_x4(to, x); }

@@ -4,7 +4,7 @@
 
    f_max(x, y) is x > y ? x : y, f_min alike. f_fma(x, y, z) is z + x * y, f_fnma z - x * y. f_round rounds to
    the nearest, halves to even; f_power(x, n) is x * 2^n, both normal. f_sum adds the
-   upper half to the lower until one element is left. i_store_bytes stores 0..255, saturated, minus 128 if
+   upper half to the lower until one element is left; f_exceeds is whether an element of x is above that of y. i_store_bytes stores 0..255, saturated, minus 128 if
    products use signed bytes (SIGNED); i_store_signed stores -128..127. A panel is VECTORS * 16 columns wide and
    stores DEPTH bytes of a column in adjacent positions. */
 
@@ -52,6 +52,11 @@ INLINE float f_largest(floats x) {
 INLINE float f_smallest(floats x) {
     float found = x.v[0];
     for (int i = 1; i < LANES; i++) found = found < x.v[i] ? found : x.v[i];
+    return found;
+}
+INLINE int f_exceeds(floats x, floats y) {
+    int found = 0;
+    for (int i = 0; i < LANES; i++) found |= x.v[i] > y.v[i];
     return found;
 }
 
