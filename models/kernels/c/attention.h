@@ -188,16 +188,21 @@ static Groups heard_by(Rows weights, long count, long n, int32_t *which) {
     return some;
 }
 
-/* Up to TILE queries, `stride` apart, over `positions` of a head; `bias` [columns] is added to the scores
-   in units of log 2. Writes the weighted sums to `out`, `ldo` apart. */
-static void attend(const float *queries, long count, long stride, long positions, long width, Head head,
-                   const float *bias, Listening in, float *out, long ldo) {
+/* The weights that up to TILE queries, `stride` apart, give to `positions` of a head; `bias` [columns] is added
+   to the scores in units of log 2. */
+static Groups weigh(const float *queries, long count, long stride, long positions, long width, Head head,
+                    const float *bias, Listening in) {
     long columns = up(positions, LANES);
     Linear keys = {head.keys, head.key_scale, head.key_totals, bias};
-    Linear values = {head.values, head.value_scale, head.value_totals, in.zeros};
     for (long r = 0; r < count; r++) pack_query(queries + r * stride, width, in.queries, r);
     product(in.queries, count, width, columns, keys, in.scores, columns);
     softmax(count, columns, in);
-    Groups heard = heard_by(in.weights, count, columns, in.heard);
-    sparse_product(in.weights, count, columns, heard, width, values, out, ldo);
+    return heard_by(in.weights, count, columns, in.heard);
+}
+
+/* The sums of the values with the weights of `count` queries, to `out`, `ldo` apart. */
+static void sum_values(Listening in, long count, long positions, long width, Head head, Groups heard, float *out,
+                       long ldo) {
+    Linear values = {head.values, head.value_scale, head.value_totals, in.zeros};
+    sparse_product(in.weights, count, up(positions, LANES), heard, width, values, out, ldo);
 }

@@ -20,7 +20,7 @@ typedef struct {
 typedef struct {
     float *x, *projected, *summed, *scores;
     Block block;
-    Listening listening;
+    Listening listening[2]; /* of a head, and of the one before */
 } Step;
 
 static uintptr_t lay_out_step(const DecoderShape *s, long stored, uintptr_t base, Step *to) {
@@ -30,7 +30,7 @@ static uintptr_t lay_out_step(const DecoderShape *s, long stored, uintptr_t base
     to->summed = take_floats(&base, BLOCK * inner);
     to->scores = take_floats(&base, up(s->pieces * s->capacity, LANES));
     to->block = take_block(&base, s->d, s->ffn, most(s->ffn, most(s->d, inner)));
-    to->listening = take_listening(&base, stored, s->width);
+    for (int i = 0; i < 2; i++) to->listening[i] = take_listening(&base, stored, s->width);
     return base;
 }
 
@@ -179,21 +179,53 @@ static long of_one_window(const Token *tokens, long t, long count) {
     return n;
 }
 
+/* A head whose positions have their weights: those of `count` tokens from `token` on. */
+typedef struct {
+    long token, count, stored, number;
+    Head head;
+    Groups heard;
+    Listening in;
+} Weighed;
+
+/* Have the memory send the values that have a weight, of heads of whole panels. Inlined: GCC omits calls of a
+   function that only fetches. */
+INLINE void fetch_values(const Weighed *from, long width) {
+    for (long c = 0; c + PANEL <= width && from->heard.which; c += PANEL) {
+        const int8_t *panel = from->head.values + c * up(from->stored, LANES);
+        for (long i = 0; i < from->heard.count; i++)
+            UNROLL for (int b = 0; b < DEPTH * PANEL; b += 64)
+                __builtin_prefetch(panel + from->heard.which[i] * DEPTH * PANEL + b, 0, 1);
+    }
+}
+
+static void finish(const DecoderShape *s, const Weighed *from, long layer, Ears to, Step *in) {
+    long inner = s->heads * s->width;
+    sum_values(from->in, from->count, from->stored, s->width, from->head, from->heard,
+               in->summed + from->token * inner + from->number * s->width, inner);
+    for (long r = 0; r < from->count; r++)
+        tell(s, to, from->in.weights, r, from->stored, from->token + r, layer, from->number);
+}
+
+/* The values of a head arrive while the next one is weighed: there are megabytes of them, and not even half are
+   read, so the processor does not guess which. */
 static void cross_attention(const DecoderShape *s, const Token *tokens, long count, long layer, Ears to,
                             Step *in) {
-    long width = s->width, inner = s->heads * width;
+    long width = s->width, inner = s->heads * width, turn = 0;
+    Weighed before = {0};
     for (long t = 0, some; t < count; t += some) {
         long stored = tokens[t].stored;
         Cross window = cross_at((uintptr_t)tokens[t].cross, stored, width);
         some = of_one_window(tokens, t, count);
-        for (long h = 0; h < s->heads; h++) {
-            long at = t * inner + h * width;
-            attend(in->projected + at, some, inner, stored, width, head_of(window, layer * s->heads + h),
-                   window.bias, in->listening, in->summed + at, inner);
-            for (long r = 0; r < some; r++)
-                tell(s, to, in->listening.weights, r, stored, t + r, layer, h);
+        for (long h = 0; h < s->heads; h++, turn++) {
+            Weighed now = {t, some, stored, h, head_of(window, layer * s->heads + h), {0}, in->listening[turn % 2]};
+            now.heard = weigh(in->projected + t * inner + h * width, some, inner, stored, width, now.head, window.bias,
+                              now.in);
+            fetch_values(&now, width);
+            if (before.count) finish(s, &before, layer, to, in);
+            before = now;
         }
     }
+    finish(s, &before, layer, to, in);
 }
 
 /* `caches`: keys and values of the first layer, and so on, of the first piece, and so on. */
@@ -230,7 +262,7 @@ void SET(decoder_run)(const DecoderShape *shape, const void *const *weights, con
     long d = shape->d;
     Ears to = {followed, attended, attention, stored};
     lay_out_step(shape, stored, (uintptr_t)scratch, &in);
-    clear(in.listening.zeros, shape->width);
+    for (int i = 0; i < 2; i++) clear(in.listening[i].zeros, shape->width);
     clear(attended, count * shape->groups);
     Embedding from = {weights[0], weights[1], weights[2]};
     weights += 3;

@@ -77,9 +77,11 @@ static void attend_to_all(const Shape *s, long h, long at, long columns, Buffers
     long n = s->positions, d = s->d, width = d / s->heads;
     pack_keys(b->keys + at, n, columns, width, b->head);
     pack_values(b->values + at, n, columns, width, b->head);
-    for (long i = 0; i < n; i += TILE)
-        attend(b->queries + i * columns + at, least(TILE, n - i), columns, n, width, b->head, b->bias,
-               b->listening, b->attended + i * d + h * width, d);
+    for (long i = 0; i < n; i += TILE) {
+        long some = least(TILE, n - i);
+        Groups heard = weigh(b->queries + i * columns + at, some, columns, n, width, b->head, b->bias, b->listening);
+        sum_values(b->listening, some, n, width, b->head, heard, b->attended + i * d + h * width, d);
+    }
 }
 
 /* Attention to the normalised rows. A few heads at a time: what they need stays in the L2 cache. */
