@@ -89,7 +89,9 @@ class Forgetful:
         samples = self._samples.pop(result.key)
         if result.text and not self.complete:
             self.heard.setdefault((result.tokens, result.avg_logprob), []).append((samples, result))
-        return without(result, *self.lost[samples]) if samples in self.lost else result
+        first, last = self.lost.get(samples, (0, 0))
+        asked_again = last > len(words_of(result.text))  # the same samples can get a shorter text
+        return result if first == last or asked_again else without(result, first, last)
 
 
 def without(result: WindowResult, first: int, last: int) -> WindowResult:

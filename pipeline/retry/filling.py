@@ -17,6 +17,7 @@ from asr_batch.pipeline.thresholds import (
     ASKED_FOR,
     GAP,
     LETTER_SECONDS,
+    LIKELY_FILL,
     PAUSE,
     SAME,
     SHORT_PAUSE,
@@ -89,7 +90,7 @@ def _filled(window: Doubtful, gap: Gap, hearing: Hearing, *, sure: bool) -> Doub
     both = merged(inside, hearing.words, before, after, short=gap.missing < GAP)
     heard, said, stood = (letters_of(words) for words in (hearing.words, both, inside))
     news = said - stood >= ASKED_FOR * gap.missing / LETTER_SECONDS
-    if news and not _useless(window, hearing):
+    if news and not _useless(window, gap, hearing):
         words = [*standing[: gap.first], *both, *standing[gap.last :]]
         return replaced(window, with_words(window.outcome.result, words, hearing.result))
     if sure and not news and stood and heard >= SAME * stood:
@@ -97,8 +98,13 @@ def _filled(window: Doubtful, gap: Gap, hearing: Hearing, *, sure: bool) -> Doub
     return kept_aside(window, "gap", hearing)
 
 
-def _useless(window: Doubtful, hearing: Hearing) -> bool:
-    """Whether the text of a gap has a fault; an unlikely one may be added to an unlikely text."""
+def _useless(window: Doubtful, gap: Gap, hearing: Hearing) -> bool:
+    """Whether the text of a gap has a fault; an unlikely one may be added to an unlikely text.
+
+    In a short gap, where mostly nothing is missing, it must be likelier.
+    """
+    if gap.missing < GAP and hearing.result.avg_logprob < LIKELY_FILL:
+        return True
     if hearing.faults & USELESS == {"low_logprob"} == window.outcome.flags & USELESS:
         return hearing.result.avg_logprob < window.outcome.result.avg_logprob - WORSE
     return bool(hearing.faults & USELESS)
