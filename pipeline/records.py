@@ -96,10 +96,8 @@ class DecodedWindow:
 
         The text is worth nothing, but somebody may have spoken.
         """
-        witnesses = self.witnesses
-        if witnesses is None or self.heard_seconds < ENOUGH_SPEECH:
-            return False
-        return self.unspoken and not witnesses.laughter()
+        witnesses = self.witnesses if self.heard_seconds >= ENOUGH_SPEECH and self.unspoken else None
+        return witnesses is not None and not witnesses.laughter()
 
     @property
     def witnesses(self) -> Witnesses | None:

@@ -46,6 +46,10 @@ class Messages:
         line = json.dumps({"event": "message", "text": text}) if self._json else text
         print(line, file=self.stream, flush=True)
 
+    def stopped_at_once(self) -> None:
+        """Say that the process ends before its work is put away."""
+        self.complain("asr-batch: stopped at once; the same command resumes")
+
     def table(self, rows: Sequence[Mapping[str, Any]], left_out: int) -> None:
         """Print file, status, duration and text of some rows; `left_out` is the number of other rows."""
         if self.quiet or self._json or not rows:

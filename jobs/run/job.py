@@ -32,7 +32,7 @@ def run_job(
     """
     with stop_signals() as stop, real_stderr() as stream:
         messages = Messages(quiet=config.quiet, as_json=config.progress == "json", stream=stream)
-        stop.last_words = lambda: messages.complain("asr-batch: stopped at once; the same command resumes")
+        stop.last_words = messages.stopped_at_once
         session = Session(config, messages, frozenset(redo), parts or Parts(), stop)
         notices = Notices(config, messages.complain)
         code = safely(lambda: session.run(manifest), messages, config)

@@ -48,7 +48,7 @@ def watch_folder(config: RunConfig, pace: Pace | None = None, parts: Parts | Non
     """
     with stop_signals() as stop, real_stderr() as stream:
         messages = OnceMessages(quiet=config.quiet, as_json=config.progress == "json", stream=stream)
-        stop.last_words = lambda: messages.complain("asr-batch: stopped at once; the same command resumes")
+        stop.last_words = messages.stopped_at_once
         watching = _Watching(config, messages, stop, pace or Pace(), parts or Parts())
         return safely(watching.run, messages, config)
 
