@@ -59,7 +59,8 @@ class Messages:
         names = [printable(plain_path(row["audio"])) for row in rows]
         folder = _common_folder(names)
         for row, name in zip(rows, names, strict=True):
-            name = one_line(name.removeprefix(folder))
+            several = f" ({printable(row['id'])})" if names.count(name) > 1 else ""
+            name = one_line(name.removeprefix(folder) + several)
             status = Text(row["status"], COLOURS[row["status"]])
             table.add_row(Text(name), status, hms_short(row["duration"]), Text(one_line(_told(row))))
         console = Console(file=self.stream, width=None if self.stream.isatty() else 120, emoji=False)

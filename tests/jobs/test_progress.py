@@ -174,6 +174,15 @@ def test_the_table_shows_names_without_their_common_folder():
     assert names == ["file", "a.wav", "new line.wav", r"latin\xe9.wav", "sub/b.wav"]
 
 
+def test_rows_of_the_same_file_are_told_apart_by_their_ids():
+    stream = io.StringIO()
+    row = {"status": "ok", "duration": 3.0, "text": "hi", "error_message": None}
+    parts = [("long.wav", "part 1"), ("long.wav", "part 2"), ("other.wav", "other")]
+    Messages(stream=stream).table([{**row, "audio": audio, "id": name} for audio, name in parts], 0)
+    names = [line.partition("  ")[0] for line in stream.getvalue().splitlines()]
+    assert names == ["file", "long.wav (part 1)", "long.wav (part 2)", "other.wav"]
+
+
 @pytest.mark.parametrize(
     ("status", "text", "error", "told"),
     [

@@ -101,3 +101,18 @@ def test_control_characters_do_not_reach_the_terminal(make, tmp_path):
 def test_errors_and_example(tmp_path):
     assert run(tmp_path / "none", tmp_path / "none").exit_code == 2
     assert "asr-batch diff out-old out-new" in run("--help").output
+
+
+def test_long_texts_are_shown_where_they_differ(make, tmp_path):
+    same = "the red house stands alone " * 40
+    a = make.dataset(tmp_path / "a", [make.row("x", same + "at night")])
+    b = make.dataset(tmp_path / "b", [make.row("x", same + "at last " + same)])
+    output = run(a, b).output
+    assert output.startswith(f"A (-) {a}, B (+) {b}\n")
+    before, after = output.splitlines()[-2:]
+    assert before.startswith("  - …")
+    assert before.endswith("stands alone at night")
+    assert len(before) < 80  # the difference is near the beginning
+    assert "alone at last the red" in after
+    assert after.endswith("…")
+    assert len(after) < 310

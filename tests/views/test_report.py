@@ -286,7 +286,8 @@ def test_shares_do_not_round_to_all():
 
 
 def test_times():
-    assert [span(s) for s in (4.25, 200, 18720)] == ["4.2 s", "3 min 20 s", "5 h 12 min"]
+    assert [span(s) for s in (4.25, 59.96, 200, 18720)] == ["4.2 s", "1 min 0 s", "3 min 20 s", "5 h 12 min"]
+    assert [span(s) for s in (86.6, 3599.6, 7199)] == ["1 min 27 s", "1 h 0 min", "2 h 0 min"]
     assert [clock(s) for s in (4.25, 59.99, 3723.4)] == ["0:04.2", "1:00.0", "1:02:03.4"]
 
 

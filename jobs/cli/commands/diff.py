@@ -54,7 +54,10 @@ def diff(dataset_a: Path, dataset_b: Path, max_wer_increase: float | None, show:
     from asr_batch.jobs.views.diff import compare_datasets
 
     found = compare_datasets(dataset_a, dataset_b, show)
-    click.echo(json.dumps(found.as_dict(), ensure_ascii=False) if as_json else as_text(found))
+    if as_json:
+        click.echo(json.dumps(found.as_dict(), ensure_ascii=False))
+    else:
+        click.echo(f"A (-) {dataset_a}, B (+) {dataset_b}\n{as_text(found)}")
     if max_wer_increase is not None:
         gate(found, max_wer_increase)
 
@@ -101,13 +104,22 @@ def change_lines(change: Change) -> list[str]:
         head += f"  {change.status_a} -> {change.status_b}"
     if change.wer_a is not None and change.wer_b is not None:
         head += f"  WER {change.wer_a:.1%} -> {change.wer_b:.1%}"
-    return [head, f"  - {shorten(change.text_a)}", f"  + {shorten(change.text_b)}"]
+    before, after = excerpts(printable(change.text_a), printable(change.text_b))
+    return [head, f"  - {before}", f"  + {after}"]
 
 
-def shorten(text: str, limit: int = 300) -> str:
-    """The text as one line of at most `limit` characters."""
-    text = printable(text)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+def excerpts(a: str, b: str, limit: int = 300) -> tuple[str, str]:
+    """At most `limit` characters of each text; of long ones, from shortly before their first difference."""
+    differs = next(
+        (place for place, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
+    )
+    start = max(0, differs - 60) if max(len(a), len(b)) > limit else 0
+    return excerpt(a, start, limit), excerpt(b, start, limit)
+
+
+def excerpt(text: str, start: int, limit: int) -> str:
+    """`limit` characters of the text, with an ellipsis for what is left out on either side."""
+    return "…" * (start > 0) + text[start : start + limit] + "…" * (start + limit < len(text))
 
 
 def printable(text: str) -> str:

@@ -109,7 +109,7 @@ def columns(counts: Sequence[int], names: Sequence[str], label: str) -> Markup:
 
 def bars(lines: Sequence[tuple[str, float, str]], label: str, kind: str = "bar") -> Markup:
     """Horizontal bars, one per line: (name, value, label)."""
-    row, left, right = 26, 152, 66
+    row, left, right = 26, 160, 66
     top = max((value for _, value, _ in lines), default=0.0) or 1.0
     body = []
     for index, (name, value, text) in enumerate(lines):
@@ -117,7 +117,7 @@ def bars(lines: Sequence[tuple[str, float, str]], label: str, kind: str = "bar")
         long = max(0.0, value) / top * (WIDTH - left - right)
         long = max(long, 1.5) if value > 0 else 0.0
         body.append(f"<g><title>{escape(name)}: {escape(text)}</title>")
-        body.append(_text(left - 8, y + 17, shorten(name, 18), "name", "end"))
+        body.append(_text(left - 8, y + 17, shorten(name, 21), "name", "end"))
         body.append(
             f'<rect class="track" x="{left}" y="{y + 5}" width="{WIDTH - left - right}" height="16" rx="3"/>'
         )

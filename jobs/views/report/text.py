@@ -25,11 +25,12 @@ def span(seconds: float | None) -> str:
     """Seconds as 4.2 s, 3 min 20 s, 5 h 12 min."""
     if seconds is None:
         return "-"
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
-    if seconds < 3600:
-        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
-    return f"{int(seconds // 3600):,} h {int(seconds % 3600 // 60)} min"
+    if round(seconds) < 3600:
+        return f"{round(seconds) // 60} min {round(seconds) % 60} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60:,} h {minutes % 60} min"
 
 
 def clock(seconds: float) -> str:
