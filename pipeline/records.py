@@ -13,7 +13,7 @@ from asr_batch.pipeline.audio.source import Source
 from asr_batch.pipeline.audit import HINT, audible_speech
 from asr_batch.pipeline.outcomes import Outcome
 from asr_batch.pipeline.text.words import words_of
-from asr_batch.pipeline.thresholds import ASTRAY, ENOUGH_SPEECH, HARDLY, SILENT_SECONDS
+from asr_batch.pipeline.thresholds import ASTRAY, BELIEVED_SECONDS, ENOUGH_SPEECH, HARDLY
 from asr_batch.pipeline.unspoken import Witnesses, surest
 from asr_batch.pipeline.windows.planning import SPEECH, Window
 
@@ -128,7 +128,7 @@ class DecodedWindow:
         for start, end in self.confirmed:
             found[start:end] = True
         inside = np.count_nonzero(self.heard & found) / FRAMES_PER_SECOND
-        return found & (inside >= max(SILENT_SECONDS, self.heard_seconds / 2))
+        return found & (inside >= max(BELIEVED_SECONDS, self.heard_seconds / 2))
 
     def audible(self, threshold: float, *, settled: bool = True) -> Mask:
         """Frames that the audit classifies as speech, by the recording's `threshold`.

@@ -213,8 +213,11 @@ NO_SPEECH = 0.3
 """No-speech probability from which the model itself indicates that nobody speaks."""
 
 SILENT_SECONDS = 1.0
-"""Seconds of speech (Silero) below which a window with a prompt is decoded without it as well, and from which
-confirmed rounds show that somebody speaks. Of a chant, Silero detects 0.3 s.
+"""Seconds of speech (Silero) below which a window with a prompt is decoded without it as well."""
+
+BELIEVED_SECONDS = 1.0
+"""Seconds of speech (Silero) in confirmed rounds from which these show that somebody speaks. Of a chant,
+Silero detects 0.3 s.
 """
 
 ASTRAY = 1.0

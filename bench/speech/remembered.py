@@ -1,7 +1,8 @@
 """A recognizer that caches its results on disk.
 
 A window's result depends only on its samples and options (not on its batch), so another measurement with
-the same model and different rules only decodes what is new.
+the same model and different rules of the pipeline only decodes what is new. Results of other code in
+`models` are not reused.
 """
 
 from __future__ import annotations
@@ -13,15 +14,25 @@ from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from asr_batch import models
 from asr_batch.models.recognizer import ModelInfo, Recognizer, Samples, WindowRequest, WindowResult
+
+
+def _code() -> str:
+    """The hash of the code that decodes, with its compiled kernels."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(Path(models.__path__[0]).rglob("*")):
+        if path.suffix in (".py", ".so"):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 class Remembered:
     """Passes new requests on to `inner`. `file`: an SQLite file, created with its folder if missing."""
 
-    def __init__(self, inner: Recognizer, file: Path, version: str = "") -> None:
+    def __init__(self, inner: Recognizer, file: Path) -> None:
         self._inner = inner
-        self._salt = f"{inner.info.sha256} {version}"
+        self._salt = f"{inner.info.sha256} {_code()}"
         file.parent.mkdir(parents=True, exist_ok=True)
         self._base = sqlite3.connect(file, timeout=60, isolation_level=None)
         self._base.execute("PRAGMA journal_mode=WAL")

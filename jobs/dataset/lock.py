@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from asr_batch.jobs.dataset.json_files import read_document
-from asr_batch.manifests.errors import OutputError, OutputHeldError
+from asr_batch.manifests.errors import ConfigError, OutputHeldError
 
 LOCK = ".lock"
 
@@ -32,12 +32,15 @@ class Holder(Struct, frozen=True):
 
 @contextmanager
 def hold(root: Path) -> Iterator[None]:
-    """Lock the folder for writing. Raises OutputHeldError (holder, start time) or OutputError."""
+    """Lock the folder before any work starts.
+
+    Raises OutputHeldError (holder, start time), and ConfigError for a folder that cannot be written.
+    """
     try:
         root.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise OutputError(
+        raise ConfigError(
             f"{root}: cannot be written ({error.strerror}); expected a writable folder"
         ) from error
     try:
@@ -54,7 +57,7 @@ def _lock(descriptor: int, root: Path) -> None:
         who = holder(root) or "an unknown process; wait until it ends"
         raise OutputHeldError(f"{root} is held by another run: {who}") from None
     except OSError as error:
-        raise OutputError(
+        raise ConfigError(
             f"{root}: cannot be locked ({error.strerror}); expected a local file system"
         ) from error
     now = datetime.now().astimezone().isoformat(timespec="seconds")

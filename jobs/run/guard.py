@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from asr_batch.jobs.dataset.job_file import find_job
 from asr_batch.jobs.dataset.lock import hold
 from asr_batch.jobs.dataset.summary import STATUS, SUMMARY
 from asr_batch.jobs.model_choice import Choice
-from asr_batch.manifests.errors import ConfigError, OutputError
+from asr_batch.manifests.errors import ConfigError
 from asr_batch.manifests.languages import AUTO, language_code
 from asr_batch.manifests.sources import FILE
 from asr_batch.manifests.survey import Survey
@@ -30,11 +30,7 @@ def held_for(root: Path, config: RunConfig) -> Iterator[None]:
     """Lock the folder, which must be empty for `--fresh`, and ours or empty otherwise."""
     if root.exists() and not root.is_dir():
         raise ConfigError(f"{root}: not a folder; expected the folder of a data set, or a new name")
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(hold(root))
-        except OutputError as error:  # nothing was started
-            raise ConfigError(str(error)) from error
+    with hold(root):
         _check_content(root, config)
         yield
 

@@ -17,6 +17,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 FAST = {
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "3000",
@@ -176,9 +178,15 @@ class Host:
 
 
 class Hosts:
-    """`with Hosts(3) as hosts`: hosts.head and hosts.others, on the network 10.77.0.0/24 of their own."""
+    """`with Hosts(3) as hosts`: hosts.head and hosts.others, on the network 10.77.0.0/24 of their own.
+
+    Skips the test where they cannot be made.
+    """
 
     def __init__(self, count: int = 3, token: bool = True, fast: bool = True) -> None:
+        reason = why_not()
+        if reason:
+            pytest.skip(reason)
         self.mark = f"a{secrets.token_hex(2)}"
         self.switch = f"{self.mark}sw"
         self.folder = Path(tempfile.mkdtemp(prefix="asr-hosts-", dir="/tmp"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Run
-from hosts import Hosts, why_not
+from hosts import Hosts
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 HERE = Path(__file__).parent
@@ -23,9 +23,6 @@ def claim(host, file, available):
 
 @pytest.fixture
 def hosts(tmp_path):
-    reason = why_not()
-    if reason:
-        pytest.skip(reason)
     with Hosts(2) as made:
         made.env |= {"PYTHONPATH": str(HERE.parent / "workers"), "MODEL": str(tmp_path / "model")}
         (tmp_path / "model").mkdir()

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hosts import Hosts, why_not
+from hosts import Hosts
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(480)]
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,9 +38,6 @@ def model(tmp_path):
 @pytest.fixture
 def hosts(tmp_path):
     """A head, a host with two NPUs, and a host without that has not joined yet."""
-    reason = why_not()
-    if reason:
-        pytest.skip(reason)
     with Hosts(3) as made:
         npu = tmp_path / "npu"
         npu.mkdir()

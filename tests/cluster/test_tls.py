@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hosts import Hosts, why_not
+from hosts import Hosts
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,9 +51,6 @@ def settings(folder) -> dict[str, str]:
 
 @pytest.fixture
 def hosts(tmp_path):
-    reason = why_not()
-    if reason:
-        pytest.skip(reason)
     with Hosts(3) as made:
         certificates(tmp_path, [host.address for host in made.all])
         for host in made.all:

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from hosts import Hosts, why_not
+from hosts import Hosts
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 HERE = Path(__file__).parent
@@ -21,9 +21,6 @@ MINOR = PYTHON.rpartition(".")[0]
 @pytest.fixture
 def head(request):
     """A head on a host of its own that reports the versions of the test's parameter."""
-    reason = why_not()
-    if reason:
-        pytest.skip(reason)
     with Hosts(1) as hosts:
         hosts.head.ray_start("--num-cpus=1", starter=[str(HERE / "other_head.py"), *request.param])
         hosts.head.await_ray()

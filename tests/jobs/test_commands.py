@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -209,8 +210,6 @@ def test_plan_finds_duplicates_and_wants_no_data_set(tmp_path):
 
 
 def test_verify_finds_what_is_wrong(data_set, tmp_path):
-    import shutil
-
     out = tmp_path / "out"
     shutil.copytree(data_set / "out", out)
     part = next((out / "transcripts").glob("*.parquet"))
@@ -234,6 +233,16 @@ def test_a_folder_that_is_no_data_set(tmp_path, command):
     done = call_here(command, tmp_path)
     assert done.exit_code == 2
     assert "not a data set" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["retry", "compact"])
+def test_a_folder_that_cannot_be_written(data_set, tmp_path, command):
+    shutil.copytree(data_set / "out", tmp_path / "out")
+    (tmp_path / "out/.lock").unlink()
+    (tmp_path / "out/.lock").mkdir()
+    done = call(command, tmp_path / "out")
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
 
 
 def test_sigterm_drains(tmp_path):
