@@ -120,9 +120,8 @@ def rates(form: str, recordings: Sequence[Recording], rows: Sequence[Row]) -> Ra
     for code in sorted({recording.language or "mixed" for recording in recordings}):
         some = [pair for pair in pairs if pair[0].language == code]
         normal, as_written = pooled(some)
-        parts = f"{normal.substitutions} / {normal.deletions} / {normal.insertions}"
         wer, cased_wer = 100 * normal.wer, 100 * as_written.wer
-        print(f"| {code} | {form} | {wer:.2f} | {parts} | {cased_wer:.2f} |", flush=True)
+        print(f"| {code} | {form} | {wer:.2f} | {normal.kinds} | {cased_wer:.2f} |", flush=True)
         table[code] = [100 * pooled([pair])[0].wer for pair in some]
         means.append(wer)
         cased.append(cased_wer)

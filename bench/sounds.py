@@ -126,8 +126,7 @@ def beside_speech(
         total += found
         if args.texts and found.wer:
             print(f"| {one.name} | {name} | {row.status} | {row.text!r} |", flush=True)
-    parts = f"{total.substitutions} / {total.deletions} / {total.insertions}"
-    print(f"| {len(sounds)} sounds | {name} | {total.words} words | {parts} |", flush=True)
+    print(f"| {len(sounds)} sounds | {name} | {total.words} words | {total.kinds} |", flush=True)
 
 
 def _with_sound(

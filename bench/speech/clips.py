@@ -14,6 +14,9 @@ import soxr
 from asr_batch.models.recognizer import SAMPLE_RATE, Samples
 from bench.inputs import read_manifest
 
+SEED = 5
+"""Of the order of the clips, if no other is given."""
+
 PAUSES = (0.25, 0.7)
 """Seconds between two clips of a joined recording."""
 
@@ -174,6 +177,11 @@ def varied(clip: Clip, times: int, pause: float = 0.0) -> Recording:
     noise = rng.normal(0, np.sqrt(np.mean(both**2)) * 10 ** (-30 / 20), len(both))
     samples = (both + noise).astype(np.float32)
     return Recording(f"{clip.name} x {times}, varied", clip.language, samples, tuple(made.said))
+
+
+def by_language(clips: Sequence[Clip]) -> dict[str, list[Clip]]:
+    """The clips of each language."""
+    return {code: [c for c in clips if c.language == code] for code in sorted({c.language for c in clips})}
 
 
 def single(clip: Clip) -> Recording:

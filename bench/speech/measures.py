@@ -44,6 +44,11 @@ class Edits(Pooled):
         return self.substitutions + self.deletions + self.insertions
 
     @property
+    def kinds(self) -> str:
+        """Substitutions / deletions / insertions."""
+        return f"{self.substitutions} / {self.deletions} / {self.insertions}"
+
+    @property
     def wer(self) -> float:
         """Errors over reference words."""
         return self.errors / max(1, self.words)
