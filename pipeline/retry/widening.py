@@ -39,6 +39,7 @@ class Widening(Attempts[Outcome]):
         super().__init__(track)
         self._listener = listener
         self._groups = {group[0].index: group for group in groups(track.windows, longest)}
+        self._joined = {index: together(group) for index, group in self._groups.items()}
         self._wider: dict[int, DecodedWindow] = {}
         self._begin(self._groups)
         if not self._running:
@@ -66,9 +67,8 @@ class Widening(Attempts[Outcome]):
         self.close()
 
     def _attempt(self, index: int, reader: Rereader) -> Generator[DecodeRequest, WindowResult, Outcome]:
-        group = self._groups[index]
-        wider = together(group)
-        language = _result(group[0]).language if self._listener.choice else None
+        wider = self._joined[index]
+        language = _result(self._groups[index][0]).language if self._listener.choice else None
         base = self._listener.base
         base = replace(base, language=language or base.language, cpu_encoder=True)  # an NPU takes one length
         samples = samples_of(wider, reader)
@@ -76,12 +76,11 @@ class Widening(Attempts[Outcome]):
 
     def _take(self, index: int, found: Outcome) -> None:
         """Keep the more likely texts; the others become hypotheses."""
-        group = self._groups[index]
-        apart = as_one([_result(window) for window in group])
+        apart = as_one([_result(window) for window in self._groups[index]])
         if is_better(apart, found):
             others = (hypothesis("apart", apart), *found.others)
             outcome = replace(found, flags=found.flags | {"recovered"}, others=others)
-            self._wider[index] = replace(together(group), outcome=outcome)
+            self._wider[index] = replace(self._joined[index], outcome=outcome)
 
 
 def groups(windows: Sequence[DecodedWindow], longest: float) -> list[Group]:
