@@ -67,8 +67,8 @@ class _Collector:
         return self.rows.get(row_id)
 
 
-class _Unwatched:
-    """A watcher that does nothing."""
+class _Unobserved:
+    """An observer that does nothing."""
 
     def row_done(self, row: Row, before: int | None) -> None:
         """No-op."""
@@ -89,7 +89,7 @@ def transcribe_again(
     maker = RowMaker(pool.info, assemble, None)
     pace = Pace(grace=0.0, hang_timeout=config.hang_timeout)
     try:
-        Driver(feed, pool, collector, maker, split_item, _Unwatched(), stop=stop, pace=pace).run()
+        Driver(feed, pool, collector, maker, split_item, _Unobserved(), stop=stop, pace=pace).run()
     finally:
         feed.close()
     return collector.rows

@@ -43,7 +43,7 @@ from asr_batch.jobs.run.manifest import find_manifest, keep_manifest
 from asr_batch.jobs.run.pools import LazyPool, load_ahead, start_pool
 from asr_batch.jobs.run.same_job import SameJob, own_settings
 from asr_batch.jobs.run.totals import Totals
-from asr_batch.jobs.run.watch import Watch
+from asr_batch.jobs.run.tracker import Tracker
 from asr_batch.jobs.views.row_files import RowFiles
 from asr_batch.manifests.errors import AsrBatchError, ConfigError, OutputError, WorkerFatalError
 from asr_batch.manifests.reader import Manifest
@@ -161,12 +161,12 @@ class Session:
         resume = Resume(ledger.index, pool.info.sha256, settings, self.redo)
         feed = self.feed = Feed(manifest.rows(), resume, looker=self.parts.looker)
         self.stack.callback(feed.close)
-        watch = self._watch(found, ledger.index, pool, choice)
+        tracker = self._tracker(found, ledger.index, pool, choice)
         self.files = files_of(config, self.root, manifest, found)
         book = FileBook(ledger, self.files) if self.files else ledger
-        driver = self._driver(feed, pool, book, watch)
-        log.info("run started", extra={"data": {"rows": found.rows, "in_data_set": watch.totals.rows}})
-        return self._drive(driver, watch, found)
+        driver = self._driver(feed, pool, book, tracker)
+        log.info("run started", extra={"data": {"rows": found.rows, "in_data_set": tracker.totals.rows}})
+        return self._drive(driver, tracker, found)
 
     def _ledger(self, manifest: Manifest, found: Survey, model: ModelInfo, settings: Settings) -> Ledger:
         """The ledger of the data set, whose job.json describes this run."""
@@ -179,7 +179,7 @@ class Session:
             write_job(self.root, self.config, manifest, found, left, model, settings)
         return ledger
 
-    def _driver(self, feed: Feed, pool: Pool, book: Book, watch: Watch) -> Driver:
+    def _driver(self, feed: Feed, pool: Pool, book: Book, tracker: Tracker) -> Driver:
         config, terms = self.config, self.config.terms()
         maker = RowMaker(pool.info, self.parts.assemble, compare, Terms(terms) if terms else None)
         return Driver(
@@ -188,7 +188,7 @@ class Session:
             book,
             maker,
             self.parts.split,
-            watch,
+            tracker,
             stop=self.stop,
             out_of_time=deadline(config),
             pace=replace(self.parts.pace, grace=config.grace, hang_timeout=config.hang_timeout),
@@ -212,36 +212,36 @@ class Session:
     def _audio_ahead(self, enough: float) -> float:
         return self.feed.audio_ahead(enough)
 
-    def _watch(self, found: Survey, index: Index, pool: Pool, choice: Choice) -> Watch:
+    def _tracker(self, found: Survey, index: Index, pool: Pool, choice: Choice) -> Tracker:
         totals = Totals.of(index.entries[index.present(found.ids)])
         figures = Figures.resumed(self.root, self.config, found.rows, totals, self.begun, pool)
         figures.warning = choice.warning
         progress = make_progress(self.config.progress, quiet=self.config.quiet, stream=self.messages.stream)
         self.stack.callback(progress.close)
-        watch = Watch(figures, progress, lambda position: index.entries[position].copy())
+        tracker = Tracker(figures, progress, lambda position: index.entries[position].copy())
         if self.config.metrics_port is not None:
             from asr_batch.jobs.console.metrics import serve  # prometheus_client is slow to import
 
-            self.stack.callback(serve(self.config.metrics_port, lambda: watch.latest).close)
-        return watch
+            self.stack.callback(serve(self.config.metrics_port, lambda: tracker.latest).close)
+        return tracker
 
-    def _drive(self, driver: Driver, watch: Watch, found: Survey) -> int:
-        self.stop.while_starting = partial(cut_off, watch.figures, driver.pool, self.stop, self.messages)
+    def _drive(self, driver: Driver, tracker: Tracker, found: Survey) -> int:
+        self.stop.while_starting = partial(cut_off, tracker.figures, driver.pool, self.stop, self.messages)
         try:
             ending = driver.run()
         except ConfigError:  # the model could not be loaded: nothing was started
             raise
         except (OutputError, WorkerFatalError):
-            record_end(watch.figures, "failed", 1, driver.pool)
+            record_end(tracker.figures, "failed", 1, driver.pool)
             raise
         except Exception:
-            record_end(watch.figures, "unexpected error", 1, driver.pool)
+            record_end(tracker.figures, "unexpected error", 1, driver.pool)
             raise
         stopped_by = self.stop.exit_code if ending == "stopped" else None
-        watch.figures.clock.idle = ending == "finished" and not watch.figures.run_rows
-        code = exit_code(watch.totals, judge_gates(self.config, watch.totals, found.rows), stopped_by)
-        summary = record_end(watch.figures, ending, code, driver.pool)
-        watch.last(driver, ending)
+        tracker.figures.clock.idle = ending == "finished" and not tracker.figures.run_rows
+        code = exit_code(tracker.totals, judge_gates(self.config, tracker.totals, found.rows), stopped_by)
+        summary = record_end(tracker.figures, ending, code, driver.pool)
+        tracker.last(driver, ending)
         self.stack.close()  # remove the bar and close the pool before the final output
         if self.parts.last_words:
             say_end(self.messages, self.root, found, summary, self.files)

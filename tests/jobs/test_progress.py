@@ -16,7 +16,7 @@ from asr_batch.jobs.console.messages import Messages
 from asr_batch.jobs.console.progress import Bar, JsonLines, Lines, Nothing, line_of, make_progress
 from asr_batch.jobs.dataset.summary import LastRun, RowCounts, Summary, View
 from asr_batch.jobs.run.ending import failures_text, summary_text
-from asr_batch.jobs.run.watch import Watch
+from asr_batch.jobs.run.tracker import Tracker
 from asr_batch.workers.pool import NodeStatus
 
 VIEW = View(rows=9, done=4, failed=1, partial=2, audio_seconds=65.0, share=0.5, rtfx=12.34, eta=3661.0)
@@ -41,15 +41,15 @@ class Clock:
             ledger=SimpleNamespace(waiting=lambda: 0), pool=SimpleNamespace(nodes=list), stop_by=None,
         )  # fmt: skip
         shower = SimpleNamespace(show=self.views.append)
-        self.watch = Watch(self.figures, shower, lambda _: None, now=lambda: self.now)
-        self.watch.write_every = 1e9
-        self.watch._written = 0.0
+        self.tracker = Tracker(self.figures, shower, lambda _: None, now=lambda: self.now)
+        self.tracker.write_every = 1e9
+        self.tracker._written = 0.0
 
     def at(self, now: float, rows: int) -> View:
         self.now = now
         self.figures.run_rows, self.figures.run_audio_seconds = rows, 10.0 * rows
         self.figures.totals.audio_seconds = 10.0 * rows
-        self.watch.tick(self.driver)
+        self.tracker.tick(self.driver)
         return self.views[-1]
 
 

@@ -26,7 +26,7 @@ log = logging.getLogger("asr_batch")
 Ending = Literal["finished", "stopped", "out of time"]
 
 
-class Watcher(Protocol):
+class Observer(Protocol):
     """Receives the events of a run, for progress and summary."""
 
     def row_done(self, row: Row, before: int | None) -> None:
@@ -51,14 +51,14 @@ class Driver:
         ledger: Book,
         maker: RowMaker,
         split: Split,
-        watcher: Watcher,
+        observer: Observer,
         *,
         stop: StopRequest | None = None,
         out_of_time: Callable[[], bool] = lambda: False,
         pace: Pace | None = None,
     ) -> None:
         self.feed, self.pool, self.ledger = feed, pool, ledger
-        self._maker, self._split, self._watcher = maker, split, watcher
+        self._maker, self._split, self._observer = maker, split, observer
         self._stop, self._out_of_time = stop or StopRequest(), out_of_time
         self._pace = pace or Pace()
         self.stop_by: float | None = None
@@ -96,7 +96,7 @@ class Driver:
                     return stopping
             self._wait()
             self._commits.if_due()
-            self._watcher.tick(self)
+            self._observer.tick(self)
 
     def _wait(self) -> None:
         """Wait for the pool, also while it starts."""
@@ -180,7 +180,7 @@ class Driver:
             return  # a late duplicate of a unit that has run elsewhere
         self.attempts.forget(event.result.key)
         row.results[index] = event.result
-        self._watcher.span_done(event.result.decoded_seconds)
+        self._observer.span_done(event.result.decoded_seconds)
         if row.complete:
             self._finish(row)
 
@@ -222,5 +222,5 @@ class Driver:
             self._finished.popitem(last=False)
 
     def _store(self, row: Row, windows: list[Row]) -> None:
-        self._watcher.row_done(row, self.ledger.index.find(row["id"]))
+        self._observer.row_done(row, self.ledger.index.find(row["id"]))
         self.ledger.add(row, windows)

@@ -19,8 +19,8 @@ from asr_batch.jobs.run.totals import Totals
 log = logging.getLogger("asr_batch")
 
 
-class Watch:
-    """The driver's watcher."""
+class Tracker:
+    """The observer of a run: counts what the driver finishes, and shows and writes it when due."""
 
     show_every = 0.5
     write_every = 2.0
