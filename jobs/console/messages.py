@@ -62,7 +62,7 @@ class Messages:
             several = f" ({printable(row['id'])})" if names.count(name) > 1 else ""
             name = one_line(name.removeprefix(folder) + several)
             status = Text(row["status"], COLOURS[row["status"]])
-            table.add_row(Text(name), status, hms_short(row["duration"]), Text(one_line(_told(row))))
+            table.add_row(Text(name), status, hms_short(row["duration"]), Text(one_line(told(row))))
         console = Console(file=self.stream, width=None if self.stream.isatty() else 120, emoji=False)
         if console.width < NARROW:
             for column in table.columns:
@@ -72,8 +72,8 @@ class Messages:
             console.print(f"... and {left_out} more rows")
 
 
-def _told(row: Mapping[str, Any]) -> str:
-    """What the table says about a row: its text or error, of a partial row the error and the text."""
+def told(row: Mapping[str, Any]) -> str:
+    """What is shown of a row: its text or error, of a partial row the error and the text."""
     text, error = row["text"] or "", row["error_message"] or ""
     return f"({error}) {text}".rstrip() if row["status"] == "partial" and error else error or text
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from asr_batch.jobs.config.keys import RunConfig
-from asr_batch.jobs.console.messages import Messages, hms_short, one_line, real_stderr
+from asr_batch.jobs.console.messages import Messages, hms_short, one_line, real_stderr, told
 from asr_batch.jobs.console.signals import StopRequest, stop_signals
 from asr_batch.jobs.dataset.reading import stream
 from asr_batch.jobs.dataset.summary import find_summary
@@ -68,8 +68,7 @@ class OnceMessages(Messages):
 
     def row(self, row: Mapping[str, Any]) -> None:
         """Print one line for a finished row."""
-        text = row["text"] if row["status"] in ("ok", "partial") else row["error_message"]
-        line = f"{one_line(row['id'])}  {row['status']}  {hms_short(row['duration'])}  {one_line(text or '')}"
+        line = f"{one_line(row['id'])}  {row['status']}  {hms_short(row['duration'])}  {one_line(told(row))}"
         if not self.quiet or row["status"] in ("failed", "partial"):
             super().complain(line.rstrip())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import signal
@@ -20,7 +21,7 @@ from asr_batch.jobs.model_choice import Choice
 from asr_batch.jobs.run import session
 from asr_batch.jobs.run.driver import commits
 from asr_batch.jobs.watch.arrivals import Arrivals
-from asr_batch.jobs.watch.loop import Pace, watch_folder
+from asr_batch.jobs.watch.loop import OnceMessages, Pace, watch_folder
 
 
 def test_a_file_arrives_when_it_has_stopped_growing(tmp_path):
@@ -194,6 +195,13 @@ def test_only_one_folder_can_be_watched(tmp_path, monkeypatch, capfd, sources):
     (tmp_path / "file.wav").write_bytes(b"x")
     assert watch_folder(build_config({"sources": sources, "out": "out"})) == 2
     assert "watch needs one existing folder" in capfd.readouterr().err
+
+
+def test_a_line_says_why_a_row_is_partial():
+    stream = io.StringIO()
+    row = {"id": "a", "status": "partial", "duration": 5.6, "text": "hello", "error_message": "cut short"}
+    OnceMessages(stream=stream).row(row)
+    assert stream.getvalue() == "a  partial  5.6 s  (cut short) hello\n"
 
 
 def test_stop_requests_have_codes():

@@ -56,6 +56,10 @@ def test_a_header_without_audio(tmp_path, monkeypatch, header, meant):
     assert meant in said("plan", "m.csv")
 
 
+def test_watch_without_a_folder():
+    assert "FOLDER is missing" in said("watch", "--out", "o")
+
+
 def test_a_spreadsheet_is_no_audio(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "m.xlsx").write_bytes(b"PK\x03\x04\0\0\0\xff")

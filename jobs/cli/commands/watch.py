@@ -12,6 +12,7 @@ from asr_batch.jobs.config.build import build_config
 from asr_batch.jobs.config.job_toml import read_config
 from asr_batch.jobs.config.keys import KEYS
 from asr_batch.jobs.console.signals import leave, signals_blocked
+from asr_batch.manifests.errors import ConfigError
 
 OURS = tuple(key for key in KEYS if key not in ("manifest", "sources", "fresh", "stop_at", "max_hours"))
 SECONDS = click.FloatRange(min=0.0)
@@ -36,6 +37,8 @@ def watch(folder: str | None, config: str | None, settle: float, interval: float
 
     Exit codes: 129, 130 and 143 stopped by a signal, 2 nothing was started, 5 another run holds the data set.
     """
+    if folder is None and config is None:
+        raise ConfigError("FOLDER is missing; give it on the command line, or in job.toml as sources")
     file = read_config(Path(config)) if config is not None else None
     settings = build_config(checked({"sources": (folder,) if folder else None, **given}), file)
     with signals_blocked():  # also set for threads that libraries start at import
