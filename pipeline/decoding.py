@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from asr_batch.manifests.records import Hypothesis
 from asr_batch.models.recognizer import DecodeOptions, Samples, WindowResult
+from asr_batch.pipeline.audio.frames import FRAME, levels
+from asr_batch.pipeline.audio.rounds import rounds
 from asr_batch.pipeline.choice import (
     Choice,
     Detects,
@@ -19,12 +22,13 @@ from asr_batch.pipeline.choice import (
     score,
     worth_trying,
 )
-from asr_batch.pipeline.guards import WHOLE, judge, shown_only
+from asr_batch.pipeline.guards import WHOLE, is_repetitive, judge, shown_only
 from asr_batch.pipeline.options import PipelineOptions
 from asr_batch.pipeline.outcomes import Outcome, hypothesis, of_language, with_letters, within_audio
 from asr_batch.pipeline.requests import DecodeRequest, request
 from asr_batch.pipeline.thresholds import (
     ENOUGH_SPEECH,
+    ENOUGH_TO_TELL,
     HARDLY,
     LEAST_SPEECH,
     NO_SPEECH,
@@ -163,6 +167,9 @@ def _in_its_own(
             (chances,) = detect([samples], allowed, whole=True)
             yield from _compare(results, chances, samples, plain, options, speech)
         code = max(results.values(), key=lambda one: score(one, chances)).language
+        if any(map(is_repetitive, results.values())) and (said := _said_once(samples, speech)):
+            told = yield from _in_its_own(said[0], plain, options, said[1], allowed, detect)
+            code = told.result.language
     elif is_a_guess(chances, speech):
         (chances,) = detect([samples], allowed, whole=True)
         code = ranked(chances)[0][0]
@@ -173,6 +180,19 @@ def _in_its_own(
     if best is None or best is not result or _differs(asked.options, wanted.options, result):
         (best,) = yield [wanted]
     return _outcome(replace(best, languages=ranked(chances)), speech, spoken, others)
+
+
+def _said_once(samples: Samples, speech: float) -> tuple[Samples, float] | None:
+    """One round of what the sound says again and again, and its seconds of speech; None if too brief to tell.
+
+    In the whole, the right text may count as a loop, and that in a wrong language not.
+    """
+    parts = list(pairwise(rounds(samples, levels(samples))))
+    first, last = max(parts, key=lambda part: part[1] - part[0])
+    said = speech * (last - first) * FRAME / len(samples)
+    return (
+        (samples[first * FRAME : last * FRAME], said) if len(parts) > 1 and said >= ENOUGH_TO_TELL else None
+    )
 
 
 def _differs(asked: DecodeOptions, wanted: DecodeOptions, result: WindowResult) -> bool:

@@ -198,9 +198,10 @@ class SpanRun:
 
     def _misgivings(self, track: Track) -> Iterator[str]:
         """What speaks against the text; a prompt would have a say in the language that is heard."""
-        prompted = track.base.prompt or self._options.glossary or self._language.choice is not None
-        given = None if prompted else self._language.language
-        return misgivings(track.windows, track.base, self._model.languages, given)
+        detected = self._language.choice is not None
+        prompted = track.base.prompt or self._options.glossary
+        given = None if prompted or detected else self._language.language
+        return misgivings(track.windows, track.base, self._model.languages, given, detected)
 
     def _guarded(self, work: Callable[[], T]) -> T | None:
         try:

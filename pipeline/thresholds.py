@@ -315,7 +315,9 @@ sentences 20 times, 52 and 56 (below 0.7).
 """
 
 DOUBTED = -0.7
-"""Log-probability below which the text of a row as a whole is unlikely."""
+"""Log-probability below which the text of a row as a whole is unlikely; in a language that was detected with
+less than SURE_CHANCE, POOR_LOGPROB.
+"""
 
 HARDLY_HEARD = 0.05
 """Probability of the language given to a row up to which it has a note that another one is heard, with

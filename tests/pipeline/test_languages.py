@@ -232,6 +232,24 @@ def test_a_loop_is_no_likelier_text(save: Save, clips: Clips, text: str, truncat
     assert "in la" in [other.source for other in transcript.windows[0].hypotheses]
 
 
+@pytest.mark.parametrize(("again", "language"), [(True, "es"), (False, "it")])
+def test_what_is_said_again_is_in_the_language_of_one_round(
+    save: Save, clips: Clips, again: bool, language: str
+) -> None:
+    """Its right text may count as a loop; nothing else that repeats itself may."""
+    said = clips[1][1]
+
+    def repeating(request: WindowRequest, result: WindowResult) -> WindowResult:
+        result = in_its_language(request, result)
+        loops = result.language == "es" and len(request.samples) > 2 * len(said)
+        return replace(result, text=5 * "uno dos tres. ") if loops else result
+
+    recognizer = Polyglot(repeating, languages=("es", "fr", "it", "la", "ro"))
+    samples = np.tile(said, 3) if again else joined(clips[1:4], 0.0)
+    path = save(0.9 * samples / np.abs(samples).max())
+    assert row(path, recognizer, PipelineOptions(repair_budget=0)).language == language
+
+
 def test_the_language_to_translate_from_is_that_of_the_likelier_transcript(save: Save, clips: Clips) -> None:
     def speak(request: WindowRequest, result: WindowResult) -> WindowResult:
         likely = "es" if request.options.task == "transcribe" else "it"
@@ -730,6 +748,30 @@ def test_a_row_whose_text_is_unlikely_on_the_whole_has_a_note(
     path = save(joined(clips[:4], 0.3))
     transcript = row(path, recognizer, PipelineOptions(task=task or "transcribe", language="en"))
     assert (list(transcript.notes), transcript.status) == (notes, "ok")
+
+
+@pytest.mark.parametrize(
+    ("likely", "chance", "given", "noted"),
+    [
+        (-0.55, 0.7, None, True),
+        (-0.45, 0.7, None, False),
+        (-0.55, 0.8, None, False),
+        (-0.55, 0.7, "es", False),
+    ],
+)
+def test_an_unlikely_text_in_a_language_that_is_not_clear_has_a_note(
+    save: Save, clips: Clips, likely: float, chance: float, given: str | None, noted: bool
+) -> None:
+    """Already a word: it may be in another language."""
+
+    def speak(_: WindowRequest, result: WindowResult) -> WindowResult:
+        return replace(result, language="es", languages=(("es", chance),), avg_logprob=likely)
+
+    recognizer = FakeRecognizer(speak, languages=("es", "fr"))
+    word = clips[0][1][: round(1.2 * RATE)]
+    transcript = row(save(word), recognizer, PipelineOptions(language=given))
+    note = "its text is unlikely on the whole: another language than es may be spoken"
+    assert (list(transcript.notes), transcript.status) == ([note] * noted, "ok")
 
 
 def test_a_word_of_an_unlikely_text_has_no_note(save: Save, clips: Clips) -> None:
