@@ -145,8 +145,9 @@ class CompiledWhisper:
         prompt = open_prompt_ids(self._config, self._tokenizer, request.options)
         job = _Job(request, self._rules.start(request.options, prompt))
         wanted = request.options
-        unsettled = self._config.multilingual and wanted.language is None
-        self._feed.put(job, request.samples, cpu=wanted.cpu_encoder, whole=wanted.plain, again=unsettled)
+        compared = wanted.language is None or not (wanted.search or wanted.plain)  # with other languages
+        again = self._config.multilingual and compared
+        self._feed.put(job, request.samples, cpu=wanted.cpu_encoder, whole=wanted.plain, again=again)
         self._pending += 1
 
     def poll(self) -> list[WindowResult]:

@@ -226,20 +226,22 @@ def test_a_layer_with_rows_that_stand_out_gets_a_scale_for_each(tmp_path: Path) 
     assert off["rows"] < 0.7 * off["window"]
 
 
-def test_a_window_whose_language_was_detected_is_not_encoded_again(tmp_path: Path) -> None:
+def test_a_window_is_encoded_once_to_detect_and_compare_its_languages(tmp_path: Path) -> None:
     spec = reference.SPECS[4]
     clips = [reference.audio(70 + i, 1.0 + i) for i in range(3)]
     requests = [WindowRequest((i, code), clip, options_for(spec, plain=False, language=code))
                 for i, clip in enumerate(clips) for code in ("de", "fr")]  # fmt: skip
     told = decode(bundle(tmp_path, spec), requests)
-    model = bundle(tmp_path, spec)
-    model.detect_language(clips)
-    encoder = model._encoder  # type: ignore[attr-defined]
-    encoder.encode = lambda log_mel: pytest.fail("encoded again")
-    found = decode(model, requests)
-    assert [(found[r.key].tokens, found[r.key].avg_logprob) for r in requests] == [
-        (told[r.key].tokens, told[r.key].avg_logprob) for r in requests
-    ]
+    detected, decoded = bundle(tmp_path, spec), bundle(tmp_path, spec)
+    detected.detect_language(clips)
+    decode(decoded, requests[::2])
+    for model in (detected, decoded):
+        encoder = model._encoder  # type: ignore[attr-defined]
+        encoder.encode = lambda log_mel: pytest.fail("encoded again")
+        found = decode(model, requests)
+        assert [(found[r.key].tokens, found[r.key].avg_logprob) for r in requests] == [
+            (told[r.key].tokens, told[r.key].avg_logprob) for r in requests
+        ]
 
 
 def test_recent_states_are_those_of_the_same_samples_and_positions() -> None:
