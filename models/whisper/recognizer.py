@@ -21,6 +21,7 @@ from asr_batch.models import huge_pages
 from asr_batch.models.encoder import Float32, Monitored
 from asr_batch.models.onnx.options import Cores
 from asr_batch.models.recognizer import (
+    DecodeOptions,
     LoadOptions,
     ModelInfo,
     Recognizer,
@@ -145,8 +146,7 @@ class CompiledWhisper:
         prompt = open_prompt_ids(self._config, self._tokenizer, request.options)
         job = _Job(request, self._rules.start(request.options, prompt))
         wanted = request.options
-        compared = wanted.language is None or not (wanted.search or wanted.plain)  # with other languages
-        again = self._config.multilingual and compared
+        again = self._config.multilingual and _may_be_compared(wanted)
         self._feed.put(job, request.samples, cpu=wanted.cpu_encoder, whole=wanted.plain, again=again)
         self._pending += 1
 
@@ -310,6 +310,16 @@ class CompiledWhisper:
         self._pending = 0
         self._engine.close()
         self._encoder.close()
+
+
+def _may_be_compared(options: DecodeOptions) -> bool:
+    """Whether other languages may be tried on the same window: it has none, or this is such a try.
+
+    Such tries are greedy and have no draft. As long as states of any window are kept, every window is
+    hashed to look for them.
+    """
+    greedy = options.beam_size == 1 and not (options.search or options.plain)
+    return options.language is None or (greedy and not options.draft)
 
 
 def _without_samples(request: WindowRequest) -> WindowRequest:

@@ -22,7 +22,7 @@ def misgivings(
     base: DecodeOptions,
     languages: Sequence[str],
     given: str | None,
-    detected: bool = False,
+    detected: bool,
 ) -> Iterator[str]:
     """Notes on a track with the `base` options, by a model that knows `languages` (empty: unknown).
 

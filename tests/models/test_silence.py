@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import processors
@@ -242,6 +244,15 @@ def test_a_window_is_encoded_once_to_detect_and_compare_its_languages(tmp_path: 
         assert [(found[r.key].tokens, found[r.key].avg_logprob) for r in requests] == [
             (told[r.key].tokens, told[r.key].avg_logprob) for r in requests
         ]
+
+
+@pytest.mark.parametrize("changes", [{"search": True}, {"beam_size": 2}, {"draft": (3, 4)}])
+def test_states_that_no_other_language_needs_are_not_kept(tmp_path: Path, changes: dict[str, Any]) -> None:
+    spec = reference.SPECS[4]
+    options = replace(options_for(spec, plain=False, language="de"), **changes)
+    model = bundle(tmp_path, spec)
+    decode(model, [WindowRequest(0, reference.audio(70, 1.0), options)])
+    assert not model._feed._recent._kept  # type: ignore[attr-defined]
 
 
 def test_recent_states_are_those_of_the_same_samples_and_positions() -> None:
